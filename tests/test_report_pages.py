@@ -20,7 +20,7 @@ from osteon.core.html_pages import CASES_PER_PAGE
 from osteon.core.labels import make_structures
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import Case, Channel, Manifest
-from osteon.evaluating.evaluate import Failure
+from osteon.evaluating.record import Failure
 from osteon.reporting import charts
 from osteon.reporting.compare import compare
 from osteon.reporting.comparison import ComparisonResult

@@ -120,9 +120,9 @@ def sample(voices: list[list[int]], right: list[int]) -> VoteSample:
 
 def test_one_case_chooses_nothing() -> None:
     one = sample([[1, 0, 0], [0, 1, 0], [0, 0, 1]], [1, 1, 1])
-    chosen = choose_threshold([one], (1, 1, 1))
+    chosen = choose_threshold([one], 3)
     assert (chosen.fitted, chosen.usual, chosen.left_out, chosen.taken) == (1, 0, None, False)
-    chosen = choose_threshold([one, one], (1, 1, 1))
+    chosen = choose_threshold([one, one], 3)
     assert (chosen.threshold, chosen.left_out, chosen.taken) == (1, 1, True)
 
 
@@ -130,7 +130,7 @@ def test_what_does_not_hold_on_other_cases_is_not_taken() -> None:
     # One voice is right in the first case, 1/2 → 1, and wrong in the second, 1 → 2/3. On both together it looks better.
     first = sample([[1, 0, 1], [0, 1, 1], [0, 0, 1]], [1, 1, 1])
     second = sample([[1, 0, 1], [0, 0, 1], [0, 0, 1]], [0, 0, 1])
-    chosen = choose_threshold([first, second], (1, 1, 1))
+    chosen = choose_threshold([first, second], 3)
     assert (chosen.usual, chosen.fitted) == (pytest.approx(3 / 4), pytest.approx(5 / 6))
     assert chosen.left_out == pytest.approx((1 / 2 + 2 / 3) / 2)
     assert not chosen.taken

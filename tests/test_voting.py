@@ -209,5 +209,5 @@ def test_the_odds_are_the_papers() -> None:
     # Two members, p = .9 and .8, q = .95 and .7, prior .3; one says yes, the other no:
     # .3·.9·.2 / (.3·.9·.2 + .7·.05·.7) = .054 / .0785
     scale = StapleEstimate(0.3, np.array([0.9, 0.8]), np.array([0.95, 0.7]), 1).scale()
-    odds = scale.sums(np.array([[True], [False]]))[0] + scale.prior
+    odds = (scale.weights @ np.array([[True], [False]]))[0] + scale.prior
     assert 1 / (1 + np.exp(-odds)) == pytest.approx(0.054 / 0.0785)

@@ -67,7 +67,7 @@ if TYPE_CHECKING:
     from osteon.core.labels import Structure as Structure
     from osteon.core.volume import Volume as Volume
     from osteon.dataset.dataset import Dataset as Dataset
-    from osteon.evaluating.evaluate import Evaluation as Evaluation
+    from osteon.evaluating.record import Evaluation as Evaluation
     from osteon.exporting.run import ExportReport as ExportReport
     from osteon.importing.run import ImportReport as ImportReport
     from osteon.machine.doctor import DoctorReport as DoctorReport
@@ -98,7 +98,7 @@ _MODULES = {
     "auditing.augmented": "AugmentedAudit",
     "auditing.run": "Audit",
     "converting.convert": "ConvertedModel",
-    "evaluating.evaluate": "Evaluation",
+    "evaluating.record": "Evaluation",
     "exporting.run": "ExportReport",
     "importing.run": "ImportReport",
     "machine.doctor": "DoctorReport",

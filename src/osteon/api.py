@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from osteon.auditing.augmented import AugmentedAudit
     from osteon.auditing.run import Audit
     from osteon.converting.convert import ConvertedModel
-    from osteon.evaluating.evaluate import Evaluation
+    from osteon.evaluating.record import Evaluation
     from osteon.exporting.export_form import Encoding, Shapes, Space
     from osteon.exporting.run import ExportReport
     from osteon.importing.options import ImportKeywords

@@ -1,4 +1,4 @@
-"""Lists and counts in messages: the first few of many names, `1 case` and `2 cases`."""
+"""Lists, counts and figures for people: the first few of many names, `1 case` and `2 cases`, digits that count."""
 
 from __future__ import annotations
 
@@ -14,6 +14,11 @@ def shorten_list(names: Sequence[str], max_shown: int = 8, *, separator: str = "
         separator: Between two names.
     """
     return separator.join(names[:max_shown]) + f" and {len(names) - max_shown} more" * (len(names) > max_shown)
+
+
+def significant(value: float, digits: int = 6) -> float:
+    """Rounded to so many digits that count, wherever the point is: not every CT file is in Hounsfield units."""
+    return float(f"{value:.{digits}g}")
 
 
 def pluralise(count: int, noun: str, plural: str | None = None) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -13,78 +12,20 @@ from osteon.core.errors import OsteonError, UnknownValueError
 from osteon.core.labels import Structure
 from osteon.core.parallel import for_each, worker_count
 from osteon.dataset.label_placement import common_grid, place_segmentation
-from osteon.evaluating.groups import Group, field_of, group_scores
+from osteon.evaluating.groups import field_of, group_scores
 from osteon.evaluating.pairing import Pairing, PredictionPair, match_predictions
-from osteon.evaluating.record import CSV_NAME, JSON_NAME, write_metrics_json, write_scores_csv
+from osteon.evaluating.record import Evaluation, Failure, write_evaluation
 from osteon.evaluating.scores import ALL_METRICS, MetricOptions, Score, score_case
-from osteon.evaluating.summary import OVERALL, Summary, overall, summarise
+from osteon.evaluating.summary import overall, summarise
 from osteon.formats.label_meanings import read_named_labels
 from osteon.formats.registry import describe_header_warnings, format_of, read_geometry, stem_of
-from osteon.predicting.training_cases import KEY, TRAINED, sights_in
+from osteon.predicting.training_cases import TRAINED, sights_in
 
 logger = logging.getLogger(__name__)
 MANY_VOXELS = 100_000_000
 """In all cases together: below, scoring them takes no longer than starting other processes."""
 BYTES_PER_VOXEL = 24
 """Of one prediction and its reference while they are read (as 64-bit numbers at worst) and scored."""
-
-
-@dataclass(frozen=True)
-class Failure:
-    """A case that could not be scored, why, and the way out."""
-
-    case: str
-    message: str
-    hint: str
-
-
-NO_SUMMARY = Summary(OVERALL)
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """What came out.
-
-    Attributes:
-        structures: What was scored.
-        scores: One for each case and structure.
-        summaries: One for each structure.
-        overall: Over the structures' means.
-        failures: Cases that could not be scored.
-        missing: Cases that have a reference and no prediction; they are in no mean.
-        unmatched: Predictions that have no reference.
-        by: The field of the manifest by which cases are grouped.
-        groups: One for each of its values.
-        notes: Whose word is taken for what numbers without names mean, and how cases were read.
-        sights: Whether each case was trained on or validated on (`predicting.training_cases`). A case
-            that was trained on counts in none of these,
-        trained_on: but here: the summary of these alone, one for each structure,
-        overall_trained_on: and over the structures' means.
-    """
-
-    structures: tuple[Structure, ...]
-    scores: tuple[Score, ...]
-    summaries: tuple[Summary, ...]
-    overall: Summary
-    failures: tuple[Failure, ...]
-    missing: tuple[str, ...]
-    unmatched: tuple[str, ...]
-    by: str | None = None
-    groups: tuple[Group, ...] = ()
-    notes: tuple[str, ...] = ()
-    sights: Mapping[str, str] = field(default_factory=dict)
-    trained_on: tuple[Summary, ...] = ()
-    overall_trained_on: Summary = NO_SUMMARY
-
-    @property
-    def cases_trained_on(self) -> list[str]:
-        """Scored cases that the predictions' makers were trained on."""
-        return list(dict.fromkeys(s.case for s in self.scores if self.sights.get(s.case) == TRAINED))
-
-    @property
-    def cases_unseen(self) -> list[str]:
-        """The other scored cases."""
-        return list(dict.fromkeys(s.case for s in self.scores if self.sights.get(s.case) != TRAINED))
 
 
 def evaluate(
@@ -226,27 +167,3 @@ def _voxels(pair: PredictionPair, structures: int) -> int:
     except OsteonError:
         return 0  # scoring it will say why
     return voxels * (structures if format_of(pair.prediction).holds_overlaps else 1)
-
-
-def write_evaluation(
-    folder: Path, result: Evaluation, groups: Mapping[str, str], *, prediction: Path, reference: Path
-) -> None:
-    """Write metrics.csv and metrics.json, with the group's name by case id where there are any. Raises FileError."""
-    columns = {result.by: groups} if result.by else {}
-    write_scores_csv(folder / CSV_NAME, result.scores, columns | ({KEY: result.sights} if result.sights else {}))
-    write_metrics_json(
-        folder / JSON_NAME,
-        result.summaries,
-        result.overall,
-        result.scores,
-        result.groups,
-        (result.trained_on, result.overall_trained_on),
-        prediction=str(prediction),
-        reference=str(reference),
-        failures=[asdict(failure) for failure in result.failures],
-        missing=list(result.missing),
-        unmatched=list(result.unmatched),
-        **({"notes": list(result.notes)} if result.notes else {}),
-        **({"by": result.by} if result.by else {}),
-        **({KEY: dict(result.sights)} if result.sights else {}),
-    )

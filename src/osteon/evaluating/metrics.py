@@ -34,8 +34,7 @@ def score_to_row(score: Score) -> dict[str, str | float | int | None]:
 def metric_value(score: Score, metric: str) -> float | None:
     """One metric of a score; None where it does not exist."""
     if metric in METRICS:
-        value: float | None = getattr(score, metric)
-        return value
+        return getattr(score, metric)
     return score.distances.get(metric)
 
 

@@ -186,9 +186,10 @@ def _settled(structure: Structure, colour: str, names: Container[str]) -> Struct
 
 def _dataset_pair(dataset: Dataset, case: Case, prediction: Path) -> PredictionPair:
     # A pair travels to another process: it takes its own case along and not all of them.
-    alone = Dataset(dataset.folder, dataset.manifest.model_copy(update={"cases": [case]}))
     reference = dataset.resolve(case.segmentation or "")
-    return PredictionPair(case.id, prediction, partial(alone.load_segmentation, case), reference, case)
+    return PredictionPair(
+        case.id, prediction, partial(dataset.restrict_to(case).load_segmentation, case), reference, case
+    )
 
 
 def _file_pair(

@@ -1,70 +1,128 @@
-"""An evaluation on disk: metrics.csv for spreadsheets, metrics.json for programs."""
+"""An evaluation, and its files: metrics.csv for spreadsheets, metrics.json for programs."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from osteon.core.files import write_json, write_text
+from osteon.core.labels import Structure
 from osteon.core.spreadsheets import tabulate, to_csv
+from osteon.core.text import significant
 from osteon.evaluating.groups import Group
 from osteon.evaluating.metrics import distance_metrics, score_to_row
 from osteon.evaluating.scores import Score
-from osteon.evaluating.summary import Summary
+from osteon.evaluating.summary import OVERALL, Summary
+from osteon.predicting.training_cases import KEY, TRAINED
 
 CSV_NAME, JSON_NAME = "metrics.csv", "metrics.json"
 DIGITS = 6
 """Significant digits that are written: far finer than any difference that means something, and readable."""
 
 
-def write_scores_csv(
-    path: Path, scores: Sequence[Score], columns: Mapping[str, Mapping[str, str]] | None = None
+@dataclass(frozen=True)
+class Failure:
+    """A case that could not be scored, why, and the way out."""
+
+    case: str
+    message: str
+    hint: str
+
+
+NO_SUMMARY = Summary(OVERALL)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What came out.
+
+    Attributes:
+        structures: What was scored.
+        scores: One for each case and structure.
+        summaries: One for each structure.
+        overall: Over the structures' means.
+        failures: Cases that could not be scored.
+        missing: Cases that have a reference and no prediction; they are in no mean.
+        unmatched: Predictions that have no reference.
+        by: The field of the manifest by which cases are grouped.
+        groups: One for each of its values.
+        notes: Whose word is taken for what numbers without names mean, and how cases were read.
+        sights: Whether each case was trained on or validated on (`predicting.training_cases`). A case
+            that was trained on counts in none of these,
+        trained_on: but here: the summary of these alone, one for each structure,
+        overall_trained_on: and over the structures' means.
+    """
+
+    structures: tuple[Structure, ...]
+    scores: tuple[Score, ...]
+    summaries: tuple[Summary, ...]
+    overall: Summary
+    failures: tuple[Failure, ...]
+    missing: tuple[str, ...]
+    unmatched: tuple[str, ...]
+    by: str | None = None
+    groups: tuple[Group, ...] = ()
+    notes: tuple[str, ...] = ()
+    sights: Mapping[str, str] = field(default_factory=dict)
+    trained_on: tuple[Summary, ...] = ()
+    overall_trained_on: Summary = NO_SUMMARY
+
+    @property
+    def cases_trained_on(self) -> list[str]:
+        """Scored cases that the predictions' makers were trained on."""
+        return list(dict.fromkeys(s.case for s in self.scores if self.sights.get(s.case) == TRAINED))
+
+    @property
+    def cases_unseen(self) -> list[str]:
+        """The other scored cases."""
+        return list(dict.fromkeys(s.case for s in self.scores if self.sights.get(s.case) != TRAINED))
+
+
+def write_evaluation(
+    folder: Path, result: Evaluation, groups: Mapping[str, str], *, prediction: Path, reference: Path
 ) -> None:
-    """Write one row for each case and structure. A metric that does not exist is an empty cell.
+    """Write metrics.csv and metrics.json; a metric that does not exist is an empty cell there, and null here.
 
     Args:
-        path: The table.
-        scores: Its rows.
-        columns: Further ones, the last: a value by case id; empty where a case has none.
+        folder: Made where it is missing.
+        result: What came out.
+        groups: The group's name by case id, where there are any.
+        prediction: What was scored.
+        reference: By what.
+
+    Raises:
+        FileError: The folder cannot be written.
     """
-    names = [field.name for field in fields(Score) if field.name != "distances"] + list(distance_metrics(scores))
-    columns, rows = columns or {}, []
-    for score in scores:
-        row = {name: _rounded(value) for name, value in score_to_row(score).items()}
-        rows.append({**row, **{name: values.get(score.case, "") for name, values in columns.items()}})
-    write_text(path, to_csv(tabulate(rows, [*names, *columns])))
-
-
-def write_metrics_json(
-    path: Path,
-    summaries: Sequence[Summary],
-    overall: Summary,
-    scores: Sequence[Score],
-    groups: Sequence[Group] = (),
-    trained_on: tuple[Sequence[Summary], Summary] | None = None,
-    **more: Any,
-) -> None:
-    """Write the summary and the cases. A metric that does not exist is null. `more` goes in front.
-
-    The summary of cases that were trained on stands by itself, where there are any.
-    """
+    columns = ({result.by: groups} if result.by else {}) | ({KEY: result.sights} if result.sights else {})
+    names = [each.name for each in fields(Score) if each.name != "distances"] + [*distance_metrics(result.scores)]
+    rows: list[dict[str, Any]] = []
     cases: dict[str, dict[str, Any]] = {}
-    for score in scores:
-        metrics = {k: v for k, v in score_to_row(score).items() if k not in ("case", "structure")}
-        cases.setdefault(score.case, {})[score.structure] = _rounded(metrics)
+    for score in result.scores:
+        row = _rounded(score_to_row(score))
+        rows.append(row | {name: values.get(score.case, "") for name, values in columns.items()})
+        metrics = {name: value for name, value in row.items() if name not in ("case", "structure")}
+        cases.setdefault(score.case, {})[score.structure] = metrics
+    write_text(folder / CSV_NAME, to_csv(tabulate(rows, [*names, *columns])))
     data = {
         "osteon": 1,
-        **more,
-        **_lines(overall, summaries),
+        "prediction": str(prediction),
+        "reference": str(reference),
+        "failures": [asdict(failure) for failure in result.failures],
+        "missing": list(result.missing),
+        "unmatched": list(result.unmatched),
+        **({"notes": list(result.notes)} if result.notes else {}),
+        **({"by": result.by} if result.by else {}),
+        **({KEY: dict(result.sights)} if result.sights else {}),
+        **_lines(result.overall, result.summaries),
         "cases": cases,
     }
-    if trained_on is not None and trained_on[0]:
-        data["trained_on"] = _lines(trained_on[1], trained_on[0])
-    if groups:
-        data["groups"] = {g.name: {"cases": g.cases, **_lines(g.overall, g.summaries)} for g in groups}
-    write_json(path, data)
+    if result.trained_on:
+        data["trained_on"] = _lines(result.overall_trained_on, result.trained_on)
+    if result.groups:
+        data["groups"] = {g.name: {"cases": g.cases, **_lines(g.overall, g.summaries)} for g in result.groups}
+    write_json(folder / JSON_NAME, data)
 
 
 def _lines(overall: Summary, summaries: Sequence[Summary]) -> dict[str, Any]:
@@ -75,14 +133,12 @@ def _line(summary: Summary) -> dict[str, Any]:
     values = asdict(summary)
     metrics = values.pop("metrics")
     del values["structure"]
-    more = {"pooled_detection_f1": summary.pooled_detection_f1}
-    line: dict[str, Any] = _rounded({**metrics, **values, **more})
-    return line
+    return _rounded({**metrics, **values, "pooled_detection_f1": summary.pooled_detection_f1})
 
 
 def _rounded(value: Any) -> Any:
     if isinstance(value, float):
-        return float(f"{value:.{DIGITS}g}")
+        return significant(value, DIGITS)
     if isinstance(value, dict):
         return {key: _rounded(part) for key, part in value.items()}
     return value

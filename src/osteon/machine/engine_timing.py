@@ -106,13 +106,11 @@ def fastest_engine(speeds: Mapping[str, EngineSpeed], passed: set[str], patches:
 
 def read_speeds(model: Model) -> dict[str, EngineSpeed]:
     """What was measured of this model on this machine; nothing where it was not."""
-    return {
-        name: EngineSpeed(**facts)
-        for name, facts in _read_all_speeds(speeds_file()).get(_machine_key(model), {}).items()
-    }
+    return {name: EngineSpeed(**facts) for name, facts in _read_all_speeds().get(_machine_key(model), {}).items()}
 
 
-def _read_all_speeds(path: Path) -> dict[str, Any]:
+def _read_all_speeds() -> dict[str, Any]:
+    path = speeds_file()
     shape, hint = dict[str, dict[str, dict[str, Any]]], "remove it, and measure again with `osteon doctor MODEL`"
     return read_record(path, "the speeds of engines", shape, hint) if path.is_file() else {}
 
@@ -120,7 +118,7 @@ def _read_all_speeds(path: Path) -> dict[str, Any]:
 def write_speeds(model: Model, speeds: list[EngineSpeed]) -> Path:
     """Keep what was measured. Returns the file."""
     path = speeds_file()
-    write_json(path, _read_all_speeds(path) | {_machine_key(model): {speed.name: vars(speed) for speed in speeds}})
+    write_json(path, _read_all_speeds() | {_machine_key(model): {speed.name: vars(speed) for speed in speeds}})
     return path
 
 

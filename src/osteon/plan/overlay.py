@@ -47,30 +47,30 @@ def overlay(plan: Plan, settings: Mapping[str, object], reason: str = "as asked"
         ) from None
 
 
-def known_keys(plan: Plan) -> list[str]:
-    """Every key that `overlay` takes for this plan."""
-    return list(_iterate_keys({name: part for name, part in plan.model_dump().items() if name not in FIXED_SECTIONS}))
+def known_keys(plan: Plan) -> dict[str, Any]:
+    """Every key that `overlay` takes for this plan, and its value."""
+    return dict(_iterate_keys(plan.model_dump()))
 
 
-def parse_settings(texts: Iterable[str], option: str = "--set") -> dict[str, object]:
+def parse_settings(texts: Iterable[str]) -> dict[str, object]:
     """`section.key=value` from the command line; values are YAML.
 
     Raises:
         UsageError: One is not KEY=VALUE, not YAML, or given twice.
     """
     settings: dict[str, object] = {}
-    hint = f"{option} training.learning_rate=1e-4, for example"
+    hint = "--set training.learning_rate=1e-4, for example"
     for text in texts:
         key, equals, value = text.partition("=")
         key = key.strip()
         if not equals or not key:
-            raise UsageError(f"{option}: {text!r} is not KEY=VALUE", hint=hint)
+            raise UsageError(f"--set: {text!r} is not KEY=VALUE", hint=hint)
         if key in settings:
-            raise UsageError(f"{option}: {key} is given twice", hint=hint)
+            raise UsageError(f"--set: {key} is given twice", hint=hint)
         try:
             settings[key] = parse_numbers(yaml.safe_load(value))
         except yaml.YAMLError:
-            raise UsageError(f"{option} {key}: {value!r} is not a value in YAML", hint=hint) from None
+            raise UsageError(f"--set {key}: {value!r} is not a value in YAML", hint=hint) from None
     return settings
 
 
@@ -96,9 +96,9 @@ def flatten_settings(sections: Mapping[str, object]) -> dict[str, object]:
     return settings
 
 
-def closest_names(name: str, names: Sequence[str], least: float = 0.5) -> str:
+def closest_names(name: str, names: Sequence[str]) -> str:
     """The names most like one that does not exist; all of a few where none is."""
-    close = get_close_matches(name, names, 3, least) or (list(names) if len(names) <= 20 else list(names)[:8])
+    close = get_close_matches(name, names, 3, 0.5) or (list(names) if len(names) <= 20 else list(names)[:8])
     return ", ".join(close)
 
 
@@ -134,7 +134,7 @@ def _unknown_key_error(key: str, data: dict[str, Any]) -> PlanError:
         return PlanError(
             f"{key}: the plan has no section {section}", hint=f"it is made where it is needed (--{section})"
         )
-    known = list(_iterate_keys({name: part for name, part in data.items() if name not in FIXED_SECTIONS}))
+    known = list(dict(_iterate_keys(data)))
     in_section = [name for name in known if name.startswith(f"{section}.")]
     tails = {name.rpartition(".")[2]: name for name in known}
     close = get_close_matches(key, known, 3, 0.75)
@@ -145,9 +145,9 @@ def _unknown_key_error(key: str, data: dict[str, Any]) -> PlanError:
     return PlanError(f"{key}: the plan has no such key", hint=hint)
 
 
-def _iterate_keys(data: Mapping[str, Any], before: str = "") -> Iterator[str]:
+def _iterate_keys(data: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
     for name, value in data.items():
-        if name == "why":
+        if name == "why" or (not before and name in FIXED_SECTIONS):
             continue
         key = f"{before}{name}"
         if isinstance(value, dict):
@@ -156,7 +156,7 @@ def _iterate_keys(data: Mapping[str, Any], before: str = "") -> Iterator[str]:
             for number, part in enumerate(value):
                 yield from _iterate_keys(part, f"{key}.{number}.")
         else:
-            yield key
+            yield key, value
 
 
 def _to_yaml(value: object) -> str:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-from osteon.core.text import pluralise
+from osteon.core.text import pluralise, significant
 from osteon.dataset.dataset import Dataset
 from osteon.plan.schema import Augmentation, Grid
 from osteon.planning.fingerprint import Fingerprint
-from osteon.planning.grid_choice import round_significant
 from osteon.planning.recipes import Recipe
 from osteon.planning.sequences import find_fixed_order, find_sequence, sequence_margin_mm, sequence_measures
 
@@ -84,15 +83,15 @@ def _bend_sequence(fingerprint: Fingerprint, why: list[str]) -> dict[str, object
     for axis in range(3):
         names = find_sequence(fingerprint, axis)
         if names:
-            grain = round_significant(ELASTIC_GRAIN * sequence_measures(fingerprint, names)[0])
-            most = round_significant(ELASTIC_SHARE * grain)
+            grain = significant(ELASTIC_GRAIN * sequence_measures(fingerprint, names)[0])
+            most = significant(ELASTIC_SHARE * grain)
             why.append(
                 f"bent smoothly by up to {most:g} mm over some {grain:g} mm: {', '.join(names)} are a row, and rows "
                 "curve more in some people than in any of these cases"
             )
             return {
                 "elastic_p": ELASTIC_PROBABILITY,
-                "elastic_mm": (round_significant(most / 5), most),
+                "elastic_mm": (significant(most / 5), most),
                 "elastic_grain_mm": grain,
             }
     return {}

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from osteon.core.errors import UsageError
+from osteon.core.text import significant
 from osteon.dataset.dataset import Dataset
 from osteon.plan.schema import Grid
 from osteon.planning.fingerprint import Fingerprint
@@ -102,11 +103,6 @@ def drop_slices(grid: Grid, slices: tuple[int | None, int | None]) -> Grid:
     return grid.model_copy(update={"drop_slices": slices, "why": [*grid.why, f"not trained on, as asked: {dropped}"]})
 
 
-def round_significant(value: float) -> float:
-    """Six digits that count, wherever the point is: not every CT file is in Hounsfield units."""
-    return float(f"{value:.6g}")
-
-
 def _choose_slice_axis(fingerprint: Fingerprint) -> tuple[int, str]:
     """The axis that slices are cut across, and the reason."""
     median = fingerprint.median_spacing_mm
@@ -146,5 +142,5 @@ def _shapes_on_grid(fingerprint: Fingerprint, grid: Grid) -> npt.NDArray[np.floa
 
 
 def _triple(values: npt.NDArray[np.float64]) -> tuple[float, float, float]:
-    i, j, k = (round_significant(v) for v in values)
+    i, j, k = (significant(v) for v in values)
     return i, j, k

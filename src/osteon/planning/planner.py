@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from osteon.core.errors import DatasetError, UsageError
+from osteon.core.text import significant
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.folds import structures_without_cases
 from osteon.dataset.manifest import Channel
@@ -26,7 +27,7 @@ from osteon.plan.schema import (
 )
 from osteon.planning.augmentation_choice import choose_augmentation
 from osteon.planning.fingerprint import Fingerprint
-from osteon.planning.grid_choice import choose_grid, drop_slices, fit_whole_slices, median_shape, round_significant
+from osteon.planning.grid_choice import choose_grid, drop_slices, fit_whole_slices, median_shape
 from osteon.planning.network_choice import choose_network
 from osteon.planning.network_shape import fit_patch, round_to_multiples
 from osteon.planning.options import DEFAULTS, PlanOptions
@@ -191,9 +192,9 @@ def _choose_intensity(number: int, channel: Channel, fingerprint: Fingerprint) -
     inside = sample.clip(low, high)
     return Intensity(
         channel=channel.name,
-        clip=(round_significant(low), round_significant(high)),
-        mean=round_significant(inside.mean()),
-        std=round_significant(inside.std()),
+        clip=(significant(low), significant(high)),
+        mean=significant(inside.mean()),
+        std=significant(inside.std()),
         why=[f"CT: percentiles 0.5 and 99.5, mean and SD of {len(sample)} voxels inside structures"],
     )
 
@@ -206,8 +207,8 @@ def _choose_sequence(fingerprint: Fingerprint, grid: Grid) -> StructureSequence 
             return StructureSequence(
                 axis=position,
                 names=names,
-                distance_mm=round_significant(distance_mm),
-                volume_mm3=round_significant(volume_mm3),
+                distance_mm=significant(distance_mm),
+                volume_mm3=significant(volume_mm3),
                 why=[
                     f"{', '.join(names)} look alike and keep their order along {grid.axes[position]} in all cases: "
                     "each body found gets one name, and names follow in order; without this section they stay as found"

@@ -52,19 +52,14 @@ REDUCTION = 8
 def measure_prediction(plan: Plan, device: torch.device, shape: Triple, spacing_mm: tuple[float, ...]) -> None:
     """The line on predicting, of a scan that goes through the network at once."""
     model = Model(build_network(plan).to(device).eval(), plan, {}, "")
-    _write_line("predict", seconds=_time_prediction(model, shape, spacing_mm), bytes=peak_bytes())
-
-
-def _time_prediction(model: Model, shape: Triple, spacing_mm: tuple[float, ...]) -> float:
-    """Seconds that a scan takes."""
     affine = torch.diag(torch.tensor([*spacing_mm, 1.0], dtype=torch.float64)).numpy()
     # Smooth, as scans are: of noise every voxel would be a border between structures.
     ramp = torch.linspace(-1, 1, shape[0])[:, None, None]
-    array = ramp.expand(len(model.plan.channels), *shape).contiguous().numpy()
-    volume = Volume(array, Geometry(shape, affine, model.plan.unit))
+    array = ramp.expand(len(plan.channels), *shape).contiguous().numpy()
+    volume = Volume(array, Geometry(shape, affine, plan.unit))
     began = time.perf_counter()
     model.segment(volume)
-    return time.perf_counter() - began
+    _write_line("predict", seconds=time.perf_counter() - began, bytes=peak_bytes())
 
 
 def measure_steps(plan: Plan, device: torch.device, precisions: tuple[Precision, ...]) -> None:

@@ -2,48 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
 from osteon.core.errors import PlanError, UsageError
 from osteon.core.files import read_yaml
 from osteon.dataset.manifest import describe_errors
 from osteon.plan.network_sections import MONAI, PRETRAINED, SCRATCH
 from osteon.plan.overlay import closest_names, flatten_settings, parse_numbers
-from osteon.planning.options import PlanOptions
+from osteon.planning.options import DEFAULTS, PlanOptions
 from osteon.planning.recipes import Recipe, all_recipes
 
 PUBLISHED_FOLDER = Path(__file__).parent / "published"
-Range = tuple[float, float]
-
-
-def _named_window(value: Any) -> Any:
-    return {"": value} if isinstance(value, list | tuple) else value
+OPTION_NAMES = [field.name for field in fields(PlanOptions) if field.name not in ("recipe", "settings")]
+"""What a recipe file may choose."""
 
 
 def _as_list(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
 
-class RecipeOptions(BaseModel):
-    """What a recipe file may choose: fields of `PlanOptions`, as YAML has them."""
+def _fill_in(values: Any) -> Any:
+    """One name in YAML stands for a list of one, one range for that of every channel."""
+    if not isinstance(values, dict):
+        return values
+    window = values.get("window")
+    windows = {"window": {"": window}} if isinstance(window, list | tuple) else {}
+    return values | windows | ({"zoom": _as_list(values["zoom"])} if "zoom" in values else {})
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
-    dimensions: Literal[2, 3] | None = None
-    network: str | None = None
-    encoder: str | None = None
-    weights: str | None = None
-    loss: str | None = None
-    image_size: int | None = None
-    batch: int | None = None
-    zoom: Annotated[list[str] | None, BeforeValidator(_as_list)] = None
-    window: Annotated[dict[str, Range] | None, BeforeValidator(_named_window)] = None
-    drop_slices: tuple[int | None, int | None] | None = None
+RecipeOptions = Annotated[PlanOptions, BeforeValidator(_fill_in)]
+parse_options: Callable[[Any], PlanOptions] = TypeAdapter(RecipeOptions).validate_python
 
 
 class RecipeFile(BaseModel):
@@ -62,7 +55,7 @@ class RecipeFile(BaseModel):
     source: str
     why: Annotated[list[str], BeforeValidator(_as_list)] = Field(min_length=1)
     base: str = "osteon"
-    choices: RecipeOptions = RecipeOptions()
+    choices: RecipeOptions = DEFAULTS
     plan: dict[str, Any] = {}
 
 
@@ -119,11 +112,12 @@ def read_recipe(path: Path) -> RecipeFile:
     hint = "correct the key; the published recipes beside osteon's planning/published are examples"
     if not isinstance(data, dict):
         raise PlanError(f"{path}: a recipe is a mapping with source, why, base, choices and plan", hint=hint)
-    for mapping, model in ((data, RecipeFile), (data.get("choices"), RecipeOptions)):
-        names = list(model.model_fields)
+    for where, mapping, names in (
+        ("", data, [*RecipeFile.model_fields]),
+        ("choices.", data.get("choices"), OPTION_NAMES),
+    ):
         for key in mapping if isinstance(mapping, dict) else ():
             if key not in names:
-                where = "" if model is RecipeFile else "choices."
                 raise PlanError(
                     f"{path}: {where}{key}: a recipe has no such key", hint=f"near it: {closest_names(key, names)}"
                 )
@@ -136,13 +130,9 @@ def read_recipe(path: Path) -> RecipeFile:
     return recipe
 
 
-def _complete_options(options: PlanOptions, defaults: RecipeOptions) -> PlanOptions:
+def _complete_options(options: PlanOptions, defaults: PlanOptions) -> PlanOptions:
     """The user's choices, and the recipe's where the user has none and they still make sense."""
-    completed = {
-        field.name: getattr(defaults, field.name)
-        for field in fields(PlanOptions)
-        if field.name in RecipeOptions.model_fields and getattr(options, field.name) is None
-    }
+    completed = {name: getattr(defaults, name) for name in OPTION_NAMES if getattr(options, name) is None}
     if options.encoder == "none" or (options.network is not None and options.network not in PRETRAINED):
         completed |= {"encoder": options.encoder, "weights": options.weights}
     if options.dimensions == 3 and defaults.dimensions != 3:

@@ -40,8 +40,8 @@ class Recipe:
             an order along that axis.
         deep_supervision: How many of the finest decoder stages have a loss of their own, at most.
         unsupervised: How many of the coarsest decoder stages have none in any case.
-        training: Values of the plan's section `training`.
-        augmentation: Values of the plan's section `augmentation`.
+        training: Values of the plan's section `training` that are not its defaults.
+        augmentation: The same of the section `augmentation`.
         max_shift: Greatest shift, as a part of the patch.
         rotate_degrees: Greatest angle about each axis, in 3D.
         rotate_degrees_2d: The same for slices.
@@ -50,15 +50,15 @@ class Recipe:
 
     source: str
     sizes: dict[tuple[Device, int], SizeLimits]
-    coverage: float
-    mirror_all: bool
     deep_supervision: int
-    unsupervised: int
     training: dict[str, Any]
     augmentation: dict[str, Any]
-    max_shift: float
     rotate_degrees: float
     rotate_degrees_2d: float
+    coverage: float = 0.0
+    mirror_all: bool = False
+    unsupervised: int = 0
+    max_shift: float = 0.0
     bend_sequences: bool = False
 
 
@@ -72,9 +72,7 @@ RECIPES: dict[str, Recipe] = {
             ("cuda", 2): SizeLimits(1 << 21, 32, 512),
         },
         coverage=1.0,
-        mirror_all=False,
         deep_supervision=3,
-        unsupervised=0,
         training={
             "optimiser": "adamw",
             "learning_rate": 3e-3,
@@ -93,7 +91,6 @@ RECIPES: dict[str, Recipe] = {
             "noise_p": 0.2,
             "noise_std": 0.3,
             "blur_p": 0.15,
-            "blur_sigma": (0.5, 1.0),
             "brightness_p": 0.3,
             "brightness": (0.7, 1.3),
             "offset_p": 0.3,
@@ -114,7 +111,6 @@ RECIPES: dict[str, Recipe] = {
             ("cuda", 3): SizeLimits(1 << 21, 32, 320),
             ("cuda", 2): SizeLimits(1 << 21, 32, 512),
         },
-        coverage=0,
         mirror_all=True,
         deep_supervision=99,
         unsupervised=1,
@@ -122,11 +118,8 @@ RECIPES: dict[str, Recipe] = {
             "optimiser": "sgd",
             "learning_rate": 1e-2,
             "weight_decay": 3e-5,
-            "momentum": 0.99,
             "schedule": "polynomial",
-            "warm_up": 0.0,
             "clip_gradient": 12.0,
-            "ema": 0.0,
             "foreground_share": 0.5,
             "epoch_iterations": 250,
             "epochs": 1000,
@@ -137,18 +130,15 @@ RECIPES: dict[str, Recipe] = {
             "noise_p": 0.1,
             "noise_std": 0.1,
             "blur_p": 0.2,
-            "blur_sigma": (0.5, 1.0),
             "brightness_p": 0.15,
             "brightness": (0.75, 1.25),
             "contrast_p": 0.15,
             "contrast": (0.75, 1.25),
             "low_resolution_p": 0.25,
-            "low_resolution": (0.5, 1.0),
             "gamma_p": 0.3,
             "gamma_inverted_p": 0.1,
             "gamma": (0.7, 1.5),
         },
-        max_shift=0.0,
         rotate_degrees=30,
         rotate_degrees_2d=180,
     ),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Unpack
 
 from osteon.core.errors import UsageError
 from osteon.plan.overlay import known_keys
@@ -65,22 +65,10 @@ def _keep_measurements(plan: Plan, begun_plan: Plan, options: PlanOptions) -> Pl
 
 
 def _check_unchanged(run: Path, plan: Plan, begun_plan: Plan) -> None:
-    keys = list(dict.fromkeys([*known_keys(begun_plan), *known_keys(plan)]))
-    values = begun_plan.model_dump(), plan.model_dump()
-    differing = [
-        key for key in keys if _value_at(values[0], key) != _value_at(values[1], key) and key not in CHANGEABLE_KEYS
-    ]
+    begun, now = known_keys(begun_plan), known_keys(plan)
+    differing = [key for key in begun | now if begun.get(key) != now.get(key) and key not in CHANGEABLE_KEYS]
     if differing:
         raise UsageError(
             f"{run}: was begun with other choices: {', '.join(differing)}",
             hint="give the same options to go on, another folder, or --restart to throw this run away",
         )
-
-
-def _value_at(data: Any, key: str) -> Any:
-    for part in key.split("."):
-        try:
-            data = data[int(part)] if isinstance(data, list) else data[part]
-        except (KeyError, IndexError, TypeError):
-            return None
-    return data

@@ -15,11 +15,11 @@ from osteon.core.text import pluralise
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import FILE_NAME as MANIFEST
 from osteon.evaluating.comparison import RunComparison, compare_runs
-from osteon.evaluating.evaluate import Evaluation, Failure, evaluate
+from osteon.evaluating.evaluate import evaluate
 from osteon.evaluating.metrics import distance_metrics
 from osteon.evaluating.pairing import find_label_files
 from osteon.evaluating.ranking import rank_runs
-from osteon.evaluating.record import DIGITS
+from osteon.evaluating.record import DIGITS, Evaluation, Failure
 from osteon.evaluating.scores import ALL_METRICS, MetricOptions, Score
 from osteon.evaluating.summary import Summary, overall, summarise
 from osteon.formats.label_meanings import LabelMeanings, label_meanings_for

@@ -8,8 +8,8 @@ from pathlib import Path
 from osteon.core.errors import OsteonError
 from osteon.core.labels import Structure
 from osteon.evaluating.comparison import RunComparison
-from osteon.evaluating.evaluate import Failure
 from osteon.evaluating.ranking import Ranking
+from osteon.evaluating.record import Failure
 from osteon.evaluating.scores import Score
 from osteon.evaluating.summary import Summary
 from osteon.formats.label_meanings import LabelMeanings

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from osteon.core.errors import FileError, OsteonError
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import Case
-from osteon.evaluating.evaluate import Failure
+from osteon.evaluating.record import Failure
 from osteon.evaluating.scores import ALL_METRICS, MetricOptions, Score, score_case
 from osteon.formats.labelmap import to_multi_hot
 from osteon.formats.rle import RleRow, decode_rle, parse_runs, read_convention, read_rle_csv, read_rle_rows

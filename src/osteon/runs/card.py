@@ -26,7 +26,8 @@ def model_card(dataset: Dataset, model: Model) -> str:
     lines = [
         f"# {plan.dataset}",
         "",
-        _headline(plan),
+        f"A {plan.grid.dimensions}D {plan.network.description}, made by osteon {__version__}. Research software, no "
+        "medical device.",
         "",
         *_data(dataset, plan, validation),
         "",
@@ -34,11 +35,6 @@ def model_card(dataset: Dataset, model: Model) -> str:
     ]
     lines += ["", *_validation(validation), "", *_postprocessing(model)]
     return "\n".join(lines) + "\n"
-
-
-def _headline(plan: Plan) -> str:
-    network = f"{plan.grid.dimensions}D {plan.network.description}"
-    return f"A {network}, made by osteon {__version__}. Research software, no medical device."
 
 
 def _data(dataset: Dataset, plan: Plan, validation: dict[str, Any]) -> list[str]:
@@ -77,15 +73,10 @@ def _training(validation: dict[str, Any]) -> list[str]:
     else:
         held = "none held out" if fold is None else f"fold {fold} of {training['folds']}, {parted}"
         line = f"{done}, seed {training['seed']}; {held}"
-    return ["## Training", "", f"- {line}", *_versions(validation)]
-
-
-def _versions(validation: dict[str, Any]) -> list[str]:
     versions = validation["versions"]
-    lines = [f"- osteon {versions['osteon']}, torch {versions['torch']}; plan {versions['plan']}"]
-    if validation["training"].get("init"):
-        lines.append(f"- Began with the weights of {validation['training']['init']}")
-    return lines
+    begun = [f"- Began with the weights of {training['init']}"] if training.get("init") else []
+    made_by = f"- osteon {versions['osteon']}, torch {versions['torch']}; plan {versions['plan']}"
+    return ["## Training", "", f"- {line}", made_by, *begun]
 
 
 def _validation(validation: dict[str, Any]) -> list[str]:

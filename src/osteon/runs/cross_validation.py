@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import shutil
 import time
 from dataclasses import replace
@@ -12,7 +11,7 @@ from statistics import fmean
 from typing import Any
 
 from osteon.core.errors import OsteonError
-from osteon.core.files import atomic_write, write_yaml
+from osteon.core.files import link_or_copy, write_yaml
 from osteon.core.progress import progress_logger
 from osteon.dataset.dataset import Dataset
 from osteon.networks.ensemble import Ensemble
@@ -158,8 +157,4 @@ def _merge_cases(parts: list[dict[str, Any]], key: str) -> dict[str, Any]:
 def _collect_files(folders: list[Path], target: Path) -> None:
     """The folds' files in one folder: links, where the disk allows it."""
     for path in (path for folder in folders for path in sorted(folder.glob("[!.]*"))):
-        with atomic_write(target / path.name) as temporary:
-            try:
-                os.link(path, temporary)
-            except OSError:
-                shutil.copyfile(path, temporary)
+        link_or_copy(path, target / path.name)

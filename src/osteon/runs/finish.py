@@ -174,7 +174,14 @@ def write_model(
         "postprocessing": steps.describe(pixels=plan.unit == "px"),
         "speeds": speeds or {},
         **({"series": sequence} if sequence else {}),
-        **_training_record(plan, len(model.reference), state, options),
+        "training": {
+            "cases": len(model.reference),
+            "iterations": state.iteration,
+            "seconds": round(state.elapsed_s, 1),
+            "ended": state.finished,
+            **{key: value for key, value in asdict(options).items() if key != "workers"},
+        },
+        "versions": {"osteon": __version__, "torch": str(torch.__version__), "plan": plan_hash(plan)},
         KEY: model.seen.to_dict(),
     }
     finished_model = replace(model, plan=plan, validation=result, postprocessing=steps)
@@ -237,20 +244,6 @@ def _postprocess_case(dataset: Dataset, plan: Plan, case_id: str, run: Path, ste
     processed = apply_postprocessing(read_segmentation(path, plan.structures), steps)
     write_segmentation(path, processed)
     return score_scan(dataset, plan, case_id, processed)
-
-
-def _training_record(plan: Plan, training_cases: int, state: TrainingState, options: TrainOptions) -> dict[str, Any]:
-    """validation.json's sections `training` and `versions`."""
-    return {
-        "training": {
-            "cases": training_cases,
-            "iterations": state.iteration,
-            "seconds": round(state.elapsed_s, 1),
-            "ended": state.finished,
-            **{key: value for key, value in asdict(options).items() if key != "workers"},
-        },
-        "versions": {"osteon": __version__, "torch": str(torch.__version__), "plan": plan_hash(plan)},
-    }
 
 
 def round_scores(cases: dict[str, Scores]) -> dict[str, Scores]:

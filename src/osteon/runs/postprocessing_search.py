@@ -13,6 +13,7 @@ import numpy as np
 
 from osteon.core.labels import Segmentation
 from osteon.core.progress import track
+from osteon.core.text import significant
 from osteon.plan.schema import Plan
 from osteon.predicting.postprocessing import Postprocessing, PostprocessingStep, apply_postprocessing, change_of_step
 from osteon.predicting.postprocessing_steps import Mask, components, voxel_size
@@ -29,6 +30,8 @@ SIZES = (0.01, 0.05, 0.2)
 """`least_size`: parts of the structure's median volume."""
 WIDTHS = (1.0, 2.0)
 """`close`: times the grid's finest spacing; half of it for `smooth`."""
+DIGITS = 3
+"""Of amounts."""
 MARGIN = 1.5
 """`keep_near`: times the radius of a ball of the structure's median volume."""
 
@@ -125,20 +128,20 @@ def _candidates(plan: Plan, shown: Mapping[str, _ReferenceFacts]) -> list[Postpr
         median_volume = median(facts.volumes)
         steps.append(PostprocessingStep(structure=name, step="largest"))
         steps += [
-            PostprocessingStep(structure=name, step="least_size", amount=_round_significant(part * median_volume))
+            PostprocessingStep(structure=name, step="least_size", amount=significant(part * median_volume, DIGITS))
             for part in SIZES
         ]
         steps.append(PostprocessingStep(structure=name, step="fill_holes"))
         steps += [
-            PostprocessingStep(structure=name, step="close", amount=_round_significant(times * width))
+            PostprocessingStep(structure=name, step="close", amount=significant(times * width, DIGITS))
             for times in WIDTHS
         ]
         steps += [
-            PostprocessingStep(structure=name, step="smooth", amount=_round_significant(times * width / 2))
+            PostprocessingStep(structure=name, step="smooth", amount=significant(times * width / 2, DIGITS))
             for times in WIDTHS
         ]
         if facts.near is not None:
-            reach = _round_significant(MARGIN * (3 * median_volume * 1000 / (4 * np.pi)) ** (1 / 3))
+            reach = significant(MARGIN * (3 * median_volume * 1000 / (4 * np.pi)) ** (1 / 3), DIGITS)
             steps.append(PostprocessingStep(structure=name, step="keep_near", amount=reach, near=facts.near))
     return steps
 
@@ -191,7 +194,3 @@ def _best_steps(gains: Sequence[tuple[PostprocessingStep, list[float]]]) -> list
         ):  # of those that gain the same, the first of STEPS
             best[step.structure] = step.model_copy(update=facts)
     return list(best.values())
-
-
-def _round_significant(value: float) -> float:
-    return float(f"{value:.3g}")

@@ -205,5 +205,4 @@ def _check_record(folder: Path, sweep: Sweep) -> list[dict[str, Any]]:
             f"{folder}: the sweep was begun with other choices: {', '.join(changed)}",
             hint="give the same to go on, or another folder",
         )
-    tried: list[dict[str, Any]] = before.get("tried") or []
-    return tried
+    return before.get("tried") or []

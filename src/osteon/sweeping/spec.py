@@ -17,6 +17,8 @@ from osteon.plan.overlay import closest_names, parse_numbers
 from osteon.runs.options import FOLDS, TrainOptions
 from osteon.sweeping.median_stopping import StoppingRule
 
+_UNION_TAGS = ("function-after[_rises(), SearchRange]", "list[any]")
+"""What pydantic calls the two forms of what a search draws from."""
 UNITS = {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 BUDGET = re.compile(r"(\d+(?:\.\d*)?)\s*(s|m|min|h)?")
 
@@ -152,16 +154,14 @@ def read_sweep(path: Path) -> Sweep:
     for key in data:
         if key not in Sweep.model_fields:
             raise PlanError(
-                f"{path}: {key}: a sweep has no such key", hint=f"near it: {closest_names(str(key), _SWEEP_KEYS)}"
+                f"{path}: {key}: a sweep has no such key",
+                hint=f"near it: {closest_names(str(key), list(Sweep.model_fields))}",
             )
     try:
         sweep = Sweep.model_validate(parse_numbers(data))
     except ValidationError as error:
-        raise PlanError(f"{path}: {describe_errors(error, _UNION_TAGS)}", hint="correct the keys named here") from None
+        found = describe_errors(error, _UNION_TAGS)
+        raise PlanError(f"{path}: {found}", hint="correct the keys named here") from None
     here = path.resolve().parent
     folder = here / (sweep.folder or path.stem)
     return sweep.model_copy(update={"dataset": str(here / sweep.dataset), "folder": str(folder)})
-
-
-_SWEEP_KEYS = list(Sweep.model_fields)
-_UNION_TAGS = ("Between",)

@@ -7,13 +7,13 @@ import itertools
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from osteon.core.errors import OsteonError, PlanError, UsageError
+from osteon.core.errors import PlanError, UsageError
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import describe_errors
 from osteon.plan.overlay import closest_names, overlay
@@ -22,7 +22,7 @@ from osteon.planning.dataset_plan import is_precision_fixed
 from osteon.planning.fingerprint import Fingerprint
 from osteon.planning.options import PlanOptions
 from osteon.planning.planner import make_plan
-from osteon.planning.recipe_files import RecipeOptions
+from osteon.planning.recipe_files import parse_options
 from osteon.runs.options import TrainOptions
 from osteon.sweeping.spec import Sweep
 
@@ -80,9 +80,7 @@ class TrialFactory:
         try:
             options = plan_options_from({**self.sweep.base, **values})
             plan = make_plan(self.dataset, self.fingerprint, options, device=self.device)
-        except OsteonError as error:
-            if not isinstance(error, UsageError):
-                raise
+        except UsageError as error:
             raise type(error)(f"trial {listed}: {error.message}", hint=error.hint) from error
         if self.device == "cuda" and not is_precision_fixed(options):
             plan = overlay(plan, {"training.precision": "bf16"}, "on a GPU, where the trials choose none")
@@ -112,10 +110,10 @@ def plan_options_from(values: Mapping[str, Any]) -> PlanOptions:
         if "." not in key:
             raise PlanError(f"{key}: neither a choice nor a key of the plan", hint=f"near it: {_closest_keys(key)}")
     try:
-        checked = dict(RecipeOptions.model_validate(option_values))
+        options = parse_options(option_values)
     except ValidationError as error:
         raise PlanError(describe_errors(error), hint="correct the value") from None
-    return PlanOptions(recipe=str(values.get("recipe", "osteon")), settings=settings or None, **checked)
+    return replace(options, recipe=str(values.get("recipe", "osteon")), settings=settings or None)
 
 
 def trial_name(values: Mapping[str, Any], seed: int | None) -> str:

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from osteon.core.cpu_load import ThreadLimiter, make_thread_limiter
 from osteon.core.errors import DivergedError
 from osteon.core.files import write_text
+from osteon.core.spreadsheets import tabulate, to_csv
 from osteon.plan.schema import Plan
 from osteon.preparing.cache import CachedCase
 from osteon.training.checkpoint import (
@@ -202,7 +201,7 @@ class TrainingCallback(lightning.Callback):
 
     def _validate(self, module: TrainingModule, done: float) -> dict[str, float | int | None]:
         began, cases = self.clock(), self.validation.chosen_cases()
-        scores = validate(module.validation_network(), cases, self.plan, self._save_sample)
+        scores = validate(module.validation_network(), cases, self.plan, partial(write_sample_picture, self.run))
         self.validation.note(began, self.elapsed_s())
         self.display.show_scores(done, self.state.iteration, scores)
         mean = mean_over_structures(scores)
@@ -211,9 +210,6 @@ class TrainingCallback(lightning.Callback):
             save_checkpoint(self.folder / BEST, module.validation_network().state_dict(), self.state)
         rounded = {f"dice_{name}": None if v is None else round(v, 5) for name, v in scores.items()}
         return {"dice": None if mean is None else round(mean, 5), **rounded}
-
-    def _save_sample(self, number: int, case: CachedCase, prediction: np.ndarray) -> None:
-        write_sample_picture(self.run, number, case, prediction, self.plan)
 
     def save(self, module: TrainingModule, optimiser: torch.optim.Optimizer) -> None:
         """Write a checkpoint that a resumed run starts from."""
@@ -235,8 +231,4 @@ def _training_module(module: lightning.LightningModule) -> TrainingModule:
 
 def write_metrics(path: Path, rows: list[dict[str, float | int | None]]) -> None:
     """metrics.csv: one row for each epoch; the Dice columns are empty where there was no validation."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(dict.fromkeys(key for row in rows for key in row)), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_text(path, text.getvalue())
+    write_text(path, to_csv(tabulate(rows, list(dict.fromkeys(key for row in rows for key in row)))))

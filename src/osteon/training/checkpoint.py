@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
-import shutil
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -15,7 +13,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from osteon.core.errors import FileError, UsageError, summarise_error
-from osteon.core.files import atomic_write
+from osteon.core.files import link_or_copy
 from osteon.networks.weights import load_checked, save_tensors
 from osteon.predicting.records import LAST
 
@@ -94,14 +92,8 @@ def _sha256(text: str) -> str:
 
 def keep_previous(folder: Path) -> None:
     """Before the last checkpoint is written anew: keep the one that is there, as a link where the disk has links."""
-    last = folder / LAST
-    if not last.is_file():
-        return
-    with atomic_write(folder / PREVIOUS) as temporary:
-        try:
-            os.link(last, temporary)
-        except OSError:
-            shutil.copyfile(last, temporary)
+    if (folder / LAST).is_file():
+        link_or_copy(folder / LAST, folder / PREVIOUS)
 
 
 def read_last_state(folder: Path) -> TrainingState:

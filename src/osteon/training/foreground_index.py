@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence, Sized
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -17,19 +16,8 @@ CaseSlice = tuple[int, int | None]
 """A case's number, and one of its slices; None: all of it."""
 
 
-@dataclass(frozen=True)
-class PatchTarget:
-    """What a patch is centred on.
-
-    Attributes:
-        case: The case's number.
-        centre: A voxel of it, or of its enlarged crop.
-        crop: Which of its enlarged crops; None: the case itself.
-    """
-
-    case: int
-    centre: Triple
-    crop: int | None = None
+PatchTarget = tuple[int, Triple, int | None]
+"""A case's number, a voxel that a patch is centred on, and in which of its enlarged crops (None: the case itself)."""
 
 
 class ForegroundIndex:
@@ -75,7 +63,7 @@ class ForegroundIndex:
             case, k = views[_pick(rng.random(), views)]
             voxels = _structure_voxels(self.cases[case], structure)
             voxels = voxels if k is None else voxels[voxels[:, 2] == k]
-        return PatchTarget(case, _pick_voxel(voxels, pick[1]))
+        return case, _pick_voxel(voxels, pick[1]), None
 
     def draw_zoomed_target(self, case: int, rng: np.random.Generator) -> PatchTarget | None:
         """A voxel of a zoom structure in one of a case's enlarged crops; another case's where this one has none."""
@@ -89,7 +77,7 @@ class ForegroundIndex:
         structure = structures[_pick(pick[1], structures)]
         showing = [number for number, crop in enumerate(crops) if structure in crop.present]
         chosen = showing[_pick(pick[2], showing)]
-        return PatchTarget(case, _pick_voxel(_structure_voxels(crops[chosen], structure), pick[3]), chosen)
+        return case, _pick_voxel(_structure_voxels(crops[chosen], structure), pick[3]), chosen
 
 
 def _structure_weight(plan: Plan, structure: int, views: int) -> float:

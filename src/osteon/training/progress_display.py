@@ -103,7 +103,7 @@ class TrainingDisplay:
 
 def format_scores(scores: dict[str, float | None]) -> str:
     """`mean 0.873 · Anterior 0.880 · Posterior 0.866`; a structure that did not occur shows a dash."""
-    known = [value for value in scores.values() if value is not None]
-    parts = [f"mean {sum(known) / len(known):.3f}"] if known else []
+    mean = mean_over_structures(scores)
+    parts = [] if mean is None else [f"mean {mean:.3f}"]
     parts += [f"{name} {value:.3f}" if value is not None else f"{name} –" for name, value in scores.items()]
     return " · ".join(parts)

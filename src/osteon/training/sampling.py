@@ -111,11 +111,10 @@ class PatchSampler:
         if target is None:
             shape = self.cases[case].image.shape[1:]
             return PatchDraw(case, self._clamp_origin(self._random_origin(anywhere, shape), shape))
-        shape = self.cases[target.case].image.shape[1:]
-        if target.crop is not None:
-            shape = self.cases[target.case].zoomed[target.crop].image.shape[1:]
-        place = [int(c) - s // 2 for c, s in zip(target.centre, self.plan.patch.size, strict=True)]
-        return PatchDraw(target.case, self._clamp_origin(place, shape), target.crop)
+        case, centre, crop = target
+        shape = (self.cases[case] if crop is None else self.cases[case].zoomed[crop]).image.shape[1:]
+        place = [c - s // 2 for c, s in zip(centre, self.plan.patch.size, strict=True)]
+        return PatchDraw(case, self._clamp_origin(place, shape), crop)
 
     def _random_origin(self, where: npt.NDArray[np.float64], shape: Sequence[int]) -> list[int]:
         size = self.plan.patch.size

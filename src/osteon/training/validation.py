@@ -24,7 +24,7 @@ def validate(
     network: nn.Module,
     cases: Iterable[CachedCase],
     plan: Plan,
-    on_case: Callable[[int, CachedCase, np.ndarray], None] | None = None,
+    on_case: Callable[[int, CachedCase, np.ndarray, Plan], None] | None = None,
 ) -> Scores:
     """Mean Dice of each structure over whole cached scans, on the plan's grid.
 
@@ -35,7 +35,7 @@ def validate(
         network: What is asked.
         cases: The scans.
         plan: Structures, grid.
-        on_case: Is told each scan's number, the scan, and what was found in it.
+        on_case: Is told each scan's number, the scan, what was found in it, and the plan.
 
     Returns:
         By structure name; None where it counted in no case.
@@ -49,7 +49,7 @@ def validate(
         class_probabilities = name_sequence(predict_probabilities(network, image, plan), plan)
         prediction = (class_probabilities > 0.5).numpy() if plan.overlapping else class_probabilities.argmax(0).numpy()
         if on_case is not None:
-            on_case(number, case, prediction)
+            on_case(number, case, prediction, plan)
         scores.append(case_dice(prediction, np.asarray(case.labels), numbered, case.annotated))
     network.train(was_training)
     return mean_scores(scores, plan.structures)

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from osteon.formats.labelmap import smallest_uint
-from osteon.voting.run_length import Bits, RunLengthMask, bands, intervals
+from osteon.voting.run_length import RunLengthMask, bands, intervals
 
 BAND_VOXELS = 1 << 21
 """Voxels of an index map that are decided together: some 50 MB."""
@@ -32,11 +32,6 @@ class VoteWeights:
     weights: npt.NDArray[np.float64]
     threshold: float
     prior: float = 0.0
-
-    def sums(self, inside: Bits) -> npt.NDArray[np.float64]:
-        """`[n]` sums of who says yes, `[member, n]`."""
-        sums: npt.NDArray[np.float64] = self.weights @ inside
-        return sums
 
     @property
     def reachable(self) -> bool:
@@ -59,7 +54,7 @@ def decide_binary(votes: MemberMasks, scale: VoteWeights, voxels: int) -> RunLen
     starts, stops = [], []
     for first, stop in bands(votes, voxels):
         edges, inside = intervals([runs.within(first, stop) for runs in votes])
-        enough = inside.any(axis=0) & (scale.sums(inside) >= scale.threshold)
+        enough = inside.any(axis=0) & (scale.weights @ inside >= scale.threshold)
         starts.append(edges[:-1][enough])
         stops.append(edges[1:][enough])
     return RunLengthMask(np.concatenate(starts), np.concatenate(stops)).merged()
@@ -87,7 +82,7 @@ def decide_exclusive(
             for first, stop in bands(masks, end - begin):
                 here = [mask.within(begin + first, begin + stop) for mask in masks]
                 edges, inside = intervals(here)
-                enough = inside.any(axis=0) & ((sums := scale.sums(inside)) >= scale.threshold)
+                enough = inside.any(axis=0) & ((sums := scale.weights @ inside) >= scale.threshold)
                 if not enough.any():
                     continue
                 lengths = np.diff(edges)

@@ -12,6 +12,7 @@ from typing import Any, Literal, cast
 from osteon.core.errors import CaseError, DatasetError, OsteonError, UsageError
 from osteon.core.files import write_yaml
 from osteon.core.progress import track
+from osteon.core.text import significant
 from osteon.core.version import __version__
 from osteon.dataset.dataset import Dataset
 from osteon.predicting.training_cases import TRAINED
@@ -27,7 +28,6 @@ from osteon.voting.weight_search import FittedVote, choose_threshold, choose_wei
 
 FEW = 10
 """Fewer cases than this say little of the next one."""
-DIGITS = 6
 
 FittedParameter = Literal["threshold", "weights"]
 
@@ -99,21 +99,12 @@ def fit(
         raise DatasetError(
             f"{dataset}: has no labels of a case that a member has", hint="give the dataset that was predicted"
         )
-    chosen = {
-        structure.name: _choose(samples[structure.name], wanted, len(paths))
-        for structure in known.structures
-        if structure.name in samples
-    }
+    choose = choose_weights if wanted == "weights" else choose_threshold
+    chosen = {s.name: choose(samples[s.name], len(paths)) for s in known.structures if s.name in samples}
     held = tuple(case.id for case in known.manifest.cases if case.held_out and case.id in used)
     result = VoteFit(out, wanted, chosen, tuple(used), held, tuple(trained), failed, problems)
     _write(result, paths, known, method)
     return result
-
-
-def _choose(samples: Sequence[VoteSample], part: FittedParameter, members: int) -> FittedVote:
-    if part == "weights":
-        return choose_weights(samples, members)
-    return choose_threshold(samples, (1.0,) * members)
 
 
 Source = tuple[str, Callable[[], Samples]]
@@ -187,12 +178,8 @@ def _write(result: VoteFit, members: Sequence[Path], dataset: Dataset, method: M
     else:
         data["weights"] = {name: list(cast(tuple[float, ...], chosen.weights)) for name, chosen in taken.items()}
     data["dice"] = {
-        name: {
-            "cases": chosen.cases,
-            "usual": _rounded(chosen.usual),
-            "fitted": _rounded(chosen.fitted),
-            "left_out": _rounded(chosen.left_out),
-        }
+        name: {"cases": chosen.cases}
+        | {key: value if value is None else significant(value) for key, value in chosen.figures.items()}
         for name, chosen in result.structures.items()
     }
     head = (
@@ -200,7 +187,3 @@ def _write(result: VoteFit, members: Sequence[Path], dataset: Dataset, method: M
         "than the usual rule on cases that were left out of the fitting, and stays with it."
     )
     write_yaml(result.out, data, head=head)
-
-
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else float(f"{value:.{DIGITS}g}")

@@ -37,9 +37,8 @@ def vote_on_folders(maps: VoteMembers, out: Path, settings: Mapping[str, Any], *
         FileError: votes.json cannot be written, or an earlier one is damaged.
         UsageError: A file in `out` that no vote has written would be replaced.
     """
-    names = tuple(structure.name for structure in maps.structures)
     members = tuple(str(folder.path) for folder in maps.folders)
-    report = VoteReport(out, out / RECORD, members, names)
+    report = VoteReport(out, out / RECORD, members, maps.names)
     done, records = votes_in(out), CaseRecords(out, RECORD)
     targets = {case: out / f"{case}{'.seg.nrrd' if maps.overlapping else '.nii.gz'}" for case in cases_of(maps.folders)}
     for case, target in targets.items():
@@ -52,7 +51,7 @@ def vote_on_folders(maps: VoteMembers, out: Path, settings: Mapping[str, Any], *
         for case in track(list(targets), "voting"):
             sight = role_of(maps.folders, case)
             seen = {} if sight is None else {KEY: sight}
-            made_from = {"how": dict(settings), "structures": list(names), "files": _files(maps.folders, case)}
+            made_from = {"how": dict(settings), "structures": list(maps.names), "files": _files(maps.folders, case)}
             entry = done.get(case)
             if not overwrite and is_file(targets[case]) and entry and entry.get("made_from") == made_from:
                 report.cases[case] = CaseVote.read(entry)

@@ -25,7 +25,7 @@ from osteon.voting.members import MemberFolder, absences_of
 from osteon.voting.report import Absence, CaseVote, Problem, Undecided, no_voter_error
 from osteon.voting.rules import VoteRules
 from osteon.voting.run_length import EMPTY, RunLengthMask, encode_segmentation
-from osteon.voting.structures import KNOW, NOBODY_KNOWS, by_value
+from osteon.voting.structures import KNOW, NOBODY_KNOWS
 from osteon.voting.votes import MemberVotes, too_few, voting_masks, weights_for
 
 logger = logging.getLogger(__name__)
@@ -122,15 +122,14 @@ class LabelMaps(VoteMembers):
             problems.append(Problem("unreadable", member, error.message, error.hint, case))
             return {}
         runs = encode_segmentation(grid.align(segmentation, path))
-        known = [structure.name for structure in self.structures]
         if not named:
-            meant = by_value(self.dataset.structures if self.dataset else None)
+            meant = {s.value: s.name for s in self.dataset.structures} if self.dataset else {}
             runs = {meant.get(s.value, s.name): runs[s.name] for s in segmentation.structures if s.name in runs}
-        own = [s.name for s in named] if named else [n for n in known if self.dataset or is_placeholder(n)]
+        own = [s.name for s in named] if named else [n for n in self.names if self.dataset or is_placeholder(n)]
         for name, part in runs.items():
-            if name not in known:
+            if name not in self.names:
                 problems.append(_unknown(path, member, case, name, part.count, named=bool(named)))
-        return {name: runs.get(name, EMPTY) for name in own if name in known}
+        return {name: runs.get(name, EMPTY) for name in own if name in self.names}
 
     def _read(self, folder: MemberFolder, path: Path) -> tuple[Sequence[Structure], Segmentation]:
         """The structures that a file names, or the dataset.json beside it does; and its labels."""

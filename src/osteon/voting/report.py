@@ -71,14 +71,7 @@ class CaseVote:
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON has it; what is empty is left out."""
-        parts = {
-            "voters": dict(self.voters),
-            "absences": [asdict(one) for one in self.absences],
-            "problems": [asdict(one) for one in self.problems],
-            "undecided": [asdict(one) for one in self.undecided],
-            "estimates": dict(self.estimates),
-        }
-        return {name: part for name, part in parts.items() if part or name == "voters"}
+        return {name: part for name, part in asdict(self).items() if part or name == "voters"}
 
     @classmethod
     def read(cls, data: Mapping[str, Any]) -> CaseVote:

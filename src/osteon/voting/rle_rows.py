@@ -109,16 +109,9 @@ class RowIndex:
     def unknown(self, known: frozenset[int], pictures: NameTable) -> Iterator[Problem]:
         """The rows of structures that are not `known`."""
         for picture, structure, line, _ in self._rows[~np.isin(self._rows[:, 1], sorted(known))].tolist():
-            name = self._names[structure]
-            yield Problem(
-                "unknown",
-                self.member,
-                f"{self.path}: line {line} marks {name}, which {NOBODY_KNOWS}",
-                KNOW,
-                case=pictures.written[picture],
-                structure=name,
-                line=line,
-            )
+            image, name = pictures.written[picture], self._names[structure]
+            what = f"{self.path}: line {line} marks {name}, which {NOBODY_KNOWS}"
+            yield Problem("unknown", self.member, what, KNOW, image, name, line)
 
     def read(self, place: tuple[int, int], shape: tuple[int, int]) -> RunLengthMask:
         """One row's runs in a picture of so many rows and columns.
@@ -159,14 +152,5 @@ class RowIndex:
         self.problems.append(Problem("broken", self.member, error.message, error.hint, line=line))
 
     def _add(self, kind: str, row: RleRow, what: str, hint: str) -> None:
-        self.problems.append(
-            Problem(
-                kind,
-                self.member,
-                f"{self.path}: line {row.line} {what}; passed over",
-                hint,
-                case=row.image,
-                structure=row.structure,
-                line=row.line,
-            )
-        )
+        text = f"{self.path}: line {row.line} {what}; passed over"
+        self.problems.append(Problem(kind, self.member, text, hint, row.image, row.structure, row.line))

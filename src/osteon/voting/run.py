@@ -19,10 +19,10 @@ from osteon.voting.folders import RECORD, vote_on_folders, write_votes
 from osteon.voting.label_maps import open_label_maps
 from osteon.voting.members import TABLE_SUFFIX, MemberKind, member_kind, open_folder
 from osteon.voting.picture_sizes import PictureSizes, Size
-from osteon.voting.report import CaseVote, Problem, VoteReport, failures_from_dict
+from osteon.voting.report import CaseVote, VoteReport, failures_from_dict
 from osteon.voting.rules import Method, Threshold, Weights, make_rules
 from osteon.voting.soft import open_probabilities
-from osteon.voting.tables import RleTables, TableVote, open_tables
+from osteon.voting.tables import TableVote, open_tables
 
 
 def vote(
@@ -99,7 +99,7 @@ def _check_options(kind: MemberKind, method: Method, image_size: Size | None) ->
 
 def _vote_on_tables(going: TableVote, out: Path, settings: dict[str, Any], *, overwrite: bool) -> VoteReport:
     """Write the table, and the record beside it; nothing where both are there, made from the same tables."""
-    tables: RleTables = going.tables
+    tables = going.tables
     record = out.with_name(f"{out.stem}.{RECORD}")
     made_from = {"how": dict(settings), "files": [[member.member, member.state] for member in tables.members]}
     before = read_votes(record)
@@ -130,6 +130,3 @@ def _vote_on_tables(going: TableVote, out: Path, settings: dict[str, Any], *, ov
     }
     write_votes(report, settings, {case: vote.to_dict() for case, vote in report.cases.items()}, **more)
     return report
-
-
-__all__ = ["Problem", "vote"]

@@ -91,7 +91,7 @@ class ProbabilityMembers(VoteMembers):
         for member, weight in zip(members, weights, strict=True):
             if member is None or not weight:
                 continue
-            output = None if name is None and member.about.overlapping else _output(member, name)
+            output = (None if member.about.overlapping else member.output(0)) if name is None else member.of(name)
             if output is None:
                 continue
             if total is None:
@@ -110,8 +110,7 @@ class ProbabilityMembers(VoteMembers):
             problems.append(Problem("unreadable", str(folder.path), error.message, error.hint, case))
             return None
         grid.check(found.geometry, path)
-        known = {structure.name for structure in self.structures}
-        problems += [_unknown(path, folder, case, s.name) for s in found.about.structures if s.name not in known]
+        problems += [_unknown(path, folder, case, s.name) for s in found.about.structures if s.name not in self.names]
         return found
 
 
@@ -129,10 +128,6 @@ def open_probabilities(
 
 def _knows(member: Probabilities | None, name: str) -> bool:
     return member is not None and name in [structure.name for structure in member.about.structures]
-
-
-def _output(member: Probabilities, name: str | None) -> npt.NDArray[np.uint8] | None:
-    return member.output(0) if name is None else member.of(name)
 
 
 def _unknown(path: Path, folder: MemberFolder, case: str, name: str) -> Problem:

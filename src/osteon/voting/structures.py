@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from osteon.core.errors import LabelError, UsageError
 from osteon.core.labels import Structure, palette
@@ -72,8 +72,3 @@ def resolve_structures(
             changes["colour"] = colour
         settled.append(structure.model_copy(update=changes))
     return tuple(settled)
-
-
-def by_value(structures: Sequence[Structure] | None) -> Mapping[int, str]:
-    """What the values of a file without names mean: the dataset's structures; nothing without one."""
-    return {structure.value: structure.name for structure in structures or ()}

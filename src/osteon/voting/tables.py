@@ -125,7 +125,8 @@ class TableVote:
             if (why := too_few(self.rules, scale, votes)) is not None:
                 undecided.append(Undecided(image, structure, why))
                 continue
-            yield image, structure, encode_rle(decide_binary(voting_masks(votes), scale, size[0] * size[1]))
+            made = decide_binary(voting_masks(votes), scale, size[0] * size[1])
+            yield image, structure, runs_to_text(np.stack([made.starts + 1, made.stops - made.starts], axis=1))
         self.cases[image] = CaseVote(voters, tuple(absences), tuple(problems), tuple(undecided), estimates)
 
     def answers(self, number: int, image: str, size: Size) -> Iterator[tuple[str, MemberVotes, list[Problem]]]:
@@ -146,8 +147,3 @@ class TableVote:
                     broken.append(answer)
                 votes.append(None if isinstance(answer, Problem) else answer)
             yield name, votes, broken
-
-
-def encode_rle(runs: RunLengthMask) -> str:
-    """Runs as a table has them: first pixel from 1, and length."""
-    return runs_to_text(np.stack([runs.starts + 1, runs.stops - runs.starts], axis=1))

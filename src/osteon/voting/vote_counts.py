@@ -22,7 +22,7 @@ from osteon.voting.run_length import EMPTY, Bits, RunLengthMask, encode_mask, en
 from osteon.voting.soft import ProbabilityMembers
 from osteon.voting.staple import find_patterns
 from osteon.voting.tables import TableVote
-from osteon.voting.votes import MemberVotes
+from osteon.voting.votes import MemberVotes, voting_masks
 
 Levels = npt.NDArray[np.uint8]
 
@@ -57,7 +57,7 @@ Samples = Iterator[tuple[str, str, VoteSample]]
 def sample_masks(votes: MemberVotes, truth: RunLengthMask, voxels: int) -> VoteSample:
     """From yes and no."""
     voting = np.array([answer is not None for answer in votes])
-    found = find_patterns([*(EMPTY if answer is None else answer for answer in votes), truth], voxels)
+    found = find_patterns([*voting_masks(votes), truth], voxels)
     levels = found.inside[:-1].astype(np.uint8) * np.uint8(LEVELS)
     return VoteSample(voting, levels, found.counts, found.inside[-1])
 
@@ -112,12 +112,10 @@ def soft_samples(maps: ProbabilityMembers, dataset: Dataset, problems: list[Prob
     problems += broken
     reference = dataset.load_segmentation(case)
     for name in _annotated(case, maps.names):
-        outputs: list[Levels | None] = []
-        for member in members:
-            output = None if member is None else member.of(name)
-            outputs.append(
-                output if member is None or output is None else reoriented(output, member.geometry, geometry)
-            )
+        outputs: list[Levels | None] = [
+            None if m is None or (output := m.of(name)) is None else reoriented(output, m.geometry, geometry)
+            for m in members
+        ]
         if any(output is not None for output in outputs):
             yield case.id, name, sample_levels(outputs, _mask(reference, name))
 

@@ -7,12 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from osteon.core.text import significant
 from osteon.voting.decision import VoteWeights
 from osteon.voting.rules import UNIT, VoteRules
 from osteon.voting.run_length import EMPTY, RunLengthMask
 from osteon.voting.staple import estimate, find_patterns
-
-DIGITS = 6
 
 MemberVotes = Sequence[RunLengthMask | None]
 """What each member says of a structure, in their order; None where it does not vote."""
@@ -36,10 +35,10 @@ def weights_for(
     own = found.scale()
     weights = np.zeros(len(votes))
     weights[voting] = own.weights
-    estimated: dict[str, Any] = {"prior": _rounded(found.prior), "rounds": found.rounds}
+    estimated: dict[str, Any] = {"prior": significant(found.prior), "rounds": found.rounds}
     for name, values in (("sensitivity", found.sensitivity), ("specificity", found.specificity)):
         given = iter(values.tolist())
-        estimated[name] = [_rounded(next(given)) if member_votes else None for member_votes in voting]
+        estimated[name] = [significant(next(given)) if member_votes else None for member_votes in voting]
     return VoteWeights(weights, own.threshold, own.prior), estimated
 
 
@@ -55,7 +54,3 @@ def too_few(rules: VoteRules, scale: VoteWeights, votes: MemberVotes) -> str | N
 def voting_masks(votes: MemberVotes) -> list[RunLengthMask]:
     """What is counted: a member that does not vote says nothing."""
     return [EMPTY if answer is None else answer for answer in votes]
-
-
-def _rounded(value: float) -> float:
-    return float(f"{value:.{DIGITS}g}")

@@ -12,8 +12,6 @@ from typing import TypeVar
 import numpy as np
 
 from osteon.formats.probabilities import LEVELS
-from osteon.voting.rules import UNIT
-from osteon.voting.run_length import Bits
 from osteon.voting.vote_counts import VoteSample
 
 PARTS = 10
@@ -49,28 +47,31 @@ class FittedVote:
     left_out: float | None
 
     @property
+    def figures(self) -> dict[str, float | None]:
+        """The mean Dice of each kind, by its name in files."""
+        return {"usual": self.usual, "fitted": self.fitted, "left_out": self.left_out}
+
+    @property
     def taken(self) -> bool:
         """Whether it takes the place of the usual rule."""
         return self.threshold is not None or self.weights is not None
 
 
-def choose_threshold(samples: Sequence[VoteSample], weights: Sequence[float]) -> FittedVote:
+def choose_threshold(samples: Sequence[VoteSample], members: int) -> FittedVote:
     """The number of votes. Ties go to the usual rule, then to the smaller number.
 
     Args:
         samples: Of one structure, from yes and no.
-        weights: What each member's vote counts.
+        members: How many there are.
     """
-    counted = np.rint(np.asarray(weights) * UNIT)
 
     def score(sample: VoteSample, least: int) -> float | None:
         if not least:
-            return sample.dice(by_weights(sample, weights))
-        inside: Bits = counted @ (sample.levels > 0) >= least * UNIT
-        return sample.dice(inside)
+            return _by_weights(sample, (1.0,) * members)
+        return sample.dice((sample.levels > 0).sum(axis=0) >= least)
 
     def choose(part: Sequence[VoteSample]) -> int:
-        return max(range(int(sum(weights)) + 1), key=lambda least: (_mean(part, score, least), -least))
+        return max(range(members + 1), key=lambda least: (_mean(part, score, least), -least))
 
     best, figures = _fit(samples, score, choose, usual=0)
     return FittedVote(best if _taken(figures) and best else None, None, *figures)
@@ -104,15 +105,10 @@ def choose_weights(samples: Sequence[VoteSample], members: int) -> FittedVote:
     return FittedVote(None, evened if _taken(figures) and len(set(best)) > 1 else None, *figures)
 
 
-def by_weights(sample: VoteSample, weights: Sequence[float]) -> Bits:
-    """`[n]`: where the weighted mean of those who vote is above a half."""
-    own = np.asarray(weights, dtype=np.float64) * sample.voting
-    inside: Bits = own @ sample.levels > (0.5 + 1e-9) * LEVELS * own.sum()
-    return inside
-
-
 def _by_weights(sample: VoteSample, weights: Weights) -> float | None:
-    return sample.dice(by_weights(sample, weights))
+    """The Dice of what lies where the weighted mean of those who vote is above a half."""
+    own = np.asarray(weights, dtype=np.float64) * sample.voting
+    return sample.dice(own @ sample.levels > (0.5 + 1e-9) * LEVELS * own.sum())
 
 
 Figures = tuple[int, float | None, float | None, float | None]
@@ -120,7 +116,7 @@ Figures = tuple[int, float | None, float | None, float | None]
 
 def _fit(
     samples: Sequence[VoteSample],
-    score: Callable[[VoteSample, Choice], float | None],
+    score: Score[Choice],
     choose: Callable[[Sequence[VoteSample]], Choice],
     *,
     usual: Choice,
@@ -147,7 +143,7 @@ def _taken(figures: Figures) -> bool:
     return usual is not None and left is not None and left >= usual + GAIN
 
 
-def _mean(samples: Sequence[VoteSample], score: Callable[[VoteSample, Choice], float | None], choice: Choice) -> float:
+def _mean(samples: Sequence[VoteSample], score: Score[Choice], choice: Choice) -> float:
     return _average([score(sample, choice) for sample in samples]) or 0.0
 
 
