@@ -3,9 +3,9 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 NETWORKS := fused_norm small_maps unet networks nnunet engines export_models model
-QUICK := augmenting between_slices cache case_ids clock comparing confidence connectivity dataset errors filling \
+QUICK := augmenting between_slices cache case_ids case_selection clock comparing confidence connectivity dataset errors filling \
 	fingerprint geometry labels listing losses memory mesh_files meta_image module nifti_headers overlap overlay pieces \
-	pipeline planner postprocess random_streams raster resample restore rle schedule scores selecting series small \
+	pipeline planner postprocess random_streams raster resample restore rle schedule scores series small \
 	small_maps sparse spread stl surfaces tiles unet values vote_fit vote_tables voting
 
 .PHONY: demo check fast setup lint types imports test mutants clean

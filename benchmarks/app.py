@@ -31,7 +31,7 @@ from osteon.core.labels import Segmentation, make_structures
 from osteon.core.volume import Volume
 from osteon.dataset.manifest import Case, Channel, Manifest, write_manifest
 from osteon.formats import write_segmentation, write_volume
-from osteon.phantoms.registry import ask, write_phantoms
+from osteon.phantoms.registry import make_request, write_phantoms
 
 FLAGS = [
     "--no-sandbox",
@@ -175,7 +175,7 @@ def make_hand(work: Path, folder: Path) -> None:
     """The phantom's radiographs, imported."""
     if not (folder / "dataset.yaml").is_file():
         source = work / "workspace/sources/hands"
-        write_phantoms(source, ask("hand", cases=2))
+        write_phantoms(source, make_request("hand", cases=2))
         osteon.import_dataset(source / "source", folder)
 
 

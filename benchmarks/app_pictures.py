@@ -24,7 +24,7 @@ from osteon.app.result_commands import start_comparison, start_evaluation, start
 from osteon.app.state import AppState
 from osteon.app.workspace import ABOUT, Workspace
 from osteon.core.files import write_json
-from osteon.phantoms.registry import ask, write_phantoms
+from osteon.phantoms.registry import make_request, write_phantoms
 
 KEPT_WIDTH = {"light": 1280, "dark": 1120}
 COLOURS = {"light": 128, "dark": 160}
@@ -60,10 +60,10 @@ def fill(app: AppState, budget: str) -> None:
     """Datasets, a training, results, a report: what is not there yet."""
     root, space = app.workspace.root, app.workspace
     if not (root / "sources/legs").exists():
-        write_phantoms(root / "sources/legs", ask("limb", cases=10, size=96))
+        write_phantoms(root / "sources/legs", make_request("limb", cases=10, size=96))
         for mask in (root / "sources/legs/source").rglob("fibula*"):  # minutes do not teach what is that thin
             mask.unlink()
-        write_phantoms(root / "sources/hands", ask("hand", cases=6, size=1024))
+        write_phantoms(root / "sources/hands", make_request("hand", cases=6, size=1024))
         start_import(app, root / "sources/legs/source", "legs", ImportOptions(hold_out="last:3"))
         start_import(app, root / "sources/hands/source", "hands", ImportOptions())
         finished(app)

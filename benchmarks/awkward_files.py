@@ -48,7 +48,7 @@ TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 PLACE = 0.02
 """Voxel edges by which places may differ: headers round."""
 OF_VALUES = ("scale", "scaled labels", "vox_offset")
-"""Kinds of oddities that speak of values; the others speak of places, and excuse no other value."""
+"""Kinds of header warnings that speak of values; the others speak of places, and excuse no other value."""
 TYPES = ("u1", "i1", "u2", "i2", "u4", "i4", "f4", "f8")
 
 
@@ -73,7 +73,7 @@ class Reader:
         whole: Axes of the product that is gone through whole.
         drawn: Axes of which each file gets one value at random.
         write: Writes a file, or several into a folder, and returns what osteon reads.
-        read: osteon's volume, and the kinds of oddities that it told.
+        read: osteon's volume, and the kinds of its header warnings.
         others: Name → what that library makes of it; an error of its own is no difference.
     """
 
@@ -196,17 +196,17 @@ def _of_itk(image: Any) -> Seen:
 
 
 def read_file(path: Path) -> tuple[Volume, list[str]]:
-    from osteon.formats.registry import oddities, read_volume
+    from osteon.formats.registry import header_warnings, read_volume
 
-    return read_volume(path), [odd.kind for odd in oddities(path, label=False) if odd.grave]
+    return read_volume(path), [odd.kind for odd in header_warnings(path, label=False) if odd.severe]
 
 
 def read_labels(path: Path) -> tuple[Volume, list[str]]:
-    from osteon.formats.registry import oddities, read_segmentation
+    from osteon.formats.registry import header_warnings, read_segmentation
 
     labels = read_segmentation(path)
-    told = [odd.kind for odd in oddities(path, label=True) if odd.grave]
-    return Volume(labels.array[None], labels.geometry), told
+    warned = [odd.kind for odd in header_warnings(path, label=True) if odd.severe]
+    return Volume(labels.array[None], labels.geometry), warned
 
 
 # -- NRRD and MetaImage ----------------------------------------------------------------------------------------------

@@ -76,10 +76,10 @@ def predict(model: Path, engine: str) -> float:
 
     from osteon.core.geometry import Geometry
     from osteon.core.volume import Volume
-    from osteon.predicting.engines import kind_of
-    from osteon.predicting.model import load_model
+    from osteon.predicting.engines import find_engine
+    from osteon.predicting.model_folder import load_model
 
-    loaded = load_model(model).with_engine(kind_of(engine))
+    loaded = load_model(model).with_engine(find_engine(engine))
     array = np.random.default_rng(0).standard_normal((1, *SHAPE)).astype(np.float32)
     volume = Volume(array, Geometry(SHAPE, np.eye(4)))
     loaded.segment(volume)

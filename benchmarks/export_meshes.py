@@ -34,10 +34,10 @@ import numpy.typing as npt
 from scipy.spatial import KDTree
 
 from osteon.core.geometry import Geometry
-from osteon.exporting.masks import cut
-from osteon.exporting.meshes import joined, surfaces
+from osteon.exporting.masks import crop_mask
+from osteon.exporting.meshes import join_meshes, make_surfaces
 from osteon.formats import read_segmentation
-from osteon.importing.meshes.voxelisation import fill
+from osteon.importing.meshes.voxelisation import voxelise
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -73,7 +73,7 @@ def _labels(path: Path, values: set[int] | None) -> list[Bone]:
     found = []
     for structure in segmentation.structures:
         if values is None or structure.value in values:
-            part = cut(structure, segmentation.mask(structure), segmentation.geometry)
+            part = crop_mask(structure, segmentation.mask(structure), segmentation.geometry)
             if part.mask.any():
                 spacing = np.array(segmentation.geometry.spacing_mm)
                 found.append(Bone(f"{path.name}: {structure.name}", part.mask, spacing))
@@ -81,7 +81,7 @@ def _labels(path: Path, values: set[int] | None) -> list[Bone]:
 
 
 def by_osteon(mask: Mask) -> tuple[Floats, Ints]:
-    mesh = joined(surfaces(mask, Geometry(mask.shape, np.eye(4))))
+    mesh = join_meshes(make_surfaces(mask, Geometry(mask.shape, np.eye(4))))
     return mesh.vertices, mesh.faces.astype(np.int64)
 
 
@@ -141,7 +141,7 @@ def measure(tool: str, bone: Bone) -> Measured:
     volume = float((a * np.cross(b, c)).sum() / 6)
     points = np.concatenate([corners, corners[faces].mean(axis=1)])
     there, back = _distances(points, bone)
-    filled = fill(corners[faces] / bone.spacing, Geometry(bone.mask.shape, np.eye(4)))
+    filled = voxelise(corners[faces] / bone.spacing, Geometry(bone.mask.shape, np.eye(4)))
     again = np.zeros_like(bone.mask)
     again[filled.box] = filled.mask
     return Measured(

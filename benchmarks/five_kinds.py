@@ -23,7 +23,7 @@ from osteon.core.dice import count_overlap, dice
 from osteon.dataset.checks import align_segmentation
 from osteon.dataset.dataset import Dataset
 from osteon.formats import read_segmentation
-from osteon.formats.labelmap import as_multi_hot
+from osteon.formats.labelmap import to_multi_hot
 from osteon.phantoms.registry import KINDS
 
 ASKED = {"humerus": 0.995, "limb": 1.0, "spine": 1.0, "hand": 0.99, "lung": 1.0}
@@ -47,8 +47,8 @@ def masks_against_truth(cohort: Path, data: Dataset) -> float:
     for case in data.manifest.labelled:
         truth = read_segmentation(cohort / record[case.id]["labels"])
         truth = align_segmentation(truth, data.geometry(case), name=case.id, image_name="the imported image")
-        mine = as_multi_hot(data.load_segmentation(case))
-        true = as_multi_hot(truth)
+        mine = to_multi_hot(data.load_segmentation(case))
+        true = to_multi_hot(truth)
         names = [s.name for s in true.structures]
         for number, structure in enumerate(data.structures):
             if case.annotated is not None and structure.name not in case.annotated:

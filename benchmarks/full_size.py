@@ -18,7 +18,7 @@ import tempfile
 from datetime import date
 from pathlib import Path
 
-from osteon.networks.encoders import takes_one_size
+from osteon.networks.encoders import has_fixed_size
 from osteon.plan.schema import Plan, write_plan
 
 MODELS = (
@@ -43,7 +43,7 @@ BONES = 29
 def plan_of(network: str, encoder: str, size: int, batch: int) -> Plan:
     """A plan for slices of that size."""
     structures = [{"name": f"b{n}", "value": n, "colour": "#ff0000"} for n in range(1, BONES + 1)]
-    section = {"name": network, "encoder": encoder, "weights": "none", "fixed_size": takes_one_size(encoder)}
+    section = {"name": network, "encoder": encoder, "weights": "none", "fixed_size": has_fixed_size(encoder)}
     training = {"recipe": "osteon", "optimiser": "adamw", "learning_rate": 1e-3, "weight_decay": 0.01}
     training |= {"schedule": "cosine", "clip_gradient": 2.0, "foreground_share": 0.5, "loss": "dice_bce"}
     return Plan.model_validate(

@@ -74,9 +74,9 @@ def _stl(path: Path) -> object:
 
 
 def _label_table(path: Path) -> object:
-    from osteon.formats.label_tables import read_table
+    from osteon.formats.label_tables import read_label_table
 
-    return read_table(path)
+    return read_label_table(path)
 
 
 def _series(path: Path) -> object:
@@ -104,17 +104,17 @@ def _form(name: str) -> Callable[[Path], object]:
     """A form's reading of a folder that holds the mutated file alone, under the name that the form looks for."""
 
     def read(path: Path) -> object:
+        from osteon.importing.options import ImportOptions
         from osteon.importing.recognition import form_named
-        from osteon.importing.source_forms import Options
 
         form = form_named(name)
         if name == "nnunet":
             (path.parent / "imagesTr").mkdir(exist_ok=True)
             (path.parent / "imagesTr" / "a_0000.nii.gz").touch()
-        reason = form.misses(path.parent)
+        reason = form.explain_mismatch(path.parent)
         if reason is not None:
             raise OsteonError(reason)
-        return form.read(path.parent, Options())
+        return form.read(path.parent, ImportOptions())
 
     return read
 

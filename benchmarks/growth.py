@@ -31,9 +31,9 @@ FEW = 8
 STAGES = ("import", "audit", "plan", "prepare", "predict", "evaluate", "export")
 PREPARE = (
     "import sys; from pathlib import Path; from osteon.dataset.dataset import Dataset; "
-    "from osteon.plan.schema import read_plan; from osteon.preparing.cache import prepare; "
+    "from osteon.plan.schema import read_plan; from osteon.preparing.cache import prepare_cases; "
     "folder = Path(sys.argv[1]); dataset = Dataset.open(folder); "
-    "prepare(dataset, read_plan(folder / 'plan.yaml'), dataset.manifest.trainable, workers=1)"
+    "prepare_cases(dataset, read_plan(folder / 'plan.yaml'), dataset.manifest.trainable, workers=1)"
 )
 
 

@@ -37,13 +37,13 @@ from osteon.core.volume import Volume
 from osteon.formats import read_geometry, read_segmentation, read_volume, write_volume
 from osteon.networks.registry import build_network
 from osteon.plan.schema import parse_plan
-from osteon.predicting.engines import kind_of
+from osteon.predicting.engines import find_engine
 from osteon.predicting.model import Model
 from osteon.predicting.predictor import predict
-from osteon.predicting.probabilities import in_memory
+from osteon.predicting.probabilities import Probabilities
 from osteon.predicting.restore import restore
 from osteon.predicting.scans import find_scans
-from osteon.predicting.stages import How
+from osteon.predicting.stages import PredictOptions
 
 STRUCTURES = 25
 STEP = 60.0
@@ -123,8 +123,8 @@ def made_model(structures: int = STRUCTURES, features: Sequence[int] = (32, 64, 
 
 def child_predict(scan: Path, out: Path, memory: str, engine: str) -> None:
     """From file to file, as `osteon predict` does."""
-    model = made_model().with_engine(kind_of(engine))
-    report = predict(model, find_scans([scan]), out, How(overwrite=True, memory=parse_bytes(memory)))
+    model = made_model().with_engine(find_engine(engine))
+    report = predict(model, find_scans([scan]), out, PredictOptions(overwrite=True, memory=parse_bytes(memory)))
     print(json.dumps({"seconds": 0.0, "failed": {k: str(v) for k, v in report.failed.items()}}))
 
 
@@ -149,7 +149,7 @@ def sampled(command: list[str], log: Path) -> tuple[float, list[tuple[float, flo
 
 def child_shares(scan: Path, to: Path, engine: str) -> None:
     """Probabilities on the model's grid, kept."""
-    model = made_model().with_engine(kind_of(engine))
+    model = made_model().with_engine(find_engine(engine))
     shares = model.infer(model.prepare(read_volume(scan)))
     np.save(to, shares.values.float().numpy())
 
@@ -157,7 +157,7 @@ def child_shares(scan: Path, to: Path, engine: str) -> None:
 def child_restore(scan: Path, kept: Path, to: Path) -> None:
     """Osteon's way back."""
     plan, geometry = made_model().plan, read_geometry(scan)
-    shares = in_memory(torch.from_numpy(np.load(kept)).half(), plan)
+    shares = Probabilities.from_tensor(torch.from_numpy(np.load(kept)).half(), plan)
     began = time.perf_counter()
     found = restore(shares, geometry, plan)
     print(json.dumps({"seconds": time.perf_counter() - began}))

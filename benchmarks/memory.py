@@ -29,12 +29,12 @@ from osteon.core.platform import peak_bytes
 from osteon.core.volume import Volume
 from osteon.formats import write_volume
 from osteon.phantoms.limb_dicom import write_series
-from osteon.predicting.memory import Needs, needs
+from osteon.predicting.memory import MemoryNeeds, estimate_memory
 from osteon.predicting.model import Model
 from osteon.predicting.predictor import predict
 from osteon.predicting.scans import find_scans
 from osteon.predicting.speed import FAST
-from osteon.predicting.stages import How
+from osteon.predicting.stages import PredictOptions
 
 FEATURES = (8, 16)
 KINDS = (("int16", 5), ("float64", 5), ("int16", 60))
@@ -65,13 +65,13 @@ def child(structures: int, which: str, out: Path, scans: list[Path]) -> None:
     grid = found[0].geometry()
     if grid is None:
         raise SystemExit(f"{scans[0]}: no grid")
-    limit = limit_of(needs(model.plan, grid, probabilities=kept), which)
-    report = predict(model, found, out, How(FAST, overwrite=True, memory=limit, probabilities=kept))
+    limit = limit_of(estimate_memory(model.plan, grid, probabilities=kept), which)
+    report = predict(model, found, out, PredictOptions(FAST, overwrite=True, memory=limit, probabilities=kept))
     failed = [str(e) for e in report.failed.values()]
     print(json.dumps({"limit": limit, "peak": peak_bytes(), "done": len(report.done), "failed": failed}))
 
 
-def limit_of(need: Needs, which: str) -> int:
+def limit_of(need: MemoryNeeds, which: str) -> int:
     """Bytes."""
     most = {"least": need.with_file, "kept": need.with_file, "all": need.in_memory, "two": 2 * need.with_file}
     return most[which] if which in most else need.with_file - 1

@@ -59,10 +59,10 @@ def ellipsoid(rings: int) -> Floats:
 
 def by_osteon(triangles: Floats) -> Bools:
     from osteon.core.geometry import Geometry
-    from osteon.importing.meshes.voxelisation import fill
+    from osteon.importing.meshes.voxelisation import voxelise
 
     mask = np.zeros(SHAPE, bool)
-    filled = fill(triangles, Geometry(SHAPE, np.diag([*SPACING, 1.0])))
+    filled = voxelise(triangles, Geometry(SHAPE, np.diag([*SPACING, 1.0])))
     mask[filled.box] = filled.mask
     return mask
 

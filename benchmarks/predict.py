@@ -63,10 +63,10 @@ def nnunet(model: Path, images: dict[str, Path], out: Path, facts: Path) -> None
 def osteon(model: Path, images: dict[str, Path], out: Path, facts: Path, engine: str) -> None:
     """Osteon with one of its engines, scan by scan."""
     from osteon.formats.registry import read_volume, write_segmentation
-    from osteon.predicting.engines import kind_of
-    from osteon.predicting.model import load_model
+    from osteon.predicting.engines import find_engine
+    from osteon.predicting.model_folder import load_model
 
-    loaded = load_model(model).with_engine(kind_of(engine))
+    loaded = load_model(model).with_engine(find_engine(engine))
 
     def one(case: str, image: Path) -> None:
         volume = read_volume(image)
@@ -91,19 +91,19 @@ def peak(model: Path, facts: Path) -> None:
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    from osteon.networks.registry import inputs
-    from osteon.predicting.engines import kind_of
-    from osteon.predicting.model import load_model
+    from osteon.networks.registry import input_channels
+    from osteon.predicting.engines import find_engine
+    from osteon.predicting.model_folder import load_model
 
     loaded = load_model(model)
-    patch = torch.randn(1, inputs(loaded.plan), *loaded.plan.patch.size)
+    patch = torch.randn(1, input_channels(loaded.plan), *loaded.plan.patch.size)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         loaded.network(patch)
     found = {"gflop": counter.get_total_flops() / 1e9}
     for name in ("torch", *ENGINES):
         kind = torch.bfloat16 if name.endswith("bf16") else torch.float32
         matrix = torch.randn(MATRIX, MATRIX).to(kind)
-        network = loaded.network if name == "torch" else loaded.with_engine(kind_of(name)).network
+        network = loaded.network if name == "torch" else loaded.with_engine(find_engine(name)).network
         with torch.inference_mode():
             turns = [(timed(network, patch), timed(torch.mm, matrix, matrix)) for _ in range(TURNS + 1)][1:]
         ours = found["gflop"] / statistics.median(turn[0] for turn in turns)

@@ -172,7 +172,7 @@ def prepare(work: Path) -> tuple[Path, Scans]:
     """
     from helpers import spaced, two_boxes
     from osteon.formats import write_volume
-    from osteon.predicting.model import load_model
+    from osteon.predicting.model_folder import load_model
     from osteon.predicting.predictor import predict
     from osteon.predicting.scans import find_scans
     from osteon.runs.fit import train

@@ -91,7 +91,7 @@ def measure(name: str, precision: str, order: str) -> dict[str, Any]:
     if order:
         from osteon.networks import fused_norm
 
-        fused_norm.innermost_is_faster = lambda *_: order == "channels innermost"
+        fused_norm.is_channels_last_faster = lambda *_: order == "channels innermost"
     plan = plan_of(PATCHES[name])
     module = TrainingModule(plan, 0, lambda: 0.5, fresh=True).train()
     module.ema_network.eval()

@@ -29,7 +29,7 @@ import numpy.typing as npt
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation, make_structures
 from osteon.formats import write_segmentation
-from osteon.formats.probabilities import about, write_probabilities
+from osteon.formats.probabilities import make_header, write_probabilities
 from osteon.formats.rle import runs_to_text, write_rle_csv
 
 SIDE, BONES = 2048, 29
@@ -99,7 +99,7 @@ def make_probabilities(folder: Path, member: int, images: int) -> None:
     for image in range(images):
         shares = [1 / (1 + np.exp(-20 * np.maximum(inside, -4))) for inside in balls(SHARES, image, member)]
         with write_probabilities(folder / f"case{image}.probabilities.npz") as writer:
-            writer.begin(about(INDEX, Geometry(SHARES, np.eye(4)), overlapping=False))
+            writer.begin(make_header(INDEX, Geometry(SHARES, np.eye(4)), overlapping=False))
             writer.add(np.clip(1 - sum(shares), 0, 1))
             for share in shares:
                 writer.add(share)

@@ -37,5 +37,5 @@ def shared_data() -> Path:
 def memory_order(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
     """Networks compute in one order of memory and in the other, whatever this machine would choose."""
     innermost = bool(request.param == "channels innermost")
-    monkeypatch.setattr(fused_norm, "innermost_is_faster", lambda *_: innermost)
+    monkeypatch.setattr(fused_norm, "is_channels_last_faster", lambda *_: innermost)
     return innermost

@@ -39,7 +39,7 @@ from osteon.app.workspace import ABOUT, BIN, Item, ItemKind, Workspace, read_abo
 from osteon.cli.main import app as command_line
 from osteon.core.errors import FileError, UsageError
 from osteon.core.files import write_json
-from osteon.core.locks import hold_folder
+from osteon.core.locks import lock_folder
 from osteon.dataset.manifest import read_manifest, write_manifest
 from test_app_pages import model_in, result_in
 
@@ -224,7 +224,7 @@ def test_results_of_a_deleted_dataset_are_voted_over_and_not_scored(app: AppStat
 
 def test_what_a_command_in_a_terminal_writes_is_not_deleted(app: AppState) -> None:
     run = item(app, "runs/first")
-    with hold_folder(run.path, "a training", "wait"), pytest.raises(UsageError, match="works in it"):
+    with lock_folder(run.path, "a training", "wait"), pytest.raises(UsageError, match="works in it"):
         delete(app, run)
     delete(app, run)
 

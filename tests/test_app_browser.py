@@ -18,8 +18,8 @@ from app_browser import Visitor, alive, chromium, visited, wait, zip_of
 from osteon.app.jobs import FINISHED, Job, Jobs
 from osteon.formats.registry import read_segmentation
 from osteon.formats.stl import read_stl
-from osteon.phantoms.registry import ask, write_phantoms
-from osteon.predicting.model import load_model
+from osteon.phantoms.registry import make_request, write_phantoms
+from osteon.predicting.model_folder import load_model
 from osteon.predicting.records import read_predictions
 
 UNSEEN, KEPT = "L006", "L005"
@@ -31,7 +31,7 @@ TOO_SMALL = "fibula"
 def legs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What a hospital hands over: a folder of DICOM and masks for each of six children."""
     folder = tmp_path_factory.mktemp("made") / "legs"
-    write_phantoms(folder, ask("limb", cases=6, size=64))
+    write_phantoms(folder, make_request("limb", cases=6, size=64))
     return folder / "source"
 
 
@@ -109,7 +109,7 @@ def test_a_zip_of_dicom_and_masks_is_imported_and_trained_on(visitor: Visitor, l
 
 
 def test_hand_radiographs_are_compared_with_a_table(visitor: Visitor, tmp_path: Path) -> None:
-    write_phantoms(tmp_path / "made", ask("hand", cases=2, size=512))
+    write_phantoms(tmp_path / "made", make_request("hand", cases=2, size=512))
     source = tmp_path / "made/source"
 
     visitor.open("/data")

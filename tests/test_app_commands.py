@@ -20,7 +20,7 @@ from osteon.app.state import AppState
 from osteon.app.wording import IMPORT_FLAGS
 from osteon.app.workspace import Workspace
 from osteon.cli.main import app as command_line
-from osteon.core.file_stamps import file_state
+from osteon.core.file_stamps import modification_stamp
 from osteon.dataset.manifest import read_manifest, write_manifest
 from osteon.exporting.registry import FORMS
 from osteon.planning.options import RECIPE_NAMES
@@ -92,7 +92,7 @@ def test_a_vote_of_which_one_case_fails_comes_to_something(app: AppState, monkey
     (members[1].path / "c1.nii.gz").write_bytes(b"damaged")
     _, job = result_commands.start_vote(app, members, "vote", "hard")
     monkeypatch.chdir(space.root)
-    before = file_state(space.root / job.product)
+    before = modification_stamp(space.root / job.product)
     code = CliRunner().invoke(command_line, [job.command, *job.arguments]).exit_code
     assert code == 1
     assert outcome(space.root, job, JobState("running"), code, before) == "partly"

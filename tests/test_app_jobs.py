@@ -19,7 +19,7 @@ from osteon.app.job_texts import progress_fraction
 from osteon.app.jobs import Job, Jobs, JobState
 from osteon.app.runner import outcome
 from osteon.core.errors import UsageError
-from osteon.core.file_stamps import file_state
+from osteon.core.file_stamps import modification_stamp
 from osteon.plan.schema import write_plan
 from runs import cohort, learning_plan
 
@@ -91,7 +91,7 @@ def test_what_came_of_a_command_is_seen_whatever_the_clock_says(
 ) -> None:
     product = tmp_path / "predictions.json"
     product.write_text("before")
-    before = file_state(product)
+    before = modification_stamp(product)
     if stamp is not None:
         product.write_text("written while the clock was wrong")
         os.utime(product, (stamp, stamp))

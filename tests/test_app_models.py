@@ -24,7 +24,8 @@ from osteon.app.state import AppState
 from osteon.app.workspace import Workspace
 from osteon.cli.main import app as command_line
 from osteon.core.errors import OsteonError, UsageError
-from osteon.predicting.model import Model, load_model, save_model
+from osteon.predicting.model import Model
+from osteon.predicting.model_folder import load_model, save_model
 from osteon.training.module import TrainingModule
 from test_app_pages import arguments, folder_of
 

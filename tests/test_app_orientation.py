@@ -18,7 +18,7 @@ from osteon.app.orientation import (
     slice_steps,
 )
 from osteon.core.geometry import Geometry, reorient_to_ras
-from osteon.formats.raster import TO_RAS, lies_nowhere
+from osteon.formats.raster import TO_RAS, has_unknown_sides
 from osteon.formats.registry import read_geometry
 
 GRID = Geometry((4, 5, 6), np.eye(4))
@@ -49,21 +49,21 @@ def test_letters_of_a_radiograph_are_those_of_dicom(
 ) -> None:
     path = picture(tmp_path, said)
     geometry = read_geometry(path)
-    assert lies_nowhere(geometry)
+    assert has_unknown_sides(geometry)
     assert not is_orientation_known(path, geometry)
     assert picture_edge_letters(path) == marks
 
 
 def test_a_converted_picture_still_has_no_orientation() -> None:
-    assert lies_nowhere(Geometry((6, 4, 1), TO_RAS, "px"))
-    assert lies_nowhere(Geometry((6, 4, 1), TO_RAS @ np.diag([0.25, 0.5, 1, 1])))
+    assert has_unknown_sides(Geometry((6, 4, 1), TO_RAS, "px"))
+    assert has_unknown_sides(Geometry((6, 4, 1), TO_RAS @ np.diag([0.25, 0.5, 1, 1])))
     made_up = Geometry((6, 4, 1), TO_RAS @ np.diag([0.25, 0.5, 1, 1]))
-    assert lies_nowhere(reorient_to_ras(made_up).geometry(made_up))
-    assert not lies_nowhere(Geometry((6, 4, 1), spaced(1, 1, 1)))
+    assert has_unknown_sides(reorient_to_ras(made_up).geometry(made_up))
+    assert not has_unknown_sides(Geometry((6, 4, 1), spaced(1, 1, 1)))
     moved = TO_RAS.copy()
     moved[0, 3] = 3
-    assert not lies_nowhere(Geometry((6, 4, 1), moved))
-    assert not lies_nowhere(Geometry((6, 4, 3), TO_RAS))
+    assert not has_unknown_sides(Geometry((6, 4, 1), moved))
+    assert not has_unknown_sides(Geometry((6, 4, 3), TO_RAS))
 
 
 @pytest.mark.parametrize("code", [0, 1])

@@ -24,7 +24,7 @@ from osteon.core.errors import LabelError
 from osteon.dataset.dataset import Dataset
 from osteon.formats import read_segmentation
 from osteon.formats.raster import TO_RAS
-from osteon.formats.rle import encode
+from osteon.formats.rle import encode_rle
 from osteon.web import uploads as web_uploads
 from osteon.web.http_errors import RejectedError
 from osteon.web.uploads import ByteCounter
@@ -388,7 +388,7 @@ def test_a_table_of_rle_becomes_the_masks_that_it_means(tmp_path: Path, hands: D
     """Or is refused where it counts pixels otherwise than it says."""
     mask = hands.load_segmentation(hands.manifest.cases[0]).array[:, :, 0].T == 3
     for right in (True, False):
-        text = encode(mask if (column == "rle") == right else mask.T)
+        text = encode_rle(mask if (column == "rle") == right else mask.T)
         (tmp_path / "up").mkdir(exist_ok=True)
         (tmp_path / "up" / "t.csv").write_text(f"image_name,class,{column}\nh.png,femur,{text}\n")
         if right:

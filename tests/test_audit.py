@@ -21,7 +21,7 @@ import osteon
 from helpers import as_imported, correct_in_place, spaced, unpack_label, write_dataset
 from osteon.auditing.finding import Finding
 from osteon.auditing.rules_duplicates import duplicates
-from osteon.auditing.rules_places import amount, order
+from osteon.auditing.rules_positions import format_volume, order
 from osteon.auditing.run import Audit
 from osteon.cli.main import app
 from osteon.core.labels import Structure, make_structures
@@ -550,7 +550,7 @@ def test_amounts_are_volumes_and_of_pictures_areas() -> None:
     def case(unit: str, shape: tuple[int, int, int]) -> Any:
         return SimpleNamespace(unit=unit, shape=shape, spacing=(0.5, 2.0, 0.5))
 
-    assert amount(1234.0, case("mm", (9, 9, 9))) == "1.23 cm³"
-    assert amount(12.0, case("mm", (9, 9, 9))) == "12 mm³"
-    assert amount(1234.0, case("mm", (9, 1, 9))) == "617 mm²"
-    assert amount(1234.0, case("px", (9, 1, 9))) == "1234 px"
+    assert format_volume(1234.0, case("mm", (9, 9, 9))) == "1.23 cm³"
+    assert format_volume(12.0, case("mm", (9, 9, 9))) == "12 mm³"
+    assert format_volume(1234.0, case("mm", (9, 1, 9))) == "617 mm²"
+    assert format_volume(1234.0, case("px", (9, 1, 9))) == "1234 px"

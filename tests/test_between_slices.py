@@ -12,9 +12,9 @@ from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation, make_structures
 from osteon.core.volume import Volume
 from osteon.dataset.dataset import Dataset
-from osteon.dataset.sparse_labels import drawn_slices
+from osteon.dataset.sparse_labels import find_sparse_structures
 from osteon.formats import write_segmentation, write_volume
-from osteon.importing.between_slices import settle_between
+from osteon.importing.between_slices import resolve_gaps
 from osteon.importing.run import import_dataset
 
 GRID = Geometry((24, 22, 20), np.diag([0.5, 1.0, 2.0, 1.0]))
@@ -40,12 +40,12 @@ def of(array: Labels, *names: str, grid: Geometry = GRID) -> Segmentation:
 
 def test_a_shaft_on_every_second_slice_becomes_whole() -> None:
     labels = of(stack({k: disc(4) for k in range(2, 13, 2)}))
-    filled, changed, [line] = settle_between(labels, "fill")
+    filled, changed, [line] = resolve_gaps(labels, "fill")
     assert changed
     assert np.array_equal(filled.array, stack({k: disc(4) for k in range(2, 13)}))
     assert line.startswith("labels were drawn on every 2nd slice: femur on 6 of 11; the slices between were drawn")
     assert labels.array[:, :, 3].sum() == 0  # what was given stays
-    left, changed, [line] = settle_between(labels, "leave")
+    left, changed, [line] = resolve_gaps(labels, "leave")
     assert (left, changed) == (labels, False)
     assert line.endswith("femur on 6 of 11; the slices between were left empty and count as background")
 
@@ -56,7 +56,7 @@ def test_the_slices_may_run_along_any_axis(axis: int) -> None:
     sparse = np.moveaxis(stack({k: disc(4) for k in range(2, 12, 3)}), 2, axis)
     edges = np.insert(np.array([0.5, 1.0]), axis, 2.0)
     grid = Geometry((whole.shape[0], whole.shape[1], whole.shape[2]), np.diag([*edges, 1.0]))
-    filled, _, [line] = settle_between(of(sparse, grid=grid), "fill")
+    filled, _, [line] = resolve_gaps(of(sparse, grid=grid), "fill")
     assert np.array_equal(filled.array, whole)
     assert "every 3rd slice: femur on 4 of 10" in line
 
@@ -64,7 +64,7 @@ def test_the_slices_may_run_along_any_axis(axis: int) -> None:
 def test_between_two_sizes_lies_the_size_between() -> None:
     """Radii of 2, 4 and 6 mm, then 5 and 3: in mm, though a pixel is twice as high as it is wide."""
     drawn = {k: disc(r) for k, r in ((0, 2), (4, 6), (8, 4))}
-    filled, _, _ = settle_between(of(stack(drawn)), "fill")
+    filled, _, _ = resolve_gaps(of(stack(drawn)), "fill")
     for k, radius in ((1, 3), (2, 4), (3, 5), (5, 5.5), (6, 5), (7, 4.5)):
         assert disc(radius - 0.75).sum() <= filled.array[:, :, k].sum() <= disc(radius + 0.75).sum()
         assert not (filled.array[:, :, k].astype(bool) & ~disc(radius + 1)).any()
@@ -75,7 +75,7 @@ def test_a_thin_shape_does_not_tear() -> None:
     wall = np.zeros((24, 22), bool)
     wall[4:20, 10] = True
     drawn = {k: np.roll(wall, k // 2, axis=1) for k in (0, 2, 4)}  # one pixel further in each drawn slice
-    filled, _, _ = settle_between(of(stack(drawn)), "fill")
+    filled, _, _ = resolve_gaps(of(stack(drawn)), "fill")
     assert all(filled.array[5:19, :, k].any(axis=1).all() for k in range(5))
 
 
@@ -90,7 +90,7 @@ def test_a_thin_shape_does_not_tear() -> None:
 )
 def test_a_gap_that_may_be_anatomy_is_left_and_told(slices: list[int], gap: str) -> None:
     labels = of(stack({k: disc(4) for k in slices}))
-    filled, _, lines = settle_between(labels, "fill")
+    filled, _, lines = resolve_gaps(labels, "fill")
     assert lines[-1] == f"empty between slices that were drawn, and left so, as it may be anatomy: {gap}"
     first, last = (int(word) - 1 for word in (gap.split()[3], gap.split()[5] if "to" in gap else gap.split()[3]))
     assert not filled.array[:, :, first : last + 1].any()
@@ -110,19 +110,19 @@ def test_a_gap_that_may_be_anatomy_is_left_and_told(slices: list[int], gap: str)
 )
 def test_labels_without_such_gaps_stay_as_they_are_without_a_word(slices: dict[int, npt.NDArray[np.bool_]]) -> None:
     labels = of(stack(slices))
-    assert settle_between(labels, "fill") == (labels, False, [])
+    assert resolve_gaps(labels, "fill") == (labels, False, [])
 
 
 def test_a_structure_of_two_slices_takes_the_step_of_the_others() -> None:
     labels = stack({k: disc(3, j=5) for k in range(0, 12, 2)}) + stack({k: disc(2, j=15) for k in (4, 6)}, 2)
-    filled, _, [line] = settle_between(of(labels, "femur", "patella"), "fill")
+    filled, _, [line] = resolve_gaps(of(labels, "femur", "patella"), "fill")
     assert np.array_equal(filled.array[:, :, 5] == 2, disc(2, j=15))
     assert "every 2nd slice: femur on 6 of 11, patella on 2 of 3" in line
 
 
 def test_shapes_that_do_not_lie_over_each_other_stay_empty_between() -> None:
     labels = of(stack({k: disc(1.1, j=3 * k + 2.0) for k in (0, 2, 4, 6)}))
-    filled, _, lines = settle_between(labels, "fill")
+    filled, _, lines = resolve_gaps(labels, "fill")
     assert not filled.array[:, :, 1::2].any()
     assert lines[1].endswith("the outlines on both sides do not lie over each other: femur (3)")
 
@@ -138,9 +138,9 @@ def neighbours() -> tuple[Labels, Labels]:
 
 def test_bones_that_touch_share_nothing_and_leave_nothing_out() -> None:
     one, other = neighbours()
-    filled, _, _ = settle_between(of(one + 2 * other, "femur", "tibia"), "fill")
+    filled, _, _ = resolve_gaps(of(one + 2 * other, "femur", "tibia"), "fill")
     assert (filled.array[2:22, 3:15, :9] > 0).all()
-    layers, _, _ = settle_between(of(np.stack([one, other]), "femur", "tibia"), "fill")
+    layers, _, _ = resolve_gaps(of(np.stack([one, other]), "femur", "tibia"), "fill")
     assert np.array_equal(layers.array[0] > 0, filled.array == 1)
     assert np.array_equal(layers.array[1] > 0, filled.array == 2)
 
@@ -151,7 +151,7 @@ def test_structures_that_overlap_do_so_between_as_well_and_what_is_drawn_stays()
     skin = stack({k: ~disc(6) & disc(9) for k in range(9)})
     bone[:, :, 5] = 0
     skin[8:12, 9:12, 5] = 1  # drawn where the bone would be
-    filled, _, _ = settle_between(of(np.stack([bone, marrow, skin]), "bone", "marrow", "skin"), "fill")
+    filled, _, _ = resolve_gaps(of(np.stack([bone, marrow, skin]), "bone", "marrow", "skin"), "fill")
     assert np.array_equal(filled.array[0, :, :, 3] > 0, disc(5))
     assert np.array_equal(filled.array[1, :, :, 3] > 0, disc(3))
     assert not (filled.array[0, 8:12, 9:12, 5]).any()
@@ -161,13 +161,13 @@ def test_structures_that_overlap_do_so_between_as_well_and_what_is_drawn_stays()
 def test_values_of_any_size_and_pictures() -> None:
     [structure] = make_structures(["femur"], [3_000_000])
     labels = Segmentation(stack({k: disc(4) for k in (0, 2, 4)}).astype(np.int32) * 3_000_000, GRID, (structure,))
-    filled, changed, _ = settle_between(labels, "fill")
+    filled, changed, _ = resolve_gaps(labels, "fill")
     assert changed
     assert set(np.unique(filled.array)) == {0, 3_000_000}
     striped = np.zeros((20, 20, 1), np.uint8)
     striped[::2] = 1
     picture = Geometry((20, 20, 1), np.eye(4), "px")
-    assert drawn_slices(Segmentation(striped, picture, make_structures(["ulna"]))) == []
+    assert find_sparse_structures(Segmentation(striped, picture, make_structures(["ulna"]))) == []
 
 
 def case(folder: Path, name: str = "p1") -> Labels:

@@ -38,9 +38,11 @@ from osteon.dataset.manifest import Case, write_manifest
 from osteon.formats import write_volume
 from osteon.plan.schema import Plan, parse_plan, write_plan
 from osteon.preparing import cache as module
-from osteon.preparing.cache import foreground_index, prepare
-from osteon.preparing.case import normalise, passage, prepare_image, prepare_labels
+from osteon.preparing.cache import foreground_index, prepare_cases
+from osteon.preparing.case import prepare_image, prepare_labels
+from osteon.preparing.normalisation import normalise
 from osteon.preparing.resample import resample_image
+from osteon.preparing.strategies import grid_strategy
 
 NAMES = ("a", "b", "c")
 
@@ -64,7 +66,7 @@ def test_the_arrays_are_the_scan_on_the_plans_grid(tmp_path: Path) -> None:
     image, labels, affine = with_air_and_metal()
     dataset = write_dataset(tmp_path, {"a": (image, labels, affine)}, annotated={"a": ["tibia"]})
     plan = tiny_plan()
-    ready, failed = prepare(dataset, plan, dataset.manifest.trainable)
+    ready, failed = prepare_cases(dataset, plan, dataset.manifest.trainable)
     assert failed == {}
     case = ready["a"]
     expected = (image.clip(-100, 300) - 100) / 50
@@ -94,7 +96,7 @@ def test_a_damaged_entry_is_told_and_made_again(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], file: str, place: int
 ) -> None:
     dataset = three(tmp_path)
-    prepare(dataset, tiny_plan(), dataset.manifest.trainable)
+    prepare_cases(dataset, tiny_plan(), dataset.manifest.trainable)
     folder = next((tmp_path / "cache").iterdir())
     before = contents(folder)
     data = bytearray((folder / file).read_bytes())
@@ -102,7 +104,7 @@ def test_a_damaged_entry_is_told_and_made_again(
     (folder / file).write_bytes(data)
     times = {path.name: path.stat().st_mtime_ns for path in folder.glob("*.npy")}
     capsys.readouterr()
-    ready, failed = prepare(dataset, tiny_plan(), dataset.manifest.trainable)
+    ready, failed = prepare_cases(dataset, tiny_plan(), dataset.manifest.trainable)
     assert (list(ready), failed) == (["a", "b", "c"], {})
     assert contents(folder) == before
     changed = {name for name, at in times.items() if (folder / name).stat().st_mtime_ns != at}
@@ -113,16 +115,16 @@ def test_a_damaged_entry_is_told_and_made_again(
 
 def test_an_entry_is_compared_once_in_a_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     dataset = three(tmp_path)
-    prepare(dataset, tiny_plan(), dataset.manifest.trainable)
+    prepare_cases(dataset, tiny_plan(), dataset.manifest.trainable)
     read = []
     crc32_of = module.crc32_of
     monkeypatch.setattr(module, "crc32_of", lambda path: [read.append(path.name), crc32_of(path)][1])
-    prepare(dataset, tiny_plan(), dataset.manifest.trainable)
+    prepare_cases(dataset, tiny_plan(), dataset.manifest.trainable)
     assert read == []
     os.utime(next((tmp_path / "cache").iterdir()) / "a.image.npy")
     monkeypatch.setattr(module, "_CHECKED", {})  # another process
     for _ in range(2):
-        prepare(dataset, tiny_plan(), dataset.manifest.trainable)
+        prepare_cases(dataset, tiny_plan(), dataset.manifest.trainable)
     assert sorted(read) == [f"{case}.{kind}.npy" for case in "abc" for kind in ("foreground", "image", "labels")]
 
 
@@ -130,7 +132,7 @@ def test_a_permuted_grid_holds_the_same_voxels(tmp_path: Path) -> None:
     image, labels, affine = with_air_and_metal()
     plan = tiny_plan({**FLAT, "grid.axes": ["A", "S", "R"], "grid.spacing_mm": [1, 1, 9]})
     dataset = write_dataset(tmp_path, {"a": (image[::-1], labels[::-1], affine @ np.diag([-1, 1, 1, 1]))})
-    case = prepare(dataset, plan, dataset.manifest.trainable)[0]["a"]
+    case = prepare_cases(dataset, plan, dataset.manifest.trainable)[0]["a"]
     assert case.image.shape == (1, 10, 8, 12)  # slices across R are never mixed, whatever their thickness
     np.testing.assert_allclose(case.image[0], (image.transpose(1, 2, 0).clip(-100, 300) - 100) / 50, atol=2e-3)
     assert np.array_equal(case.labels > 0, labels.transpose(1, 2, 0) > 0)
@@ -139,7 +141,7 @@ def test_a_permuted_grid_holds_the_same_voxels(tmp_path: Path) -> None:
 def test_image_and_labels_are_resampled_to_the_same_grid(tmp_path: Path) -> None:
     plan = tiny_plan({"grid.spacing_mm": [2, 1, 0.5]})
     dataset = write_dataset(tmp_path, {"a": two_boxes((12, 10, 8))})
-    case = prepare(dataset, plan, dataset.manifest.trainable)[0]["a"]
+    case = prepare_cases(dataset, plan, dataset.manifest.trainable)[0]["a"]
     assert case.image.shape == (1, 6, 10, 16)
     assert case.labels.shape == (6, 10, 16)
     image = np.asarray(case.image[0], dtype=float)
@@ -152,7 +154,7 @@ def test_overlapping_structures_stay_apart(tmp_path: Path) -> None:
     both = np.stack([labels > 0, labels == 5]).astype(np.uint8)
     dataset = write_dataset(tmp_path, {"a": (image, both, affine)}, overlapping=True)
     plan = tiny_plan({"overlapping": True})
-    case = prepare(dataset, plan, dataset.manifest.trainable)[0]["a"]
+    case = prepare_cases(dataset, plan, dataset.manifest.trainable)[0]["a"]
     assert np.array_equal(case.labels, both)
     assert np.count_nonzero(case.foreground[:, 0] == 0) == both[0].sum()
     # A plan that lists them the other way round gets them the other way round.
@@ -191,11 +193,11 @@ def test_oblique_scans_keep_their_extent() -> None:
     c, s = np.cos(0.4), np.sin(0.4)
     affine = np.array([[0, -2 * c, s, 5], [0, 2 * s, c, 6], [-1.5, 0, 0, 7], [0, 0, 0, 1.0]])
     geometry = Geometry((10, 12, 14), affine)
-    way = passage(geometry, tiny_plan().grid)
-    assert way.turned.shape == (12, 14, 10)
-    assert way.shape == (24, 14, 15)
+    transform = grid_strategy(tiny_plan()).transform(geometry)
+    assert transform.reoriented.shape == (12, 14, 10)
+    assert transform.shape == (24, 14, 15)
     image = np.random.default_rng(0).normal(100, 200, size=(1, 10, 12, 14))
-    expected = resample_image(image[:, ::-1, ::-1].transpose(0, 2, 3, 1), way.shape)
+    expected = resample_image(image[:, ::-1, ::-1].transpose(0, 2, 3, 1), transform.shape)
     np.testing.assert_allclose(
         prepare_image(Volume(image, geometry), tiny_plan())[0], (expected[0].clip(-100, 300) - 100) / 50, atol=1e-5
     )
@@ -213,13 +215,13 @@ def test_the_foreground_keeps_some_voxels_of_each_structure(monkeypatch: pytest.
 
 def test_a_second_run_does_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     dataset, plan = three(tmp_path), tiny_plan()
-    before = prepare(dataset, plan, dataset.manifest.trainable)[0]
+    before = prepare_cases(dataset, plan, dataset.manifest.trainable)[0]
 
     def never(work: object) -> None:
         raise AssertionError(work)
 
     monkeypatch.setattr(module, "_prepare_case", never)
-    assert prepare(dataset, plan, dataset.manifest.trainable)[0] == before
+    assert prepare_cases(dataset, plan, dataset.manifest.trainable)[0] == before
 
 
 def test_two_trainings_prepare_each_case_once_and_both_have_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -234,7 +236,9 @@ def test_two_trainings_prepare_each_case_once_and_both_have_it(tmp_path: Path, m
 
     monkeypatch.setattr(module, "_write_case", slowly)
     found: list[tuple[object, object]] = []
-    threads = [Thread(target=lambda: found.append(prepare(dataset, plan, dataset.manifest.trainable))) for _ in "ab"]
+    threads = [
+        Thread(target=lambda: found.append(prepare_cases(dataset, plan, dataset.manifest.trainable))) for _ in "ab"
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -253,7 +257,7 @@ def test_an_incomplete_or_outdated_case_is_done_again(
 ) -> None:
     dataset, plan = three(tmp_path), tiny_plan()
     folder = tmp_path / "cache" / plan.cache_key
-    prepare(dataset, plan, dataset.manifest.trainable)
+    prepare_cases(dataset, plan, dataset.manifest.trainable)
     before = contents(folder)
     if harm == "marker gone":
         (folder / "b.json").unlink()
@@ -268,7 +272,7 @@ def test_an_incomplete_or_outdated_case_is_done_again(
     done = []
     plain = module._prepare_case
     monkeypatch.setattr(module, "_prepare_case", lambda work: done.append(work[2].id) or plain(work))
-    ready, failed = prepare(dataset, plan, dataset.manifest.trainable)
+    ready, failed = prepare_cases(dataset, plan, dataset.manifest.trainable)
     assert (list(ready), failed, done) == (list(NAMES), {}, ["b"])
     if harm == "label corrected":
         assert ready["b"].present == (0,)
@@ -288,34 +292,34 @@ def unnamed(folder: Path) -> Dataset:
 
 def test_when_two_structures_swap_their_values_the_labels_are_prepared_anew(tmp_path: Path) -> None:
     dataset, plan = unnamed(tmp_path), tiny_plan()
-    before = np.array(prepare(dataset, plan, dataset.manifest.trainable)[0]["a"].labels)
+    before = np.array(prepare_cases(dataset, plan, dataset.manifest.trainable)[0]["a"].labels)
     swapped = [s.model_copy(update={"value": 8 - s.value}) for s in dataset.structures]
     write_manifest(tmp_path, dataset.manifest.model_copy(update={"structures": swapped}))
     dataset = Dataset.open(tmp_path)
-    after = prepare(dataset, plan, dataset.manifest.trainable)[0]["a"].labels
+    after = prepare_cases(dataset, plan, dataset.manifest.trainable)[0]["a"].labels
     assert np.array_equal(after, np.select([before == 1, before == 2], [2, 1]))
 
 
 def test_when_a_dataset_becomes_overlapping_its_cases_are_read_again(tmp_path: Path) -> None:
     dataset, plan = unnamed(tmp_path), tiny_plan()
-    prepare(dataset, plan, dataset.manifest.trainable)
+    prepare_cases(dataset, plan, dataset.manifest.trainable)
     write_manifest(tmp_path, dataset.manifest.model_copy(update={"overlapping": True}))
     dataset = Dataset.open(tmp_path)
-    ready, failed = prepare(dataset, plan, dataset.manifest.trainable)
+    ready, failed = prepare_cases(dataset, plan, dataset.manifest.trainable)
     assert ready == {}
     assert all("overlapping: False in the plan, True in the dataset" in error.message for error in failed.values())
 
 
 def test_while_arrays_change_a_case_is_not_complete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     dataset, plan = three(tmp_path), tiny_plan()
-    prepare(dataset, plan, dataset.manifest.trainable)
+    prepare_cases(dataset, plan, dataset.manifest.trainable)
     marker = tmp_path / "cache" / plan.cache_key / "a.json"
     old = marker.read_text()
     marker.write_text(json.dumps({**json.loads(old), "mark": {"meaning": "outdated", "files": {}}}))
     seen = []
-    plain = module.whole_file
-    monkeypatch.setattr(module, "whole_file", lambda path: seen.append(marker.exists()) or plain(path))
-    prepare(dataset, plan, dataset.manifest.trainable)
+    plain = module.atomic_write
+    monkeypatch.setattr(module, "atomic_write", lambda path: seen.append(marker.exists()) or plain(path))
+    prepare_cases(dataset, plan, dataset.manifest.trainable)
     assert seen == [False, False, False]
     assert marker.read_text() == old
 
@@ -325,41 +329,41 @@ def test_a_label_that_was_corrected_is_prepared_anew_also_where_size_and_time_st
 ) -> None:
     dataset, label = unpack_label(three(tmp_path), "b")
     plan = tiny_plan()
-    prepare(dataset, plan, dataset.manifest.trainable)
+    prepare_cases(dataset, plan, dataset.manifest.trainable)
     before = dataset.load_segmentation(dataset.case("b")).array
     correct_in_place(label, np.where(before == 3, 5, np.where(before == 5, 3, 0)))
     capsys.readouterr()
-    ready, failed = prepare(dataset, plan, dataset.manifest.trainable)
+    ready, failed = prepare_cases(dataset, plan, dataset.manifest.trainable)
     assert failed == {}
     assert np.array_equal(ready["b"].labels, np.select([before == 5, before == 3], [1, 2]))
     assert "prepared anew, since the files have changed: b (labels/b.nii)" in capsys.readouterr().err
-    prepare(dataset, plan, dataset.manifest.trainable)
+    prepare_cases(dataset, plan, dataset.manifest.trainable)
     assert "anew" not in capsys.readouterr().err
 
 
 def test_files_that_were_only_touched_are_not_prepared_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     dataset, plan = three(tmp_path), tiny_plan()
-    prepare(dataset, plan, dataset.manifest.trainable)
+    prepare_cases(dataset, plan, dataset.manifest.trainable)
     os.utime(tmp_path / "labels/a.nii.gz", ns=(1, 1))
     monkeypatch.setattr(module, "_prepare_case", lambda work: pytest.fail(f"{work[2].id} is prepared again"))
-    prepare(dataset, plan, dataset.manifest.trainable)
+    prepare_cases(dataset, plan, dataset.manifest.trainable)
     monkeypatch.setattr(file_stamps, "_digest", lambda path: pytest.fail(f"{path} is read again"))
-    prepare(dataset, plan, dataset.manifest.trainable)  # the new time has been noted
+    prepare_cases(dataset, plan, dataset.manifest.trainable)  # the new time has been noted
 
 
 def test_an_image_that_was_replaced_after_the_import_is_left_out(tmp_path: Path) -> None:
     dataset = as_imported(three(tmp_path))
     plan = tiny_plan()
-    assert prepare(dataset, plan, dataset.manifest.trainable)[1] == {}
+    assert prepare_cases(dataset, plan, dataset.manifest.trainable)[1] == {}
     shutil.copyfile(tmp_path / "images/c.nii.gz", tmp_path / "images/a.nii.gz")
-    ready, failed = prepare(dataset, plan, dataset.manifest.trainable)
+    ready, failed = prepare_cases(dataset, plan, dataset.manifest.trainable)
     assert list(ready) == ["b", "c"]
     assert "a.nii.gz: is not the image that was imported" in failed["a"].message
 
 
 def test_a_case_that_has_no_hash_gets_one_in_the_cache(tmp_path: Path) -> None:
     dataset = three(tmp_path)
-    ready, _ = prepare(dataset, tiny_plan(), dataset.manifest.trainable)
+    ready, _ = prepare_cases(dataset, tiny_plan(), dataset.manifest.trainable)
     imported = as_imported(dataset)
     assert [case.content for case in ready.values()] == [case.content for case in imported.manifest.cases]
     assert ready["a"].structures == ("femur", "tibia")
@@ -369,7 +373,7 @@ def test_a_case_that_has_no_hash_gets_one_in_the_cache(tmp_path: Path) -> None:
 def test_a_failing_case_is_named_and_the_others_go_on(tmp_path: Path, workers: int) -> None:
     dataset = three(tmp_path)
     (tmp_path / "images/b.nii.gz").write_bytes(b"\x1f\x8b nothing")
-    ready, failed = prepare(dataset, tiny_plan(), dataset.manifest.trainable, workers=workers)
+    ready, failed = prepare_cases(dataset, tiny_plan(), dataset.manifest.trainable, workers=workers)
     assert list(ready) == ["a", "c"]
     assert list(failed) == ["b"]
     assert "b.nii.gz" in str(failed["b"])
@@ -378,19 +382,19 @@ def test_a_failing_case_is_named_and_the_others_go_on(tmp_path: Path, workers: i
 def test_workers_make_the_same_bytes(tmp_path: Path) -> None:
     plan = tiny_plan({"grid.spacing_mm": [1.5, 0.8, 1]})
     one, two = three(tmp_path / "one"), three(tmp_path / "two")
-    prepare(one, plan, one.manifest.trainable)
-    prepare(two, plan, two.manifest.trainable, workers=2)
+    prepare_cases(one, plan, one.manifest.trainable)
+    prepare_cases(two, plan, two.manifest.trainable, workers=2)
     place = Path("cache") / plan.cache_key
     assert contents(one.folder / place) == contents(two.folder / place)
 
 
 def test_what_is_annotated_is_read_from_the_manifest_each_time(tmp_path: Path) -> None:
     dataset, plan = three(tmp_path), tiny_plan()
-    prepare(dataset, plan, dataset.manifest.trainable)
+    prepare_cases(dataset, plan, dataset.manifest.trainable)
     changed = [case.model_copy(update={"annotated": ["femur"]}) for case in dataset.manifest.cases]
     write_manifest(tmp_path, dataset.manifest.model_copy(update={"cases": changed}))
     dataset = Dataset.open(tmp_path)
-    assert prepare(dataset, plan, dataset.manifest.trainable)[0]["a"].annotated == (True, False)
+    assert prepare_cases(dataset, plan, dataset.manifest.trainable)[0]["a"].annotated == (True, False)
 
 
 PREPARE = """
@@ -405,7 +409,7 @@ def slowly(path, array, **more):
     time.sleep(0.3)  # so that the signal finds a case half written
 cache.np.save = slowly
 dataset = Dataset.open(Path(sys.argv[1]))
-cache.prepare(dataset, read_plan(Path(sys.argv[1]) / "plan.yaml"), dataset.manifest.trainable, workers=1)
+cache.prepare_cases(dataset, read_plan(Path(sys.argv[1]) / "plan.yaml"), dataset.manifest.trainable, workers=1)
 """
 
 
@@ -417,7 +421,7 @@ def test_killed_in_the_middle_it_goes_on_and_ends_the_same(tmp_path: Path) -> No
         three(tmp_path / name)
         write_plan(tmp_path / name / "plan.yaml", plan)
     whole = Dataset.open(tmp_path / "whole")
-    prepare(whole, plan, whole.manifest.trainable)
+    prepare_cases(whole, plan, whole.manifest.trainable)
 
     process = subprocess.Popen([sys.executable, "-c", PREPARE, str(tmp_path / "killed")], cwd=tmp_path)
     folder = tmp_path / "killed" / place
@@ -432,7 +436,7 @@ def test_killed_in_the_middle_it_goes_on_and_ends_the_same(tmp_path: Path) -> No
     assert "c.json" not in markers
 
     killed = Dataset.open(tmp_path / "killed")
-    ready, failed = prepare(killed, plan, killed.manifest.trainable)
+    ready, failed = prepare_cases(killed, plan, killed.manifest.trainable)
     assert (list(ready), failed) == (list(NAMES), {})
     finished = {name: digest for name, digest in contents(folder).items() if not name.startswith(".part-")}
     assert finished == contents(whole.folder / place)
@@ -445,7 +449,7 @@ def slices_plan(*drop: int | None) -> Plan:
 def test_a_slice_of_a_2d_plan_lies_in_one_piece(tmp_path: Path) -> None:
     dataset = three(tmp_path)
     plan = slices_plan()
-    case = prepare(dataset, plan, dataset.manifest.trainable)[0]["a"]
+    case = prepare_cases(dataset, plan, dataset.manifest.trainable)[0]["a"]
     for array in (case.image, case.labels):
         assert array[..., 3].flags.f_contiguous
         assert not array[..., 3].flags.c_contiguous
@@ -455,7 +459,9 @@ def test_a_slice_of_a_2d_plan_lies_in_one_piece(tmp_path: Path) -> None:
 
 def test_nothing_is_drawn_from_dropped_slices(tmp_path: Path) -> None:
     dataset = three(tmp_path)
-    whole, cut = (prepare(dataset, p, dataset.manifest.trainable)[0]["a"] for p in (slices_plan(), slices_plan(0, 5)))
+    whole, cut = (
+        prepare_cases(dataset, p, dataset.manifest.trainable)[0]["a"] for p in (slices_plan(), slices_plan(0, 5))
+    )
     assert whole.folder != cut.folder
     np.testing.assert_array_equal(cut.image, whole.image)  # validation sees all of it
     np.testing.assert_array_equal(cut.foreground, whole.foreground[whole.foreground[:, 3] >= 5])
@@ -464,6 +470,6 @@ def test_nothing_is_drawn_from_dropped_slices(tmp_path: Path) -> None:
 
 def test_a_scan_without_a_slice_left_is_named(tmp_path: Path) -> None:
     dataset = three(tmp_path)
-    ready, failed = prepare(dataset, slices_plan(None, None), dataset.manifest.trainable)
+    ready, failed = prepare_cases(dataset, slices_plan(None, None), dataset.manifest.trainable)
     assert ready == {}
     assert "case a: grid.drop_slices leaves none of its" in str(failed["a"])

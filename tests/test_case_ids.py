@@ -15,7 +15,7 @@ from osteon.core.file_names import name_key
 from osteon.core.geometry import Geometry
 from osteon.core.volume import Volume
 from osteon.dataset.case_ids import safe_id, unique_ids
-from osteon.exporting.file_names import file_names
+from osteon.exporting.file_names import unique_stems
 from osteon.formats import write_volume
 from osteon.formats.stl import Mesh, write_stl
 from osteon.importing.run import import_dataset
@@ -130,7 +130,7 @@ def test_ids_are_the_first_that_differ() -> None:
 
 
 def test_files_of_structures_are_two_on_every_system() -> None:
-    assert file_names(["L1", "l1", APART, COMPOSED]) == ["L1", "l1-2", COMPOSED, f"{COMPOSED}-2"]
+    assert unique_stems(["L1", "l1", APART, COMPOSED]) == ["L1", "l1-2", COMPOSED, f"{COMPOSED}-2"]
 
 
 @pytest.mark.parametrize("names", [("P1", "p1"), (APART, COMPOSED)], ids=["capitals", "unicode"])

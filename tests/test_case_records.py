@@ -12,7 +12,7 @@ import pytest
 
 from children import finished, python
 from osteon.core import locks
-from osteon.core.case_records import FOLDER, CaseRecords, is_recorded
+from osteon.core.case_records import RECORDS_FOLDER, CaseRecords, has_records
 from osteon.core.errors import FileError
 
 MANY = """
@@ -22,7 +22,7 @@ from osteon.core.case_records import CaseRecords
 records = CaseRecords(Path(FOLDER), "predictions.json")
 for number in range(20):
     records.write(f"{PREFIX}{number}", {"number": number})
-    records.sum_up()
+    records.write_summary()
 """
 WORKING = """
 import os, time
@@ -45,20 +45,20 @@ def test_no_record_is_lost_where_many_write(tmp_path: Path) -> None:
         finished(process)
     records = CaseRecords(tmp_path, "predictions.json")
     assert len(records.read()) == 60
-    records.sum_up()
+    records.write_summary()
     assert len(json.loads(records.path.read_text())) == 60
 
 
 def test_what_earlier_versions_wrote_counts_and_what_is_newer_counts_more(tmp_path: Path) -> None:
     records = CaseRecords(tmp_path, "predictions.json")
     assert records.read() == {}
-    assert not is_recorded(tmp_path, "predictions.json")
+    assert not has_records(tmp_path, "predictions.json")
     records.path.write_text(json.dumps({"a": {"model": "old"}, "b": {"model": "old"}}))
     records.write("b", {"model": "new"})
     assert records.get("a") is None
     assert records.read() == {"a": {"model": "old"}, "b": {"model": "new"}}
     records.path.unlink()
-    assert is_recorded(tmp_path, "predictions.json")
+    assert has_records(tmp_path, "predictions.json")
 
 
 @pytest.mark.parametrize("case", ["", "a.b", "é" * 127, "n" * 255, "n" * 254 + "m"])
@@ -67,10 +67,10 @@ def test_every_name_of_a_case_has_a_file(tmp_path: Path, case: str) -> None:
     records.write("n" * 254, {"other": "1"})
     with records.claim(case, wait=False):
         records.write(case, {"a": "1"})
-    assert records.each_record() == {"n" * 254: {"other": "1"}, case: {"a": "1"}}
+    assert records.read_records() == {"n" * 254: {"other": "1"}, case: {"a": "1"}}
     records.remove(case)
     assert records.get(case) is None
-    assert [path.name for path in tmp_path.iterdir()] == [FOLDER]
+    assert [path.name for path in tmp_path.iterdir()] == [RECORDS_FOLDER]
 
 
 @pytest.mark.parametrize("number", [0, "1"])
@@ -98,12 +98,12 @@ def test_one_at_a_time_works_on_a_case_also_where_numbers_of_processes_are_the_s
         with pytest.raises(BlockingIOError), records.claim("c0", wait=False):
             pass
         old = time.time() - locks.LEASE_S - 1
-        os.utime(records.each / "c0.lock", (old, old))
+        os.utime(records.records_folder / "c0.lock", (old, old))
     with records.claim("c0", wait=False):
         pass
-    assert list(records.each.iterdir()) == []
-    records.tidy()
-    assert not (tmp_path / FOLDER).exists()
+    assert list(records.records_folder.iterdir()) == []
+    records.remove_empty()
+    assert not (tmp_path / RECORDS_FOLDER).exists()
 
 
 def test_a_damaged_record_is_named(tmp_path: Path) -> None:

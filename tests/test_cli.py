@@ -27,8 +27,7 @@ from osteon.core.geometry import Geometry
 from osteon.core.quantities import format_bytes, parse_seconds
 from osteon.core.volume import Volume
 from osteon.dataset import folds
-from osteon.formats import read_segmentation, write_volume
-from osteon.importing import source_forms
+from osteon.formats import read_segmentation, stl, write_volume
 from osteon.plan.overlay import overlay
 from osteon.plan.schema import Precision, read_plan, write_plan
 from osteon.planning import dataset_plan
@@ -192,13 +191,8 @@ def test_the_version(capsys: Captured) -> None:
 def test_choices_are_the_registries() -> None:
     assert [*RECIPES, *published_recipes()] == list(RECIPE_NAMES)
     assert get_args(option_values.Precision) == get_args(Precision)
-    assert get_args(option_values.FoldsBy) == get_args(folds.By)
-    assert get_args(option_values.MeshGroup) == get_args(source_forms.Group)
-    assert get_args(option_values.MeshUnit) == get_args(source_forms.MeshUnit)
-    assert get_args(option_values.MeshSpace) == get_args(source_forms.MeshSpace)
-    assert get_args(option_values.BetweenSlices) == get_args(source_forms.BetweenSlices)
-    assert get_args(option_values.RleOrder) == get_args(source_forms.RleOrder)
-    assert get_args(option_values.MaskMarks) == get_args(source_forms.MaskMarks)
+    assert get_args(option_values.FoldsBy) == get_args(folds.GroupBy)
+    assert get_args(option_values.MeshSpace) == get_args(stl.MeshSpace)
     assert get_args(option_values.VoteMethod) == get_args(rules.Method)
     assert get_args(option_values.FitPart) == get_args(fit.FittedParameter)
 

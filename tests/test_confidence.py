@@ -25,9 +25,14 @@ from osteon.predicting.confidence import (
     calibration_from,
     raw_confidence,
 )
-from osteon.predicting.probabilities import in_memory
-from osteon.predicting.reference_statistics import Looks, looks_of, read_reference, write_reference
-from osteon.predicting.review import Facts, reasons_to_review, removed
+from osteon.predicting.probabilities import Probabilities
+from osteon.predicting.reference_statistics import (
+    ReferenceStatistics,
+    measure_statistics,
+    read_reference,
+    write_reference,
+)
+from osteon.predicting.review import TrainingFacts, reasons_to_review, removed_structures
 
 PLAN = tiny_plan()
 
@@ -40,16 +45,18 @@ def shares(femur: list[float], tibia: list[float]) -> torch.Tensor:
 
 def test_the_soft_dice_by_hand() -> None:
     given = shares([0.9, 0.8, 0.3, 0.0], [0.0, 0.1, 0.2, 0.1])
-    found = in_memory(given, PLAN).found(PLAN)
+    found = Probabilities.from_tensor(given, PLAN).labels(PLAN)
     assert found.ravel().tolist() == [1, 1, 0, 0]
-    raw = raw_confidence(in_memory(given, PLAN), found, PLAN)
+    raw = raw_confidence(Probabilities.from_tensor(given, PLAN), found, PLAN)
     assert raw["femur"] == pytest.approx(2 * 1.7 / (2.0 + 2), abs=1e-5)
     assert raw["tibia"] is None
 
 
 def test_a_sure_prediction_has_a_confidence_of_one() -> None:
     given = shares([1.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0])
-    assert raw_confidence(in_memory(given, PLAN), in_memory(given, PLAN).found(PLAN), PLAN) == {
+    assert raw_confidence(
+        Probabilities.from_tensor(given, PLAN), Probabilities.from_tensor(given, PLAN).labels(PLAN), PLAN
+    ) == {
         "femur": 1.0,
         "tibia": 1.0,
     }
@@ -58,9 +65,9 @@ def test_a_sure_prediction_has_a_confidence_of_one() -> None:
 def test_structures_that_overlap_are_judged_apart() -> None:
     plan = tiny_plan({"overlapping": True})
     given = torch.tensor([[0.9, 0.6, 0.2], [0.8, 0.1, 0.4]])[..., None, None]
-    found = in_memory(given, plan).found(plan)
+    found = Probabilities.from_tensor(given, plan).labels(plan)
     assert found[:, :, 0, 0].tolist() == [[1, 1, 0], [1, 0, 0]]
-    raw = raw_confidence(in_memory(given, plan), found, plan)
+    raw = raw_confidence(Probabilities.from_tensor(given, plan), found, plan)
     assert raw["femur"] == pytest.approx(2 * 1.5 / (1.7 + 2), abs=1e-5)
     assert raw["tibia"] == pytest.approx(2 * 0.8 / (1.3 + 1), abs=1e-5)
 
@@ -88,7 +95,7 @@ def test_more_confidence_is_never_less_dice(pairs: list[tuple[float, float]]) ->
     assert all(b >= a - 1e-9 for a, b in pairwise(expected))
     assert expected[0] >= 0
     assert expected[-1] <= max(d for _, d in pairs) + 1e-4
-    assert calibration_from(json.loads(json.dumps(made.as_data))) == made
+    assert calibration_from(json.loads(json.dumps(made.to_dict()))) == made
 
 
 # -- reasons ------------------------------------------------------
@@ -104,16 +111,20 @@ def scan(seed: int, noise: float = 0.1, size: int = 6) -> tuple[np.ndarray, np.n
     return image[None].astype(np.float32), labels
 
 
-def seen(image: np.ndarray, labels: np.ndarray, plan: Plan = PLAN, spacing: tuple[float, ...] = (1, 1, 1)) -> Looks:
-    return looks_of(image, labels, plan, spacing, tuple(16 * s for s in spacing))
+def seen(
+    image: np.ndarray, labels: np.ndarray, plan: Plan = PLAN, spacing: tuple[float, ...] = (1, 1, 1)
+) -> ReferenceStatistics:
+    return measure_statistics(image, labels, plan, spacing, tuple(16 * s for s in spacing))
 
 
 TRAINED = [seen(*scan(n)) for n in range(8)]
-FACTS = Facts(TRAINED, {"femur": 0.9, "tibia": 0.85})
+FACTS = TrainingFacts(TRAINED, {"femur": 0.9, "tibia": 0.85})
 SURE: dict[str, float | None] = {"femur": 0.9, "tibia": 0.85}
 
 
-def reasons(looks: Looks, expected: dict[str, float | None] | None = None, facts: Facts = FACTS) -> list[str]:
+def reasons(
+    looks: ReferenceStatistics, expected: dict[str, float | None] | None = None, facts: TrainingFacts = FACTS
+) -> list[str]:
     return reasons_to_review(looks, SURE if expected is None else expected, PLAN, facts)
 
 
@@ -130,7 +141,7 @@ def test_a_scan_like_the_others_is_no_reason() -> None:
 def test_low_confidence_is_a_reason() -> None:
     (said,) = reasons(seen(*scan(99)), {"femur": 0.72, "tibia": 0.84})
     assert said == "femur: a Dice of 0.72 is to be expected, usually 0.90"
-    weak = Facts(TRAINED, {"femur": 0.5, "tibia": 0.85})
+    weak = TrainingFacts(TRAINED, {"femur": 0.5, "tibia": 0.85})
     assert reasons(seen(*scan(99)), {"femur": 0.48, "tibia": 0.84}, weak) == []  # it never is better
     assert len(reasons(seen(*scan(99)), {"femur": 0.35, "tibia": 0.84}, weak)) == 1
 
@@ -141,8 +152,8 @@ def test_a_structure_that_is_not_found_is_a_reason() -> None:
     assert reasons(seen(image, labels), {"femur": 0.9, "tibia": None}) == [
         "tibia: not found; 8 of 8 training scans show it"
     ]
-    half = [replace(looks, looked_for=("femur",)) for looks in TRAINED]  # nobody looked for it
-    assert reasons(seen(image, labels), {"femur": 0.9, "tibia": None}, Facts(half, {})) == []
+    half = [replace(looks, annotated=("femur",)) for looks in TRAINED]  # nobody looked for it
+    assert reasons(seen(image, labels), {"femur": 0.9, "tibia": None}, TrainingFacts(half, {})) == []
 
 
 def test_a_volume_far_off_is_a_reason() -> None:
@@ -157,16 +168,16 @@ def test_a_picture_is_told_by_its_area() -> None:
     """In millimetres, on pixels of half a millimetre; the two stand for a depth that nobody measured."""
     image, labels = (array[..., 8:9] for array in scan(99))
     grid = ((0.5, 0.5, 2.0), (8.0, 8.0, 2.0))
-    usual = looks_of(image, labels, PLAN, *grid)
+    usual = measure_statistics(image, labels, PLAN, *grid)
     grown = labels.copy()
     grown[4:14, 5:13] = 1
-    said = reasons(looks_of(image, grown, PLAN, *grid), {"femur": 0.9}, Facts([usual] * 8, {}))
+    said = reasons(measure_statistics(image, grown, PLAN, *grid), {"femur": 0.9}, TrainingFacts([usual] * 8, {}))
     assert "femur: 0.2 cm²; in training 0.09 to 0.09" in said
 
 
 def test_a_cut_field_of_view_is_a_reason() -> None:
     image, labels = scan(99)
-    said = reasons(looks_of(image[:, 5:], labels[5:], PLAN, (1, 1, 1), (11, 16, 16)))
+    said = reasons(measure_statistics(image[:, 5:], labels[5:], PLAN, (1, 1, 1), (11, 16, 16)))
     assert said[0].startswith("femur: reaches the edge of the scan")
 
 
@@ -193,49 +204,49 @@ def test_a_scan_much_shorter_than_the_others_is_a_reason() -> None:
 
 def test_few_training_scans_say_nothing_of_ranges() -> None:
     image, labels = scan(99)
-    assert reasons(seen(-5 * image, labels), SURE, Facts(TRAINED[:4], {})) == []
+    assert reasons(seen(-5 * image, labels), SURE, TrainingFacts(TRAINED[:4], {})) == []
 
 
 @pytest.mark.parametrize("count", [1, 4, 8])
 def test_a_structure_that_is_missing_is_a_reason_however_few_the_training_scans_are(count: int) -> None:
     image, labels = scan(99)
     nothing = seen(image, np.zeros_like(labels))
-    assert reasons(nothing, {"femur": None, "tibia": None}, Facts(TRAINED[:count], {})) == [
+    assert reasons(nothing, {"femur": None, "tibia": None}, TrainingFacts(TRAINED[:count], {})) == [
         f"{name}: not found; {count} of {count} training scans show it" for name in ("femur", "tibia")
     ]
     lacking = [replace(looks, volumes={"femur": 0.2}) for looks in TRAINED[:1]]
     assert "tibia: not found; 7 of 8 training scans show it" in reasons(
-        nothing, {"femur": None, "tibia": None}, Facts([*lacking, *TRAINED[1:]], {})
+        nothing, {"femur": None, "tibia": None}, TrainingFacts([*lacking, *TRAINED[1:]], {})
     )
 
 
 def test_a_scan_in_which_nothing_is_found_is_looked_at_though_nobody_knows_the_training_scans() -> None:
     image, labels = scan(99)
     nothing = seen(image, np.zeros_like(labels))
-    assert reasons(nothing, {"femur": None, "tibia": None}, Facts([], {})) == ["nothing was found"]
+    assert reasons(nothing, {"femur": None, "tibia": None}, TrainingFacts([], {})) == ["nothing was found"]
 
 
 def test_a_confidence_that_is_not_calibrated_is_never_called_a_dice() -> None:
     looks = seen(*scan(99))
-    facts = Facts(TRAINED, {"femur": 0.097, "tibia": None}, calibrated=False)
+    facts = TrainingFacts(TRAINED, {"femur": 0.097, "tibia": None}, calibrated=False)
     assert reasons(looks, {"femur": 0.84, "tibia": 0.584}, facts) == [
         "femur: confidence 0.84, uncalibrated; its Dice in validation: 0.10",
         "tibia: confidence 0.58, uncalibrated",
     ]
-    assert reasons(looks, {"femur": 0.9, "tibia": 0.9}, Facts(TRAINED, {"femur": 0.9}, calibrated=False)) == []
+    assert reasons(looks, {"femur": 0.9, "tibia": 0.9}, TrainingFacts(TRAINED, {"femur": 0.9}, calibrated=False)) == []
 
 
 def test_what_post_processing_removes_whole_is_a_reason() -> None:
     _, labels = scan(99)
     geometry, structures = Geometry(labels.shape, np.eye(4)), tuple(PLAN.structures)
     left = Segmentation(np.where(labels == 2, 5, 0).astype(np.uint8), geometry, structures)
-    assert removed(["femur", "tibia"], left) == ["femur: found, and removed whole by the post-processing"]
+    assert removed_structures(["femur", "tibia"], left) == ["femur: found, and removed whole by the post-processing"]
     layers = Segmentation(np.stack([labels == 1, labels == 3]).astype(np.uint8), geometry, structures)
-    assert removed(["femur", "tibia"], layers) == ["tibia: found, and removed whole by the post-processing"]
+    assert removed_structures(["femur", "tibia"], layers) == ["tibia: found, and removed whole by the post-processing"]
 
 
 def test_the_reference_comes_back(tmp_path: Path) -> None:
-    cases = [*TRAINED, replace(TRAINED[0], looked_for=("femur",), touching=("femur",))]
+    cases = [*TRAINED, replace(TRAINED[0], annotated=("femur",), touching=("femur",))]
     write_reference(tmp_path / "reference.json", cases)
     assert read_reference(tmp_path / "reference.json") == cases
     assert read_reference(tmp_path / "none.json") == []

@@ -10,17 +10,17 @@ import torch
 
 from helpers import spaced, tiny_plan
 from osteon.auditing.measure import measure_case
-from osteon.core.boxes import pieces
+from osteon.core.boxes import component_boxes
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation, make_structures
 from osteon.core.volume import Volume
 from osteon.evaluating.components import label_components
-from osteon.exporting.masks import cut
-from osteon.exporting.meshes import surfaces
+from osteon.exporting.masks import crop_mask
+from osteon.exporting.meshes import make_surfaces
 from osteon.exporting.outlines import outlines
-from osteon.exporting.table import measures
+from osteon.exporting.table import measure_mask
 from osteon.predicting.postprocessing_steps import STEPS, components
-from osteon.predicting.sequence import name_series
+from osteon.predicting.sequence import name_sequence
 from osteon.preparing.nonzero import nonzero_mask
 
 SHAPE = (14, 14, 14)
@@ -45,10 +45,10 @@ def measured(mask: np.ndarray) -> dict[str, list[int]]:
 
 COUNTED: dict[str, Callable[[np.ndarray], int]] = {
     "evaluated": lambda mask: label_components(mask)[1],
-    "boxes": lambda mask: len(pieces(mask)),
+    "boxes": lambda mask: len(component_boxes(mask)),
     "audited": lambda mask: len(measured(mask)["pieces"]),
-    "exported meshes": lambda mask: len(surfaces(mask, GRID)),
-    "exported figures": lambda mask: measures(cut(BONE, mask, GRID))["fragments"],
+    "exported meshes": lambda mask: len(make_surfaces(mask, GRID)),
+    "exported figures": lambda mask: measure_mask(crop_mask(BONE, mask, GRID))["fragments"],
     "predicted": lambda mask: len(components(mask)[1]),
 }
 JOINED_BY = {
@@ -94,5 +94,5 @@ def test_bodies_of_a_series_are_parted_at_edges_and_corners(touching: str) -> No
     shares = np.zeros((4, *SHAPE), np.float32)
     shares[0], shares[1] = ~mask, mask * 0.6
     shares[2] = mask * 0.4
-    named = name_series(torch.from_numpy(shares), plan).argmax(0).numpy()
+    named = name_sequence(torch.from_numpy(shares), plan).argmax(0).numpy()
     assert set(np.unique(named[mask])) == ({1} if touching == "face" else {1, 2})

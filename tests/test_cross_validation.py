@@ -14,13 +14,13 @@ import yaml
 import osteon
 from helpers import plan_data, tiny_plan, two_boxes, write_dataset
 from osteon.core.errors import DatasetError, UsageError
-from osteon.core.locks import hold_folder
+from osteon.core.locks import lock_folder
 from osteon.dataset.dataset import Dataset
 from osteon.formats import read_segmentation
-from osteon.networks.ensemble import Ensemble, first_member, members_in
+from osteon.networks.ensemble import Ensemble, count_members, first_member
 from osteon.networks.registry import build_network
 from osteon.plan.schema import write_plan
-from osteon.predicting.model import load_model
+from osteon.predicting.model_folder import load_model
 from osteon.runs import cross_validation
 from osteon.runs.cross_validation import train_all_folds
 from osteon.runs.final_validation import ValidationResult
@@ -71,8 +71,8 @@ def test_the_model_is_the_mean_of_the_folds_logits(done: Path) -> None:
     with torch.no_grad():
         expected = torch.stack([fold(image)[0] for fold in folds]).mean(0)
         torch.testing.assert_close(model.network(image)[0], expected)
-    assert members_in(model.network.state_dict()) == 3
-    assert members_in(folds[0].state_dict()) == 0
+    assert count_members(model.network.state_dict()) == 3
+    assert count_members(folds[0].state_dict()) == 0
     assert first_member(model.network) is model.network.members[0]
     assert first_member(folds[0]) is folds[0]
 
@@ -228,6 +228,6 @@ def test_members_need_not_be_many() -> None:
 
 def test_a_run_or_a_fold_that_another_training_works_in_is_refused(data: Dataset, tmp_path: Path) -> None:
     for held in (tmp_path / "run", tmp_path / "run/fold-0"):
-        with hold_folder(held, "x", "y"), pytest.raises(UsageError, match="another training works in it") as refused:
+        with lock_folder(held, "x", "y"), pytest.raises(UsageError, match="another training works in it") as refused:
             train_all_folds(data, learning_plan(), tmp_path / "run", ALL)
         assert str(held) in refused.value.message

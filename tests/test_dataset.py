@@ -25,7 +25,13 @@ from osteon.dataset.checks import (
     resample_labels,
 )
 from osteon.dataset.dataset import Dataset
-from osteon.dataset.folds import group_cases, groups_having, make_folds, structures_held_out, structures_without_cases
+from osteon.dataset.folds import (
+    group_cases,
+    groups_with_structure,
+    make_folds,
+    structures_only_held_out,
+    structures_without_cases,
+)
 from osteon.dataset.manifest import Case, Channel, Manifest, read_manifest, write_manifest
 from osteon.formats import read_volume, write_segmentation, write_volume
 
@@ -176,7 +182,7 @@ def test_an_image_that_was_replaced_after_the_import_is_refused_with_the_way_out
     shutil.copyfile(tmp_path / "images/b.nii.gz", tmp_path / "images/a.nii.gz")
     with pytest.raises(DatasetError, match="is not the image that was imported") as refused:
         dataset.load_image(dataset.case("a"))
-    assert dataset.load_image(dataset.case("a"), as_imported=False).array.any()
+    assert dataset.load_image(dataset.case("a"), verify=False).array.any()
     content = re.search(r"`content: (\w{64})`", refused.value.hint)
     assert content is not None
     meant = dataset.case("a").model_copy(update={"content": content[1]})
@@ -376,9 +382,9 @@ def test_what_lies_in_one_group_alone_cannot_be_spread() -> None:
     present = {"a": ["femur", "tibia"], "b": ["tibia"], "c": ["femur"], "d": ["tibia"]}
     manifest = manifest_of(*cases)
     assert make_folds(manifest, 2, present=present) == make_folds(manifest, 2)
-    assert groups_having(manifest, present) == {"femur": [["a"], ["c"]], "tibia": [["a", "b"]]}
-    assert structures_held_out(manifest, present) == {}
-    assert structures_held_out(manifest, present | {"a": [], "b": []}) == {"tibia": ["d"]}
+    assert groups_with_structure(manifest, present) == {"femur": [["a"], ["c"]], "tibia": [["a", "b"]]}
+    assert structures_only_held_out(manifest, present) == {}
+    assert structures_only_held_out(manifest, present | {"a": [], "b": []}) == {"tibia": ["d"]}
 
 
 def test_structures_that_no_case_shows_are_found() -> None:

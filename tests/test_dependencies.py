@@ -18,7 +18,8 @@ from osteon.core.geometry import Geometry
 from osteon.core.volume import Volume
 from osteon.formats import write_volume
 from osteon.networks.registry import build_network
-from osteon.predicting.model import Model, save_model
+from osteon.predicting.model import Model
+from osteon.predicting.model_folder import save_model
 
 ROOT = Path(__file__).parents[1]
 UNIMPORTED = {

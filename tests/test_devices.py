@@ -11,11 +11,11 @@ import torch
 from torch import nn
 
 from helpers import tiny_plan
-from osteon.core.devices import check_device, device_kind, resolve_device, size_kind
+from osteon.core.devices import check_device, device_kind, resolve_device, sizing_kind
 from osteon.core.errors import UsageError
 from osteon.core.files import read_yaml
 from osteon.plan.schema import Plan
-from osteon.preparing.cache import prepare
+from osteon.preparing.cache import prepare_cases
 from osteon.runs import fit, loop
 from osteon.runs.options import TrainOptions
 from osteon.sweeping.spec import Sweep
@@ -92,7 +92,7 @@ def test_what_is_not_there_is_refused(
 def test_kinds_of_devices() -> None:
     devices = ("cpu", "cuda", "cuda:3", "mps")
     assert [device_kind(device) for device in devices] == ["cpu", "cuda", "cuda", "mps"]
-    assert [size_kind(device) for device in devices] == ["cpu", "cuda", "cuda", "cpu"]
+    assert [sizing_kind(device) for device in devices] == ["cpu", "cuda", "cuda", "cpu"]
     assert [check_device(device) for device in devices] == list(devices)
 
 
@@ -316,7 +316,7 @@ def test_a_missing_device_is_refused_before_anything_is_prepared(
     tmp_path: Path, machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     machine(1)
-    monkeypatch.setattr(fit, "prepare", lambda *_, **__: pytest.fail("the cases were prepared"))
+    monkeypatch.setattr(fit, "prepare_cases", lambda *_, **__: pytest.fail("the cases were prepared"))
     with pytest.raises(UsageError, match="no cuda:1"):
         fit.train(cohort(tmp_path), tiny_plan(), tmp_path / "run", TrainOptions(device="cuda:1"))
     assert read_yaml(tmp_path / "run/run.yaml", "the record")["device"] == "cuda:1"
@@ -331,7 +331,9 @@ def test_a_sweep_takes_devices_and_refuses_other_words() -> None:
 
 def test_batches_are_those_of_the_sampler_and_waiting_is_counted(tmp_path: Path) -> None:
     dataset = cohort(tmp_path)
-    sampler = PatchSampler(list(prepare(dataset, tiny_plan(), dataset.manifest.trainable)[0].values()), tiny_plan(), 0)
+    sampler = PatchSampler(
+        list(prepare_cases(dataset, tiny_plan(), dataset.manifest.trainable)[0].values()), tiny_plan(), 0
+    )
     batches = BatchStream(sampler, 3)
     for number, found in zip(range(3, 6), batches, strict=False):
         assert found.iteration == number

@@ -14,7 +14,7 @@ from osteon.core.errors import FileError, GeometryError, OsteonError
 from osteon.core.geometry import reorient_like
 from osteon.core.volume import Volume
 from osteon.formats import read_geometry, read_segmentation, read_volume
-from osteon.formats.dicom_inventory import sort_files
+from osteon.formats.dicom_inventory import sort_dicom_files
 from osteon.formats.dicom_seg import read_dicom_seg
 from osteon.formats.dicom_series import find_series, read_series
 from osteon.formats.rtstruct import read_rtstruct
@@ -246,7 +246,7 @@ def test_mutated_files_end_in_results_or_errors_of_our_own(shared_data: Path, tm
             data[int(random.integers(0, reach))] = int(random.integers(0, 256))
         path.write_bytes(data)
         for read in (
-            lambda: [read_series(one) for one in sort_files([path]).series],
+            lambda: [read_series(one) for one in sort_dicom_files([path]).series],
             lambda: read_volume(path),
             lambda: read_dicom_seg(path),
             lambda: read_rtstruct(path, grid),

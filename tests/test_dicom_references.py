@@ -10,9 +10,9 @@ import pytest
 from pydicom.dataset import Dataset
 
 from dicom_writing import image, save, series
-from osteon.formats.dicom import titles
+from osteon.formats.dicom import series_titles
 from osteon.formats.dicom_inventory import Series
-from osteon.formats.dicom_references import references
+from osteon.formats.dicom_references import read_references
 from osteon.formats.dicom_series import find_series
 
 PLACES = [(0.0, 0.0, 0.0), (0.0, 0.0, 1.0)]
@@ -80,10 +80,10 @@ def test_a_seg_names_its_series_in_each_of_the_standards_ways(tmp_path: Path, tw
         },
     ]
     for n, tags in enumerate(ways):
-        told = references(label(tmp_path / "labels" / f"{n}.dcm", **tags))
+        told = read_references(label(tmp_path / "labels" / f"{n}.dcm", **tags))
         assert told.any
         assert told.named(two) == [bone]
-    assert not references(label(tmp_path / "labels" / "none.dcm")).any
+    assert not read_references(label(tmp_path / "labels" / "none.dcm")).any
 
 
 def test_an_rtstruct_names_its_series_in_each_of_the_standards_ways(tmp_path: Path, two: list[Series]) -> None:
@@ -94,8 +94,8 @@ def test_an_rtstruct_names_its_series_in_each_of_the_standards_ways(tmp_path: Pa
         rtstruct([soft.uid, bone.uid], drawn=bone.slices[0].instance),  # fused with another, drawn on this one
     ]
     for n, tags in enumerate(ways):
-        assert references(label(tmp_path / f"labels/{n}.dcm", RTSTRUCT, **tags)).named(two) == [bone]
-    both = references(label(tmp_path / "labels/both.dcm", RTSTRUCT, **rtstruct([soft.uid, bone.uid])))
+        assert read_references(label(tmp_path / f"labels/{n}.dcm", RTSTRUCT, **tags)).named(two) == [bone]
+    both = read_references(label(tmp_path / "labels/both.dcm", RTSTRUCT, **rtstruct([soft.uid, bone.uid])))
     assert both.named(two) == [soft, bone]
 
 
@@ -104,22 +104,22 @@ def test_the_frame_of_reference_is_that_of_what_was_drawn(tmp_path: Path, two: l
     tags = rtstruct(["1.7"])
     other = rtstruct(["3.3"], frame="3.2")
     tags["ReferencedFrameOfReferenceSequence"] += other["ReferencedFrameOfReferenceSequence"]
-    told = references(label(tmp_path / "labels/a.dcm", RTSTRUCT, **tags, FrameOfReferenceUID="3.2"))
+    told = read_references(label(tmp_path / "labels/a.dcm", RTSTRUCT, **tags, FrameOfReferenceUID="3.2"))
     assert (told.frames, told.series) == ({"1.6"}, {"1.7"})
     assert told.frame_of(two[0]) is True
     del tags["StructureSetROISequence"]
-    told = references(label(tmp_path / "labels/b.dcm", RTSTRUCT, **tags))
+    told = read_references(label(tmp_path / "labels/b.dcm", RTSTRUCT, **tags))
     assert (told.frames, told.series) == ({"1.6", "3.2"}, {"1.7", "3.3"})
-    alone = references(label(tmp_path / "labels/c.dcm", FrameOfReferenceUID="4"))
+    alone = read_references(label(tmp_path / "labels/c.dcm", FrameOfReferenceUID="4"))
     assert alone.frame_of(two[0]) is False
-    assert references(label(tmp_path / "labels/d.dcm")).frame_of(two[0]) is None
+    assert read_references(label(tmp_path / "labels/d.dcm")).frame_of(two[0]) is None
 
 
 def test_one_uid_for_two_patients_means_that_of_the_label(tmp_path: Path) -> None:
     for patient in "ab":
         series(tmp_path / patient, PLACES, SeriesInstanceUID="1.7", PatientID=patient)
     found = find_series(tmp_path).series
-    told = references(
+    told = read_references(
         label(tmp_path / "x.dcm", PatientID="b", ReferencedSeriesSequence=[item(SeriesInstanceUID="1.7")])
     )
     assert [one.patient_id for one in told.named(found)] == ["b"]
@@ -131,7 +131,7 @@ def test_series_are_called_by_number_and_description(tmp_path: Path) -> None:
     tags = {"PatientName": "Doe^Jane", "PatientID": "L7", "SeriesNumber": 3}
     for n, description in enumerate(("BONE of Jane DOE, L7", "BONE", "BONE")):
         series(tmp_path / str(n), PLACES, SeriesInstanceUID=f"1.{n}", SeriesDescription=description, **tags)
-    assert titles(find_series(tmp_path).series) == [
+    assert series_titles(find_series(tmp_path).series) == [
         "2 CT images, series 3, BONE of  ,",
         "2 CT images, series 3, BONE, SeriesInstanceUID 1.1",
         "2 CT images, series 3, BONE, SeriesInstanceUID 1.2",

@@ -11,8 +11,8 @@ import torch
 from rich.console import Console
 
 from osteon.core import progress
-from osteon.core.progress import clock
-from osteon.core.text import shortly
+from osteon.core.progress import format_duration
+from osteon.core.text import shorten_list
 from osteon.training import progress_display as module
 from osteon.training.progress_display import TrainingDisplay, format_scores
 
@@ -69,13 +69,13 @@ def test_nothing_scored_is_no_mean() -> None:
 
 @pytest.mark.parametrize(("seconds", "text"), [(0, "0:00"), (59.6, "1:00"), (754, "12:34"), (3723, "1:02:03")])
 def test_clock(seconds: float, text: str) -> None:
-    assert clock(seconds) == text
+    assert format_duration(seconds) == text
 
 
 def test_a_log_is_told_nothing_when_the_training_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
     text = io.StringIO()
     monkeypatch.setattr(progress, "console", Console(file=text, width=40))
-    monkeypatch.setattr(progress, "EVERY_S", 0.005)
+    monkeypatch.setattr(progress, "LOG_EVERY_S", 0.005)
     monkeypatch.setattr(module, "now", lambda: 0.0)
     with TrainingDisplay() as display:
         display.update(0.0, 0.0, 0)
@@ -94,6 +94,6 @@ def test_no_line_is_begun_that_nobody_would_end(capsys: pytest.CaptureFixture[st
 
 
 def test_of_many_names_the_first_are_listed_and_the_rest_counted() -> None:
-    assert shortly([]) == ""
-    assert shortly(["a", "b"], 2) == "a, b"
-    assert shortly(["a; b", "c", "d", "e"], 2, mark="; ") == "a; b; c and 2 more"
+    assert shorten_list([]) == ""
+    assert shorten_list(["a", "b"], 2) == "a, b"
+    assert shorten_list(["a; b", "c", "d", "e"], 2, separator="; ") == "a; b; c and 2 more"

@@ -31,8 +31,8 @@ from osteon.machine.engine_timing import (
 )
 from osteon.machine.gate import GateResult, judge_engine, read_gates, write_gates
 from osteon.predicting import engines
-from osteon.predicting.engines import ENGINES, Kind
-from osteon.predicting.model import load_model, model_folder
+from osteon.predicting.engines import ENGINES, EngineKind
+from osteon.predicting.model_folder import find_model_folder, load_model
 from osteon.runs.fit import train
 from runs import CPU, cohort, command, learning_plan
 
@@ -53,10 +53,10 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
-def scaled(factor: float, name: str, background: float = 0.0) -> Kind:
+def scaled(factor: float, name: str, background: float = 0.0) -> EngineKind:
     """An engine that rounds: all logits but the background's times a factor, and something on that."""
 
-    def build(network: engines.nn.Module, shape: tuple[int, ...], file: Path | None) -> engines.Run:
+    def build(network: engines.nn.Module, shape: tuple[int, ...], file: Path | None) -> engines.RunNetwork:
         exact = engines._eager(network, shape, file)
 
         def run(batch: engines.torch.Tensor) -> engines.torch.Tensor:
@@ -67,7 +67,7 @@ def scaled(factor: float, name: str, background: float = 0.0) -> Kind:
 
         return run
 
-    return Kind(name, build, lambda: "", precise=False, start_s=0.0)
+    return EngineKind(name, build, lambda: "", precise=False, start_s=0.0)
 
 
 FEW = (ENGINES[0], scaled(1.0, "same"), scaled(0.2, "coarse"))
@@ -128,7 +128,7 @@ def test_engines_are_measured_gated_and_chosen(
 
 def test_without_a_measurement_torch_runs(run: Path) -> None:
     model = load_model(run)
-    assert choose_engine(model, model_folder(run), "auto", 1000) is model
+    assert choose_engine(model, find_model_folder(run), "auto", 1000) is model
 
 
 def test_the_fastest_depends_on_how_much_there_is_to_do() -> None:
@@ -205,7 +205,7 @@ def test_a_model_that_names_no_validation_cases_is_judged_on_those_held_out(
     monkeypatch.setattr(doctor, "ENGINES", FEW)
     monkeypatch.setattr(engine_timing, "ENGINES", FEW)
     model = tmp_path / "model"
-    shutil.copytree(model_folder(run), model)
+    shutil.copytree(find_model_folder(run), model)
     (model / "validation.json").write_text(json.dumps({"structures": {}, "dice": None, "scans": 0}))
     other = cohort(tmp_path / "other", cases=2)
     with pytest.raises(UsageError, match="is held out here"):

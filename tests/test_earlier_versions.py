@@ -29,13 +29,13 @@ from osteon.app.workspace import Workspace
 from osteon.core import schema_versions
 from osteon.core.errors import DatasetError, OsteonError, PlanError, UsageError
 from osteon.core.files import read_json, read_yaml
-from osteon.core.schema_versions import SCHEMAS, Kind, Schema, migrate
+from osteon.core.schema_versions import SCHEMAS, Schema, SchemaKind, migrate
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import Manifest, read_manifest, write_manifest
 from osteon.formats import read_segmentation
 from osteon.plan.schema import Plan, read_plan, write_plan
 from osteon.planning.recipe_files import read_recipe
-from osteon.predicting.model import load_model
+from osteon.predicting.model_folder import load_model
 from osteon.runs.record import plan_hash
 from osteon.serving.jobs import RESULT, SCAN, JobQueue
 from runs import command
@@ -239,7 +239,7 @@ READERS = {
 
 
 @pytest.mark.parametrize("kind", READERS)
-def test_a_newer_version_is_refused(left: Path, kind: Kind, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_newer_version_is_refused(left: Path, kind: SchemaKind, capsys: pytest.CaptureFixture[str]) -> None:
     name, given, code = READERS[kind]
     data = read_yaml(left / name, "")
     (left / name).write_text(yaml.safe_dump(data | {SCHEMAS[kind].key: 7}))
@@ -251,7 +251,7 @@ def test_a_newer_version_is_refused(left: Path, kind: Kind, capsys: pytest.Captu
 
 
 @pytest.mark.parametrize("kind", READERS)
-def test_a_file_without_a_number_is_of_version_1(kind: Kind) -> None:
+def test_a_file_without_a_number_is_of_version_1(kind: SchemaKind) -> None:
     key = SCHEMAS[kind].key
     assert migrate(kind, {"name": "a"}, Path("a")) == {"name": "a", key: SCHEMAS[kind].version}
     for nonsense in (0, -1, True, "1", 1.0, None):

@@ -19,9 +19,9 @@ from osteon.networks import fused_norm
 from osteon.networks.ensemble import Ensemble
 from osteon.networks.registry import build_network
 from osteon.predicting import compiled_cache, engines
-from osteon.predicting.engines import ENGINES, NAMES, Engine, kind_of
-from osteon.predicting.quantised import PATCHES, quantise, some_patches
-from osteon.predicting.tiles import probabilities
+from osteon.predicting.engines import ENGINES, NAMES, Engine, find_engine
+from osteon.predicting.quantised import PATCHES, draw_patches, quantise
+from osteon.predicting.tiles import predict_probabilities
 
 pytestmark = pytest.mark.usefixtures("memory_order")
 
@@ -49,8 +49,8 @@ def off(found: torch.Tensor, expected: torch.Tensor) -> float:
 
 @pytest.mark.parametrize("kind", ENGINES, ids=NAMES)
 @pytest.mark.parametrize("flat", [False, True], ids=["3d", "2d"])
-def test_every_engine_says_what_torch_says(kind: engines.Kind, flat: bool, tmp_path: Path) -> None:
-    if missing := kind.lacks():
+def test_every_engine_says_what_torch_says(kind: engines.EngineKind, flat: bool, tmp_path: Path) -> None:
+    if missing := kind.missing():
         pytest.skip(missing)
     if kind.name == "compiled" and flat:
         pytest.skip("compiling takes half a minute, and once is enough")
@@ -74,26 +74,28 @@ def test_every_engine_says_what_torch_says(kind: engines.Kind, flat: bool, tmp_p
 
 @pytest.mark.parametrize("name", ["torch", "openvino", "onnx"])
 def test_whole_scans_are_the_same_with_any_engine(name: str) -> None:
-    if missing := next(kind for kind in ENGINES if kind.name == name).lacks():
+    if missing := next(kind for kind in ENGINES if kind.name == name).missing():
         pytest.skip(missing)
     members = Ensemble([network(), network()]).eval()
     image = torch.randn(1, 19, 8, 9, generator=torch.Generator().manual_seed(2))
     plan = tiny_plan()
-    expected = probabilities(members, image, plan)
-    torch.testing.assert_close(probabilities(Engine(members, kind_of(name)), image, plan), expected, atol=1e-4, rtol=0)
+    expected = predict_probabilities(members, image, plan)
+    torch.testing.assert_close(
+        predict_probabilities(Engine(members, find_engine(name)), image, plan), expected, atol=1e-4, rtol=0
+    )
 
 
 def test_what_is_missing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UsageError, match="there is no engine tpu") as refused:
-        kind_of("tpu")
+        find_engine("tpu")
     assert "openvino" in refused.value.hint
     monkeypatch.setattr(engines.importlib.util, "find_spec", lambda _: None)
     with pytest.raises(UsageError, match="--engine openvino: openvino not installed") as refused:
-        kind_of("openvino")
+        find_engine("openvino")
     assert "osteon[fast]" in refused.value.hint
     monkeypatch.setattr(engines.shutil, "which", lambda _: None)
     with pytest.raises(UsageError, match="no C"):
-        kind_of("compiled")
+        find_engine("compiled")
 
 
 def test_onnx_files_are_whole(tmp_path: Path) -> None:
@@ -109,7 +111,7 @@ def test_what_is_written_does_not_depend_on_the_machine(tmp_path: Path, monkeypa
     pytest.importorskip("onnx")
     written = []
     for innermost in (False, True):
-        monkeypatch.setattr(fused_norm, "innermost_is_faster", lambda *_, innermost=innermost: innermost)
+        monkeypatch.setattr(fused_norm, "is_channels_last_faster", lambda *_, innermost=innermost: innermost)
         engines.export_onnx(network(), (2, 1, 8, 8, 8), tmp_path / "n.onnx")
         written.append((tmp_path / "n.onnx").read_bytes())
     assert written[0] == written[1]
@@ -128,7 +130,7 @@ def test_a_network_that_onnx_cannot_hold_is_refused_in_a_sentence(
     pytest.importorskip("onnx")
     for refusing in (
         lambda: engines.export_onnx(Pooling(), (1, 1, 8, 8, 8), tmp_path / "n.onnx"),
-        lambda: Engine(Pooling(), kind_of("onnx"))(torch.zeros(1, 1, 8, 8, 8)),
+        lambda: Engine(Pooling(), find_engine("onnx"))(torch.zeros(1, 1, 8, 8, 8)),
     ):
         with pytest.raises(UsageError, match=r"cannot be written as ONNX: .*adaptive_avg_pool3d") as refused:
             refusing()
@@ -140,7 +142,7 @@ def test_a_network_that_onnx_cannot_hold_is_refused_in_a_sentence(
 
 def test_a_quantised_network_takes_other_sizes_and_is_needed(tmp_path: Path) -> None:
     kind = next(kind for kind in ENGINES if kind.quantised)
-    if missing := kind.lacks():
+    if missing := kind.missing():
         pytest.skip(missing)
     made, plan = network(), tiny_plan()
     quantise(
@@ -160,7 +162,7 @@ def test_a_quantised_network_takes_other_sizes_and_is_needed(tmp_path: Path) -> 
 def test_patches_for_quantising_lie_in_every_scan() -> None:
     plan = tiny_plan()
     images = [np.full((1, 12, 9, 8), 1.0, np.float32), np.full((1, 4, 20, 5), 2.0, np.float32)]
-    patches = list(some_patches(images, plan))
+    patches = list(draw_patches(images, plan))
     assert len(patches) == PATCHES
     assert {patch.shape for patch in patches} == {(1, 1, 8, 8, 8)}
     assert [patch.mean() for patch in patches[:3]] == [1.0, 2.0, 1.0]
@@ -169,7 +171,7 @@ def test_patches_for_quantising_lie_in_every_scan() -> None:
 def test_nobody_is_told_of_the_use() -> None:
     """OpenVINO and NNCF send telemetry by themselves."""
     kind = next(kind for kind in ENGINES if kind.quantised)
-    if missing := kind.lacks():
+    if missing := kind.missing():
         pytest.skip(missing)
     code = "import sys; from osteon.predicting.engines import _openvino_module as load; load(); "
     code += "import openvino.tools.ovc, nncf; "
@@ -180,7 +182,7 @@ def test_nobody_is_told_of_the_use() -> None:
 def test_a_converted_network_is_kept_and_never_taken_for_another(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if missing := next(kind for kind in ENGINES if kind.name == "openvino").lacks():
+    if missing := next(kind for kind in ENGINES if kind.name == "openvino").missing():
         pytest.skip(missing)
     openvino, converted = engines._openvino_module(), []
 
@@ -191,7 +193,9 @@ def test_a_converted_network_is_kept_and_never_taken_for_another(
     image = torch.randn(1, 1, 8, 8, 8, generator=torch.Generator().manual_seed(1))
 
     def logits(made: nn.Module) -> torch.Tensor:
-        return engines.openvino_run(compiled_cache.kept_model(openvino, made, (1, 1, 8, 8, 8), convert), "f32")(image)
+        return engines.openvino_run(compiled_cache.load_or_convert(openvino, made, (1, 1, 8, 8, 8), convert), "f32")(
+            image
+        )
 
     first = logits(network())
     assert torch.equal(logits(network()), first)
@@ -205,7 +209,7 @@ def test_a_converted_network_is_kept_and_never_taken_for_another(
         path.write_text(path.read_text()[:-200])
     assert torch.equal(logits(network()), first)
     assert len(converted) == 3
-    monkeypatch.setattr(compiled_cache, "MOST", 1)
+    monkeypatch.setattr(compiled_cache, "MAX_NETWORKS", 1)
     (tmp_path / "cache/osteon/openvino/old.xml").write_text("")
     logits(other)
     assert len(list((tmp_path / "cache/osteon/openvino").glob("*.xml"))) == 1

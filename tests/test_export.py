@@ -17,13 +17,13 @@ import osteon
 from children import finished, python
 from helpers import two_boxes, write_dataset
 from osteon.cli.option_values import Encoding, ExportForm, MaskShape
-from osteon.core.case_records import FOLDER
+from osteon.core.case_records import RECORDS_FOLDER
 from osteon.core.errors import FileError, UsageError
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation, make_structures
 from osteon.exporting import export_form
-from osteon.exporting.file_names import file_names
-from osteon.exporting.masks import cut_masks
+from osteon.exporting.file_names import unique_stems
+from osteon.exporting.masks import crop_masks
 from osteon.exporting.output_record import FILE_NAME
 from osteon.exporting.registry import FORMS, MODEL_FORMS
 from osteon.formats import write_segmentation
@@ -45,7 +45,7 @@ def test_choices_are_the_table() -> None:
     assert list(get_args(ExportForm)) == [*(form.name for form in FORMS), *MODEL_FORMS]
     assert get_args(Encoding) == get_args(export_form.Encoding)
     assert get_args(MaskShape) == get_args(export_form.Shapes)
-    assert set(export_form.FLAGS) == set(export_form.Options.__dataclass_fields__)
+    assert set(export_form.FLAGS) == set(export_form.ExportOptions.__dataclass_fields__)
 
 
 def test_the_command(tmp_path: Path, capsys: Captured) -> None:
@@ -154,7 +154,7 @@ def test_what_another_form_wrote_stays(tmp_path: Path) -> None:
     labels(tmp_path / "in", "a")
     osteon.export("seg-nrrd", tmp_path / "in", tmp_path / "out")
     record = json.loads((tmp_path / "out" / FILE_NAME).read_text())
-    shutil.rmtree(tmp_path / "out" / FOLDER)
+    shutil.rmtree(tmp_path / "out" / RECORDS_FOLDER)
     (tmp_path / "out" / FILE_NAME).write_text(json.dumps({"stl": record["seg-nrrd"]}))
     assert "is there already" in osteon.export("seg-nrrd", tmp_path / "in", tmp_path / "out").failed["a"].message
 
@@ -182,8 +182,8 @@ def test_a_killed_export_goes_on(tmp_path: Path) -> None:
     """A file that was being written when the process ended is the export's own."""
     labels(tmp_path / "in", "a")
     code = (
-        "import os, osteon\nfrom osteon.exporting.output_record import Ledger\n"
-        "Ledger.end = lambda *_: os._exit(9)\n"
+        "import os, osteon\nfrom osteon.exporting.output_record import OutputRecord\n"
+        "OutputRecord.end = lambda *_: os._exit(9)\n"
         f"osteon.export('stl', {str(tmp_path / 'in')!r}, {str(tmp_path / 'out')!r})"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 9
@@ -232,7 +232,7 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
 
 
 def test_names_of_files() -> None:
-    assert file_names(["Femur", "femur", "../up", "a/b", "a b", "…"]) == [
+    assert unique_stems(["Femur", "femur", "../up", "a/b", "a b", "…"]) == [
         "Femur",
         "femur-2",
         "up",
@@ -247,7 +247,7 @@ def test_masks_are_cut_to_what_they_fill(kind: type) -> None:
     array = np.zeros((6, 5, 4), kind)
     array[2:4, 1:3, 3] = 5
     geometry = Geometry((6, 5, 4), np.diag([2.0, 1, 1, 1]))
-    femur, tibia = cut_masks(Segmentation(array, geometry, STRUCTURES))
+    femur, tibia = crop_masks(Segmentation(array, geometry, STRUCTURES))
     assert femur.mask.size == 0
     assert tibia.mask.shape == (2, 2, 1)
     assert tibia.mask.all()
@@ -255,7 +255,7 @@ def test_masks_are_cut_to_what_they_fill(kind: type) -> None:
     high = make_structures(["femur", "tibia"], [3, 70000])
     if np.iinfo(kind).max > 70000:
         array[array == 5] = 70000
-        _, tibia = cut_masks(Segmentation(array, geometry, high))
+        _, tibia = crop_masks(Segmentation(array, geometry, high))
         assert tibia.mask.shape == (2, 2, 1)
 
 

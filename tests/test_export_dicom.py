@@ -26,8 +26,8 @@ from osteon.exporting.dicom_codes import _ABNORMAL, _WHOLE, codes_of
 from osteon.exporting.outlines import outlines
 from osteon.exporting.run import ExportReport
 from osteon.formats import read_segmentation, write_segmentation, write_volume
-from osteon.formats.contours import fill
-from osteon.formats.dicom_references import references
+from osteon.formats.contours import fill_even_odd
+from osteon.formats.dicom_references import read_references
 from osteon.formats.dicom_seg import read_dicom_seg
 from osteon.formats.dicom_series import find_series, read_series, series_geometry
 from osteon.formats.rtstruct import read_rtstruct
@@ -94,8 +94,8 @@ def test_a_seg_lies_on_its_series(tmp_path: Path, encoding: str) -> None:
     assert report.notes == ["p1: without a voxel, and left out: absent"]
     (file,) = report.files
     assert same(read_dicom_seg(file, geometry), segmentation)
-    assert references(file).series == {SERIES}
-    assert references(file).frames == {SERIES + ".2"}
+    assert read_references(file).series == {SERIES}
+    assert read_references(file).frames == {SERIES + ".2"}
     dataset = pydicom.dcmread(file)
     assert dataset.SegmentationType == encoding.upper()
     assert (dataset.PatientID, dataset.StudyInstanceUID) == ("secret-id", SERIES + ".1")
@@ -176,7 +176,7 @@ def test_contours_lie_on_their_series(tmp_path: Path) -> None:
         "rtstruct", written(tmp_path, segmentation), tmp_path / "out", source=tmp_path / "scan"
     ).files
     assert same(read_rtstruct(file, geometry, frame_of_reference=SERIES + ".2"), segmentation)
-    assert references(file).series == {SERIES}
+    assert read_references(file).series == {SERIES}
     dataset = pydicom.dcmread(file)
     assert [roi.ROIName for roi in dataset.StructureSetROISequence] == ["femur_left", "fragment red"]
     assert [list(item.ROIDisplayColor) for item in dataset.ROIContourSequence] == [[255, 128, 0], [0, 64, 255]]
@@ -198,12 +198,12 @@ def test_a_hole_is_joined_to_the_outline_around_it() -> None:
     mask[4, 4] = True  # an island in it
     found = outlines(mask)
     assert len(found) == 2  # so a program that takes the union of outlines is right as well
-    assert np.array_equal(fill(found, mask.shape), mask)
-    assert np.array_equal(fill(found[:1], mask.shape) | fill(found[1:], mask.shape), mask)
+    assert np.array_equal(fill_even_odd(found, mask.shape), mask)
+    assert np.array_equal(fill_even_odd(found[:1], mask.shape) | fill_even_odd(found[1:], mask.shape), mask)
     assert len(outlines(np.ones((5, 4), bool))[0]) == 8  # corners are cut, straight lines have no corner
     for seed in range(30):
         mask = np.random.default_rng(seed).random((12, 11)) < (seed + 1) / 31
-        assert np.array_equal(fill(outlines(mask), mask.shape), mask)
+        assert np.array_equal(fill_even_odd(outlines(mask), mask.shape), mask)
 
 
 def test_geometry_that_does_not_fit_is_shown(tmp_path: Path) -> None:
@@ -228,7 +228,7 @@ def test_of_two_series_with_one_grid_the_one_that_is_called_like_the_case(tmp_pa
     scan(tmp_path / "study/p2", uid=SERIES + ".9")
     paths = [written(tmp_path / "labels", noise(geometry, n), f"p{n}") for n in (1, 2, 3)]
     report = osteon.export("dicom-seg", tmp_path / "labels", tmp_path / "out", source=tmp_path / "study")
-    assert [references(file).series for file in report.files] == [{SERIES}, {SERIES + ".9"}]
+    assert [read_references(file).series for file in report.files] == [{SERIES}, {SERIES + ".9"}]
     assert "2 series in" in report.failed["p3"].message
     assert len(paths) == 3
 
@@ -375,7 +375,7 @@ def test_a_prediction_knows_its_series(tmp_path: Path) -> None:
     segment = pydicom.dcmread(file).SegmentSequence[0]
     assert segment.SegmentAlgorithmType == "AUTOMATIC"
     assert "abcabc" in segment.SegmentationAlgorithmIdentificationSequence[0].AlgorithmVersion
-    assert references(file).series == {SERIES}
+    assert read_references(file).series == {SERIES}
     (path.parent / "predictions.json").unlink()
     error = osteon.export("dicom-seg", path.parent, tmp_path / "seg").failed["p1"]
     assert "nothing says which DICOM series it belongs to" in error.message

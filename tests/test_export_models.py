@@ -18,15 +18,16 @@ import torch
 import osteon
 from helpers import FLAT, tiny_plan
 from nnunet_models import configuration, plans, write_model
-from osteon.converting.convert import adopt
+from osteon.converting.convert import convert_model
 from osteon.core.errors import FileError, ModelError, UsageError
 from osteon.core.geometry import Geometry
 from osteon.core.volume import Volume
 from osteon.exporting import client
 from osteon.formats import write_volume
 from osteon.networks.registry import build_network
-from osteon.predicting.engines import ENGINES, Engine, kind_of
-from osteon.predicting.model import Model, load_model, save_model
+from osteon.predicting.engines import ENGINES, Engine, find_engine
+from osteon.predicting.model import Model
+from osteon.predicting.model_folder import load_model, save_model
 
 pytestmark = pytest.mark.usefixtures("memory_order")
 
@@ -74,7 +75,7 @@ def test_the_client_gives_the_same_mask(
     assert not report.notes
     volume = scan(shape)
     write_volume(tmp_path / "scan.nii.gz", volume)
-    expected = replace(model, network=Engine(model.network, kind_of(form))).segment(volume).segmentation
+    expected = replace(model, network=Engine(model.network, find_engine(form))).segment(volume).segmentation
     exported = runpy.run_path(str(tmp_path / "out" / "client.py"))
     exported["main"](str(tmp_path / "scan.nii.gz"), str(tmp_path / "mask.nii.gz"))
     found = nibabel.load(tmp_path / "mask.nii.gz")
@@ -126,7 +127,7 @@ def test_a_model_of_nnunets_has_no_client(tmp_path: Path) -> None:
     second = {"inherits_from": "3d_fullres", "previous_stage": "3d_lowres"}
     made = plans({"3d_lowres": low, "3d_fullres": configuration(3), "3d_cascade_fullres": second})
     write_model(tmp_path, "3d_lowres", made)
-    adopt(write_model(tmp_path, "3d_cascade_fullres", made, channels=3), tmp_path / "model")
+    convert_model(write_model(tmp_path, "3d_cascade_fullres", made, channels=3), tmp_path / "model")
     report = osteon.export("onnx", tmp_path / "model", tmp_path / "out")
     assert sorted(path.name for path in report.files) == ["model.json", "network.onnx", "plan.yaml"]
     assert not (tmp_path / "out/client.py").exists()
@@ -150,5 +151,5 @@ def test_what_cannot_be_exported_is_refused(tmp_path: Path, monkeypatch: pytest.
 
 
 def needs(form: str) -> None:
-    if missing := next(kind for kind in ENGINES if kind.name == form).lacks():
+    if missing := next(kind for kind in ENGINES if kind.name == form).missing():
         pytest.skip(missing)

@@ -18,12 +18,12 @@ from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation, make_structures
 from osteon.core.volume import Volume
 from osteon.dataset.dataset import Dataset
-from osteon.exporting.masks import cut
-from osteon.exporting.table import measures
+from osteon.exporting.masks import crop_mask
+from osteon.exporting.table import measure_mask
 from osteon.formats import read_segmentation, write_segmentation, write_volume
-from osteon.formats.coco import unpack
+from osteon.formats.coco import unpack_rle
 from osteon.formats.coco_rasterisation import fill_coco
-from osteon.formats.coco_writer import annotation, outline, pack, run_lengths
+from osteon.formats.coco_writer import make_annotation, pack_rle, run_lengths, trace_outline
 from osteon.formats.raster import TO_RAS
 from osteon.importing.run import import_dataset
 
@@ -129,17 +129,17 @@ def test_osteon_takes_back_what_it_wrote(tmp_path: Path, form: str) -> None:
 def test_codes_and_polygons_of_any_mask(seed: int, share: float, rows: int, columns: int) -> None:
     mask = np.random.default_rng(seed).random((rows, columns)) < share
     lengths = run_lengths(mask)
-    assert np.array_equal(unpack(pack(lengths)), lengths)
-    assert np.array_equal(decode_coco({"size": mask.shape, "counts": pack(lengths)}), mask)
+    assert np.array_equal(unpack_rle(pack_rle(lengths)), lengths)
+    assert np.array_equal(decode_coco({"size": mask.shape, "counts": pack_rle(lengths)}), mask)
     if not mask.any():
         return
-    found = outline(mask)
+    found = trace_outline(mask)
     if found is not None:
         polygons = [np.array(flat, float).reshape(-1, 2) for flat in found]
         assert np.array_equal(fill_coco(polygons, (rows, columns)), mask)
         across = [p[:, 0] @ np.roll(p[:, 1], -1) - p[:, 1] @ np.roll(p[:, 0], -1) for p in polygons]
         assert np.abs(across).sum() / 2 == mask.sum()
-    kept = annotation(mask, polygons=True)["segmentation"]
+    kept = make_annotation(mask, polygons=True)["segmentation"]
     assert isinstance(kept, dict) == (found is None)
 
 
@@ -191,7 +191,7 @@ def test_a_box_measures_what_it_is() -> None:
     affine = np.eye(4)
     affine[:3, :3] = turn @ np.diag([0.5, 1, 2])
     affine[:3, 3] = [10, 20, 30]
-    row = measures(cut(STRUCTURES[0], mask, Geometry(mask.shape, affine)))
+    row = measure_mask(crop_mask(STRUCTURES[0], mask, Geometry(mask.shape, affine)))
     assert (row["voxels"], row["fragments"]) == (1920, 1)
     assert row["volume_cm3"] == pytest.approx(1.92)
     assert [row[f"{name}_mm"] for name in ("length", "width", "depth")] == pytest.approx([16, 12, 10])

@@ -16,19 +16,19 @@ import yaml
 
 from osteon.core import file_stamps
 from osteon.core.errors import DiskFullError, FileError
-from osteon.core.file_stamps import file_mark, still
+from osteon.core.file_stamps import content_stamp, refresh_stamp
 from osteon.core.files import (
     _Dumper,
+    atomic_write,
     read_json,
     read_text,
     read_yaml,
-    whole_file,
     write_error,
     write_json,
     write_text,
     write_yaml,
 )
-from osteon.core.processes import machine_mark
+from osteon.core.processes import machine_hash
 
 
 def names(folder: Path) -> list[str]:
@@ -36,14 +36,14 @@ def names(folder: Path) -> list[str]:
 
 
 def fail_half_way(path: Path, failure: BaseException) -> None:
-    with whole_file(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text("half of the n")
         raise failure
 
 
 def test_a_file_appears_whole_and_keeps_its_suffixes(tmp_path: Path) -> None:
     path = tmp_path / "new" / "a.nii.gz"
-    with whole_file(path) as temporary:
+    with atomic_write(path) as temporary:
         assert temporary.parent == path.parent  # a rename across disks would be a copy
         assert temporary.name.endswith("a.nii.gz")
         temporary.write_bytes(b"12")
@@ -83,7 +83,7 @@ def test_a_failure_leaves_the_old_file_and_no_temporary(
 
 WRITERS = {
     "a.json": "write_json(path, list(range(9999)))",
-    "a.npy": "\nwith whole_file(path) as temporary: np.save(temporary, noise)",
+    "a.npy": "\nwith atomic_write(path) as temporary: np.save(temporary, noise)",
     "a.nii": "write_volume(path, Volume(noise, grid))",
     "a.nii.gz": "write_volume(path, Volume(noise, grid))",
     "a.nrrd": "write_volume(path, Volume(noise, grid))",
@@ -95,7 +95,7 @@ from pathlib import Path
 from typing import Any
 import numpy as np
 from osteon.core.errors import DiskFullError, FileError
-from osteon.core.files import whole_file, write_json
+from osteon.core.files import atomic_write, write_json
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation
 from osteon.core.volume import Volume
@@ -129,7 +129,7 @@ def test_every_writer_leaves_the_old_file_where_the_disk_ends(tmp_path: Path) ->
 def test_what_killed_processes_left_is_swept_away_but_not_what_others_are_writing(tmp_path: Path) -> None:
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
-    here = machine_mark()
+    here = machine_hash()
     left = [tmp_path / f".part-{here}-{gone.pid}-00-a.txt", tmp_path / f".part-{here}-{gone.pid}-00-b.txt"]
     forsaken = [tmp_path / f".part-00000000-{os.getppid()}-00-a.txt", tmp_path / f".part-{os.getppid()}-a.txt"]
     busy = [tmp_path / f".part-{here}-{os.getppid()}-00-a.txt", tmp_path / f".part-00000000-{gone.pid}-00-a.txt"]
@@ -145,9 +145,9 @@ SAME_NUMBER = """
 import os, sys, threading
 from pathlib import Path
 from typing import Any
-from osteon.core.files import whole_file
+from osteon.core.files import atomic_write
 os.getpid = lambda: 1  # as in every container
-with whole_file(Path(sys.argv[1])) as temporary:
+with atomic_write(Path(sys.argv[1])) as temporary:
     temporary.write_text(sys.argv[2])
     print("written", flush=True)
     sys.stdin.readline()
@@ -178,7 +178,7 @@ def test_processes_of_one_number_do_not_write_into_each_others_files(tmp_path: P
 @pytest.mark.parametrize("name", ["é" * 120 + ".nii.gz", "1." * 123 + "nii.gz", "n" * 251 + ".npy"])
 def test_a_name_as_long_as_the_system_allows_is_written(tmp_path: Path, name: str) -> None:
     assert len(name.encode()) in (247, 252, 255)
-    with whole_file(tmp_path / name) as temporary:
+    with atomic_write(tmp_path / name) as temporary:
         assert temporary.name.endswith(Path(name).suffix)
         temporary.write_bytes(b"12")
     assert names(tmp_path) == [name]
@@ -285,40 +285,40 @@ def test_a_file_is_still_the_same_by_its_bytes_whatever_its_times(
 ) -> None:
     path, copy = tmp_path / "a.nii", tmp_path / "b.nii"
     path.write_bytes(b"one label")
-    mark = file_mark(path)
+    mark = content_stamp(path)
     shutil.copy2(path, copy)
-    assert still(copy, mark) is not None
+    assert refresh_stamp(copy, mark) is not None
     os.utime(path, ns=(1, 1))
-    touched = still(path, mark)
+    touched = refresh_stamp(path, mark)
     assert touched is not None
     facts = path.stat()
     with monkeypatch.context() as patch:
         patch.setattr(file_stamps, "_digest", lambda path: pytest.fail(f"{path} was not touched, and is read"))
-        assert still(path, touched) == touched
+        assert refresh_stamp(path, touched) == touched
     path.write_bytes(b"two label")
     os.utime(path, ns=(facts.st_atime_ns, facts.st_mtime_ns))
-    assert still(path, touched) is None
+    assert refresh_stamp(path, touched) is None
     path.write_bytes(b"longer than before")
-    assert still(path, touched) is None
+    assert refresh_stamp(path, touched) is None
     path.unlink()
-    assert still(path, touched) is None
-    assert still(path, file_mark(path)) is not None  # still missing
+    assert refresh_stamp(path, touched) is None
+    assert refresh_stamp(path, content_stamp(path)) is not None  # still missing
 
 
 def test_a_folder_is_still_the_same_by_what_lies_in_it(tmp_path: Path) -> None:
     (tmp_path / "series").mkdir()
     for number in range(2):
         (tmp_path / f"series/{number}.dcm").write_bytes(b"slice %d" % number)
-    mark = file_mark(tmp_path / "series")
-    assert still(tmp_path / "series", mark) == mark
+    mark = content_stamp(tmp_path / "series")
+    assert refresh_stamp(tmp_path / "series", mark) == mark
     (tmp_path / "series/1.dcm").write_bytes(b"slice 2")
-    assert still(tmp_path / "series", mark) is None
+    assert refresh_stamp(tmp_path / "series", mark) is None
 
 
 def test_where_no_time_of_change_is_kept_bytes_decide(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a.nii").write_bytes(b"one label")
-    mark = file_mark(tmp_path / "a.nii")
+    mark = content_stamp(tmp_path / "a.nii")
     size, written, changed, _ = mark.split()
-    monkeypatch.setattr(file_stamps, "TIMES_OF_CHANGE", False)
-    assert still(tmp_path / "a.nii", mark) is not None
-    assert still(tmp_path / "a.nii", f"{size} {written} {changed} {'0' * 64}") is None
+    monkeypatch.setattr(file_stamps, "HAS_CHANGE_TIMES", False)
+    assert refresh_stamp(tmp_path / "a.nii", mark) is not None
+    assert refresh_stamp(tmp_path / "a.nii", f"{size} {written} {changed} {'0' * 64}") is None

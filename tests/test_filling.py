@@ -21,7 +21,7 @@ from osteon.core.volume import Volume
 from osteon.dataset.checks import present_structures
 from osteon.formats import read_volume, write_volume
 from osteon.formats.nifti import write_nifti
-from osteon.formats.voxel_stream import fill, kept_type, lay, pour
+from osteon.formats.voxel_stream import array_type, copy_into, fill_array, voxel_pieces
 from osteon.importing.masks.values import is_binary
 
 SHAPE = (120, 110, 100)
@@ -38,11 +38,11 @@ KINDS = ("int16", "float64", "int64")
 def test_every_voxel_lies_where_it_belongs(shape: tuple[int, ...], data: st.DataObject, kind: str, piece: int) -> None:
     stored = np.random.default_rng(0).integers(0, 3, shape).astype(kind)
     order = data.draw(st.permutations(range(len(shape))))
-    array = np.zeros([shape[axis] for axis in order], kept_type(np.dtype(kind))).transpose(np.argsort(order))
+    array = np.zeros([shape[axis] for axis in order], array_type(np.dtype(kind))).transpose(np.argsort(order))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("osteon.formats.voxel_stream.PIECE_BYTES", piece)
-        fill(array, io.BytesIO(stored.tobytes(order="F")).read, stored.dtype)
-        pieces = list(pour(array))
+        fill_array(array, io.BytesIO(stored.tobytes(order="F")).read, stored.dtype)
+        pieces = list(voxel_pieces(array))
     assert np.array_equal(array, stored)
     assert b"".join(part.tobytes() for part in pieces) == array.tobytes(order="F")
     assert all(part.nbytes <= max(piece, array.itemsize) for part in pieces)
@@ -51,7 +51,7 @@ def test_every_voxel_lies_where_it_belongs(shape: tuple[int, ...], data: st.Data
 def test_the_sign_of_zeros_stays() -> None:
     values = np.array([0.0, -0.0, np.nan, 1.0] * 15).reshape(3, 4, 5)
     array = np.zeros((3, 4, 5))
-    lay(np.asfortranarray(values), array)
+    copy_into(np.asfortranarray(values), array)
     assert array.tobytes() == values.tobytes()
 
 
@@ -97,7 +97,7 @@ def test_a_scan_behind_an_empty_channel_is_no_mask(tmp_path: Path) -> None:
 def test_zeros_with_a_sign_and_nan_stay() -> None:
     stored = np.array([[[-0.0, 0.0], [np.nan, 1.0]]], dtype=np.float32)
     array = np.zeros(stored.shape, np.float32)
-    fill(array, io.BytesIO(stored.tobytes(order="F")).read, stored.dtype)
+    fill_array(array, io.BytesIO(stored.tobytes(order="F")).read, stored.dtype)
     assert array.tobytes() == stored.tobytes()
 
 
@@ -149,7 +149,7 @@ def test_scaled_voxels_are_single_too(tmp_path: Path) -> None:
 
 def test_what_no_float32_holds_is_infinite_and_found() -> None:
     array = np.zeros((1, 1, 2), np.float32)
-    fill(array, io.BytesIO(np.array([1e300, 1.0]).tobytes()).read, np.dtype("f8"))
+    fill_array(array, io.BytesIO(np.array([1e300, 1.0]).tobytes()).read, np.dtype("f8"))
     assert np.isinf(array[0, 0, 0])
 
 

@@ -28,7 +28,7 @@ from osteon.formats import (
     write_segmentation,
     write_volume,
 )
-from osteon.formats.labelmap import as_index_map, as_multi_hot, value_counts, whole_labels
+from osteon.formats.labelmap import to_index_map, to_integer_labels, to_multi_hot, value_counts
 from osteon.formats.nifti import read_nifti, read_nifti_segmentation, write_nifti
 from osteon.formats.registry import FORMATS, stem_of, suffix_of
 
@@ -393,7 +393,7 @@ def test_a_nifti_with_a_nonsense_header_is_refused(tmp_path: Path, field: str, v
 
 def test_labels_beyond_what_a_float_counts_are_refused() -> None:
     with pytest.raises(LabelError, match=r"2 voxels .* such as 1e\+20"):
-        whole_labels(np.array([[[1.0, 1e20, 1e19]]]), "a")
+        to_integer_labels(np.array([[[1.0, 1e20, 1e19]]]), "a")
 
 
 @pytest.mark.parametrize("suffix", [".nii.gz", ".nii", ".nrrd", ".seg.nrrd"])
@@ -585,7 +585,7 @@ def test_float_labels_must_be_whole(tmp_path: Path) -> None:
         read_segmentation(tmp_path / "a.nii.gz", FEMUR_TIBIA)
     for strange in (np.nan, np.inf):
         with pytest.raises(LabelError, match="1 voxels"):
-            whole_labels(np.array([1.0, strange]), "a")
+            to_integer_labels(np.array([1.0, strange]), "a")
 
 
 def test_a_nifti_whose_names_have_other_values_now_is_read_by_name(tmp_path: Path) -> None:
@@ -608,10 +608,10 @@ def test_layouts_turn_into_each_other_unless_structures_overlap() -> None:
     array = np.zeros(grid().shape, np.uint8)
     array[0], array[1] = 2, 7
     index = Segmentation(array, grid(), FEMUR_TIBIA)
-    assert np.array_equal(as_index_map(as_multi_hot(index), "a").array, array)
+    assert np.array_equal(to_index_map(to_multi_hot(index), "a").array, array)
     both = np.ones((2, *grid().shape), np.uint8)
     with pytest.raises(LabelError, match="120 voxels"):
-        as_index_map(Segmentation(both, grid(), FEMUR_TIBIA), "a")
+        to_index_map(Segmentation(both, grid(), FEMUR_TIBIA), "a")
 
 
 # -- the table -------------------------------------------------------------------------------------------------------

@@ -59,7 +59,7 @@ def test_the_order_in_memory_changes_no_result(monkeypatch, residual):
     x = torch.randn(2, 1, *plan.patch.size)
     results = []
     for innermost in (False, True):
-        monkeypatch.setattr(fused_norm, "innermost_is_faster", lambda *_, innermost=innermost: innermost)
+        monkeypatch.setattr(fused_norm, "is_channels_last_faster", lambda *_, innermost=innermost: innermost)
         torch.manual_seed(1)
         network = UNet(plan.network, 3, 1, 3)
         seen = []
@@ -104,15 +104,15 @@ def test_half_precision_keeps_its_type_and_order(memory_order):
     ],
 )
 def test_where_channels_lie_innermost(device, bf16, compiled, innermost):
-    assert fused_norm.innermost_is_faster(device, bf16, compiled) == innermost
+    assert fused_norm.is_channels_last_faster(device, bf16, compiled) == innermost
 
 
 def test_networks_that_are_traced_or_flat_keep_the_usual_order():
     image = torch.randn(1, 1, 4, 4, 4)
-    assert fused_norm.channels_innermost(image, 3)
-    assert not fused_norm.channels_innermost(image, 2)
+    assert fused_norm.uses_channels_last(image, 3)
+    assert not fused_norm.uses_channels_last(image, 2)
     with torch.autocast("cpu", torch.bfloat16):
-        assert not fused_norm.channels_innermost(image, 3)
+        assert not fused_norm.uses_channels_last(image, 3)
     with warnings.catch_warnings(action="ignore"):
-        traced = torch.jit.trace(lambda x: x * int(fused_norm.channels_innermost(x, 3)), image)
+        traced = torch.jit.trace(lambda x: x * int(fused_norm.uses_channels_last(x, 3)), image)
     assert not traced(image).any()

@@ -13,7 +13,7 @@ import torch
 import osteon
 from helpers import tiny_plan, two_boxes
 from osteon.dataset.dataset import Dataset
-from osteon.preparing.cache import CachedCase, prepare
+from osteon.preparing.cache import CachedCase, prepare_cases
 from osteon.runs.fit import train
 from osteon.runs.options import TrainOptions
 from osteon.training.batches import BatchStream
@@ -35,7 +35,7 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 @pytest.fixture(scope="module")
 def cached(tiny: Dataset) -> list[CachedCase]:
-    return list(prepare(tiny, tiny_plan(), tiny.manifest.trainable)[0].values())
+    return list(prepare_cases(tiny, tiny_plan(), tiny.manifest.trainable)[0].values())
 
 
 @pytest.fixture(scope="module")

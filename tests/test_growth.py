@@ -24,13 +24,13 @@ from osteon.dataset.dataset import Dataset
 from osteon.dataset.folds import make_folds
 from osteon.dataset.label_placement import lies_within
 from osteon.dataset.manifest import Case, Channel, Manifest, _unique
-from osteon.formats.dicom import titles
+from osteon.formats.dicom import series_titles
 from osteon.formats.dicom_inventory import Series
-from osteon.importing.masks.files import Heap, Mask, Scan
-from osteon.importing.masks.grids import Grids
-from osteon.importing.masks.groups import Group, group_scans
-from osteon.importing.masks.owners import Likeness, Names
-from osteon.importing.masks.pairing import UNFIT, pair
+from osteon.importing.masks.files import MaskFile, Scan, SourceInventory
+from osteon.importing.masks.grids import GridIndex
+from osteon.importing.masks.groups import ScanGroup, group_scans
+from osteon.importing.masks.owners import GroupNames, NameSimilarity
+from osteon.importing.masks.pairing import UNFIT, pair_files
 from osteon.importing.pseudonyms import Patient, Pseudonyms
 from osteon.planning import fingerprint
 from osteon.predicting.training_cases import TRAINED, UNSEEN, SeenScans
@@ -165,7 +165,7 @@ def test_measurements_are_kept_as_time_passes_and_not_for_every_so_many_cases(
     assert len(kept) == writes
 
 
-def flat(count: int) -> tuple[Heap, list[Group]]:
+def flat(count: int) -> tuple[SourceInventory, list[ScanGroup]]:
     """A folder in which the series of many patients lie together, and masks that are called after the folder."""
     folder = Path("flat")
     scans = [
@@ -176,25 +176,27 @@ def flat(count: int) -> tuple[Heap, list[Group]]:
         )
         for n in range(count)
     ]
-    heap = Heap(scans, masks=[Mask(folder / f"m{n}.nii.gz", PurePosixPath(f"flat/flat_m{n}.nii.gz")) for n in range(9)])
+    heap = SourceInventory(
+        scans, masks=[MaskFile(folder / f"m{n}.nii.gz", PurePosixPath(f"flat/flat_m{n}.nii.gz")) for n in range(9)]
+    )
     return heap, group_scans({PurePosixPath(): scans}, {PurePosixPath(): []})[PurePosixPath()]
 
 
 def test_series_of_one_folder_are_called_with_work_that_grows_as_they_do() -> None:
     def work(count: int) -> int:
         heap, groups = flat(count)
-        names, likeness = Names(groups), Likeness(groups)
+        names, likeness = GroupNames(groups), NameSimilarity(groups)
         series = [scan.series for scan in heap.scans if scan.series is not None]
-        assert len(set(titles(series))) == count
+        assert len(set(series_titles(series))) == count
 
         def each() -> None:
             warnings: list[str] = []
             Pseudonyms(Path("nowhere"), [Patient(f"id{n}", f"name{n}") for n in range(count)])
             assert len(set(unique_ids([["flat"] * count], warnings))) == count == len(warnings) + 1
             for mask in heap.masks:
-                names.owners(mask)
-                likeness.akin(mask, groups[0])
-                likeness.of_another(mask)
+                names.find_owners(mask)
+                likeness.shares_unique_word(mask, groups[0])
+                likeness.names_other_case(mask)
 
         return calls(each)
 
@@ -203,24 +205,24 @@ def test_series_of_one_folder_are_called_with_work_that_grows_as_they_do() -> No
 
 def test_titles_of_many_series_are_not_compared_with_each_other() -> None:
     series = [scan.series for scan in flat(300)[0].scans if scan.series is not None]
-    told = [str(one) for one in titles(series)]
+    told = [str(one) for one in series_titles(series)]
     assert told[7] == "0 CT images, series 3, bone, SeriesInstanceUID 1.7"
     compared = Word.compared = itertools.count()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("osteon.formats.dicom.title", lambda one: Word(f"series {one.uid}"))
-        titles(series)
+        patch.setattr("osteon.formats.dicom.series_title", lambda one: Word(f"series {one.uid}"))
+        series_titles(series)
     assert next(compared) < 5 * len(series)
 
 
-def heap_on(grids: Sequence[Geometry], masks: Sequence[Geometry]) -> Heap:
+def heap_on(grids: Sequence[Geometry], masks: Sequence[Geometry]) -> SourceInventory:
     """Scans and masks on grids, without files and named after nothing."""
-    heap = Heap()
+    heap = SourceInventory()
     for n, grid in enumerate(grids):
         heap.scans.append(Scan(Path(f"s{n}"), PurePosixPath(f"scans/s{n}.nii.gz")))
         heap.scans[-1].__dict__["geometry"] = grid
     for n, grid in enumerate(masks):
         heap.masks.append(
-            Mask(Path(f"m{n}"), PurePosixPath(f"masks/{'abcdefghij'[n % 10]}{'klmnopqrst'[n // 10]}.nii.gz"))
+            MaskFile(Path(f"m{n}"), PurePosixPath(f"masks/{'abcdefghij'[n % 10]}{'klmnopqrst'[n // 10]}.nii.gz"))
         )
         heap.masks[-1].__dict__["geometry"] = grid
     return heap
@@ -252,10 +254,10 @@ def test_grids_are_compared_with_those_that_may_be_the_same(
     monkeypatch.setattr(Geometry, "is_close", counted)
     grids = [placed(apart * n) for n in range(60)]
     heap = heap_on(grids, [TURNS[n % 48].geometry(grid) for n, grid in enumerate(grids)])
-    groups = pair(heap, None)
-    assert len(groups) == len(heap.strays) == 60
+    groups = pair_files(heap, None)
+    assert len(groups) == len(heap.unmatched) == 60
     cause = "its grid alone is no proof" if apart else "its grid fits several"
-    assert all(cause in stray.cause for stray in heap.strays)
+    assert all(cause in stray.cause for stray in heap.unmatched)
     assert next(compared) <= max(48, most * 60)
 
 
@@ -263,8 +265,8 @@ def test_masks_of_no_grid_are_compared_with_none(monkeypatch: pytest.MonkeyPatch
     compared = itertools.count()
     monkeypatch.setattr(Geometry, "is_close", lambda *_: next(compared) < 0)
     heap = heap_on([placed(3.0 * n) for n in range(60)], [placed(3.0 * n + 0.4, size=9) for n in range(60)])
-    pair(heap, None)
-    assert {stray.cause for stray in heap.strays} == {UNFIT}
+    pair_files(heap, None)
+    assert {stray.cause for stray in heap.unmatched} == {UNFIT}
     assert next(compared) == 0
 
 
@@ -284,8 +286,8 @@ def test_grids_that_are_looked_up_are_those_that_comparing_each_pair_finds() -> 
         grids.append(grid)
         masks.append(TURNS[n % 48].geometry(Geometry(own.shape, moved, own.unit)))
     heap = heap_on(grids, masks)
-    groups = [Group(PurePosixPath(), f"{n}", [scan]) for n, scan in enumerate(heap.scans)]
-    found, same, boxes = Grids(groups), 0, 0
+    groups = [ScanGroup(PurePosixPath(), f"{n}", [scan]) for n, scan in enumerate(heap.scans)]
+    found, same, boxes = GridIndex(groups), 0, 0
     for mask, own in zip(heap.masks, masks, strict=True):
         on = [
             group
@@ -294,6 +296,6 @@ def test_grids_that_are_looked_up_are_those_that_comparing_each_pair_finds() -> 
         ]
         within = [group for group, grid in zip(groups, grids, strict=True) if lies_within(grid, own)]
         same, boxes = same + len(on), boxes + bool(within and not on)
-        assert found.fitting(mask, groups) == (on or within)
+        assert found.find_matching(mask, groups) == (on or within)
     assert 20 < same < 60 * 59
     assert boxes > 5

@@ -16,7 +16,7 @@ from osteon.formats.nifti import read_nifti, read_nifti_segmentation
 from osteon.phantoms.cohort import make_cohort, write_humerus_cohort
 from osteon.phantoms.grid import AXES
 from osteon.phantoms.humerus import STRUCTURES, make_humerus
-from osteon.phantoms.shapes import Rigid, ellipsoid, rotation
+from osteon.phantoms.shapes import RigidTransform, ellipsoid, rotation
 
 RED, GREEN, BLUE, YELLOW = (s.value for s in STRUCTURES)
 FINE = {"shape": (96, 96, 110), "spacing_mm": (1.2, 1.2, 1.5)}
@@ -149,7 +149,7 @@ def test_shapes_by_hand() -> None:
     assert ellipsoid(points, (0, 0, 0), (2, 2, 2)).tolist() == [-2, 1, 3]
     quarter = rotation((0, 0, 90))
     assert quarter @ [1, 0, 0] == pytest.approx([0, 1, 0], abs=1e-12)
-    move = Rigid(quarter, np.array([1.0, 0, 0]), np.array([0.0, 0, 7]))
+    move = RigidTransform(quarter, np.array([1.0, 0, 0]), np.array([0.0, 0, 7]))
     there = quarter @ (np.array([2.0, 0, 0]) - [1, 0, 0]) + [1, 0, 0] + [0, 0, 7]
     assert move.undo(there.astype(np.float32)[:, None])[:, 0] == pytest.approx([2, 0, 0], abs=1e-5)
 

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 
 import osteon
 from nnunet_models import DATASET, arch, before_2_2, configuration, forward, plans, state, write_model
-from osteon.converting.convert import Wanted, adopt
+from osteon.converting.convert import ConvertOptions, convert_model
 from osteon.core.dice import count_overlap, dice
 from osteon.core.errors import FileError, ModelError, OsteonError, UsageError
 from osteon.core.geometry import Geometry
@@ -24,7 +24,7 @@ from osteon.formats import read_segmentation, write_volume
 from osteon.predicting.model import Model
 from osteon.predicting.predictor import predict
 from osteon.predicting.scans import Scan
-from osteon.predicting.stages import How
+from osteon.predicting.stages import PredictOptions
 from runs import command
 
 REGIONS = {
@@ -65,7 +65,7 @@ def test_logits_are_those_of_the_names(dimensions: int, kind: str, tmp_path: Pat
         architecture["arch_kwargs"]["nonlin_first"] = True
     name = "2d" if dimensions == 2 else "3d_fullres"
     made = plans({name: configuration(dimensions, architecture=architecture)})
-    assert not adopt(write_model(tmp_path, name, made), tmp_path / "model").notes
+    assert not convert_model(write_model(tmp_path, name, made), tmp_path / "model").notes
     x, logits = network_says(tmp_path / "model", dimensions)
     expected = forward(state(architecture, 1, 3), architecture, x)
     torch.testing.assert_close(logits, expected, rtol=1e-4, atol=1e-4)
@@ -77,11 +77,11 @@ def test_plans_of_before_2_2_describe_the_same_network(dimensions: int, residual
     name, architecture = "2d" if dimensions == 2 else "3d_fullres", arch(dimensions, residual=residual)
     architecture["arch_kwargs"]["features_per_stage"] = [4, 8, 10]
     made = plans({name: configuration(dimensions, architecture=architecture)})
-    adopt(write_model(tmp_path / "new", name, made), tmp_path / "model")
+    convert_model(write_model(tmp_path / "new", name, made), tmp_path / "model")
     folder = write_model(tmp_path / "old", name, made)
     made["configurations"][name] = before_2_2(made["configurations"][name])
     (folder / "plans.json").write_text(json.dumps(made))
-    adopt(folder, tmp_path / "old-model")
+    convert_model(folder, tmp_path / "old-model")
     old, new = (osteon.load_model(tmp_path / model) for model in ("old-model", "model"))
     assert old.plan == new.plan
     x, logits = network_says(tmp_path / "old-model", dimensions)
@@ -94,7 +94,7 @@ def test_a_trainer_may_build_batch_norms_whatever_the_plans_say(tmp_path: Path) 
     made = plans({"3d_fullres": configuration(3, architecture=arch(3, norm=BATCH))})
     folder = write_model(tmp_path, "3d_fullres", made, trainer_name="nnUNetTrainerBN")
     (folder / "plans.json").write_text(json.dumps(plans({"3d_fullres": configuration(3)})))
-    done = adopt(folder, tmp_path / "model")
+    done = convert_model(folder, tmp_path / "model")
     assert ["batch norms" in note for note in done.notes] == [True]
     x, logits = network_says(tmp_path / "model", 3)
     expected = forward(state(arch(3, norm=BATCH), 1, 3), arch(3, norm=BATCH), x)
@@ -104,7 +104,7 @@ def test_a_trainer_may_build_batch_norms_whatever_the_plans_say(tmp_path: Path) 
 def test_a_prediction_goes_nnunets_way(tmp_path: Path) -> None:
     """A file's last axis comes first, the scan is cropped to what is not 0, standardised, filled up with 0."""
     made = plans({"3d_fullres": configuration(3)}, transpose_forward=[1, 0, 2])
-    adopt(write_model(tmp_path, "3d_fullres", made), tmp_path / "model")
+    convert_model(write_model(tmp_path, "3d_fullres", made), tmp_path / "model")
     volume = scan(9, 4, 14)
     volume.array[:, :2] = 0
     volume.array[..., 13] = 0
@@ -125,7 +125,7 @@ def test_a_prediction_goes_nnunets_way(tmp_path: Path) -> None:
 
 def test_tiles_overlap_as_nnunets_do(tmp_path: Path) -> None:
     made = plans({"2d": configuration(2)})
-    adopt(write_model(tmp_path, "2d", made), tmp_path / "model")
+    convert_model(write_model(tmp_path, "2d", made), tmp_path / "model")
     volume = scan(18, 16, 1)  # nnU-Net's plane is [j, i]: a patch of 16 × 12, so two tiles along i
     found = osteon.load_model(tmp_path / "model").predict(volume)
     x = torch.from_numpy(standard(volume.array[0, :, :, 0].T)).float()
@@ -143,7 +143,7 @@ def test_folds_are_averaged_and_can_be_chosen(tmp_path: Path) -> None:
     made = plans({"3d_fullres": configuration(3)})
     folder = write_model(tmp_path, "3d_fullres", made, folds=("0", "1", "all"))
     (folder / "fold_2").mkdir()
-    done = adopt(folder, tmp_path / "model")
+    done = convert_model(folder, tmp_path / "model")
     assert done.folds == ["0", "1"]
     assert any("fold 2 has no checkpoint_final.pth" in note for note in done.notes)
     assert any("fold all" in note for note in done.notes)
@@ -152,16 +152,16 @@ def test_folds_are_averaged_and_can_be_chosen(tmp_path: Path) -> None:
     with torch.inference_mode():
         both = osteon.load_model(tmp_path / "model").network(x)[0]
         torch.testing.assert_close(both, (each[0] + each[1]) / 2, rtol=1e-4, atol=1e-4)
-        adopt(folder, tmp_path / "all", Wanted(folds=["all"]))
+        convert_model(folder, tmp_path / "all", ConvertOptions(folds=["all"]))
         torch.testing.assert_close(osteon.load_model(tmp_path / "all").network(x)[0], each[2], rtol=1e-4, atol=1e-4)
     assert "fold 1: checkpoint_final.pth, SHA-256" in (tmp_path / "model/card.md").read_text()
     with pytest.raises(UsageError, match="fold_3"):
-        adopt(folder, tmp_path / "other", Wanted(folds=["3"]))
+        convert_model(folder, tmp_path / "other", ConvertOptions(folds=["3"]))
 
 
 def test_regions_may_overlap(tmp_path: Path) -> None:
     made = plans({"3d_fullres": configuration(3)})
-    adopt(write_model(tmp_path, "3d_fullres", made, dataset=REGIONS, outputs=2), tmp_path / "model")
+    convert_model(write_model(tmp_path, "3d_fullres", made, dataset=REGIONS, outputs=2), tmp_path / "model")
     model = osteon.load_model(tmp_path / "model")
     volume = scan(12, 16, 4)
     found = model.predict(volume)
@@ -187,7 +187,7 @@ def cascade(results: Path, dataset: dict[str, Any] | None = None) -> tuple[Path,
 @pytest.mark.parametrize("dataset", [None, REGIONS])
 def test_the_second_of_a_cascade_sees_the_first_ones_labels(dataset: dict[str, Any] | None, tmp_path: Path) -> None:
     folder, _ = cascade(tmp_path, dataset)
-    done = adopt(folder, tmp_path / "model")
+    done = convert_model(folder, tmp_path / "model")
     assert done.first is not None
     volume = scan(12, 16, 4)
     before = osteon.load_model(tmp_path / "model/first").predict(volume).array
@@ -206,11 +206,11 @@ def test_a_cascade_needs_its_first_model(tmp_path: Path) -> None:
     beside = folder.with_name("nnUNetTrainer__nnUNetPlans__3d_lowres")
     elsewhere = beside.rename(tmp_path / "elsewhere")
     with pytest.raises(ModelError, match="3d_lowres"):
-        adopt(folder, tmp_path / "model")
+        convert_model(folder, tmp_path / "model")
     assert not (tmp_path / "model").exists()
-    assert adopt(folder, tmp_path / "model", Wanted(before=elsewhere)).first is not None
+    assert convert_model(folder, tmp_path / "model", ConvertOptions(before=elsewhere)).first is not None
     with pytest.raises(UsageError, match="no second model"):
-        adopt(elsewhere, tmp_path / "other", Wanted(before=elsewhere))
+        convert_model(elsewhere, tmp_path / "other", ConvertOptions(before=elsewhere))
 
 
 # -- normalisation ---------------------------------------------------------------------------------------------------
@@ -218,7 +218,7 @@ def test_a_cascade_needs_its_first_model(tmp_path: Path) -> None:
 
 def prepared(tmp_path: Path, scheme: str, array: np.ndarray, *, masked: bool = False) -> np.ndarray:
     made = plans({"3d_fullres": configuration(3, normalization_schemes=[scheme], use_mask_for_norm=[masked])})
-    adopt(write_model(tmp_path, "3d_fullres", made), tmp_path / "model")
+    convert_model(write_model(tmp_path, "3d_fullres", made), tmp_path / "model")
     model: Model = osteon.load_model(tmp_path / "model")
     image = model.prepare(Volume(array[None], Geometry(array.shape, np.eye(4)))).image  # type: ignore[arg-type]
     return image[0].transpose(2, 1, 0)
@@ -262,7 +262,7 @@ def test_resampling_by_torch(apart: bool, tmp_path: Path) -> None:
         resampling_fn_data="resample_torch_fornnunet",
         resampling_fn_data_kwargs=how,
     )
-    adopt(write_model(tmp_path, "3d_fullres", plans({"3d_fullres": settings})), tmp_path / "model")
+    convert_model(write_model(tmp_path, "3d_fullres", plans({"3d_fullres": settings})), tmp_path / "model")
     volume = scan(12, 16, 4, affine=np.diag([1.0, 1.0, 1.5, 1.0]))
     found = osteon.load_model(tmp_path / "model").prepare(volume).image[0]
     x = torch.from_numpy(volume.array[0].T.copy())[None, None]
@@ -277,7 +277,7 @@ def test_channels_of_one_name_are_told_apart(tmp_path: Path) -> None:
     colours = {"normalization_schemes": ["RGBTo01Normalization"] * 3, "use_mask_for_norm": [False] * 3}
     dataset = DATASET | {"channel_names": {str(n): "rgb_to_0_1" for n in range(3)}}
     made = plans({"2d": configuration(2, **colours)}, image_reader_writer="NaturalImage2DIO")
-    done = adopt(write_model(tmp_path, "2d", made, dataset=dataset, channels=3), tmp_path / "model")
+    done = convert_model(write_model(tmp_path, "2d", made, dataset=dataset, channels=3), tmp_path / "model")
     assert [channel.name for channel in done.plan.channels] == ["rgb_to_0_1", "rgb_to_0_1 2", "rgb_to_0_1 3"]
     assert ["red, green and blue" in note for note in done.notes] == [True]
 
@@ -302,12 +302,12 @@ def test_the_command_makes_a_model_that_predicts(tmp_path: Path, capsys: pytest.
 
 def test_probabilities_sum_to_one_also_outside_what_is_not_zero(tmp_path: Path) -> None:
     made = plans({"3d_fullres": configuration(3, spacing=[1.3, 1.3, 1.3])})
-    adopt(write_model(tmp_path, "3d_fullres", made), tmp_path / "model")
+    convert_model(write_model(tmp_path, "3d_fullres", made), tmp_path / "model")
     volume = scan(12, 16, 4)
     volume.array[:, :3] = 0
     write_volume(tmp_path / "scan.nii.gz", volume)
     model = osteon.load_model(tmp_path / "model")
-    kept = How(probabilities=True)
+    kept = PredictOptions(probabilities=True)
     report = predict(model, [Scan("scan", ((tmp_path / "scan.nii.gz",),))], tmp_path / "out", kept)
     assert report.done == ["scan"]
     with np.load(tmp_path / "out/scan.probabilities.npz") as file:
@@ -334,12 +334,12 @@ def test_nothing_in_a_checkpoint_is_run(tmp_path: Path) -> None:
     trap = tmp_path / "trap"
     folder = write_model(tmp_path, "3d_fullres", made, logging=Opens(trap))
     with pytest.raises(ModelError, match="could run code"):
-        adopt(folder, tmp_path / "model")
+        convert_model(folder, tmp_path / "model")
     assert not trap.exists()
     path = folder / "fold_0/checkpoint_final.pth"
     path.write_bytes(pickle.dumps(Opens(trap), protocol=2))  # torch's format before zip files
     with pytest.raises(ModelError, match=r"checkpoint_final\.pth"):
-        adopt(folder, tmp_path / "model")
+        convert_model(folder, tmp_path / "model")
     assert not trap.exists()
     assert not (tmp_path / "model").exists()
 
@@ -441,7 +441,7 @@ def test_what_cannot_be_taken_over_is_named(change: str, told: str, tmp_path: Pa
     folder = write_model(tmp_path, "3d_fullres", plans({"3d_fullres": configuration(3)}))
     broken(change, folder)
     with pytest.raises(OsteonError) as caught:
-        adopt(folder, tmp_path / "model")
+        convert_model(folder, tmp_path / "model")
     assert told in caught.value.message
     assert caught.value.hint
     assert not (tmp_path / "model").exists()
@@ -449,30 +449,30 @@ def test_what_cannot_be_taken_over_is_named(change: str, told: str, tmp_path: Pa
 
 def test_folders_that_are_none(tmp_path: Path) -> None:
     with pytest.raises(FileError, match="nowhere"):
-        adopt(tmp_path / "nowhere", tmp_path / "model")
+        convert_model(tmp_path / "nowhere", tmp_path / "model")
     made = plans({"3d_fullres": configuration(3), "2d": configuration(2)})
     folder = write_model(tmp_path / "results", "3d_fullres", made)
     write_model(tmp_path / "results", "2d", made)
     with pytest.raises(UsageError, match="holds 2 trained models"):
-        adopt(tmp_path / "results", tmp_path / "model")
+        convert_model(tmp_path / "results", tmp_path / "model")
     with pytest.raises(UsageError, match="one fold of a model"):
-        adopt(folder / "fold_0", tmp_path / "model")
+        convert_model(folder / "fold_0", tmp_path / "model")
     (tmp_path / "old").mkdir()
     (tmp_path / "old/plans.pkl").write_bytes(b"")
     with pytest.raises(ModelError, match="first version"):
-        adopt(tmp_path / "old", tmp_path / "model")
+        convert_model(tmp_path / "old", tmp_path / "model")
     (tmp_path / "full").mkdir()
     (tmp_path / "full/mine.txt").write_text("keep")
     with pytest.raises(UsageError, match="other files"):
-        adopt(folder, tmp_path / "full", Wanted(overwrite=True))
+        convert_model(folder, tmp_path / "full", ConvertOptions(overwrite=True))
     with pytest.raises(UsageError, match="--orientation RRS"):
-        adopt(folder, tmp_path / "model", Wanted(orientation="RRS"))
+        convert_model(folder, tmp_path / "model", ConvertOptions(orientation="RRS"))
 
 
 @pytest.mark.parametrize("axes", [(0, 1, 2), (2, 0, 1)])
 def test_with_an_orientation_scans_are_turned(axes: tuple[int, int, int], tmp_path: Path) -> None:
     made = plans({"3d_fullres": configuration(3)})
-    adopt(write_model(tmp_path, "3d_fullres", made), tmp_path / "model", Wanted(orientation="LAS"))
+    convert_model(write_model(tmp_path, "3d_fullres", made), tmp_path / "model", ConvertOptions(orientation="LAS"))
     model = osteon.load_model(tmp_path / "model")
     volume = scan(12, 16, 4, affine=np.diag([-1.0, 1, 1, 1]))
     expected = model.predict(volume).array
@@ -487,7 +487,7 @@ def test_masks_are_nnunets_own(tmp_path: Path) -> None:
     if not given:
         pytest.skip("OSTEON_NNUNET names no folder with a model of nnU-Net's and its predictions")
     folder = Path(given)
-    adopt(folder / "model", tmp_path / "model")
+    convert_model(folder / "model", tmp_path / "model")
     model = osteon.load_model(tmp_path / "model")
     structures = tuple(model.plan.structures)
     values = []

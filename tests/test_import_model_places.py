@@ -18,11 +18,12 @@ import torch
 import osteon
 from helpers import tiny_plan
 from nnunet_models import arch, configuration, forward, plans, state, write_model
-from osteon.converting.convert import Adopted, Wanted, adopt
+from osteon.converting.convert import ConvertedModel, ConvertOptions, convert_model
 from osteon.core import zip_files
 from osteon.core.errors import FileError, ModelError, OsteonError, UsageError
 from osteon.networks.registry import build_network
-from osteon.predicting.model import Model, save_model
+from osteon.predicting.model import Model
+from osteon.predicting.model_folder import save_model
 from runs import command
 
 BEST, LATEST = "checkpoint_best.pth", "checkpoint_latest.pth"
@@ -61,21 +62,21 @@ def with_checkpoints(folder: Path, **folds: list[str]) -> Path:
 
 def test_a_training_that_was_not_finished_gives_what_it_has(tmp_path: Path) -> None:
     both = with_checkpoints(tmp_path / "both", f0=[BEST, LATEST], f1=[LATEST])
-    done = adopt(both, tmp_path / "best")
+    done = convert_model(both, tmp_path / "best")
     assert done.folds == ["0"]
     assert done.notes == [
         f"fold 1 has no {BEST}: left out (it has {LATEST})",
         f"no fold has a checkpoint_final.pth: the best so far is taken ({BEST})",
     ]
-    latest = adopt(both, tmp_path / "latest", Wanted(checkpoint="latest"))
+    latest = convert_model(both, tmp_path / "latest", ConvertOptions(checkpoint="latest"))
     assert latest.folds == ["0", "1"]
     assert not latest.notes
-    done = adopt(with_checkpoints(tmp_path / "last", f0=[LATEST]), tmp_path / "last-model")
+    done = convert_model(with_checkpoints(tmp_path / "last", f0=[LATEST]), tmp_path / "last-model")
     assert done.notes == [f"no fold has a checkpoint_final.pth: the last so far is taken ({LATEST})"]
     assert f"fold 0: {LATEST}" in (tmp_path / "last-model/card.md").read_text()
     says_what_it_should(tmp_path / "last-model")
     with pytest.raises(ModelError, match="no fold has a checkpoint_final"):
-        adopt(both, tmp_path / "model", Wanted(checkpoint="final"))
+        convert_model(both, tmp_path / "model", ConvertOptions(checkpoint="final"))
     assert command("import-model", "nnunet", both, tmp_path / "told", "--checkpoint", "latest") == 0
 
 
@@ -84,7 +85,7 @@ def test_a_model_is_found_further_down(tmp_path: Path) -> None:
     results(top / "nnunet/results")
     (top / "nnunet/results/Dataset001_Made/ensembles").mkdir()
     (top / "loop").symlink_to(top)
-    done = adopt(top, tmp_path / "model")
+    done = convert_model(top, tmp_path / "model")
     says_what_it_should(tmp_path / "model")
     assert "nnUNetTrainer__nnUNetPlans__3d_fullres" in (tmp_path / "model/card.md").read_text()
     assert done.folds == ["0"]
@@ -94,7 +95,7 @@ def test_of_several_models_all_are_named(tmp_path: Path) -> None:
     results(tmp_path / "results", "3d_fullres", "2d")
     results(tmp_path / "results", dataset="Dataset002_Other")
     with pytest.raises(UsageError, match="holds 3 trained models") as refused:
-        adopt(tmp_path / "results", tmp_path / "model")
+        convert_model(tmp_path / "results", tmp_path / "model")
     for place in (
         "Dataset001_Made/nnUNetTrainer__nnUNetPlans__2d",
         "Dataset002_Other/nnUNetTrainer__nnUNetPlans__3d_f",
@@ -117,15 +118,15 @@ def test_a_zip_is_taken_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     archive = zipped(made, tmp_path / "shared.zip")
     (tmp_path / "temporary").mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
-    adopt(archive, tmp_path / "model")
+    convert_model(archive, tmp_path / "model")
     says_what_it_should(tmp_path / "model")
     assert osteon.load_model(tmp_path / "model").validation["structures"] == {"femur": 0.5, "tibia": None}
     assert not list((tmp_path / "temporary").iterdir())
     card = (tmp_path / "model/card.md").read_text()
-    assert card == _card_of(adopt(made, tmp_path / "from-folder"))
+    assert card == _card_of(convert_model(made, tmp_path / "from-folder"))
 
 
-def _card_of(done: Adopted) -> str:
+def _card_of(done: ConvertedModel) -> str:
     return (done.model / "card.md").read_text()
 
 
@@ -140,13 +141,13 @@ def test_a_zip_may_hold_the_trainers_folder_or_its_files(inside: str, tmp_path: 
 def test_of_several_models_in_a_zip_one_is_named_by_its_path(tmp_path: Path) -> None:
     archive = zipped(results(tmp_path / "results", "3d_fullres", "2d"), tmp_path / "m.zip")
     with pytest.raises(UsageError, match="holds 2 trained models") as refused:
-        adopt(archive, tmp_path / "model")
+        convert_model(archive, tmp_path / "model")
     place = archive / "Dataset001_Made/nnUNetTrainer__nnUNetPlans__3d_fullres"
     assert str(place) in refused.value.hint
-    adopt(place, tmp_path / "model")
+    convert_model(place, tmp_path / "model")
     says_what_it_should(tmp_path / "model")
     with pytest.raises(FileError, match="Dataset009"):
-        adopt(archive / "Dataset009", tmp_path / "other")
+        convert_model(archive / "Dataset009", tmp_path / "other")
 
 
 def test_a_cascade_in_a_zip_brings_its_first_model(tmp_path: Path) -> None:
@@ -156,13 +157,13 @@ def test_a_cascade_in_a_zip_brings_its_first_model(tmp_path: Path) -> None:
     write_model(tmp_path / "results", "3d_lowres", made)
     folder = write_model(tmp_path / "results", "3d_cascade_fullres", made, channels=3)
     archive = zipped(tmp_path / "results", tmp_path / "m.zip")
-    done = adopt(archive / folder.name, tmp_path / "model")
+    done = convert_model(archive / folder.name, tmp_path / "model")
     assert done.first is not None
     alone = zipped(folder, tmp_path / "second.zip")
     with pytest.raises(ModelError, match=r"second\.zip: is the second model of a cascade"):
-        adopt(alone, tmp_path / "other")
+        convert_model(alone, tmp_path / "other")
     first = archive / folder.name.replace("cascade_fullres", "lowres")
-    assert adopt(alone, tmp_path / "other", Wanted(before=first)).first is not None
+    assert convert_model(alone, tmp_path / "other", ConvertOptions(before=first)).first is not None
 
 
 def entry(name: str, kind: int = stat.S_IFREG) -> zipfile.ZipInfo:
@@ -179,14 +180,14 @@ def test_names_that_lead_out_of_a_zip(name: str, tmp_path: Path) -> None:
         opened.writestr(entry(name), "{}")
     before = sorted(tmp_path.rglob("*"))
     with pytest.raises(ModelError, match="leads out of its folder"):
-        adopt(archive, tmp_path / "model")
+        convert_model(archive, tmp_path / "model")
     assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_zips_that_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refusal(archive: Path) -> str:
         with pytest.raises(ModelError) as refused:
-            adopt(archive, tmp_path / "model")
+            convert_model(archive, tmp_path / "model")
         assert str(archive) in refused.value.message
         assert tempfile.gettempdir() not in refused.value.message.replace(str(tmp_path), "")
         assert refused.value.hint
@@ -228,7 +229,7 @@ def test_a_disk_without_room_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyP
     archive = zipped(results(tmp_path / "results"), tmp_path / "m.zip")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=10))
     with pytest.raises(FileError, match="no room to unpack") as refused:
-        adopt(archive, tmp_path / "model")
+        convert_model(archive, tmp_path / "model")
     assert "TMPDIR" in refused.value.hint
 
 
@@ -246,7 +247,7 @@ def test_nothing_in_a_zip_is_run(tmp_path: Path) -> None:
     write_model(tmp_path / "results", "3d_fullres", MADE, logging=Opens(tmp_path / "trap"))
     archive = zipped(tmp_path / "results", tmp_path / "m.zip")
     with pytest.raises(ModelError, match=r"m\.zip/nnUNetTrainer.*could run code"):
-        adopt(archive, tmp_path / "model")
+        convert_model(archive, tmp_path / "model")
     assert not (tmp_path / "trap").exists()
 
 
@@ -279,7 +280,7 @@ def test_other_things_are_named(packed: bool, tmp_path: Path) -> None:
     ):
         given = zipped(tmp_path / name, tmp_path / f"{name}.zip") if packed else tmp_path / name
         with pytest.raises(OsteonError, match=what) as refused:
-            adopt(given, tmp_path / "model")
+            convert_model(given, tmp_path / "model")
         assert str(given) in refused.value.message
         assert hint in refused.value.hint
 
@@ -288,12 +289,12 @@ def test_a_file_alone_is_no_model(tmp_path: Path) -> None:
     folder = write_model(tmp_path, "3d_fullres", MADE)
     checkpoint = folder / "fold_0/checkpoint_final.pth"
     with pytest.raises(UsageError, match="is a checkpoint alone") as refused:
-        adopt(checkpoint, tmp_path / "model")
+        convert_model(checkpoint, tmp_path / "model")
     assert f"{folder}, with --folds 0" in refused.value.hint
     shutil.copy(checkpoint, tmp_path / "mine.pth")
     with pytest.raises(UsageError, match="is a checkpoint alone") as refused:
-        adopt(tmp_path / "mine.pth", tmp_path / "model")
+        convert_model(tmp_path / "mine.pth", tmp_path / "model")
     assert "TRAINER__PLANS__CONFIGURATION" in refused.value.hint
     np.save(tmp_path / "array.npy", np.zeros(3))
     with pytest.raises(ModelError, match="neither a folder nor a whole zip"):
-        adopt(tmp_path / "array.npy", tmp_path / "model")
+        convert_model(tmp_path / "array.npy", tmp_path / "model")

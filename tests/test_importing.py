@@ -27,7 +27,7 @@ from osteon.core.errors import (
 )
 from osteon.core.geometry import AxisPermutation, Geometry
 from osteon.core.labels import Segmentation, Structure, make_structures
-from osteon.core.locks import hold_folder
+from osteon.core.locks import lock_folder
 from osteon.core.volume import Volume
 from osteon.dataset.checks import align_segmentation, resample_labels
 from osteon.dataset.dataset import Dataset
@@ -36,11 +36,12 @@ from osteon.dataset.manifest import read_manifest, write_manifest
 from osteon.dataset.modality import modality_of
 from osteon.formats import read_geometry, read_segmentation, read_volume, write_segmentation, write_volume
 from osteon.importing import decathlon, pairs, read_cases
-from osteon.importing.import_case import TakenCase
+from osteon.importing.import_case import ImportedCase
+from osteon.importing.options import ImportOptions
 from osteon.importing.recognition import FORMS, recognise
 from osteon.importing.run import import_dataset
-from osteon.importing.source_forms import FoundCase, Options
-from osteon.importing.structure_names import adopt, unite
+from osteon.importing.source_forms import SourceCase
+from osteon.importing.structure_names import adopt_file_names, merge_structures
 from osteon.phantoms.cohort import write_humerus_cohort
 from osteon.phantoms.humerus import STRUCTURES
 from runs import command
@@ -124,14 +125,14 @@ def test_files_elsewhere_are_named_absolutely(tmp_path: Path) -> None:
     ],
 )
 def test_labels_are_understood_either_way_round(tmp_path: Path, labels: dict[str, object]) -> None:
-    found = decathlon.read(decathlon_folder(tmp_path, labels=labels), Options())
+    found = decathlon.read(decathlon_folder(tmp_path, labels=labels), ImportOptions())
     assert [(s.name, s.value) for s in found.structures or ()] == [("femur", 1), ("tibia", 2)]
 
 
 @pytest.mark.parametrize("labels", [{}, {"background": 0, "leg": [1, 2]}, {"0": "background"}, {"a": 1, "b": 1}])
 def test_labels_that_say_nothing_are_refused(tmp_path: Path, labels: dict[str, object]) -> None:
     with pytest.raises(DatasetError, match=r"dataset\.json"):
-        decathlon.read(decathlon_folder(tmp_path, labels=labels), Options())
+        decathlon.read(decathlon_folder(tmp_path, labels=labels), ImportOptions())
 
 
 def test_entries_in_all_their_shapes(tmp_path: Path) -> None:
@@ -156,7 +157,7 @@ def test_entries_in_all_their_shapes(tmp_path: Path) -> None:
     assert any("._c1" in line for line in report.warnings)
     assert any("twice" in line for line in report.warnings)
     with pytest.raises(DatasetError, match="names no image"):
-        decathlon.read(decathlon_folder(tmp_path / "b", training=[{"label": "x"}]), Options())
+        decathlon.read(decathlon_folder(tmp_path / "b", training=[{"label": "x"}]), ImportOptions())
 
 
 def test_one_file_with_several_modalities_serves_all_channels(tmp_path: Path) -> None:
@@ -204,13 +205,13 @@ def test_awkward_paths_and_missing_labels(tmp_path: Path) -> None:
         image(tmp_path / name, n)
     label(tmp_path / "my label.nii.gz", 1)
     text = '"my scan, left.nii.gz" "my label.nii.gz"\npatient\'s.nii.gz\nplain.nii.gz,\n'
-    found = pairs.read(pairs_file(tmp_path, text), Options())
+    found = pairs.read(pairs_file(tmp_path, text), ImportOptions())
     assert [(c.id, c.label and c.label.name) for c in found.cases] == [
         ("my scan, left", "my label.nii.gz"),
         ("patient's", None),
         ("plain", None),
     ]
-    found = pairs.read(pairs_file(tmp_path, "my scan, left.nii.gz\n"), Options())
+    found = pairs.read(pairs_file(tmp_path, "my scan, left.nii.gz\n"), ImportOptions())
     assert found.cases[0].images == (tmp_path / "my scan, left.nii.gz",)
 
 
@@ -225,15 +226,15 @@ def test_awkward_paths_and_missing_labels(tmp_path: Path) -> None:
     ],
 )
 def test_ids_are_short_where_they_can_be(tmp_path: Path, images: list[str], ids: list[str]) -> None:
-    assert [c.id for c in pairs.read(pairs_file(tmp_path, "\n".join(images)), Options()).cases] == ids
+    assert [c.id for c in pairs.read(pairs_file(tmp_path, "\n".join(images)), ImportOptions()).cases] == ids
 
 
 def test_lines_that_are_no_pairs_are_named(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"pairs\.txt: line 2 is not"):
-        pairs.read(pairs_file(tmp_path, "a.nii,b.nii\nc.nii,d.nii,e.nii\n"), Options())
+        pairs.read(pairs_file(tmp_path, "a.nii,b.nii\nc.nii,d.nii,e.nii\n"), ImportOptions())
     with pytest.raises(DatasetError, match=r"line 2 gives a\.nii a second label"):
-        pairs.read(pairs_file(tmp_path, "a.nii,b.nii\na.nii,c.nii\n"), Options())
-    assert "repeats" in pairs.read(pairs_file(tmp_path, "a.nii,b.nii\na.nii,b.nii\n"), Options()).warnings[-1]
+        pairs.read(pairs_file(tmp_path, "a.nii,b.nii\na.nii,c.nii\n"), ImportOptions())
+    assert "repeats" in pairs.read(pairs_file(tmp_path, "a.nii,b.nii\na.nii,b.nii\n"), ImportOptions()).warnings[-1]
 
 
 def test_structures_are_named_by_the_files_or_by_the_user(tmp_path: Path) -> None:
@@ -258,13 +259,13 @@ def test_structures_are_named_by_the_files_or_by_the_user(tmp_path: Path) -> Non
 
 def test_names_of_several_files_are_united() -> None:
     femur, tibia = BONES
-    assert unite([(femur,), (femur, tibia), ()]) == BONES
+    assert merge_structures([(femur,), (femur, tibia), ()]) == BONES
     alone = make_structures(["femur_left", "femur_right"])[:1]
-    assert unite([alone])[0].counterpart is None
+    assert merge_structures([alone])[0].counterpart is None
     with pytest.raises(DatasetError, match="call 1 femur, others use 1 without a name"):
-        unite([(femur,), make_structures(["label_1"])])
+        merge_structures([(femur,), make_structures(["label_1"])])
     with pytest.raises(DatasetError, match=r"call 1 femur \(p1\), others use 1 without a name \(p3\)"):
-        unite([(femur,), (femur,), make_structures(["label_1"])], ["p1", "p2", "p3"])
+        merge_structures([(femur,), (femur,), make_structures(["label_1"])], ["p1", "p2", "p3"])
 
 
 def coloured(names: list[str], colours: list[str], values: list[int] | None = None) -> tuple[Structure, ...]:
@@ -307,16 +308,19 @@ def test_made_up_names_are_replaced_by_the_files(tmp_path: Path) -> None:
 def test_names_are_adopted_only_where_files_agree() -> None:
     known = make_structures(["label_1", "label_2", "tibia"])
     one, two = coloured(["femur"], ["#111111"]), coloured(["hip"], ["#222222"])
-    assert [s.name for s in adopt(known, [one])] == ["femur", "label_2", "tibia"]
-    assert adopt(known, [one, two]) == known  # 1 is femur here and hip there
-    assert adopt(known, [one], rename=False) == known
-    assert adopt(known, [coloured(["tibia"], ["#333333"])])[0].name == "label_1"  # tibia is 3 already
-    assert adopt(known, [coloured(["tibia"], ["#333333"])])[2].colour == "#333333"
+    assert [s.name for s in adopt_file_names(known, [one])] == ["femur", "label_2", "tibia"]
+    assert adopt_file_names(known, [one, two]) == known  # 1 is femur here and hip there
+    assert adopt_file_names(known, [one], rename=False) == known
+    assert adopt_file_names(known, [coloured(["tibia"], ["#333333"])])[0].name == "label_1"  # tibia is 3 already
+    assert adopt_file_names(known, [coloured(["tibia"], ["#333333"])])[2].colour == "#333333"
     both = [one, coloured(["femur"], ["#444444"], [2])]
-    assert [s.name for s in adopt(known, both)] == ["femur", "label_2", "tibia"]
-    assert adopt(known, [(), ()]) == known
+    assert [s.name for s in adopt_file_names(known, both)] == ["femur", "label_2", "tibia"]
+    assert adopt_file_names(known, [(), ()]) == known
     sides = (Structure(name="tibia", value=9, colour="#555555", side="left", counterpart="label_2"),)
-    assert (adopt(known, [sides])[2].side, adopt(known, [sides])[2].counterpart) == ("left", "label_2")
+    assert (adopt_file_names(known, [sides])[2].side, adopt_file_names(known, [sides])[2].counterpart) == (
+        "left",
+        "label_2",
+    )
 
 
 def test_overlapping_labels_make_an_overlapping_dataset(tmp_path: Path) -> None:
@@ -765,7 +769,7 @@ def test_options_that_a_form_does_not_know_are_refused(tmp_path: Path, option: s
 def test_a_dataset_that_another_import_writes_is_refused(tmp_path: Path) -> None:
     source = decathlon_folder(tmp_path / "source")
     with (
-        hold_folder(tmp_path / "dataset", "x", "y"),
+        lock_folder(tmp_path / "dataset", "x", "y"),
         pytest.raises(UsageError, match=r"dataset: another import works in it \(process"),
     ):
         import_dataset(source, tmp_path / "dataset")
@@ -779,28 +783,28 @@ def test_a_dataset_that_another_import_writes_is_refused(tmp_path: Path) -> None
 ENDED = """
 import os, signal, sys
 from pathlib import Path
-from osteon.importing import reading
+from osteon.importing import read_cases
 from osteon.importing.run import import_dataset
-from osteon.importing.import_case import TakenCase
-take, taken = reading.take_case, []
+from osteon.importing.import_case import ImportedCase
+take, taken = read_cases.import_case, []
 def acting(case, *arguments, **options):
     if len(taken) == 2:
         os.kill(os.getpid(), signal.SIGKILL)
     taken.append(case.id)
     return take(case, *arguments, **options)
-reading.take_case = acting
+read_cases.import_case = acting
 import_dataset(Path(sys.argv[1]), Path(sys.argv[2]))
 """
 
 
 def count_taken(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    taken, take = [], read_cases.take_case
+    taken, take = [], read_cases.import_case
 
-    def counting(case: FoundCase, *arguments: Any, **options: Any) -> TakenCase:
+    def counting(case: SourceCase, *arguments: Any, **options: Any) -> ImportedCase:
         taken.append(case.id)
         return take(case, *arguments, **options)
 
-    monkeypatch.setattr(read_cases, "take_case", counting)
+    monkeypatch.setattr(read_cases, "import_case", counting)
     return taken
 
 
@@ -832,14 +836,14 @@ def test_a_case_that_memory_does_not_suffice_for_is_left_out_and_alone_read_agai
 ) -> None:
     source, folder = decathlon_folder(tmp_path / "raw", 3), tmp_path / "dataset"
     with monkeypatch.context() as patch:
-        take = read_cases.take_case
+        take = read_cases.import_case
 
-        def short(case: FoundCase, *arguments: Any, **options: Any) -> TakenCase:
+        def short(case: SourceCase, *arguments: Any, **options: Any) -> ImportedCase:
             if case.id == "c1":
                 raise MemoryError("Unable to allocate 3.00 TiB for an array")
             return take(case, *arguments, **options)
 
-        patch.setattr(read_cases, "take_case", short)
+        patch.setattr(read_cases, "import_case", short)
         report = import_dataset(source, folder)
     assert [case.id for case in report.manifest.cases] == ["c0", "c2"]
     assert "case c1: not enough memory (3.00 TiB" in report.failed["c1"].message
@@ -881,6 +885,6 @@ def test_workers_read_what_one_process_reads(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", ["humerus", "limb", "spine", "hand"])
 def test_every_form_can_be_read_by_other_processes(tmp_path: Path, kind: str) -> None:
     assert command("phantom", kind, tmp_path / kind, "--cases", 1) == 0
-    found = recognise(tmp_path / kind / "source").read(tmp_path / kind / "source", Options())
-    how = read_cases.Reading(found, tmp_path, "", repair_geometry=False, allow_empty=False)
-    assert read_cases._packed(read_cases._Work(how, tuple(found.cases), frozenset()))
+    found = recognise(tmp_path / kind / "source").read(tmp_path / kind / "source", ImportOptions())
+    how = read_cases.ReadSettings(found, tmp_path, "", repair_geometry=False, allow_empty=False)
+    assert read_cases._pack(read_cases._Worker(how, tuple(found.cases), frozenset()))

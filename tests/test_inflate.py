@@ -13,7 +13,7 @@ from osteon.core.errors import PlanError
 from osteon.networks.encoders import libraries
 from osteon.networks.inflate import inflate
 from osteon.networks.inflated import recalibrate
-from osteon.networks.registry import starts_inflated
+from osteon.networks.registry import needs_recalibration
 from osteon.networks.weights import save_tensors
 from osteon.plan.schema import Plan
 from osteon.runs import fit, loop
@@ -99,8 +99,8 @@ def test_a_training_begins_with_its_own_data_in_the_norms(tmp_path: Path, monkey
     torch.manual_seed(5)
     save_tensors(path, smp.encoders.get_encoder("resnet18", weights=None).state_dict())
     plan = inflated_data(str(path))
-    assert starts_inflated(plan)
-    assert not starts_inflated(inflated_data())
+    assert needs_recalibration(plan)
+    assert not needs_recalibration(inflated_data())
     seen = []
     recalibrated = loop._recalibrate_encoder
 

@@ -19,8 +19,8 @@ from osteon.core.volume import Volume
 from osteon.dataset.dataset import Dataset
 from osteon.evaluating.evaluate import evaluate
 from osteon.formats import read_geometry, read_segmentation, read_structures, write_segmentation, write_volume
-from osteon.formats.label_tables import read_table, table_beside
-from osteon.formats.labelmap import index_map
+from osteon.formats.label_tables import read_label_table, table_beside
+from osteon.formats.labelmap import make_index_map
 from osteon.importing.run import ImportReport, import_dataset
 
 GRID = Geometry((6, 5, 4), np.array([[-2.0, 0, 0, 10], [0, -2, 0, 20], [0, 0, 3, 30], [0, 0, 0, 1]]))
@@ -372,13 +372,13 @@ def test_a_header_goes_before_a_table_and_a_table_before_made_up_names(tmp_path:
 def test_values_of_slicers_tables_that_stand_for_nothing(tmp_path: Path) -> None:
     path = tmp_path / "a.ctbl"
     path.write_text("0 none 0 0 0 0\n1 femur 1 2 3 255\n2 (none) 0 0 0 0\n3 (none) 0 0 0 0\n4 Tibia_left 1 2 3 255\n")
-    assert {s.name: s.value for s in read_table(path)} == {"femur": 1, "Tibia_left": 4}
+    assert {s.name: s.value for s in read_label_table(path)} == {"femur": 1, "Tibia_left": 4}
     assert table_beside(tmp_path / "b.nii.gz", "b") is None
     with pytest.raises(FileError):
-        read_table(tmp_path / "gone.ctbl")
+        read_label_table(tmp_path / "gone.ctbl")
 
 
 def test_a_value_without_a_name_is_not_what_a_named_one_stands_for(tmp_path: Path) -> None:
     """1 is called tibia, which is 2 in the dataset: a 2 without a name may be anything but the tibia."""
     with pytest.raises(LabelError, match="2 in 16 voxels"):
-        index_map(labels("femur", "tibia"), make_structures(["tibia"], [1]), BOTH, tmp_path / "a", by_value=True)
+        make_index_map(labels("femur", "tibia"), make_structures(["tibia"], [1]), BOTH, tmp_path / "a", by_value=True)

@@ -19,7 +19,7 @@ from osteon.core.labels import Segmentation, make_structures
 from osteon.core.volume import Volume
 from osteon.dataset.dataset import Dataset
 from osteon.formats import read_segmentation, read_structures, read_volume, write_segmentation, write_volume
-from osteon.formats.label_meanings import find_legend, legend_of, read_meant
+from osteon.formats.label_meanings import find_label_meanings, parse_label_meanings, read_named_labels
 from runs import command
 
 GRID = Geometry((6, 4, 3), np.eye(4))
@@ -73,28 +73,28 @@ def as_others_write(raw: Path, predictions: Path) -> Path:
 def test_numbers_mean_what_dataset_json_says(tmp_path: Path, labels: dict[str, Any]) -> None:
     say(tmp_path, labels)
     path = nameless(tmp_path / "a.nii.gz", 1, 2, 3)
-    legend = find_legend(tmp_path)
+    legend = find_label_meanings(tmp_path)
     known = make_structures(NAMES, [1, 2, 3])
-    found = read_meant(path, known, legend)
+    found = read_named_labels(path, known, legend)
     assert found.structures == known
     assert found.array[:4, 0, 0].tolist() == [3, 2, 1, 0]
-    own = read_meant(path, None, legend)
+    own = read_named_labels(path, None, legend)
     assert {s.name: s.value for s in own.structures} == {"L1": 3, "L2": 2, "L3": 1}
     with pytest.raises(UnknownValueError, match=r"holds 7; .*dataset.json does not say what that is"):
-        read_meant(nameless(tmp_path / "b.nii.gz", 1, 7), known, legend)
+        read_named_labels(nameless(tmp_path / "b.nii.gz", 1, 7), known, legend)
     with pytest.raises(LabelError, match=r"holds labels that no structure has: 1 \(L3\) in 12 voxels"):
-        read_meant(path, known[:2], legend)
+        read_named_labels(path, known[:2], legend)
 
 
 def test_regions_are_structures_that_share_voxels(tmp_path: Path) -> None:
     say(tmp_path, {"background": 0, "bone": [1, 2, 3], "lesion": [2, 3], "core": [3]})
     path = nameless(tmp_path / "a.nii.gz", 1, 2, 3)
     known = make_structures(["core", "plate", "bone", "lesion"])
-    found = read_meant(path, known, find_legend(tmp_path))
+    found = read_named_labels(path, known, find_label_meanings(tmp_path))
     planes = {s.name: np.flatnonzero(found.mask(s)[:, 0, 0]).tolist() for s in found.structures}
     assert planes == {"core": [2], "plate": [], "bone": [0, 1, 2], "lesion": [1, 2]}
     with pytest.raises(LabelError, match="holds core, which no structure is called"):
-        read_meant(path, known[1:], find_legend(tmp_path))
+        read_named_labels(path, known[1:], find_label_meanings(tmp_path))
 
 
 def test_names_in_a_header_win(tmp_path: Path) -> None:
@@ -104,7 +104,7 @@ def test_names_in_a_header_win(tmp_path: Path) -> None:
     )
     for name in ("a.nii.gz", "a.seg.nrrd"):
         write_segmentation(tmp_path / name, segmentation)
-        found = read_meant(tmp_path / name, make_structures(NAMES), find_legend(tmp_path))
+        found = read_named_labels(tmp_path / name, make_structures(NAMES), find_label_meanings(tmp_path))
         assert found.array[:3, 0, 0].tolist() == [1, 2, 3]
 
 
@@ -114,8 +114,8 @@ def test_a_name_that_is_not_known_is_not_guessed_by_its_number(tmp_path: Path) -
     known = make_structures(["femur", "tibia"])
     assert read_segmentation(tmp_path / "a.nii.gz", known).array.max() == 2  # at import numbers may be given names
     with pytest.raises(LabelError, match=r"2 \(hip\)"):
-        read_meant(tmp_path / "a.nii.gz", known)
-    meant = read_meant(tmp_path / "a.nii.gz", known, legend_of({"tibia": 2}))
+        read_named_labels(tmp_path / "a.nii.gz", known)
+    meant = read_named_labels(tmp_path / "a.nii.gz", known, parse_label_meanings({"tibia": 2}))
     assert meant.mask(known[1]).all()
 
 
@@ -123,19 +123,19 @@ def test_where_dataset_json_lies_and_what_it_may_be(tmp_path: Path) -> None:
     say(tmp_path, {"L1": 1})
     for name in ("labelsTr", "labelsTs", "fold_0/validation"):
         (tmp_path / name).mkdir(parents=True)
-        legend = find_legend(tmp_path / name)
+        legend = find_label_meanings(tmp_path / name)
         assert legend is not None
         assert (legend.source, dict(legend.numbers)) == (str(tmp_path / "dataset.json"), {"L1": (1,)})
     (tmp_path / "predictions").mkdir()
-    assert find_legend(tmp_path / "predictions") is None
+    assert find_label_meanings(tmp_path / "predictions") is None
     (tmp_path / "predictions/dataset.json").write_text('{"name": "no labels"}')
-    assert find_legend(tmp_path / "predictions") is None
+    assert find_label_meanings(tmp_path / "predictions") is None
     say(tmp_path / "predictions", {"L1": {"value": 1}})
     with pytest.raises(DatasetError, match="`labels` does not give each structure a whole number"):
-        find_legend(tmp_path / "predictions")
+        find_label_meanings(tmp_path / "predictions")
     (tmp_path / "predictions/dataset.json").write_text("{")
     with pytest.raises(FileError, match="is not valid JSON"):
-        find_legend(tmp_path / "predictions")
+        find_label_meanings(tmp_path / "predictions")
 
 
 # -- round trips ------------------------------------------------------------------------------------------------------

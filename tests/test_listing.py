@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from osteon.core.text import counted
+from osteon.core.text import pluralise
 
 
 @pytest.mark.parametrize(
@@ -12,4 +12,4 @@ from osteon.core.text import counted
     [(0, ("case",), "0 cases"), (1, ("case",), "1 case"), (2, ("mesh", "meshes"), "2 meshes")],
 )
 def test_a_count_agrees_with_its_noun(count: int, noun: tuple[str, ...], said: str) -> None:
-    assert counted(count, *noun) == said
+    assert pluralise(count, *noun) == said

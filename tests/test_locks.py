@@ -16,7 +16,7 @@ from children import LONG_S, finished, python
 from osteon.core import locks, processes
 from osteon.core.errors import FileError, UsageError
 from osteon.core.files import write_json
-from osteon.core.locks import hold_folder, lock_everywhere, lock_file, one_at_a_time
+from osteon.core.locks import exclusive_lock, lock_across_machines, lock_file, lock_folder
 
 MSVCRT = """
 import fcntl
@@ -153,7 +153,7 @@ def test_many_who_find_a_dead_holder_take_its_place_one_after_the_other(
         remove(self, missing_ok=missing_ok)
 
     monkeypatch.setattr(Path, "unlink", slow)
-    monkeypatch.setattr(locks, "LOOK_EVERY_S", 0.001)
+    monkeypatch.setattr(locks, "POLL_EVERY_S", 0.001)
 
     def take() -> None:
         with lock_file(path, wait=True):
@@ -201,7 +201,7 @@ def test_a_holder_that_was_killed_before_it_wrote_its_name_is_given_time(
     path.touch()
     with pytest.raises(BlockingIOError), lock_file(path, wait=False):
         pass
-    old = time.time() - locks.NAMELESS_S - 1
+    old = time.time() - locks.UNNAMED_LEASE_S - 1
     os.utime(path, (old, old))
     with lock_file(path, wait=False):
         pass
@@ -217,8 +217,8 @@ def elsewhere(path: Path, age_s: float) -> None:
 HOLDING = """
 import time
 from pathlib import Path
-from osteon.core.locks import hold_folder
-with hold_folder(Path(FOLDER), "another training", "wait"):
+from osteon.core.locks import lock_folder
+with lock_folder(Path(FOLDER), "another training", "wait"):
     print("held", flush=True)
     time.sleep(600)
 """
@@ -230,39 +230,39 @@ def test_a_held_folder_is_refused_with_its_holder_and_free_when_that_is_killed(t
     try:
         assert process.stdout.readline() == "held\n"
         told = rf"run: another training works in it \(process {process.pid} on \S+, since \d{{4}}-\d\d-\d\d \d\d:"
-        with pytest.raises(UsageError, match=told), hold_folder(tmp_path / "run", "another training", "wait"):
+        with pytest.raises(UsageError, match=told), lock_folder(tmp_path / "run", "another training", "wait"):
             pass
     finally:
         process.send_signal(signal.SIGKILL)
         process.communicate()
-    with hold_folder(tmp_path / "run", "another training", "wait"):
+    with lock_folder(tmp_path / "run", "another training", "wait"):
         assert [path.name for path in (tmp_path / "run").iterdir()] == [".lock"]
     assert list((tmp_path / "run").iterdir()) == []
 
 
 def test_a_folder_that_was_made_to_be_held_goes_where_nothing_was_written(tmp_path: Path) -> None:
-    with hold_folder(tmp_path / "a" / "b", "x", "y"):
+    with lock_folder(tmp_path / "a" / "b", "x", "y"):
         pass
     assert not (tmp_path / "a" / "b").exists()
-    with hold_folder(tmp_path / "c", "x", "y"):
+    with lock_folder(tmp_path / "c", "x", "y"):
         (tmp_path / "c" / "file").touch()
     assert [path.name for path in (tmp_path / "c").iterdir()] == ["file"]
     (tmp_path / "file").touch()
-    with pytest.raises(FileError), hold_folder(tmp_path / "file", "x", "y"):
+    with pytest.raises(FileError), lock_folder(tmp_path / "file", "x", "y"):
         pass
 
 
 def test_no_kernels_lock_is_needed_and_two_threads_exclude_each_other(tmp_path: Path) -> None:
     path = tmp_path / ".lock"
-    with lock_everywhere(path, wait=False):
-        with pytest.raises(BlockingIOError), lock_everywhere(path, wait=False):
+    with lock_across_machines(path, wait=False):
+        with pytest.raises(BlockingIOError), lock_across_machines(path, wait=False):
             pass
         with lock_file(tmp_path / "other", wait=False):
             pass
     most, inside = [0], [0]
 
     def take() -> None:
-        with one_at_a_time(tmp_path / "folder" / ".case.lock"):
+        with exclusive_lock(tmp_path / "folder" / ".case.lock"):
             inside[0] += 1
             most[0] = max(most[0], inside[0])
             time.sleep(0.005)
@@ -281,10 +281,10 @@ def test_a_holder_on_another_machine_is_believed_while_it_touches_its_file(tmp_p
     path = tmp_path / "run" / ".lock"
     path.parent.mkdir()
     elsewhere(path, locks.LEASE_S / 2)
-    with pytest.raises(UsageError, match="on node7, since"), hold_folder(path.parent, "another training", "wait"):
+    with pytest.raises(UsageError, match="on node7, since"), lock_folder(path.parent, "another training", "wait"):
         pass
     elsewhere(path, locks.LEASE_S + 1)
-    with hold_folder(path.parent, "another training", "wait"):
+    with lock_folder(path.parent, "another training", "wait"):
         pass
     assert list(path.parent.iterdir()) == []
 
@@ -301,16 +301,16 @@ def test_who_waits_for_one_holder_looks_ever_more_seldom(tmp_path: Path, monkeyp
             path.unlink()
 
     monkeypatch.setattr(locks.time, "sleep", sleep)
-    with one_at_a_time(path):
+    with exclusive_lock(path):
         pass
     assert pauses[:3] == pytest.approx([0.02, 0.03, 0.045])
     assert pauses[15:] == pytest.approx([1, 1, 1, 1, 1, 0.02, 0.03])
 
 
 def test_a_holder_touches_its_file_while_it_lives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(locks, "BEAT_EVERY_S", 0.01)
+    monkeypatch.setattr(locks, "HEARTBEAT_S", 0.01)
     path = tmp_path / ".lock"
-    with lock_everywhere(path, wait=False):
+    with lock_across_machines(path, wait=False):
         os.utime(path, (1, 1))
         until = time.monotonic() + LONG_S
         while path.stat().st_mtime < 2 and time.monotonic() < until:
@@ -321,13 +321,13 @@ def test_a_holder_touches_its_file_while_it_lives(tmp_path: Path, monkeypatch: p
 @pytest.mark.parametrize("host", ["Jürgens-PC", "\udcfc"])
 def test_a_machine_may_be_called_anything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, host: str) -> None:
     monkeypatch.setattr(processes.socket, "gethostname", lambda: host)
-    cached = processes.machine, processes.machine_mark
+    cached = processes.machine_id, processes.machine_hash
     for function in cached:
         function.cache_clear()
     try:
-        with hold_folder(tmp_path, "osteon train", "wait"):
+        with lock_folder(tmp_path, "osteon train", "wait"):
             write_json(tmp_path / "facts.json", {})
-            with pytest.raises(UsageError, match="osteon train works in it"), hold_folder(tmp_path, "osteon train", ""):
+            with pytest.raises(UsageError, match="osteon train works in it"), lock_folder(tmp_path, "osteon train", ""):
                 pass
         assert sorted(path.name for path in tmp_path.iterdir()) == ["facts.json"]
     finally:

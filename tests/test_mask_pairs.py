@@ -14,8 +14,8 @@ import dicom_writing as dicom
 from osteon.core.errors import DatasetError, OsteonError
 from osteon.core.geometry import Geometry
 from osteon.importing.masks import form as masks
+from osteon.importing.options import ImportOptions
 from osteon.importing.recognition import recognise
-from osteon.importing.source_forms import Options
 from test_masks import FEMUR, GRID, OTHER, TIBIA, mask, scan, taken, voxels
 
 MAP = FEMUR + 2 * TIBIA
@@ -283,7 +283,7 @@ def test_a_file_of_two_values_is_no_scan_whatever_it_is_called(tmp_path: Path, n
     source = tmp_path / "legs"
     scan(source / "p1" / "image.nii.gz")
     mask(source / "p1" / f"{name}.nii.gz", FEMUR)
-    [case] = masks.read(source, Options()).cases
+    [case] = masks.read(source, ImportOptions()).cases
     assert [path.name for path in case.images] == ["image.nii.gz"]
     assert case.labelled
 
@@ -380,7 +380,7 @@ def heap(source: Path, scans: list[str], labels: list[str], grids: tuple[Geometr
 
 def refused(source: Path, **options: object) -> DatasetError:
     with pytest.raises(DatasetError) as error:
-        masks.read(source, Options(**options))  # type: ignore[arg-type]
+        masks.read(source, ImportOptions(**options))  # type: ignore[arg-type]
     return error.value
 
 

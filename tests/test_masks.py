@@ -15,13 +15,14 @@ from osteon.core.labels import Segmentation, make_structures
 from osteon.core.volume import Volume
 from osteon.dataset.dataset import Dataset
 from osteon.formats import read_volume, write_segmentation, write_volume
-from osteon.formats.label_tables import read_table
-from osteon.formats.mask_names import case_of, kind_of, structure_of
+from osteon.formats.label_tables import read_label_table
+from osteon.formats.mask_names import case_name, classify_name, structure_name
 from osteon.importing.masks import form as masks
+from osteon.importing.options import ImportOptions
 from osteon.importing.pseudonyms import TABLE, Patient, Pseudonyms
 from osteon.importing.recognition import recognise
 from osteon.importing.run import ImportReport, import_dataset
-from osteon.importing.source_forms import Converted, Options
+from osteon.importing.source_forms import ConvertedCase
 
 GRID = Geometry((6, 5, 4), np.array([[-2.0, 0, 0, 10], [0, -2, 0, 20], [0, 0, 3, 30], [0, 0, 0, 1]]))
 OTHER = Geometry((6, 5, 5), GRID.affine_ras)
@@ -194,7 +195,7 @@ def test_overlaps_are_counted_and_kept_or_resolved(tmp_path: Path) -> None:
         report, dataset = taken(source, priority=[first])
         assert not report.manifest.overlapping
         assert [voxels(report, dataset, "legs", name).sum() for name in ("femur", "tumour")] == counts
-    with pytest.raises(UsageError, match="no structure skull"):
+    with pytest.raises(UsageError, match="no structure is called skull"):
         taken(source, priority=["skull"])
 
 
@@ -364,7 +365,7 @@ def test_slicer_files_name_their_structures(tmp_path: Path) -> None:
 def test_tables_of_labels(tmp_path: Path, name: str, text: str) -> None:
     path = tmp_path / name
     path.write_text(text)
-    assert {s.name: s.value for s in read_table(path)} == {"femur": 1, "tibia": 4}
+    assert {s.name: s.value for s in read_label_table(path)} == {"femur": 1, "tibia": 4}
 
 
 @pytest.mark.parametrize(
@@ -374,7 +375,7 @@ def test_tables_of_what_is_no_label_are_refused(tmp_path: Path, text: str) -> No
     path = tmp_path / "labels.json"
     path.write_text(text)
     with pytest.raises(OsteonError, match=r"labels\.json"):
-        read_table(path)
+        read_label_table(path)
 
 
 @pytest.mark.parametrize("name", [b"fe\nmur", b"femur\xff"])
@@ -402,11 +403,11 @@ def test_what_names_say() -> None:
         "p1.seg.nrrd": "mask",
         "image_01.nrrd": "scan",
     }
-    assert {place: kind_of(P(place)) for place in kinds} == kinds
-    assert (case_of("t2_07_image"), case_of("image_001"), case_of("ct")) == ("t2_07", "001", "")
-    assert structure_of(P("p1_mask_femur_left.nii.gz"), ["p1"]) == "femur_left"
-    assert structure_of(P("p10_femur.nii.gz"), ["p1"]) == "p10_femur"
-    assert structure_of(P("MR_T1_mask.nii.gz"), ["MR_T1"]) is None
+    assert {place: classify_name(P(place)) for place in kinds} == kinds
+    assert (case_name("t2_07_image"), case_name("image_001"), case_name("ct")) == ("t2_07", "001", "")
+    assert structure_name(P("p1_mask_femur_left.nii.gz"), ["p1"]) == "femur_left"
+    assert structure_name(P("p10_femur.nii.gz"), ["p1"]) == "p10_femur"
+    assert structure_name(P("MR_T1_mask.nii.gz"), ["MR_T1"]) is None
 
 
 def test_pseudonyms_stay_and_hide_names(tmp_path: Path) -> None:
@@ -436,7 +437,7 @@ def test_a_patients_number_or_name_leaves_other_words_as_they_are(tmp_path: Path
     patient = Patient("12", "May^Files")
     files = [tmp_path / name for name in ("12/ct/im1", "12/femur 12.nii.gz", "12/ct/12", "may/ct/im1")]
     hider = Pseudonyms(tmp_path, [patient])
-    made = hider.without_names(lambda: Converted(provenance=(line,)), patient, files)
+    made = hider.without_names(lambda: ConvertedCase(provenance=(line,)), patient, files)
     assert made.provenance == (hidden,)
 
 
@@ -457,19 +458,19 @@ def test_names_and_dates_are_hidden_however_they_are_written(tmp_path: Path, tex
 
 
 def test_what_is_no_such_heap_says_why(tmp_path: Path) -> None:
-    assert masks.misses(tmp_path) == "no scan (a DICOM series, .nii.gz, .nrrd or .mha)"
+    assert masks.explain_mismatch(tmp_path) == "no scan (a DICOM series, .nii.gz, .nrrd or .mha)"
     scan(tmp_path / "a.nii.gz")
-    assert "no mask file" in str(masks.misses(tmp_path))
+    assert "no mask file" in str(masks.explain_mismatch(tmp_path))
     mask(tmp_path / "a_femur.nii.gz", FEMUR)
-    assert masks.misses(tmp_path) is None
+    assert masks.explain_mismatch(tmp_path) is None
     (tmp_path / "pairs.txt").write_text("a.nii.gz,a_femur.nii.gz\n")
-    assert "lists the cases" in str(masks.misses(tmp_path))
+    assert "lists the cases" in str(masks.explain_mismatch(tmp_path))
 
 
 def test_the_bones_of_a_real_ct(tmp_path: Path, shared_data: Path) -> None:
     source = tmp_path / "ct_sm"
     source.symlink_to(shared_data / "totalsegmentator-example" / "ct_sm", target_is_directory=True)
-    found = masks.read(source, Options())
+    found = masks.read(source, ImportOptions())
     assert [case.id for case in found.cases] == ["example_ct_sm"]
     assert found.structures is not None
     assert len(found.structures) == 54

@@ -18,10 +18,10 @@ from osteon.core.volume import Volume
 from osteon.networks.registry import build_network
 from osteon.plan.schema import Plan
 from osteon.predicting import memory
-from osteon.predicting.memory import PARTS_BYTES, needs, room_for, scan_bytes, start_bytes
+from osteon.predicting.memory import PARTS_BYTES, estimate_memory, plan_memory, process_bytes, scan_bytes
 from osteon.predicting.model import Model
-from osteon.predicting.probabilities import collect, in_memory, shares_bytes
-from osteon.predicting.tiles import probabilities, stream
+from osteon.predicting.probabilities import Probabilities, collect, probabilities_bytes
+from osteon.predicting.tiles import predict_probabilities, stream_probabilities
 
 LARGE = Geometry((512, 512, 400), spaced(0.8, 0.8, 1.0))
 
@@ -32,16 +32,19 @@ def of_25(spacing: float = 1.5) -> Plan:
 
 
 def test_a_large_ct_with_25_structures_needs_less_than_4_gb(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "start_bytes", lambda: 400 << 20)  # a command's; the tests' own process holds more
-    need = needs(of_25(), LARGE)
+    monkeypatch.setattr(memory, "process_bytes", lambda: 400 << 20)  # a command's; the tests' own process holds more
+    need = estimate_memory(of_25(), LARGE)
     assert need.in_memory < 4e9
-    assert need.file_bytes == shares_bytes(26, (273, 273, 267))
+    assert need.file_bytes == probabilities_bytes(26, (273, 273, 267))
     assert need.in_memory - need.with_file == need.file_bytes
 
 
 def test_finer_grids_and_more_structures_need_more() -> None:
-    assert needs(of_25(1.0), LARGE).file_bytes > 3 * needs(of_25(), LARGE).file_bytes
-    assert needs(of_25(), LARGE).in_memory > needs(tiny_plan({"grid.spacing_mm": [1.5] * 3}), LARGE).in_memory
+    assert estimate_memory(of_25(1.0), LARGE).file_bytes > 3 * estimate_memory(of_25(), LARGE).file_bytes
+    assert (
+        estimate_memory(of_25(), LARGE).in_memory
+        > estimate_memory(tiny_plan({"grid.spacing_mm": [1.5] * 3}), LARGE).in_memory
+    )
 
 
 @pytest.mark.parametrize(
@@ -76,38 +79,38 @@ def test_the_stage_that_takes_most_is_counted(
 def test_what_was_measured_replaces_the_guess() -> None:
     plan = of_25()
     small = Geometry((100, 100, 100), spaced(1, 1, 1))
-    guessed = needs(plan, small)
+    guessed = estimate_memory(plan, small)
     measured = guessed.in_memory + (300 << 20)
     cost = {"predicting_bytes": measured, "predicting_shape": (100, 100, 100), "predicting_spacing": (1.0, 1.0, 1.0)}
     known = plan.model_copy(update={"forecast": plan.forecast.model_copy(update=cost)})
-    assert needs(known, small).in_memory == measured
-    assert needs(known, LARGE).in_memory == needs(plan, LARGE).in_memory + (300 << 20)
-    assert guessed.base > start_bytes()
+    assert estimate_memory(known, small).in_memory == measured
+    assert estimate_memory(known, LARGE).in_memory == estimate_memory(plan, LARGE).in_memory + (300 << 20)
+    assert guessed.base > process_bytes()
     less = plan.model_copy(update={"forecast": plan.forecast.model_copy(update=cost | {"predicting_bytes": 1000})})
-    assert needs(less, LARGE) == needs(plan, LARGE)
+    assert estimate_memory(less, LARGE) == estimate_memory(plan, LARGE)
 
 
 def test_room_is_in_memory_then_in_a_file_then_nowhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plan = of_25()
-    need = needs(plan, LARGE)
-    assert room_for(plan, LARGE, need.in_memory, tmp_path, "s").folder is None
-    assert room_for(plan, LARGE, need.in_memory - 1, tmp_path, "s").folder == tmp_path
+    need = estimate_memory(plan, LARGE)
+    assert plan_memory(plan, LARGE, need.in_memory, tmp_path, "s").folder is None
+    assert plan_memory(plan, LARGE, need.in_memory - 1, tmp_path, "s").folder == tmp_path
     with pytest.raises(CaseError, match=r"s: needs about .* GB of memory, more than --memory") as refused:
-        room_for(plan, LARGE, need.with_file - 1, tmp_path, "s")
+        plan_memory(plan, LARGE, need.with_file - 1, tmp_path, "s")
     assert "--memory" in refused.value.hint
     monkeypatch.setattr(psutil, "disk_usage", lambda _: type("Usage", (), {"free": need.file_bytes - 1}))
     with pytest.raises(CaseError, match="GB of disk are needed"):
-        room_for(plan, LARGE, need.with_file, tmp_path, "s")
+        plan_memory(plan, LARGE, need.with_file, tmp_path, "s")
     monkeypatch.setattr(psutil, "virtual_memory", lambda: type("Memory", (), {"available": 1000}))
     with pytest.raises(CaseError, match="that are free"):
-        room_for(plan, LARGE, None, tmp_path, "s")
+        plan_memory(plan, LARGE, None, tmp_path, "s")
 
 
 def test_what_the_process_has_already_is_not_free_but_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A notebook that holds 30 GB, on a machine with as many left."""
-    monkeypatch.setattr(memory, "start_bytes", lambda: 30 << 30)
+    monkeypatch.setattr(memory, "process_bytes", lambda: 30 << 30)
     monkeypatch.setattr(psutil, "virtual_memory", lambda: type("Memory", (), {"available": 30 << 30}))
-    assert room_for(of_25(), LARGE, None, tmp_path, "s").folder is None
+    assert plan_memory(of_25(), LARGE, None, tmp_path, "s").folder is None
 
 
 @pytest.mark.parametrize("changes", [{}, {"overlapping": True}, FLAT], ids=["index", "multi-hot", "slices"])
@@ -117,13 +120,13 @@ def test_a_file_holds_what_memory_would(tmp_path: Path, changes: dict[str, Any],
     network = build_network(plan).eval()
     image = torch.randn((1, *shape), generator=torch.Generator().manual_seed(0))
     count = 2 if plan.overlapping else 3
-    whole = in_memory(probabilities(network, image, plan).half(), plan)
+    whole = Probabilities.from_tensor(predict_probabilities(network, image, plan).half(), plan)
     for folder in (None, tmp_path):
-        made = collect(stream(network, image, plan), count, shape, plan, folder=folder)
+        made = collect(stream_probabilities(network, image, plan), count, shape, plan, folder=folder)
         assert torch.equal(made.values, whole.values)
-        assert np.array_equal(made.found(plan), whole.found(plan))
+        assert np.array_equal(made.labels(plan), whole.labels(plan))
         assert (made.file is None) == (folder is None)
-        made.release()
+        made.release_pages()
         assert torch.equal(made.values, whole.values)
     assert not list(tmp_path.iterdir())  # nobody sees it
 
@@ -134,7 +137,7 @@ def test_predictions_are_the_same_either_way(tmp_path: Path) -> None:
     model = Model(build_network(plan).eval(), plan, {}, "")
     image, _, affine = two_boxes()
     prepared = model.prepare(Volume(image[None].astype(np.float32), Geometry(image.shape, affine)))
-    first, second = (model.conclude(prepared, model.infer(prepared, folder=f)) for f in (None, tmp_path))
+    first, second = (model.postprocess(prepared, model.infer(prepared, folder=f)) for f in (None, tmp_path))
     assert np.array_equal(first.segmentation.array, second.segmentation.array)
     assert first.raw == second.raw
 

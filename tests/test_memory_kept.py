@@ -20,13 +20,20 @@ from osteon.formats import write_volume
 from osteon.networks.registry import build_network
 from osteon.phantoms.limb_dicom import write_series
 from osteon.plan.schema import Plan
-from osteon.predicting.memory import FIRST_PASS_BYTES, PARTS_BYTES, Room, needs, start_bytes, told_needs
-from osteon.predicting.memory_pool import Allowance
+from osteon.predicting.memory import (
+    FIRST_PASS_BYTES,
+    PARTS_BYTES,
+    MemoryPlan,
+    describe_memory,
+    estimate_memory,
+    process_bytes,
+)
+from osteon.predicting.memory_pool import MemoryPool
 from osteon.predicting.model import Model
 from osteon.predicting.predictor import predict
 from osteon.predicting.records import read_predictions
 from osteon.predicting.scans import Scan, find_scans
-from osteon.predicting.stages import How, Work
+from osteon.predicting.stages import PredictOptions, PredictStages
 
 SIDE = 320
 LARGE = (SIDE,) * 3
@@ -38,16 +45,16 @@ from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from test_memory_kept import model_of
 from osteon.core.platform import peak_bytes
-from osteon.predicting.memory import needs, start_bytes
+from osteon.predicting.memory import estimate_memory
 from osteon.predicting.predictor import predict
-from osteon.predicting.stages import How
+from osteon.predicting.stages import PredictOptions
 from osteon.predicting.scans import find_scans
 from osteon.predicting.speed import FAST
 structures, patch, spacing, overlapping, kept, *scans = json.loads(sys.argv[2])
 model = model_of(structures, patch, spacing, overlapping)
 found = find_scans([Path(scan) for scan in scans], model.plan)
-limit = needs(model.plan, found[0].geometry(), probabilities=kept).with_file
-report = predict(model, found, Path(sys.argv[3]), How(FAST, memory=limit, probabilities=kept))
+limit = estimate_memory(model.plan, found[0].geometry(), probabilities=kept).with_file
+report = predict(model, found, Path(sys.argv[3]), PredictOptions(FAST, memory=limit, probabilities=kept))
 print(json.dumps([limit, peak_bytes(), {name: str(error) for name, error in report.failed.items()}]))
 """
 
@@ -130,13 +137,13 @@ def test_a_scan_is_read_ahead_only_where_it_fits_beside_the_other(
     for name in "abc":
         write_volume(tmp_path / f"{name}.nii.gz", Volume(image, grid))
     happened = []
-    load, write = Scan.load, Work.write
+    load, write = Scan.load, PredictStages.write
 
     def loaded(scan: Scan) -> Volume:
         happened.append(f"read {scan.id}")
         return load(scan)
 
-    def written(work: Work, scan: Scan, result: Any) -> None:
+    def written(work: PredictStages, scan: Scan, result: Any) -> None:
         happened.append(f"write {scan.id}")
         write(work, scan, result)
 
@@ -147,10 +154,10 @@ def test_a_scan_is_read_ahead_only_where_it_fits_beside_the_other(
     infer = Model.infer
     monkeypatch.setattr(Model, "infer", slowly)
     monkeypatch.setattr(Scan, "load", loaded)
-    monkeypatch.setattr(Work, "write", written)
+    monkeypatch.setattr(PredictStages, "write", written)
     scans = find_scans([tmp_path / f"{name}.nii.gz" for name in "abc"])
-    limit, began = needs(model.plan, grid).with_file, time.monotonic()
-    assert len(predict(model, scans, tmp_path / "out", How(memory=limit)).done) == 3
+    limit, began = estimate_memory(model.plan, grid).with_file, time.monotonic()
+    assert len(predict(model, scans, tmp_path / "out", PredictOptions(memory=limit)).done) == 3
     took = [record["seconds"] for record in read_predictions(tmp_path / "out").values()]
     assert sum(took) <= time.monotonic() - began  # no scan's time is that of the one it waited for
     assert happened == [f"{what} {name}" for name in "abc" for what in ("read", "write")]
@@ -161,44 +168,44 @@ def test_a_scan_that_cannot_fit_is_refused_unread(tmp_path: Path, monkeypatch: p
     path = tmp_path / "one.nii.gz"
     write_volume(path, Volume(np.ones((1, 20, 20, 20), np.int16), Geometry((20, 20, 20), spaced(1, 1, 1))))
     [scan] = find_scans([path])
-    need = needs(plan, Geometry((20, 20, 20), spaced(1, 1, 1)))
+    need = estimate_memory(plan, Geometry((20, 20, 20), spaced(1, 1, 1)))
 
     def never(_: Scan) -> Any:
         raise AssertionError("voxels were read")
 
     monkeypatch.setattr(Scan, "load", never)
-    report = predict(model, [scan], tmp_path / "out", How(memory=need.with_file - 1))
+    report = predict(model, [scan], tmp_path / "out", PredictOptions(memory=need.with_file - 1))
     said = str(report.failed["one"])
     assert f"one: needs about {need.with_file / 1e9:.1f} GB of memory, more than --memory" in said
-    assert f"{need.in_memory / 1e9:.2g} GB" in told_needs(plan, [scan], None)
+    assert f"{need.in_memory / 1e9:.2g} GB" in describe_memory(plan, [scan], None)
 
 
 def test_the_start_counts() -> None:
     import psutil
 
-    start_bytes.cache_clear()  # other tests asked when this process was smaller
-    need = needs(plan_of(2, 16, 1.0), Geometry((20, 20, 20), spaced(1, 1, 1)))
+    process_bytes.cache_clear()  # other tests asked when this process was smaller
+    need = estimate_memory(plan_of(2, 16, 1.0), Geometry((20, 20, 20), spaced(1, 1, 1)))
     assert need.base > 0.5 * psutil.Process().memory_info().rss
 
 
-def test_an_allowance_is_shared() -> None:
+def test_a_memory_pool_is_shared() -> None:
     from threading import Thread
 
-    allowance = Allowance(100)
-    allowance.take(Room("a", 90, None, 60))
-    waiting = Thread(target=allowance.take, args=[Room("b", 80, None, 50)], daemon=True)
+    pool = MemoryPool(100)
+    pool.acquire(MemoryPlan("a", 90, None, 60))
+    waiting = Thread(target=pool.acquire, args=[MemoryPlan("b", 80, None, 50)], daemon=True)
     waiting.start()
     waiting.join(0.1)
     assert waiting.is_alive()
-    allowance.give("a", left=30)
+    pool.release("a", kept=30)
     waiting.join(0.1)
     assert waiting.is_alive()
-    allowance.give("a")
+    pool.release("a")
     waiting.join(5)
     assert not waiting.is_alive()
-    allowance.take(Room("b", 500, None, 500))  # its own bytes are no others'
-    third = Thread(target=allowance.take, args=[Room("c", 80, None, 50)], daemon=True)
+    pool.acquire(MemoryPlan("b", 500, None, 500))  # its own bytes are no others'
+    third = Thread(target=pool.acquire, args=[MemoryPlan("c", 80, None, 50)], daemon=True)
     third.start()
-    allowance.open()
+    pool.lift_limit()
     third.join(5)
     assert not third.is_alive()

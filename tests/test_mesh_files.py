@@ -20,7 +20,7 @@ from osteon.formats import read_segmentation, write_segmentation, write_volume
 from osteon.formats.obj import write_materials, write_obj
 from osteon.formats.ply import write_ply
 from osteon.formats.stl import Mesh, read_stl, write_stl
-from osteon.importing.meshes.voxelisation import fill
+from osteon.importing.meshes.voxelisation import voxelise
 from osteon.importing.run import import_dataset
 
 OBLIQUE = np.array([[-0.9, 0.2, 0.1, 40], [0.2, 0.9, 0.3, -20], [0.1, -0.2, 2.0, 7], [0, 0, 0, 1]])
@@ -83,7 +83,7 @@ def test_an_stl_gives_the_voxels_again(tmp_path: Path, space: str) -> None:
         volume = mask.sum() * segmentation.geometry.voxel_volume_mm3
         assert enclosed(vertices, faces) == pytest.approx(volume, rel=1e-3)
         turned = mesh.triangles * ([-1, -1, 1] if space == "LPS" else [1, 1, 1])
-        filled = fill(turned, segmentation.geometry)
+        filled = voxelise(turned, segmentation.geometry)
         found = np.zeros_like(mask)
         found[filled.box] = filled.mask
         assert np.array_equal(found, mask)

@@ -18,19 +18,20 @@ from osteon.core.labels import Segmentation, make_structures
 from osteon.core.volume import Volume
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import Case
-from osteon.exporting.export_form import Options as ExportOptions
+from osteon.exporting.export_form import ExportOptions
 from osteon.exporting.run import export
 from osteon.formats import read_segmentation, read_volume, write_segmentation, write_volume
 from osteon.formats.stl import Mesh, MeshSpace, write_stl
 from osteon.importing.meshes import form as meshes
 from osteon.importing.meshes.colours import nearest_colour
 from osteon.importing.meshes.names import split_words
-from osteon.importing.meshes.sorting import sort_heap
+from osteon.importing.meshes.sorting import sort_files
+from osteon.importing.options import ImportOptions
 from osteon.importing.pseudonyms import TABLE
 from osteon.importing.recognition import recognise
 from osteon.importing.run import ImportReport, import_dataset
-from osteon.importing.source_forms import Found, Options
-from test_mesh_fill import box, ellipsoid
+from osteon.importing.source_forms import Source
+from test_mesh_voxelisation import box, ellipsoid
 
 GRID = Geometry((48, 40, 32), np.array([[-1.0, 0, 0, 24], [0, -1, 0, 20], [0, 0, 1.5, -24], [0, 0, 0, 1]]))
 """LPS, the middle of the world in its midst, so that either world lies inside."""
@@ -80,8 +81,8 @@ def dice(a: npt.NDArray[np.bool_], b: npt.NDArray[np.bool_]) -> float:
     return float(2 * (a & b).sum() / (a.sum() + b.sum()))
 
 
-def found(source: Path, **options: object) -> Found:
-    return meshes.read(source, Options(**options))  # type: ignore[arg-type]
+def found(source: Path, **options: object) -> Source:
+    return meshes.read(source, ImportOptions(**options))  # type: ignore[arg-type]
 
 
 # -- from a heap to a dataset ----------------------------------------------------------------------------------------
@@ -148,7 +149,7 @@ def test_all_cases_heaped_in_one_folder(tmp_path: Path) -> None:
     assert masks["red"].sum() == masks["blue"].sum() == 7 * 9 * 4
     assert not (masks["red"] & masks["blue"]).any()
     assert labels(report, 1)[1]["red"].sum() == 7 * 9 * 8  # two meshes of one colour are one structure
-    lines = found(raw, mesh_space="LPS").understood
+    lines = found(raw, mesh_space="LPS").summary
     assert lines[0] == "3 cases by what names share: p07 is p07_ct.nii.gz with P07-Blue.stl, p07_red_1.stl"
     assert lines[1].startswith("the same as --case-pattern '")
     proposed = lines[1].split("'")[1]
@@ -176,10 +177,10 @@ def test_files_of_the_user_stay_as_they_are(tmp_path: Path) -> None:
 
 
 def test_the_form_is_recognised_and_says_what_it_misses(tmp_path: Path) -> None:
-    assert meshes.misses(tmp_path) == "no .stl file"
+    assert meshes.explain_mismatch(tmp_path) == "no .stl file"
     bone(tmp_path / "red.stl")
-    assert meshes.misses(tmp_path / "red.stl") == "not a folder"
-    assert meshes.misses(tmp_path) == "no CT (NIfTI, NRRD, MetaImage or DICOM) beside the .stl files"
+    assert meshes.explain_mismatch(tmp_path / "red.stl") == "not a folder"
+    assert meshes.explain_mismatch(tmp_path) == "no CT (NIfTI, NRRD, MetaImage or DICOM) beside the .stl files"
     ct(tmp_path / "ct.nii.gz")
     assert recognise(tmp_path).name == "meshes"
 
@@ -192,7 +193,7 @@ def sorted_(folder: Path, *names: str, pattern: str | None = None) -> dict[str, 
     for name in names:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).touch()
-    heap = sort_heap(folder, pattern)
+    heap = sort_files(folder, pattern)
     return {
         case_id: case.problem.message if case.problem else [str(mesh) for mesh in case.meshes]
         for case_id, case in zip(heap.ids, heap.cases, strict=True)
@@ -239,7 +240,7 @@ def test_numbers_that_mean_other_things(tmp_path: Path) -> None:
 
 def test_two_scans_in_one_case(tmp_path: Path) -> None:
     told = sorted_(tmp_path / "1", "p1/a.nii", "p1/b.nii", "p1/red.stl")
-    assert "2 scans, and no telling which the meshes belong to" in told["p1"]
+    assert "2 scans, and nothing says to which the meshes belong" in told["p1"]
     told = sorted_(tmp_path / "2", "p1/a.nii", "p1/a_ct.nii", "p1/red.stl", "p1/mask.nii")
     assert told["p1"] == ["p1/red.stl"]
     assert told["stray"] == [
@@ -278,7 +279,7 @@ def test_the_users_pattern(tmp_path: Path) -> None:
     assert told["stray"] == ["other.stl: fits no case"]
     for pattern, says in (("(", "not a regular"), ("k", "has no group"), ("(nothing)", "brings no CT and mesh")):
         with pytest.raises(UsageError, match=says):
-            sort_heap(tmp_path, pattern)
+            sort_files(tmp_path, pattern)
 
 
 def test_words_of_a_name() -> None:
@@ -300,7 +301,7 @@ def test_colours_from_the_header_and_from_facets(tmp_path: Path) -> None:
     read = found(tmp_path, mesh_unit="mm", mesh_space="LPS")
     assert [s.name for s in read.structures or ()] == ["red", "blue"]
     assert "structures by colour, from the files of 2: red (1 mesh in 1 case), blue (1 mesh in 1 case)" in (
-        read.understood
+        read.summary
     )
 
 
@@ -404,7 +405,7 @@ def test_what_is_unclear_is_asked_for(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"is unclear: case .*: inside the CT as mm, LPS and as mm, RAS") as caught:
         found(tmp_path, modality="mr")
     assert "--mesh-space LPS or RAS" in caught.value.hint
-    assert "as told" in found(tmp_path, modality="mr", mesh_unit="mm", mesh_space="LPS").understood[-1]
+    assert "as told" in found(tmp_path, modality="mr", mesh_unit="mm", mesh_space="LPS").summary[-1]
     bone(tmp_path / "red.stl", np.array([4000.0, 0, 0]))
     with pytest.raises(UsageError, match="no unit puts the meshes into the CT"):
         found(tmp_path)
@@ -465,7 +466,7 @@ def test_the_world_that_slicer_wrote_decides(tmp_path: Path, space: str, text: b
     assert case.provenance[0] == f"meshes read as mm, {space}, as their headers say"
     assert dice(masks["red"], inside()) > 0.995
     assert report.warnings == []
-    assert found(tmp_path / "raw").understood[-1] == f"coordinates of the meshes: mm, {space}, as their headers say"
+    assert found(tmp_path / "raw").summary[-1] == f"coordinates of the meshes: mm, {space}, as their headers say"
 
 
 def test_a_world_that_is_written_goes_before_the_field_of_view(tmp_path: Path) -> None:
@@ -621,13 +622,13 @@ def test_the_only_ct_gets_no_mesh_of_a_case_whose_ct_is_missing(tmp_path: Path) 
 @pytest.mark.parametrize(
     "options",
     [
-        Options(ignore_references=True),
-        Options(between_slices="leave"),
-        Options(rle_order="columns"),
-        Options(rle_base=0),
-        Options(mask_marks="dark"),
+        ImportOptions(ignore_references=True),
+        ImportOptions(between_slices="leave"),
+        ImportOptions(rle_order="columns"),
+        ImportOptions(rle_base=0),
+        ImportOptions(mask_marks="dark"),
     ],
 )
-def test_options_that_mean_nothing_for_meshes_are_refused(options: Options) -> None:
+def test_options_that_mean_nothing_for_meshes_are_refused(options: ImportOptions) -> None:
     with pytest.raises(UsageError, match="means nothing for the form meshes"):
         meshes.FORM.check(options)

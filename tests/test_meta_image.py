@@ -12,7 +12,7 @@ import SimpleITK
 
 from osteon.core.errors import FileError, LabelError
 from osteon.formats import read_geometry, read_segmentation, read_volume
-from osteon.formats.registry import companions
+from osteon.formats.registry import companion_paths
 from osteon.predicting.scans import find_scans
 from osteon.serving.content_type import detect_suffix
 
@@ -75,7 +75,7 @@ def test_what_itk_writes_is_read_as_itk_reads_it(tmp_path: Path, dtype: str, suf
     path = tmp_path / f"ct{suffix}"
     SimpleITK.WriteImage(image, str(path), packed)
     check_as_itk(path, image)
-    assert companions(path) == (() if suffix == ".mha" else (tmp_path / f"ct.{'z' * packed}raw",))
+    assert companion_paths(path) == (() if suffix == ".mha" else (tmp_path / f"ct.{'z' * packed}raw",))
 
 
 @pytest.mark.parametrize(("shape", "vector"), [((3, 4, 5, 2), True), ((4, 5), False), ((4, 5, 3), True)])

@@ -18,7 +18,8 @@ from osteon.formats import write_volume
 from osteon.networks import weights
 from osteon.networks.registry import build_network
 from osteon.plan.schema import Plan, parse_plan, write_plan
-from osteon.predicting.model import Model, load_model, save_model
+from osteon.predicting.model import Model
+from osteon.predicting.model_folder import load_model, save_model
 from osteon.predicting.speed import BEST
 
 pytestmark = pytest.mark.usefixtures("memory_order")
@@ -98,7 +99,7 @@ def test_damaged_weights_are_refused(tmp_path: Path, harm: str) -> None:
 
 def test_an_error_without_words_is_told_by_its_kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     saved(tmp_path)
-    monkeypatch.setattr("osteon.predicting.model.load_checked", Mock(side_effect=RuntimeError))
+    monkeypatch.setattr("osteon.predicting.model_folder.load_checked", Mock(side_effect=RuntimeError))
     with pytest.raises(ModelError, match=r"not those of the plan beside them \(RuntimeError\)"):
         load_model(tmp_path)
 

@@ -14,16 +14,23 @@ from torch import nn
 from helpers import FLAT, plan_data, tiny_plan
 from osteon.core.errors import ModelError, PlanError, UsageError
 from osteon.networks import encoder_weights
-from osteon.networks.encoders import canonical, check_encoder, libraries, load_encoder, takes_one_size, weights_licence
+from osteon.networks.encoders import (
+    canonical_name,
+    check_encoder,
+    has_fixed_size,
+    libraries,
+    load_encoder_weights,
+    weights_licence,
+)
 from osteon.networks.output_bias import init_output_bias
 from osteon.networks.pretrained import PooledNorm
-from osteon.networks.registry import NETWORKS, build_network, check_network, find_network, outputs
+from osteon.networks.registry import NETWORKS, build_network, check_network, find_network, output_channels
 from osteon.networks.weights import save_tensors
 from osteon.plan.schema import Grid, Network, Plan, Pretrained
 from osteon.planning.network_choice import choose_network
 from osteon.planning.options import PlanOptions
 from osteon.planning.recipes import RECIPES, SizeLimits
-from osteon.predicting.tiles import probabilities
+from osteon.predicting.tiles import predict_probabilities
 from osteon.runs.fit import train
 from osteon.training.module import TrainingModule
 from osteon.training.sampling import Batch
@@ -123,7 +130,7 @@ def test_shapes_gradients_and_the_same_after_reloading(row: str, tmp_path: Path)
     plan, network = built(row)
     image = noise(2, 4, *plan.patch.size)
     logits = network.train()(image)
-    assert logits[0].shape == (2, outputs(plan), *plan.patch.size)
+    assert logits[0].shape == (2, output_channels(plan), *plan.patch.size)
     sum(part.square().mean() for part in logits).backward()
     for name, weight in network.named_parameters():
         assert weight.grad is not None, name
@@ -143,8 +150,8 @@ def test_scans_of_any_size_are_padded_and_put_together(row: str) -> None:
     plan, network = built(row)
     i, j, k = plan.patch.size
     for shape in ((i + 5, j - 3, 2 if k == 1 else k + 1), (3, 5, 1)):
-        made = probabilities(network.eval(), noise(4, *shape), plan)
-        assert made.shape == (outputs(plan), *shape)
+        made = predict_probabilities(network.eval(), noise(4, *shape), plan)
+        assert made.shape == (output_channels(plan), *shape)
         torch.testing.assert_close(made.sum(0), torch.ones(shape))
 
 
@@ -184,7 +191,7 @@ def test_an_encoder_of_one_size_gets_that_size_alone() -> None:
     plan, network = built("unet one size")
     seen = []
     hook = network.register_forward_pre_hook(lambda _, args: seen.append(tuple(args[0].shape[2:])))
-    probabilities(network.eval(), noise(4, 70, 33, 1), plan)  # less than 1.5 patches: else looked at as a whole
+    predict_probabilities(network.eval(), noise(4, 70, 33, 1), plan)  # less than 1.5 patches: else looked at as a whole
     hook.remove()
     assert set(seen) == {(64, 32, 1)}
     assert len(seen) > 1
@@ -208,7 +215,7 @@ PUBLISHED = [
 
 @pytest.mark.parametrize(("name", "encoder"), PUBLISHED)
 def test_published_networks_can_be_built(name: str, encoder: str) -> None:
-    check_network(Pretrained(name=name, encoder=encoder, fixed_size=takes_one_size(encoder)), 2, (64, 64))
+    check_network(Pretrained(name=name, encoder=encoder, fixed_size=has_fixed_size(encoder)), 2, (64, 64))
 
 
 def test_norms_of_a_random_encoder_follow_the_data_within_thirty_steps() -> None:
@@ -252,9 +259,9 @@ def test_what_cannot_be_built_is_refused_with_a_way_out(
 
 
 def test_older_names_of_encoders_are_taken() -> None:
-    assert canonical("timm-gernet_l") == "tu-gernet_l"
-    assert canonical("timm-mobilenetv3_small_100") == "tu-tf_mobilenetv3_small_100"
-    assert canonical("timm-efficientnet-b0") == "timm-efficientnet-b0"
+    assert canonical_name("timm-gernet_l") == "tu-gernet_l"
+    assert canonical_name("timm-mobilenetv3_small_100") == "tu-tf_mobilenetv3_small_100"
+    assert canonical_name("timm-efficientnet-b0") == "timm-efficientnet-b0"
     check_encoder("tu-resnet18.a1_in1k")
 
 
@@ -303,7 +310,7 @@ def test_weights_of_another_encoder_are_refused() -> None:
     smp, _ = libraries()
     state = smp.encoders.get_encoder("resnet18", weights=None).state_dict()
     with pytest.raises(ModelError, match="do not fit the encoder resnet34"):
-        load_encoder(smp.encoders.get_encoder("resnet34", weights=None), state, 3, "resnet34")
+        load_encoder_weights(smp.encoders.get_encoder("resnet34", weights=None), state, 3, "resnet34")
 
 
 def test_a_norm_of_one_value_uses_what_it_has_seen() -> None:
@@ -407,7 +414,7 @@ def test_overlapping_structures_are_expected_to_be_rare(row: str) -> None:
     changed = {key for key, tensor in network.state_dict().items() if not torch.equal(tensor, before[key])}
     shares = network.eval()(noise(2, 1, *plan.patch.size))[0].detach().sigmoid()
     assert changed
-    assert all(before[key].shape == (outputs(plan),) for key in changed)
+    assert all(before[key].shape == (output_channels(plan),) for key in changed)
     assert 0.001 < float(shares.mean()) < 0.1
     exclusive = plan_of(row)
     init_output_bias(network, exclusive)

@@ -21,8 +21,8 @@ from osteon.dataset.checks import align_segmentation
 from osteon.evaluating.evaluate import evaluate
 from osteon.exporting.run import export
 from osteon.formats import read_geometry, read_segmentation, read_volume, write_segmentation, write_volume
-from osteon.formats.header_warnings import Oddity, told
-from osteon.formats.registry import oddities
+from osteon.formats.header_warnings import HeaderWarning, describe_warnings
+from osteon.formats.registry import header_warnings
 from osteon.importing.run import import_dataset
 
 STRAIGHT = np.diag([-2.0, -2.0, 3.0, 1.0])
@@ -67,7 +67,7 @@ def write(
 
 
 def kinds(path: Path, *, label: bool = False) -> list[str]:
-    return [odd.kind for odd in oddities(path, label=label)]
+    return [odd.kind for odd in header_warnings(path, label=label)]
 
 
 def pixdim(*values: float) -> list[float]:
@@ -134,7 +134,7 @@ def test_osteons_own_files_have_nothing_odd(tmp_path: Path) -> None:
 def test_what_is_odd_is_told(tmp_path: Path, name: str, fields: dict[str, object], kind: str, says: str) -> None:
     path = write(tmp_path / name, **fields)  # type: ignore[arg-type]
     assert kind in kinds(path)
-    assert says in next(odd.what for odd in oddities(path, label=False) if odd.kind == kind)
+    assert says in next(odd.what for odd in header_warnings(path, label=False) if odd.kind == kind)
     np.testing.assert_array_equal(read_volume(path).array[0], VOXELS)
 
 
@@ -174,7 +174,7 @@ def test_what_would_be_a_guess_is_refused(tmp_path: Path, fields: dict[str, obje
         read_volume(path)
     assert "\n" not in caught.value.message
     assert caught.value.hint
-    assert oddities(path, label=False) == []  # said when it is read
+    assert header_warnings(path, label=False) == []  # said when it is read
 
 
 def test_a_whole_qform_beside_a_damaged_sform_is_the_way_out(tmp_path: Path) -> None:
@@ -235,11 +235,13 @@ def test_it_is_told_by_which_form_image_and_label_would_fit(tmp_path: Path) -> N
 
 
 def test_alike_oddities_of_many_files_are_one_line() -> None:
-    odd, other = Oddity("unit", "its unit is metres"), Oddity("scale", "x")
-    assert told([("a", odd), ("b", odd), ("c", other)]) == [
+    odd, other = HeaderWarning("unit", "its unit is metres"), HeaderWarning("scale", "x")
+    assert describe_warnings([("a", odd), ("b", odd), ("c", other)]) == [
         "a: its unit is metres", "b: its unit is metres", "c: x",
     ]  # fmt: skip
-    assert told([(name, odd) for name in "abcdef"]) == ["a: its unit is metres; likewise in 5 more files (b, c, …)"]
+    assert describe_warnings([(name, odd) for name in "abcdef"]) == [
+        "a: its unit is metres; likewise in 5 more files (b, c, …)"
+    ]
 
 
 def test_importing_auditing_evaluating_and_exporting_tell_it(

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from osteon.core.dice import SLAB_VOXELS, Counts, count_overlap, dice
+from osteon.core.dice import SLAB_VOXELS, OverlapCounts, count_overlap, dice
 from osteon.core.labels import Structure, make_structures
 
 RED = Structure(name="red", value=3, colour="#ff0000")
@@ -23,15 +23,15 @@ def boxes() -> tuple[np.ndarray, np.ndarray]:
 
 def test_boxes_are_counted_as_by_hand() -> None:
     counts = count_overlap(*boxes(), (RED, BLUE, FAR))
-    assert counts == {"red": Counts(60, 80, 40), "blue": Counts(4, 4, 0), "far": Counts(0, 0, 0)}
+    assert counts == {"red": OverlapCounts(60, 80, 40), "blue": OverlapCounts(4, 4, 0), "far": OverlapCounts(0, 0, 0)}
     assert list(counts) == ["red", "blue", "far"]
     assert dice(counts["red"]) == pytest.approx(80 / 140)
     assert dice(counts["blue"]) == 0.0
     assert dice(counts["far"]) is None
 
 
-@pytest.mark.parametrize("counts", [Counts(5, 0, 0), Counts(0, 5, 0)])
-def test_exactly_one_empty_is_zero(counts: Counts) -> None:
+@pytest.mark.parametrize("counts", [OverlapCounts(5, 0, 0), OverlapCounts(0, 5, 0)])
+def test_exactly_one_empty_is_zero(counts: OverlapCounts) -> None:
     assert dice(counts) == 0.0
 
 
@@ -39,16 +39,16 @@ def test_values_that_no_structure_names_are_background() -> None:
     prediction, reference = boxes()
     prediction[5, 4], reference[5, 4] = 200, 2
     reference[5, 3] = -1
-    assert count_overlap(prediction, reference, (RED,)) == {"red": Counts(60, 80, 40)}
+    assert count_overlap(prediction, reference, (RED,)) == {"red": OverlapCounts(60, 80, 40)}
 
 
 def test_large_values_and_unlike_types() -> None:
     prediction, reference = boxes()
     prediction[5, 1] = 70000
     reference[5, 1:3] = 70000
-    assert count_overlap(prediction, reference.astype(np.uint32), (FAR, RED))["far"] == Counts(4, 8, 4)
+    assert count_overlap(prediction, reference.astype(np.uint32), (FAR, RED))["far"] == OverlapCounts(4, 8, 4)
     counts = count_overlap(boxes()[0].astype(np.uint8), boxes()[1].astype(np.int64), (FAR, RED))
-    assert counts == {"far": Counts(0, 0, 0), "red": Counts(60, 80, 40)}
+    assert counts == {"far": OverlapCounts(0, 0, 0), "red": OverlapCounts(60, 80, 40)}
 
 
 @pytest.mark.parametrize("turn", [lambda a: a, np.asfortranarray, lambda a: np.ascontiguousarray(a.T).T[::1]])
@@ -64,7 +64,7 @@ def test_more_voxels_than_one_slab() -> None:
     prediction = np.zeros_like(reference)
     prediction[:, :200] = 3
     plane = 400 * 400
-    assert count_overlap(prediction, reference, (RED,))["red"] == Counts(20 * plane, 37 * plane, 37 * plane // 2)
+    assert count_overlap(prediction, reference, (RED,))["red"] == OverlapCounts(20 * plane, 37 * plane, 37 * plane // 2)
 
 
 def test_multi_hot_structures_may_share_voxels() -> None:
@@ -73,7 +73,7 @@ def test_multi_hot_structures_may_share_voxels() -> None:
     prediction[0, :2], prediction[1, :3] = 1, 255
     reference[0, 1:], reference[1, 1:] = 1, 1
     counts = count_overlap(prediction, reference, (RED, BLUE))
-    assert counts == {"red": Counts(32, 48, 16), "blue": Counts(48, 48, 32)}
+    assert counts == {"red": OverlapCounts(32, 48, 16), "blue": OverlapCounts(48, 48, 32)}
 
 
 @pytest.mark.parametrize("shape", [(3, 4, 4, 4), (4, 4)])
@@ -98,4 +98,4 @@ def test_bytes_are_counted_as_wider_numbers_are(order: str) -> None:
     assert counts == count_overlap(*(array.astype(np.int32) for array in pair), structures)
     for name, value in zip(names, values, strict=True):
         found, truth = (array == value for array in pair)
-        assert counts[name] == Counts(int(found.sum()), int(truth.sum()), int((found & truth).sum()))
+        assert counts[name] == OverlapCounts(int(found.sum()), int(truth.sum()), int((found & truth).sum()))

@@ -86,18 +86,18 @@ PARENT = """
 import os, sys, time
 from pathlib import Path
 from osteon.core.parallel import for_each
-from osteon.core.processes import ended_by, heed_endings
+from osteon.core.processes import received_signal, handle_termination_signals
 
 def work(folder):
     (folder / str(os.getpid())).touch()
     time.sleep(600)
 
 if __name__ == "__main__":
-    heed_endings()
+    handle_termination_signals()
     try:
         list(for_each(work, [Path(sys.argv[1])] * 2, "sleeping", name=str, workers=2))
     except KeyboardInterrupt:
-        sys.exit(128 + ended_by())
+        sys.exit(128 + received_signal())
 """
 
 
@@ -172,6 +172,6 @@ def test_nothing_to_do_is_no_error() -> None:
 def test_workers_fit_into_items_cores_and_memory(
     monkeypatch: pytest.MonkeyPatch, items: int, each: int, limit: int | None, cores: int, free: int, count: int
 ) -> None:
-    monkeypatch.setattr(parallel, "cores", lambda: cores)
+    monkeypatch.setattr(parallel, "cpu_count", lambda: cores)
     monkeypatch.setattr(parallel.psutil, "virtual_memory", lambda: SimpleNamespace(available=free))
     assert worker_count(items, each, limit=limit) == count

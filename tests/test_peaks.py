@@ -54,7 +54,7 @@ def blocks(shape: tuple[int, int, int] = (SIDE,) * 3) -> np.ndarray:
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is held at a time, made as small against this scan as it is against one of a gigabyte."""
     monkeypatch.setattr("osteon.formats.voxel_stream.PIECE_BYTES", 1 << 20)
-    monkeypatch.setattr("osteon.preparing.resample.AT_ONCE", 1 << 18)
+    monkeypatch.setattr("osteon.preparing.resample.CHUNK_VOXELS", 1 << 18)
 
 
 @pytest.mark.usefixtures("small_parts")

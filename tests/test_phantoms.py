@@ -20,7 +20,7 @@ from osteon.core.geometry import Geometry
 from osteon.formats import read_segmentation, read_volume
 from osteon.formats.stl import read_stl
 from osteon.phantoms.fragments import KIND, enclosed_mm3, surface
-from osteon.phantoms.registry import KINDS, ask, write_phantoms
+from osteon.phantoms.registry import KINDS, make_request, write_phantoms
 from runs import command
 
 SIZE = 40
@@ -29,7 +29,7 @@ SIZE = 40
 @pytest.fixture(scope="module")
 def humeri(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("humeri")
-    write_phantoms(folder, ask("humerus", cases=4, seed=5, size=SIZE))
+    write_phantoms(folder, make_request("humerus", cases=4, seed=5, size=SIZE))
     return folder
 
 
@@ -107,7 +107,7 @@ def test_pieces_of_one_colour_are_apart_in_the_truth(humeri: Path) -> None:
 @pytest.mark.parametrize(("layout", "folders", "heap"), [("mixed", 2, "heap"), ("folders", 4, None), ("heap", 0, "")])
 def test_layouts(layout: str, folders: int, heap: str | None, humeri: Path, tmp_path: Path) -> None:
     if layout != "mixed":
-        write_phantoms(tmp_path, ask("humerus", cases=4, size=24, layout=layout))
+        write_phantoms(tmp_path, make_request("humerus", cases=4, size=24, layout=layout))
     source = (humeri if layout == "mixed" else tmp_path) / "source"
     assert len(list(source.glob("P*/CT.nii.gz"))) == folders
     assert all(list(folder.glob("*.stl")) for folder in source.glob("P*/"))
@@ -162,7 +162,7 @@ def test_other_peoples_folders_are_left_alone(tmp_path: Path) -> None:
     (tmp_path / "source").mkdir()
     (tmp_path / "source/scan.txt").write_text("mine")
     with pytest.raises(UsageError, match="holds other things"):
-        write_phantoms(tmp_path, ask("humerus", cases=1, size=24), overwrite=True)
+        write_phantoms(tmp_path, make_request("humerus", cases=1, size=24), overwrite=True)
     assert (tmp_path / "source/scan.txt").read_text() == "mine"
 
 
@@ -172,7 +172,7 @@ def test_what_was_interrupted_is_made_anew(tmp_path: Path, monkeypatch: pytest.M
     def stop(*_: object) -> None:
         raise KeyboardInterrupt
 
-    request = ask("humerus", cases=2, size=24)
+    request = make_request("humerus", cases=2, size=24)
     with monkeypatch.context() as patch:
         patch.setattr(registry, "track", stop)
         with pytest.raises(KeyboardInterrupt):
@@ -193,7 +193,7 @@ def test_what_was_interrupted_is_made_anew(tmp_path: Path, monkeypatch: pytest.M
 )
 def test_what_cannot_be_asked_for(wrong: dict, message: str) -> None:
     with pytest.raises(UsageError, match=message) as caught:
-        ask(**{"kind": "humerus", **wrong})
+        make_request(**{"kind": "humerus", **wrong})
     assert caught.value.hint
 
 
@@ -205,7 +205,7 @@ def files(folder: Path) -> dict[str, bytes]:
 def test_a_case_follows_from_seed_and_number(kind: str, tmp_path: Path) -> None:
     size = {"hand": 192}.get(kind, 32)
     for name, cases, seed in (("a", 1, 3), ("b", 2, 3), ("c", 1, 4)):
-        write_phantoms(tmp_path / name, ask(kind, cases=cases, seed=seed, size=size))
+        write_phantoms(tmp_path / name, make_request(kind, cases=cases, seed=seed, size=size))
     a, b, c = (files(tmp_path / name / "truth") for name in "abc")
     assert len(b) == 2 * len(a)
     assert all(b[name] == data for name, data in a.items())

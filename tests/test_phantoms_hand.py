@@ -12,10 +12,10 @@ import pytest
 
 from osteon.core.labels import Segmentation
 from osteon.formats import read_segmentation, read_volume
-from osteon.formats.polygons import fill, read_outlines
-from osteon.formats.rle import decode
+from osteon.formats.polygons import fill_polygons, read_outlines
+from osteon.formats.rle import decode_rle
 from osteon.phantoms.hand_bones import NAMES
-from osteon.phantoms.registry import ask, write_phantoms
+from osteon.phantoms.registry import make_request, write_phantoms
 from phantom_checks import best_threshold_dice
 
 SIZE = 512
@@ -24,7 +24,7 @@ SIZE = 512
 @pytest.fixture(scope="module")
 def hands(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("hands")
-    write_phantoms(folder, ask("hand", cases=3, seed=6, size=SIZE))
+    write_phantoms(folder, make_request("hand", cases=3, seed=6, size=SIZE))
     return folder
 
 
@@ -61,7 +61,7 @@ def test_polygons_and_truth_agree(hands: Path, truths: dict[str, Segmentation]) 
         assert list(outlines.polygons) == list(NAMES)
         for structure in truth.structures:
             mask = truth.mask(structure)[..., 0].T
-            drawn = fill(outlines.polygons[structure.name], (SIZE, SIZE))
+            drawn = fill_polygons(outlines.polygons[structure.name], (SIZE, SIZE))
             dice = 2 * (mask & drawn).sum() / (mask.sum() + drawn.sum())
             assert dice >= 0.99, (path.stem, structure.name, dice)
 
@@ -74,7 +74,7 @@ def test_runs_are_the_truth(hands: Path, truths: dict[str, Segmentation]) -> Non
     for row in rows:
         truth = truths[row["image_name"].removesuffix(".png")]
         mask = truth.mask(truth.structures[NAMES.index(row["class"])])[..., 0].T
-        assert (decode(row["rle"], (SIZE, SIZE)) == mask).all()
+        assert (decode_rle(row["rle"], (SIZE, SIZE)) == mask).all()
 
 
 def test_bones_overlap_where_hands_do(hands: Path, truths: dict[str, Segmentation]) -> None:

@@ -15,7 +15,7 @@ from osteon.core.geometry import Geometry, reorient_like
 from osteon.formats import read_segmentation, read_volume
 from osteon.phantoms.limb import STRUCTURES
 from osteon.phantoms.limb_dicom import PATIENTS
-from osteon.phantoms.registry import ask, write_phantoms
+from osteon.phantoms.registry import make_request, write_phantoms
 from phantom_checks import best_threshold_dice
 
 CASES = ("L001", "L002", "L003")
@@ -24,7 +24,7 @@ CASES = ("L001", "L002", "L003")
 @pytest.fixture(scope="module")
 def limbs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("limbs")
-    write_phantoms(folder, ask("limb", cases=3, seed=2, size=112))
+    write_phantoms(folder, make_request("limb", cases=3, seed=2, size=112))
     return folder
 
 

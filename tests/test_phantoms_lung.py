@@ -11,9 +11,9 @@ from scipy import ndimage
 
 from osteon.core.geometry import reorient_to_ras
 from osteon.formats import read_segmentation, read_volume
-from osteon.importing.decathlon import misses, read
-from osteon.importing.source_forms import Options
-from osteon.phantoms.registry import ask, write_phantoms
+from osteon.importing.decathlon import explain_mismatch, read
+from osteon.importing.options import ImportOptions
+from osteon.phantoms.registry import make_request, write_phantoms
 from phantom_checks import best_threshold_dice
 
 CASES = 4
@@ -22,7 +22,7 @@ CASES = 4
 @pytest.fixture(scope="module")
 def lungs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("lungs")
-    write_phantoms(folder, ask("lung", cases=CASES, seed=0, size=80))
+    write_phantoms(folder, make_request("lung", cases=CASES, seed=0, size=80))
     return folder
 
 
@@ -36,8 +36,8 @@ def case(lungs: Path, number: int) -> tuple[np.ndarray, np.ndarray, tuple[float,
 
 
 def test_the_decathlons_layout(lungs: Path) -> None:
-    assert misses(lungs / "source") is None
-    found = read(lungs / "source", Options())
+    assert explain_mismatch(lungs / "source") is None
+    found = read(lungs / "source", ImportOptions())
     assert found.structures is not None
     assert [s.name for s in found.structures] == ["cancer"]
     assert (found.channels[0].modality, found.warnings) == ("ct", [])

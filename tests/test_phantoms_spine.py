@@ -9,10 +9,10 @@ import pytest
 from scipy import ndimage
 
 from osteon.formats import read_segmentation, read_volume
+from osteon.importing.options import ImportOptions
 from osteon.importing.pairs import read
-from osteon.importing.source_forms import Options
 from osteon.phantoms.grid import voxel_centres
-from osteon.phantoms.registry import ask, write_phantoms
+from osteon.phantoms.registry import make_request, write_phantoms
 from osteon.phantoms.spine import STRUCTURES
 from osteon.phantoms.vertebra import draw_column
 from phantom_checks import best_threshold_dice
@@ -23,12 +23,12 @@ CASES = 6
 @pytest.fixture(scope="module")
 def spines(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("spines")
-    write_phantoms(folder, ask("spine", cases=CASES, seed=1, size=96))
+    write_phantoms(folder, make_request("spine", cases=CASES, seed=1, size=96))
     return folder
 
 
 def test_the_list_names_pairs_that_agree_with_the_truth(spines: Path) -> None:
-    found = read(spines / "source", Options(modality="mr"))
+    found = read(spines / "source", ImportOptions(modality="mr"))
     assert [case.id for case in found.cases] == [f"spine_{n + 1:03d}" for n in range(CASES)]
     for case in found.cases:
         image, truth = read_volume(case.images[0]), read_segmentation(spines / f"truth/{case.id}.nii.gz")
@@ -64,14 +64,14 @@ def test_scans_are_shifted_along_the_spine(spines: Path) -> None:
 
 
 def test_neighbours_without_a_name_look_the_same(spines: Path) -> None:
-    request = ask("spine", cases=CASES, seed=1, size=96)
+    request = make_request("spine", cases=CASES, seed=1, size=96)
     seen = 0
     for number in range(CASES):
         image = read_volume(spines / f"source/images/spine_{number + 1:03d}_image.nrrd").array[0].astype(float)
         truth = read_segmentation(spines / f"truth/spine_{number + 1:03d}.nii.gz")
         points = voxel_centres(truth.geometry)
         _, unnamed, named, *_ = draw_column(request.rng(number)).vertebrae  # T12 and L1
-        core = {v.name: (v.body(v.own(points)) < -4).reshape(image.shape) for v in (unnamed, named)}
+        core = {v.name: (v.body(v.to_local(points)) < -4).reshape(image.shape) for v in (unnamed, named)}
         assert (truth.array[core["T12"]] == 0).all()
         assert (truth.array[core["L1"]] == 1).all()
         if core["T12"].sum() > 20:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from osteon.core.boxes import Box, box_of
+from osteon.core.boxes import Box, bounding_box
 from osteon.core.geometry import Geometry
 from osteon.core.labels import make_structures
 from osteon.evaluating.components import ComponentMatch, match_components
@@ -39,8 +39,8 @@ def test_the_box_of_what_is_not_0(array: np.ndarray, order: list[int]) -> None:
     turned = array.transpose(order)
     where = np.argwhere(turned)
     expected = Box(tuple(where.min(0)), tuple(where.max(0) + 1)) if len(where) else None
-    assert box_of(turned) == expected
-    assert box_of(np.ascontiguousarray(turned)) == expected
+    assert bounding_box(turned) == expected
+    assert bounding_box(np.ascontiguousarray(turned)) == expected
 
 
 @given(arrays(np.int16, (3, 2, 4), elements=st.integers(0, 5)), st.sampled_from([0, HUGE, -9]))

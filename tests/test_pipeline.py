@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from osteon.core.pipeline import overlapped
+from osteon.core.pipeline import run_pipeline
 
 
 def run(
@@ -16,7 +16,7 @@ def run(
     work: Callable[[int], int] = lambda n: n,
     write: Callable[[int, int], None] = lambda *_: None,
 ) -> list[tuple[int, str, bool]]:
-    stages = overlapped(range(count), read, one_by_one(work), write)
+    stages = run_pipeline(range(count), read, one_by_one(work), write)
     return [(p.item, str(p.error or ""), p.skipped) for p in stages]
 
 
@@ -86,7 +86,7 @@ def test_what_cannot_be_written_is_handed_on_and_whoever_listens_may_stop() -> N
             raise OSError("full")
 
     assert run(4, write=write) == [(0, "", False), (1, "full", False), (2, "", False), (3, "", False)]
-    stages = overlapped(range(6), lambda n: n, one_by_one(work), write)
+    stages = run_pipeline(range(6), lambda n: n, one_by_one(work), write)
     assert next(stages).item == 0
     assert str(next(stages).error) == "full"
     stages.close()
@@ -110,7 +110,9 @@ def test_what_is_alike_is_worked_on_together() -> None:
     def alike(number: int) -> str | None:
         return None if kinds[number] == "-" else kinds[number]
 
-    stages = overlapped(range(10), read, work, lambda n, made: written.append((n, made)), alike=alike, most=3)
+    stages = run_pipeline(
+        range(10), read, work, lambda n, made: written.append((n, made)), batch_key=alike, batch_size=3
+    )
     passed = [(p.item, str(p.error or ""), p.skipped) for p in stages]
     assert together == [[0, 1, 2], [3], [4], [5], [6, 7], [6], [7]]
     assert [item for item, _, _ in passed] == list(range(10))
@@ -125,5 +127,5 @@ def test_a_reading_that_fails_ends_a_group() -> None:
             raise ValueError("unreadable")
         return number
 
-    stages = overlapped(range(3), read, lambda given: given, lambda *_: None, alike=lambda _: "a", most=3)
+    stages = run_pipeline(range(3), read, lambda given: given, lambda *_: None, batch_key=lambda _: "a", batch_size=3)
     assert [(p.item, str(p.error or "")) for p in stages] == [(0, ""), (1, "unreadable"), (2, "")]

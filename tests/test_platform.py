@@ -15,7 +15,7 @@ import pytest
 
 from children import HERE, finished, python
 from osteon.core import platform
-from osteon.core.platform import cores, cpu_quota, peak_bytes, release_pages, reserve
+from osteon.core.platform import cpu_count, cpu_quota, peak_bytes, release_pages, reserve_space
 
 
 def tree(folder: Path, files: dict[str, str], own: str) -> float | None:
@@ -73,13 +73,15 @@ def test_cores_are_those_of_affinity_and_quota(
         monkeypatch.delattr(os, "sched_getaffinity")
     if asked == "neither":
         monkeypatch.delattr(psutil.Process, "cpu_affinity")
-    assert cores() == count
+    assert cpu_count() == count
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no affinity on this system")
 def test_never_more_cores_than_the_process_is_bound_to() -> None:
-    code = "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); from osteon.core.platform import cores"
-    assert finished(python(f"{code}; print(cores())")) == "1\n"
+    code = (
+        "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); from osteon.core.platform import cpu_count"
+    )
+    assert finished(python(f"{code}; print(cpu_count())")) == "1\n"
 
 
 def test_the_peak_is_the_kernels_mark_or_of_whoever_else_knows_it(
@@ -111,12 +113,12 @@ def test_a_files_space_is_taken_and_a_full_disk_is_an_error(
         monkeypatch.delattr(os, "posix_fallocate", raising=False)
     size = (5 << 20) + 3
     with (tmp_path / "file").open("w+b") as file:
-        reserve(file, size)
+        reserve_space(file, size)
         there = os.fstat(file.fileno())
         assert there.st_size == size
         assert there.st_blocks * 512 >= size, "no hole"
     with Path("/dev/full").open("r+b", buffering=0) as full, pytest.raises(OSError, match=r".*"):
-        reserve(full, size)
+        reserve_space(full, size)
 
 
 @pytest.mark.parametrize("told", [True, False])

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from skimage.draw import polygon2mask
 
 from osteon.core.errors import FileError, LabelError, OsteonError
-from osteon.formats.coco import masks_of, polygons_of, read_coco, unpack
+from osteon.formats.coco import masks_of, polygons_of, read_coco, unpack_rle
 from osteon.formats.coco_rasterisation import fill_coco
-from osteon.formats.polygons import fill, outside, read_outlines
+from osteon.formats.polygons import distance_outside, fill_polygons, read_outlines
 
 SQUARE = [[2, 1], [5, 1], [5, 3], [2, 3]]
 
@@ -31,7 +31,7 @@ def points(*corners: tuple[float, float]) -> np.ndarray[Any, np.dtype[np.float64
 
 
 def test_the_edge_belongs_to_a_polygon() -> None:
-    mask = fill([points((2, 1), (5, 1), (5, 3), (2, 3))], (6, 8))
+    mask = fill_polygons([points((2, 1), (5, 1), (5, 3), (2, 3))], (6, 8))
     assert mask.shape == (6, 8)
     assert mask.sum() == 4 * 3
     assert mask[1:4, 2:6].all()
@@ -39,8 +39,8 @@ def test_the_edge_belongs_to_a_polygon() -> None:
 
 def test_corners_are_rounded_and_not_truncated() -> None:
     np.testing.assert_array_equal(
-        fill([points((1.6, 0.7), (4.6, 0.7), (4.6, 2.6), (1.6, 2.6))], (6, 8)),
-        fill([points((2, 1), (5, 1), (5, 3), (2, 3))], (6, 8)),
+        fill_polygons([points((1.6, 0.7), (4.6, 0.7), (4.6, 2.6), (1.6, 2.6))], (6, 8)),
+        fill_polygons([points((2, 1), (5, 1), (5, 3), (2, 3))], (6, 8)),
     )
 
 
@@ -49,7 +49,7 @@ def test_a_circle_has_its_area() -> None:
     circle = np.stack([300.3 + 200 * np.cos(angle), 250.8 + 200 * np.sin(angle)], axis=1)
     rows, columns = np.ogrid[:600, :600]
     true = (rows - 250.8) ** 2 + (columns - 300.3) ** 2 <= 200**2
-    mask = fill([circle], (600, 600))
+    mask = fill_polygons([circle], (600, 600))
     assert 2 * (mask & true).sum() / (mask.sum() + true.sum()) > 0.997
     by_other = polygon2mask((600, 600), circle[:, ::-1])
     assert 2 * (mask & by_other).sum() / (mask.sum() + by_other.sum()) > 0.994
@@ -57,21 +57,21 @@ def test_a_circle_has_its_area() -> None:
 
 def test_polygons_are_united_and_cut_off_at_the_edge() -> None:
     one, other = points((0, 0), (3, 0), (3, 3), (0, 3)), points((2, 2), (5, 2), (5, 5), (2, 5))
-    assert fill([one, other], (6, 6)).sum() == 16 + 16 - 4  # no hole where they overlap
+    assert fill_polygons([one, other], (6, 6)).sum() == 16 + 16 - 4  # no hole where they overlap
     half_plane = points((-1e6, -1e6), (1e6, 1e6), (-1e6, 1e6))
     rows, columns = np.mgrid[:6, :6]
-    np.testing.assert_array_equal(fill([half_plane], (6, 6)), rows >= columns)
-    assert outside([one], (4, 4)) == 0
-    assert outside([points((-1, 0), (4, 0), (4, 4))], (4, 4)) == 0  # a hand misses by a pixel
-    assert outside([one, points((0, 0), (30, 0), (3, 9))], (4, 4)) == 27
-    assert not fill([], (2, 3)).any()
+    np.testing.assert_array_equal(fill_polygons([half_plane], (6, 6)), rows >= columns)
+    assert distance_outside([one], (4, 4)) == 0
+    assert distance_outside([points((-1, 0), (4, 0), (4, 4))], (4, 4)) == 0  # a hand misses by a pixel
+    assert distance_outside([one, points((0, 0), (30, 0), (3, 9))], (4, 4)) == 27
+    assert not fill_polygons([], (2, 3)).any()
 
 
 @given(st.lists(st.tuples(st.integers(-70, 110), st.integers(-60, 100)), min_size=3, max_size=6))
 def test_what_lies_outside_is_cut_off_and_changes_nothing_inside(corners: list[tuple[int, int]]) -> None:
     polygon = points(*corners)
-    whole = fill([polygon + 80], (200, 200))
-    np.testing.assert_array_equal(fill([polygon], (40, 50)), whole[80:120, 80:130])
+    whole = fill_polygons([polygon + 80], (200, 200))
+    np.testing.assert_array_equal(fill_polygons([polygon], (40, 50)), whole[80:120, 80:130])
 
 
 @given(st.lists(st.tuples(st.floats(-5000, 5000), st.floats(-5000, 5000)), min_size=3, max_size=3))
@@ -82,7 +82,7 @@ def test_a_triangle_holds_what_lies_on_one_side_of_all_its_edges(corners: list[t
     for (x0, y0), (x1, y1) in zip(corners, [*corners[1:], corners[0]], strict=True):
         sides.append(((x1 - x0) * (y - y0) - (y1 - y0) * (x - x0)) / max(np.hypot(x1 - x0, y1 - y0), 1e-9))
     least, most = np.min(sides, axis=0), np.max(sides, axis=0)
-    mask = fill([points(*corners)], (40, 40))
+    mask = fill_polygons([points(*corners)], (40, 40))
     assert mask[(least > 2) | (most < -2)].all()
     assert not mask[(least < -2) & (most > 2)].any()
 
@@ -103,7 +103,7 @@ def test_the_json_of_one_picture(tmp_path: Path) -> None:
     outlines = read_outlines(path)
     assert (outlines.picture, outlines.size) == ("a.png", (8, 6))
     assert {name: len(polygons) for name, polygons in outlines.polygons.items()} == {"Ulna": 2, "Radius": 1}
-    assert fill(outlines.polygons["Ulna"], (6, 8)).sum() == 12 + 3
+    assert fill_polygons(outlines.polygons["Ulna"], (6, 8)).sum() == 12 + 3
 
 
 def test_labelme(tmp_path: Path) -> None:
@@ -116,7 +116,7 @@ def test_labelme(tmp_path: Path) -> None:
     data = {"shapes": shapes, "imagePath": "..\\x\\a.png", "imageWidth": 100, "imageHeight": 90, "imageData": None}
     outlines = read_outlines(written(tmp_path / "a.json", data))
     assert (outlines.picture, outlines.size) == ("..\\x\\a.png", (100, 90))
-    masks = {name: fill(polygons, (90, 100)) for name, polygons in outlines.polygons.items()}
+    masks = {name: fill_polygons(polygons, (90, 100)) for name, polygons in outlines.polygons.items()}
     np.testing.assert_array_equal(masks["Radius"], masks["Ulna"])
     np.testing.assert_array_equal(masks["Hamate"], masks["Ulna"])
     assert masks["Lunate"].sum() == pytest.approx(np.pi * 20.5**2, rel=0.02)
@@ -192,7 +192,7 @@ def test_any_json_is_read_or_ends_in_an_error_of_our_own(
         written(path, content)
         with suppress(OsteonError):
             for polygons in read_outlines(path).polygons.values():
-                fill(polygons, (5, 6))
+                fill_polygons(polygons, (5, 6))
         with suppress(OsteonError):
             for image in read_coco(path).images:
                 for shapes in image.shapes.values():
@@ -219,7 +219,7 @@ def test_coco(tmp_path: Path) -> None:
     a, b = coco.images
     assert (a.name, a.size, list(a.shapes), a.annotated) == ("a.png", (8, 6), ["Ulna"], None)
     assert (b.name, b.size) == ("b/b.png", None)
-    assert fill(polygons_of(a.shapes["Ulna"], "Ulna"), (6, 8)).sum() == 12 + 3 + 3
+    assert fill_polygons(polygons_of(a.shapes["Ulna"], "Ulna"), (6, 8)).sum() == 12 + 3 + 3
     [mask] = masks_of(b.shapes["Radius"], (2, 3), "Radius")
     np.testing.assert_array_equal(mask, [[0, 1, 0], [1, 0, 0]])  # down the columns
 
@@ -322,7 +322,7 @@ def packed(lengths: list[int]) -> str:
 
 @given(st.lists(st.integers(0, 5_000_000), min_size=1, max_size=12))
 def test_packed_codes(lengths: list[int]) -> None:
-    np.testing.assert_array_equal(unpack(packed(lengths)), lengths)
+    np.testing.assert_array_equal(unpack_rle(packed(lengths)), lengths)
 
 
 def test_a_packed_mask() -> None:

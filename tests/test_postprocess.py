@@ -16,8 +16,8 @@ from osteon.plan.schema import Plan
 from osteon.predicting.postprocessing import (
     NONE,
     Postprocessing,
-    Step,
-    postprocess,
+    PostprocessingStep,
+    apply_postprocessing,
     read_postprocessing,
     write_postprocessing,
 )
@@ -48,7 +48,7 @@ SPECK = block((18, 20), (18, 20), (18, 20))
 
 def after(given: Segmentation, **step: Any) -> np.ndarray:
     before = given.array.copy()
-    made = postprocess(given, Postprocessing(steps=[Step(structure="femur", **step)]))
+    made = apply_postprocessing(given, Postprocessing(steps=[PostprocessingStep(structure="femur", **step)]))
     assert np.array_equal(given.array, before)  # the given one is not changed
     return made.array
 
@@ -134,16 +134,16 @@ def test_overlapping_structures_are_changed_apart() -> None:
 def test_the_file_comes_back(tmp_path: Path) -> None:
     chosen = Postprocessing(
         steps=[
-            Step(structure="femur", step="largest", gain=0.02, least=0.0, cases=7),
-            Step(structure="tibia", step="keep_near", amount=3.5, near="femur"),
+            PostprocessingStep(structure="femur", step="largest", gain=0.02, least=0.0, cases=7),
+            PostprocessingStep(structure="tibia", step="keep_near", amount=3.5, near="femur"),
         ],
         why=["seven cases"],
     )
     write_postprocessing(tmp_path / "p.yaml", chosen)
     assert read_postprocessing(tmp_path / "p.yaml", PLAN.structures) == chosen
     told = ["femur: the largest piece alone", "tibia: no piece further than 3.5 mm from femur"]
-    assert chosen.told(pixels=False) == told
-    assert "3.5 px" in chosen.told(pixels=True)[1]
+    assert chosen.describe(pixels=False) == told
+    assert "3.5 px" in chosen.describe(pixels=True)[1]
 
 
 @pytest.mark.parametrize(
@@ -227,15 +227,15 @@ def test_a_second_step_follows_where_it_helps_too() -> None:
     holed = segmentation((3, BONE), (0, block((7, 9), (7, 9), (7, 9))), (3, block((18, 23), (18, 23), (18, 23))))
     chosen = choose([judged(holed, TRUE)] * 6)
     assert {step.step for step in chosen.steps} == {"largest", "fill_holes"}
-    assert np.array_equal(postprocess(holed, chosen).array, TRUE.array)
+    assert np.array_equal(apply_postprocessing(holed, chosen).array, TRUE.array)
 
 
 def test_an_invented_structure_that_goes_counts_as_right() -> None:
     cases = [judged(SPECKLED, TRUE)] * 5 + [judged(segmentation((3, SPECK)), segmentation())] * 2
     chosen = choose(cases)
     assert [step.step for step in chosen.steps] == ["least_size"]
-    assert not postprocess(cases[-1].prediction, chosen).array.any()
+    assert not apply_postprocessing(cases[-1].prediction, chosen).array.any()
 
 
 def test_no_steps_give_the_very_segmentation() -> None:
-    assert postprocess(TRUE, NONE) is TRUE
+    assert apply_postprocessing(TRUE, NONE) is TRUE

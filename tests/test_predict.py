@@ -21,20 +21,22 @@ import osteon
 from children import finished, python
 from helpers import spaced, two_boxes
 from osteon.core import file_stamps
-from osteon.core.case_records import FOLDER
+from osteon.core.case_records import RECORDS_FOLDER
 from osteon.core.errors import CaseError, FileError, UsageError
 from osteon.core.geometry import Geometry
 from osteon.core.volume import Volume
 from osteon.dataset.manifest import Channel, write_manifest
 from osteon.formats import read_segmentation, read_volume, write_volume
 from osteon.predicting import predictor
-from osteon.predicting.model import Model, Prepared, load_model
+from osteon.predicting.model import Model
+from osteon.predicting.model_folder import load_model
 from osteon.predicting.predictor import predict
-from osteon.predicting.records import RECORD, VOTES, predictions_of
+from osteon.predicting.prepared_scan import PreparedScan
+from osteon.predicting.records import RECORD, VOTES, prediction_records
 from osteon.predicting.reference_statistics import write_reference
 from osteon.predicting.scans import Scan, find_scans
 from osteon.predicting.speed import BEST
-from osteon.predicting.stages import How
+from osteon.predicting.stages import PredictOptions
 from osteon.runs.fit import train
 from runs import CPU, cohort, command, learning_plan, two_channels
 
@@ -206,7 +208,7 @@ def test_two_predictions_into_one_folder_keep_each_others_records(
     model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder, out = scans(tmp_path / "scans", 2), tmp_path / "out"
-    segment, began = predictor.Work.segment, list[str]()
+    segment, began = predictor.PredictStages.segment, list[str]()
 
     def meanwhile(self: Any, given: Any) -> Any:
         began.append("s0")
@@ -214,7 +216,7 @@ def test_two_predictions_into_one_folder_keep_each_others_records(
             assert predict(model, find_scans([folder / "s1.nii.gz"]), out).done == ["s1"]
         return segment(self, given)
 
-    monkeypatch.setattr(predictor.Work, "segment", meanwhile)
+    monkeypatch.setattr(predictor.PredictStages, "segment", meanwhile)
     assert predict(model, find_scans([folder / "s0.nii.gz"]), out).done == ["s0"]
     assert sorted(json.loads((out / RECORD).read_text())) == ["s0", "s1"]
     assert predict(model, find_scans([folder]), out).skipped == ["s0", "s1"]
@@ -249,10 +251,10 @@ def test_what_has_changed_is_done_again(model: Model, tmp_path: Path) -> None:
     assert read_segmentation(out / "s1.nii.gz").geometry.is_close(moved)
     (out / "s0.nii.gz").unlink()
     assert predict(model, found, out).done == ["s0"]
-    assert predict(model, found, out, How(speed=BEST)).done == ["s0", "s1"]
+    assert predict(model, found, out, PredictOptions(speed=BEST)).done == ["s0", "s1"]
     other = Model(model.network, model.plan, {}, "another")
-    assert predict(other, found, out, How(speed=BEST)).done == ["s0", "s1"]
-    assert predict(other, found, out, How(speed=BEST, overwrite=True)).done == ["s0", "s1"]
+    assert predict(other, found, out, PredictOptions(speed=BEST)).done == ["s0", "s1"]
+    assert predict(other, found, out, PredictOptions(speed=BEST, overwrite=True)).done == ["s0", "s1"]
 
 
 def test_a_scan_that_was_replaced_is_predicted_again_also_where_size_and_time_stay(
@@ -276,7 +278,7 @@ def test_a_scan_that_was_replaced_is_predicted_again_also_where_size_and_time_st
     for name, record in records.items():  # as osteon wrote them that knew size and time of writing alone
         now = (folder / f"{name}.nii").stat()
         record["input"] = [[record["input"][0][0], now.st_size, now.st_mtime_ns]]
-    shutil.rmtree(out / FOLDER)
+    shutil.rmtree(out / RECORDS_FOLDER)
     (out / RECORD).write_text(json.dumps(records))
     assert predict(model, find_scans([folder]), out).skipped == ["s0", "s1"]
 
@@ -337,7 +339,7 @@ def test_a_scan_that_is_too_large_does_not_stop_the_rest(
 ) -> None:
     infer, seen = Model.infer, []
 
-    def greedy(self: Model, prepared: Prepared, **how: Any) -> object:
+    def greedy(self: Model, prepared: PreparedScan, **how: Any) -> object:
         seen.append(prepared)
         if len(seen) == 2:
             raise error
@@ -366,7 +368,7 @@ def test_a_fault_of_our_own_is_not_taken_for_a_bad_scan(
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from osteon.predicting.model import load_model
+from osteon.predicting.model_folder import load_model
 from osteon.predicting.predictor import predict
 from osteon.predicting.scans import Scan, find_scans
 from osteon.predicting.speed import BEST
@@ -439,7 +441,7 @@ def test_a_full_disk_stops_and_keeps_what_is_done(
     assert "the disk is full" in said
     assert "→ free some space and run the same command again; what is done is kept" in said
     assert sorted(path.name for path in out.glob("[!.]*")) == ["s0.nii.gz", "s1.nii.gz"]
-    assert sorted(predictions_of(out).read()) == ["s0", "s1"]  # also where no file for all could be written
+    assert sorted(prediction_records(out).read()) == ["s0", "s1"]  # also where no file for all could be written
     monkeypatch.undo()
     assert command("predict", trained, folder, out, "--device", "cpu") == 0
     assert "2 scans segmented, 2 were done already" in capsys.readouterr().out
@@ -448,7 +450,7 @@ def test_a_full_disk_stops_and_keeps_what_is_done(
 PREDICT = """
 import sys
 from pathlib import Path
-from osteon.predicting.model import load_model
+from osteon.predicting.model_folder import load_model
 from osteon.predicting.predictor import predict
 from osteon.predicting.scans import Scan, find_scans
 
@@ -492,10 +494,10 @@ def test_a_result_that_cannot_be_written_does_not_stop_the_rest(model: Model, tm
     assert f"{long}.nii.gz: the name is longer than this disk allows" in report.failed[long].message
     assert "shorter name" in report.failed[long].hint
     assert sorted(results(tmp_path / "out")) == ["a.nii.gz", "c.nii.gz", f"{longest}.nii.gz"]
-    assert sorted(predictions_of(tmp_path / "out").read()) == ["a", "c", longest]
+    assert sorted(prediction_records(tmp_path / "out").read()) == ["a", "c", longest]
     (tmp_path / "kept").mkdir()
     (tmp_path / "kept" / "b.probabilities.npz").mkdir()  # what cannot be replaced
-    report = predict(model, found, tmp_path / "kept", How(probabilities=True))
+    report = predict(model, found, tmp_path / "kept", PredictOptions(probabilities=True))
     assert (report.done, list(report.failed)) == (["a", "c"], ["b"])
 
 
@@ -613,10 +615,10 @@ def test_small_scans_looked_at_together_are_as_alone(
     """As on a GPU; a scan that fails in company is looked at alone."""
     found = find_scans([scans(tmp_path / "scans", 3)])
     alone = predict(model, found, tmp_path / "alone")
-    monkeypatch.setattr(predictor.Work, "at_once", 3)
+    monkeypatch.setattr(predictor.PredictStages, "batch_size", 3)
     asked = []
-    together = Model.infer_together
-    monkeypatch.setattr(Model, "infer_together", lambda *a, **k: (asked.append(len(a[1])), together(*a, **k))[1])
+    together = Model.infer_batch
+    monkeypatch.setattr(Model, "infer_batch", lambda *a, **k: (asked.append(len(a[1])), together(*a, **k))[1])
     report = predict(model, found, tmp_path / "together")
     assert asked == [3]
     assert report.done == alone.done

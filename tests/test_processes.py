@@ -41,7 +41,7 @@ def family(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.M
         for name in ("killpg", "getpgid"):
             monkeypatch.delattr(os, name)
     (tmp_path / "tree.py").write_text(TREE)
-    leader = subprocess.Popen([sys.executable, tmp_path / "tree.py", "2", tmp_path], **processes.leader_options())
+    leader = subprocess.Popen([sys.executable, tmp_path / "tree.py", "2", tmp_path], **processes.group_leader_options())
     wait(lambda: (tmp_path / "ready-0").exists())
     everyone = [psutil.Process(leader.pid), *psutil.Process(leader.pid).children(recursive=True)]
     yield leader, everyone
@@ -57,9 +57,9 @@ def lives(process: psutil.Process) -> bool:
 
 def test_a_tree_is_ended_to_the_last_that_does_not_want_to(family: Any) -> None:
     leader, everyone = family
-    assert processes.members_of(leader.pid) == set(everyone)
+    assert processes.group_members(leader.pid) == set(everyone)
     assert len(everyone) == 3
-    processes.end_group(leader.pid, 0.5)
+    processes.terminate_group(leader.pid, 0.5)
     assert not any(lives(process) for process in everyone)
     assert leader.wait() == -signal.SIGTERM, "it was asked first"
 
@@ -75,30 +75,32 @@ def test_the_group_is_its_own(family: Any) -> None:
     leader, _ = family
     if hasattr(os, "getpgid"):
         assert os.getpgid(leader.pid) == leader.pid != os.getpgid(0)
-    assert psutil.Process() not in processes.members_of(leader.pid)
+    assert psutil.Process() not in processes.group_members(leader.pid)
 
 
 def test_a_group_is_alive_while_its_leader_is(family: Any) -> None:
     leader, everyone = family
-    since = processes.began_at(leader.pid)
-    assert processes.is_alive(leader.pid, since)
-    assert not processes.is_alive(leader.pid, since - 100), "another process had that number"
+    since = processes.start_time(leader.pid)
+    assert processes.is_group_alive(leader.pid, since)
+    assert not processes.is_group_alive(leader.pid, since - 100), "another process had that number"
     leader.kill()
     leader.wait()
-    assert processes.is_alive(leader.pid, since) is hasattr(os, "getpgid")  # its orphans are found by groups alone
+    assert processes.is_group_alive(leader.pid, since) is hasattr(
+        os, "getpgid"
+    )  # its orphans are found by groups alone
     for process in everyone[1:]:
         process.kill()
-    wait(lambda: not processes.is_alive(leader.pid, since))
-    assert not processes.is_alive(0, 0.0)
+    wait(lambda: not processes.is_group_alive(leader.pid, since))
+    assert not processes.is_group_alive(0, 0.0)
 
 
 def test_ctrl_break_becomes_ctrl_c(monkeypatch: pytest.MonkeyPatch) -> None:
     before = signal.getsignal(signal.SIGUSR1)
-    processes.heed_break()
+    processes.handle_ctrl_break()
     assert signal.getsignal(signal.SIGUSR1) == before
     monkeypatch.setattr(signal, "SIGBREAK", signal.SIGUSR1, raising=False)
     try:
-        processes.heed_break()
+        processes.handle_ctrl_break()
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGUSR1)
     finally:

@@ -73,7 +73,7 @@ def test_nothing_to_do_is_no_line(log: io.StringIO) -> None:
 
 
 def test_a_line_comes_while_an_item_blocks(log: io.StringIO, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(progress, "EVERY_S", 0.02)
+    monkeypatch.setattr(progress, "LOG_EVERY_S", 0.02)
     for item in track(range(4), "measuring"):
         if item == 0:
             told(log, lambda lines: lines.count("measuring: 0 of 4 (0 %), ? left") >= 2)
@@ -86,7 +86,7 @@ def test_a_line_comes_while_an_item_blocks(log: io.StringIO, clock: Clock, monke
 
 
 def test_an_unknown_total(log: io.StringIO, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(progress, "EVERY_S", 0.02)
+    monkeypatch.setattr(progress, "LOG_EVERY_S", 0.02)
     for item in track((n for n in range(2)), "reading"):
         clock.seconds += 42.0
         told(log, lambda lines, n=item: lines[-1] == f"reading: {n}, {('0:42', '1:24')[n]} so far")
@@ -97,7 +97,7 @@ def test_an_unknown_total(log: io.StringIO, clock: Clock, monkeypatch: pytest.Mo
 def test_a_status_says_how_long_it_has_been(log: io.StringIO, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     with status("quantising [x]"):
         pass
-    monkeypatch.setattr(progress, "EVERY_S", 0.02)
+    monkeypatch.setattr(progress, "LOG_EVERY_S", 0.02)
     with status("quantising [x]"):
         clock.seconds += 90.0
         told(log, lambda lines: "quantising [x]: 1:30 so far" in lines)
@@ -114,7 +114,7 @@ def failing() -> Iterator[None]:
 
 @pytest.mark.parametrize("ends", ["well", "in an error", "unfinished"])
 def test_nothing_is_said_after_the_end(log: io.StringIO, monkeypatch: pytest.MonkeyPatch, ends: str) -> None:
-    monkeypatch.setattr(progress, "EVERY_S", 0.005)
+    monkeypatch.setattr(progress, "LOG_EVERY_S", 0.005)
     before = set(threading.enumerate())
     if ends == "in an error":
         with failing():
@@ -159,14 +159,14 @@ def test_a_terminal_has_a_bar_and_no_lines(monkeypatch: pytest.MonkeyPatch, colo
 
 
 def test_quiet_is_silent_and_ends(log: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(progress, "EVERY_S", 0.005)
+    monkeypatch.setattr(progress, "LOG_EVERY_S", 0.005)
     with quiet(), quiet(wanted=False):
         for _ in track(range(3), "measuring"):
             time.sleep(0.02)
         with status("quantising"):
             time.sleep(0.02)
     assert log.getvalue() == ""
-    monkeypatch.setattr(progress, "EVERY_S", 30.0)
+    monkeypatch.setattr(progress, "LOG_EVERY_S", 30.0)
     list(track([1], "measuring"))
     assert log.getvalue() == "measuring: 0 of 1\n"
 
@@ -208,7 +208,7 @@ def test_a_training_tells_a_log_where_it_stands(tmp_path: Path) -> None:
     write_plan(dataset.folder / "plan.yaml", tiny_plan({"training.epoch_iterations": 15}))
     script = (
         "import sys\nfrom osteon.core import progress\nfrom osteon.cli.main import main\n"
-        "progress.EVERY_S = 0.05\nsys.argv = ['osteon', *sys.argv[1:]]\nmain()"
+        "progress.LOG_EVERY_S = 0.05\nsys.argv = ['osteon', *sys.argv[1:]]\nmain()"
     )
     arguments = ["train", dataset.folder, tmp_path / "run", "--budget", "4s", "--device", "cpu", "--workers", "1"]
     path = tmp_path / "log"
@@ -273,8 +273,8 @@ def test_whoever_waits_reads_what_is_done_just_now(
     log: io.StringIO, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "progress.txt"
-    monkeypatch.setenv(progress.POSTED, str(path))
-    monkeypatch.setattr(progress, "POST_S", 0.01)
+    monkeypatch.setenv(progress.PROGRESS_FILE_VARIABLE, str(path))
+    monkeypatch.setattr(progress, "POST_EVERY_S", 0.01)
 
     def posted(wanted: str) -> None:
         end = time.monotonic() + DEADLINE_S

@@ -22,7 +22,7 @@ from osteon.cli.main import app as command_line
 from osteon.core.errors import DatasetError, FileError, OsteonError, UsageError
 from osteon.dataset.dataset import Dataset
 from osteon.formats import read_volume
-from osteon.formats.rle import encode, write_rle_csv
+from osteon.formats.rle import encode_rle, write_rle_csv
 from osteon.importing.recognition import recognise
 from osteon.importing.run import ImportReport, import_dataset
 
@@ -176,8 +176,8 @@ def test_a_table_of_rle(tmp_path: Path, suffix: str) -> None:
     heap = tmp_path / "hands"
     picture(heap / "pictures" / "a.png", 1)
     picture(heap / "pictures" / "b.png", 2)
-    rows = [(f"a{suffix}", name, encode(mask_of(name))) for name in BOXES]
-    rows += [(f"b{suffix}", "Ulna", encode(mask_of("Ulna"))), (f"b{suffix}", "Radius", ""), ("gone", "Ulna", "1 1")]
+    rows = [(f"a{suffix}", name, encode_rle(mask_of(name))) for name in BOXES]
+    rows += [(f"b{suffix}", "Ulna", encode_rle(mask_of("Ulna"))), (f"b{suffix}", "Radius", ""), ("gone", "Ulna", "1 1")]
     write_rle_csv(heap / "hands.csv", rows)
     for source, target in ((heap, "one"), (heap / "hands.csv", "two")):
         (heap / "pictures" / "hands.csv").unlink(missing_ok=True)
@@ -194,10 +194,15 @@ def test_a_broken_row_of_rle_leaves_out_its_picture_alone(tmp_path: Path) -> Non
     heap = tmp_path / "hands"
     for n, name in enumerate("abc"):
         picture(heap / f"{name}.png", n)
-    good = encode(mask_of("Ulna"))
+    good = encode_rle(mask_of("Ulna"))
     write_rle_csv(
         heap / "hands.csv",
-        [("a", "Ulna", good), ("b", "Ulna", "1 3 2 5"), ("c", "Ulna", good), ("c", "Ulna", encode(mask_of("Radius")))],
+        [
+            ("a", "Ulna", good),
+            ("b", "Ulna", "1 3 2 5"),
+            ("c", "Ulna", good),
+            ("c", "Ulna", encode_rle(mask_of("Radius"))),
+        ],
     )
     report, masks = take(heap, tmp_path / "set")
     assert "hands.csv: line 3 (Ulna): the runs at pixel 1 and 2 overlap" in report.failed["b"].message
@@ -317,7 +322,7 @@ def test_outlines_go_before_rle_of_the_same_pictures(tmp_path: Path) -> None:
     picture(heap / "a.png", 1)
     picture(heap / "b.png", 2)
     outlines(heap / "a.json", "Ulna")
-    write_rle_csv(heap / "x.csv", [(n, "Radius", encode(mask_of("Radius"))) for n in "ab"])
+    write_rle_csv(heap / "x.csv", [(n, "Radius", encode_rle(mask_of("Radius"))) for n in "ab"])
     said: list[str] = []
     _, masks = take(heap, tmp_path / "set", announce=said.append)
     check(masks["a"], "Ulna")
@@ -870,7 +875,7 @@ def test_a_picture_that_is_marked_twice_in_one_way_is_left_out(tmp_path: Path) -
     heap = tmp_path / "heap"
     picture(heap / "a.png")
     picture(heap / "b.png", 1)
-    rle = encode(mask_of("Ulna"))
+    rle = encode_rle(mask_of("Ulna"))
     (heap / "t.csv").write_text(f"image_name,class,rle\na,Ulna,{rle}\na.png,Radius,{rle}\nb,Ulna,{rle}\n")
     report, masks = take(heap, tmp_path / "set")
     assert list(masks) == ["b"]

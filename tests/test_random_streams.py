@@ -12,7 +12,7 @@ import pytest
 import osteon
 from helpers import box, spaced, tiny_plan, write_dataset
 from osteon.core.random_streams import Stream, generator, item_generator
-from osteon.preparing.cache import prepare
+from osteon.preparing.cache import prepare_cases
 from osteon.training.augmenting.parameters import draw_parameters
 from osteon.training.sampling import PatchSampler
 
@@ -47,7 +47,7 @@ def test_an_enlarged_patch_is_mirrored_no_more_often_than_others(tmp_path: Path)
     dataset = write_dataset(tmp_path, {"a": (labels.astype(np.int16), labels, spaced(0.5, 0.5, 0.5))})
     zoom = {"structures": ["tibia"], "factor": 2.0, "share": 0.3, "margin_mm": 2.0}
     plan = tiny_plan({"patch.batch": 1, "zoom": zoom, "augmentation.mirror_axes": [0, 1, 2]})
-    cases = list(prepare(dataset, plan, dataset.manifest.trainable)[0].values())
+    cases = list(prepare_cases(dataset, plan, dataset.manifest.trainable)[0].values())
     enlarged, mirrored = np.empty((2, 40, 50), bool)
     for seed in range(40):
         sampler = PatchSampler(cases, plan, seed)

@@ -14,16 +14,16 @@ from playwright.sync_api import expect, sync_playwright
 from app_browser import MINUTE_MS, SOFTWARE, chromium
 from osteon.auditing.cohort import Cohort
 from osteon.auditing.facts import CaseFacts, StructureFacts
-from osteon.auditing.finding import Finding, Severity, ranked
+from osteon.auditing.finding import Finding, Severity, rank_findings
 from osteon.auditing.page import FINDINGS, OF_A_KIND, write_page
-from osteon.core.html_pages import ITEMS
+from osteon.core.html_pages import CASES_PER_PAGE
 from osteon.core.labels import make_structures
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import Case, Channel, Manifest
 from osteon.evaluating.evaluate import Failure
 from osteon.reporting import charts
 from osteon.reporting.compare import compare
-from osteon.reporting.comparison import Compared
+from osteon.reporting.comparison import ComparisonResult
 from osteon.reporting.page import write_page as write_comparison
 from runs import cohort as few_cases
 from test_reporting import predictions
@@ -82,7 +82,7 @@ def write(folder: Path, count: int, findings: list[Finding]) -> None:
     for case in manifest.cases:
         (folder / f"cases/{case.id}.jpg").write_bytes(PICTURE)
     made = Cohort(manifest, [facts(n) for n in range(count)], {})
-    write_page(folder / "report.html", "found", made, ranked(findings), folder / "cases")
+    write_page(folder / "report.html", "found", made, rank_findings(findings), folder / "cases")
 
 
 def pages_in(folder: Path) -> list[Path]:
@@ -129,7 +129,7 @@ def test_450_cases_are_three_pages_and_every_case_is_on_one(tmp_path: Path) -> N
         assert (
             text.count("<h1>") == text.count('aria-label="Pages, top"') == text.count('aria-label="Pages, bottom"') == 1
         )
-        assert len(text) < 1.5 * ITEMS * len(PICTURE) * 4 / 3
+        assert len(text) < 1.5 * CASES_PER_PAGE * len(PICTURE) * 4 / 3
         assert all(leads_somewhere(page, link) for link, _ in links(page))
     ways = [
         [(way, link) for link, way in links(page) if way in ("first", "previous", "next", "last")] for page in pages
@@ -175,7 +175,7 @@ def test_many_findings_are_grouped_and_none_is_lost(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def compared(tmp_path_factory: pytest.TempPathFactory) -> tuple[Compared, Dataset]:
+def compared(tmp_path_factory: pytest.TempPathFactory) -> tuple[ComparisonResult, Dataset]:
     folder = tmp_path_factory.mktemp("compared")
     data = few_cases(folder / "data", cases=3)
     runs = [predictions(folder / name, data, shift) for name, shift in (("good", 1), ("bad", 2))]
@@ -183,7 +183,7 @@ def compared(tmp_path_factory: pytest.TempPathFactory) -> tuple[Compared, Datase
 
 
 def test_a_comparison_that_names_many_cases_goes_on_on_further_pages(
-    compared: tuple[Compared, Dataset], tmp_path: Path
+    compared: tuple[ComparisonResult, Dataset], tmp_path: Path
 ) -> None:
     made, data = compared
     failures = [Failure(f"f-case-{n}", "is <broken>", "") for n in range(150)]
@@ -230,7 +230,7 @@ def test_pages_are_turned_in_a_browser(tmp_path: Path) -> None:
         page = browser.new_page()
         page.set_default_timeout(MINUTE_MS)
         page.goto((tmp_path / "report.html").as_uri())
-        expect(page.locator(".case")).to_have_count(ITEMS)
+        expect(page.locator(".case")).to_have_count(CASES_PER_PAGE)
         expect(page.get_by_role("link", name="previous")).to_have_count(0)
         page.get_by_role("navigation", name="Pages, bottom").get_by_role("link", name="next").press("Enter")
         expect(page.get_by_role("heading", level=1)).to_have_text("Audit of many, page 2 of 3", timeout=MINUTE_MS)

@@ -18,7 +18,7 @@ from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation, make_structures
 from osteon.dataset.dataset import Dataset
 from osteon.formats import write_segmentation
-from osteon.formats.rle import encode, write_rle_csv
+from osteon.formats.rle import encode_rle, write_rle_csv
 from osteon.reporting.compare import compare
 from osteon.reporting.confusion import Confusion, count_confusion
 from osteon.reporting.entries import find_contestants
@@ -200,7 +200,7 @@ def rows_of(data: Dataset) -> list[tuple[str, str, str]]:
     rows = []
     for case in data.manifest.cases:
         truth = data.load_segmentation(case)
-        rows += [(f"{case.id}.png", s.name, encode(truth.mask(s)[:, :, 0].T)) for s in truth.structures]
+        rows += [(f"{case.id}.png", s.name, encode_rle(truth.mask(s)[:, :, 0].T)) for s in truth.structures]
     return rows
 
 
@@ -216,7 +216,7 @@ def test_a_table_may_count_down_the_columns_where_it_says_so(hands: Dataset, tmp
     rows = []
     for case in hands.manifest.cases:
         truth = hands.load_segmentation(case)
-        rows += [f"{case.id}.png,{s.name},{encode(truth.mask(s)[:, :, 0])}" for s in truth.structures]
+        rows += [f"{case.id}.png,{s.name},{encode_rle(truth.mask(s)[:, :, 0])}" for s in truth.structures]
     for column in ("EncodedPixels", "rle"):
         (tmp_path / f"{column}.csv").write_text("\n".join([f"image_id,class,{column}", *rows]))
     made = osteon.compare([tmp_path / "EncodedPixels.csv"], hands.folder, tmp_path / "out")

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from osteon.core.errors import FileError, LabelError
-from osteon.formats.rle import decode, encode, is_rle_csv, read_rle_csv, read_rle_rows, write_rle_csv
+from osteon.formats.rle import decode_rle, encode_rle, is_rle_csv, read_rle_csv, read_rle_rows, write_rle_csv
 
 
 def by_hand(text: str, rows: int, columns: int) -> npt.NDArray[np.bool_]:
@@ -27,23 +27,23 @@ def by_hand(text: str, rows: int, columns: int) -> npt.NDArray[np.bool_]:
 
 
 def test_runs_begin_at_one_and_go_along_the_rows() -> None:
-    mask = decode("2 2 6 1", (2, 4))
+    mask = decode_rle("2 2 6 1", (2, 4))
     np.testing.assert_array_equal(mask, [[0, 1, 1, 0], [0, 1, 0, 0]])
-    assert encode(mask) == "2 2 6 1"
-    assert encode(np.ones((2, 3))) == "1 6"  # a run goes on in the next row
-    assert encode(np.zeros((2, 3))) == ""
-    assert not decode("", (2, 3)).any()
-    assert not decode(" -1", (2, 3)).any()  # so Kaggle's pneumothorax table says nothing
-    np.testing.assert_array_equal(decode("6 1 2 2", (2, 4)), mask)  # in any order
-    np.testing.assert_array_equal(decode("2 1 3 1 6 1", (2, 4)), mask)  # runs may touch
+    assert encode_rle(mask) == "2 2 6 1"
+    assert encode_rle(np.ones((2, 3))) == "1 6"  # a run goes on in the next row
+    assert encode_rle(np.zeros((2, 3))) == ""
+    assert not decode_rle("", (2, 3)).any()
+    assert not decode_rle(" -1", (2, 3)).any()  # so Kaggle's pneumothorax table says nothing
+    np.testing.assert_array_equal(decode_rle("6 1 2 2", (2, 4)), mask)  # in any order
+    np.testing.assert_array_equal(decode_rle("2 1 3 1 6 1", (2, 4)), mask)  # runs may touch
 
 
 @given(hnp.arrays(bool, hnp.array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=12)))
 def test_encode_and_decode_are_exact_inverses(mask: npt.NDArray[np.bool_]) -> None:
-    text = encode(mask)
-    np.testing.assert_array_equal(decode(text, mask.shape), mask)  # type: ignore[arg-type]
+    text = encode_rle(mask)
+    np.testing.assert_array_equal(decode_rle(text, mask.shape), mask)  # type: ignore[arg-type]
     np.testing.assert_array_equal(by_hand(text, *mask.shape), mask)
-    assert encode(decode(text, mask.shape)) == text  # type: ignore[arg-type]
+    assert encode_rle(decode_rle(text, mask.shape)) == text  # type: ignore[arg-type]
 
 
 @given(st.lists(st.integers(-3, 30), max_size=8), st.integers(1, 5), st.integers(1, 5))
@@ -51,7 +51,7 @@ def test_any_numbers_are_a_mask_or_an_error(numbers: list[int], rows: int, colum
     text = " ".join(map(str, numbers))
     assume(numbers != [-1])  # no mask
     try:
-        mask = decode(text, (rows, columns))
+        mask = decode_rle(text, (rows, columns))
     except LabelError:
         return
     np.testing.assert_array_equal(mask, by_hand(text, rows, columns))
@@ -61,7 +61,7 @@ def test_any_numbers_are_a_mask_or_an_error(numbers: list[int], rows: int, colum
 @given(st.text(max_size=30))
 def test_any_text_is_a_mask_or_an_error(text: str) -> None:
     with suppress(LabelError):
-        decode(text, (3, 4))
+        decode_rle(text, (3, 4))
 
 
 @pytest.mark.parametrize(
@@ -84,16 +84,16 @@ def test_any_text_is_a_mask_or_an_error(text: str) -> None:
 )
 def test_broken_runs_are_refused(text: str, says: str) -> None:
     with pytest.raises(LabelError, match=says) as caught:
-        decode(text, (3, 4), name="hands.csv: line 7")
+        decode_rle(text, (3, 4), name="hands.csv: line 7")
     assert "hands.csv: line 7" in caught.value.message
 
 
 def test_a_radiograph_of_full_size() -> None:
     rows, columns = np.ogrid[:2048, :2048]
     mask = (rows - 1000) ** 2 + (columns - 700) ** 2 < 300**2
-    text = encode(mask)
+    text = encode_rle(mask)
     assert len(text.split()) == 2 * 599
-    np.testing.assert_array_equal(decode(text, (2048, 2048)), mask)
+    np.testing.assert_array_equal(decode_rle(text, (2048, 2048)), mask)
 
 
 def test_a_table_is_written_and_read_row_by_row(tmp_path: Path) -> None:
@@ -124,10 +124,10 @@ def test_tables_of_spreadsheets(tmp_path: Path, text: str) -> None:
 
 def test_a_field_over_lines_and_a_long_one(tmp_path: Path) -> None:
     path = tmp_path / "hands.csv"
-    long = encode(np.arange(400_000).reshape(1000, 400) % 2)
+    long = encode_rle(np.arange(400_000).reshape(1000, 400) % 2)
     path.write_text(f'image_name,class,rle\na,Ulna,"1 3\n7 2"\na,Radius,{long}\na,"x",{long}\n')
     first, *rest = read_rle_csv(path)
-    assert decode(first.rle, (2, 5)).sum() == 5
+    assert decode_rle(first.rle, (2, 5)).sum() == 5
     assert [row.line for row in rest] == [4, 5]
     assert all(row.rle == long for row in rest)
 

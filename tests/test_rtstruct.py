@@ -14,8 +14,8 @@ from dicom_writing import image, save
 from osteon.core.errors import FileError, GeometryError, LabelError
 from osteon.core.geometry import Geometry, reorient_like
 from osteon.dataset.dataset import Dataset as Imported
-from osteon.formats.contours import NOTHING, combine, fill
-from osteon.formats.dicom_references import references
+from osteon.formats.contours import NOTHING, fill_even_odd, fill_nested
+from osteon.formats.dicom_references import read_references
 from osteon.formats.dicom_series import find_series, read_series
 from osteon.formats.nifti import read_nifti_segmentation
 from osteon.formats.rtstruct import read_rtstruct
@@ -67,7 +67,7 @@ def test_a_box_with_a_hole(tmp_path: Path) -> None:
     assert np.array_equal(found.array > 0, expected)
     structure = found.structures[0]
     assert (structure.name, structure.side, structure.colour, structure.value) == ("Left femur", "left", "#ff1000", 1)
-    assert references(path).series == {"1.2.3.9"}
+    assert read_references(path).series == {"1.2.3.9"}
 
 
 def test_regions_that_overlap_become_multi_hot(tmp_path: Path) -> None:
@@ -114,15 +114,15 @@ def square(i0: float, i1: float, j0: float = 0.5, j1: float = 9.5) -> np.ndarray
 def test_contours_are_united_and_one_within_another_is_a_hole(
     contours: list[np.ndarray], size: int, partly: int
 ) -> None:
-    region, pairs = combine(contours, (12, 11))
+    region, pairs = fill_nested(contours, (12, 11))
     assert (int(region.sum()), pairs) == (size, partly)
 
 
 def test_a_hole_joined_by_a_slit_stays_one() -> None:
     outer, inner = square(0.5, 9.5).tolist(), square(2.5, 6.5, 2.5, 6.5).tolist()
     keyhole = np.array([*outer, outer[0], *inner[::-1], inner[-1]])
-    assert int(combine([keyhole], (12, 11))[0].sum()) == 81 - 16
-    both, pairs = combine([keyhole, square(7.5, 10.5)], (12, 11))
+    assert int(fill_nested([keyhole], (12, 11))[0].sum()) == 81 - 16
+    both, pairs = fill_nested([keyhole, square(7.5, 10.5)], (12, 11))
     assert (int(both.sum()), pairs) == (81 - 16 + 9, 1)
 
 
@@ -188,7 +188,7 @@ def test_an_image_is_no_rtstruct(tmp_path: Path) -> None:
 @example([(0.0, 0.0), (0.0, 0.0), (1.0, 5e-324)])
 def test_filling_agrees_with_counting_crossings(points: list[tuple[float, float]]) -> None:
     """Each pixel by itself: how often the way to its right, just above its centre, meets an edge."""
-    inside = fill([np.array(points)], (12, 9))
+    inside = fill_even_odd([np.array(points)], (12, 9))
     contour = np.array([[0 if abs(x) < NOTHING else x for x in point] for point in points])
     for i in range(12):
         for j in range(9):

@@ -11,7 +11,7 @@ from PIL import Image
 from helpers import tiny_plan
 from osteon.dataset.dataset import Dataset
 from osteon.plan.schema import Plan
-from osteon.preparing.cache import CachedCase, prepare
+from osteon.preparing.cache import CachedCase, prepare_cases
 from osteon.training.sample_pictures import MAX_PICTURES, write_sample_picture
 from runs import cohort
 
@@ -28,7 +28,7 @@ def plan() -> Plan:
 
 @pytest.fixture(scope="module")
 def case(dataset: Dataset, plan: Plan) -> CachedCase:
-    cached, failed = prepare(dataset, plan, dataset.manifest.cases, workers=1)
+    cached, failed = prepare_cases(dataset, plan, dataset.manifest.cases, workers=1)
     assert not failed
     return cached["c0"]
 
@@ -67,7 +67,7 @@ def test_only_the_first_scans_have_a_picture(case: CachedCase, plan: Plan, tmp_p
 def test_axes_that_run_backwards_give_the_same_picture(dataset: Dataset, tmp_path: Path) -> None:
     plans = [tiny_plan({"grid.nnunet": {}, "grid.axes": list(axes)}) for axes in ("RAS", "LPI", "SPL", "AIR")]
     for number, plan in enumerate(plans):
-        turned, _ = prepare(dataset, plan, dataset.manifest.cases, workers=1)
+        turned, _ = prepare_cases(dataset, plan, dataset.manifest.cases, workers=1)
         write_sample_picture(tmp_path / str(number), 0, turned["c0"], np.asarray(turned["c0"].labels), plan)
     pictures = [(tmp_path / str(number) / "samples/1.jpg").read_bytes() for number in range(len(plans))]
     assert all(picture == pictures[0] for picture in pictures)

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from helpers import FLAT, box, tiny_plan, two_boxes, write_dataset
-from osteon.preparing.cache import CachedCase, prepare
+from osteon.preparing.cache import CachedCase, prepare_cases
 from osteon.training.sampling import PatchDraw, PatchSampler, copy_patch
 
 
@@ -22,7 +22,7 @@ def cases(tmp_path_factory: pytest.TempPathFactory) -> list[CachedCase]:
         {name: two_boxes(shape, seed=n) for n, (name, shape) in enumerate(shapes.items())},
         annotated={"b": ["femur"]},
     )
-    return list(prepare(dataset, tiny_plan(), dataset.manifest.trainable)[0].values())
+    return list(prepare_cases(dataset, tiny_plan(), dataset.manifest.trainable)[0].values())
 
 
 def test_the_same_seed_and_iteration_give_the_same_patches(cases: list[CachedCase]) -> None:
@@ -74,7 +74,7 @@ def test_so_many_patches_lie_around_a_structure(tmp_path: Path, share: float) ->
     labels = box((24, 24, 24), (3, [slice(12, 13)] * 3), (5, [slice(20, 21)] * 3))
     image = np.random.default_rng(0).normal(0, 50, labels.shape).astype(np.int16)
     dataset = write_dataset(tmp_path, {"a": (image, labels, np.eye(4))})
-    ready = list(prepare(dataset, tiny_plan(), dataset.manifest.trainable)[0].values())
+    ready = list(prepare_cases(dataset, tiny_plan(), dataset.manifest.trainable)[0].values())
     places = Counter(tuple(origin.tolist()) for _, origin in origins(ready, share))
     femur, tibia = places[8, 8, 8] / 600, places[16, 16, 16] / 600
     assert femur + tibia == pytest.approx(share, abs=0.06)
@@ -119,7 +119,7 @@ def test_multi_hot_labels_are_floats(tmp_path: Path) -> None:
     both = np.stack([labels > 0, labels == 5]).astype(np.uint8)
     dataset = write_dataset(tmp_path, {"a": (image, both, affine)}, overlapping=True)
     plan = tiny_plan({"overlapping": True})
-    ready = prepare(dataset, plan, dataset.manifest.trainable)[0]
+    ready = prepare_cases(dataset, plan, dataset.manifest.trainable)[0]
     sampler = PatchSampler(list(ready.values()), plan, 0)
     batch, draw = sampler.read(0), sampler.draw(0)[0]
     assert (batch.labels.dtype, tuple(batch.labels.shape)) == (torch.float32, (2, 2, 8, 8, 8))
@@ -140,7 +140,7 @@ def test_beyond_the_edge_the_outermost_voxels_repeat() -> None:
 def test_in_nnunets_way_nothing_is_beyond_the_edge(tmp_path: Path) -> None:
     dataset = write_dataset(tmp_path, {"a": two_boxes((4, 4, 4))})
     plan = tiny_plan({"grid.nnunet": {}})
-    batch = PatchSampler(list(prepare(dataset, plan, dataset.manifest.trainable)[0].values()), plan, 0).read(0)
+    batch = PatchSampler(list(prepare_cases(dataset, plan, dataset.manifest.trainable)[0].values()), plan, 0).read(0)
     assert not batch.image[..., 0].any()
     assert not batch.labels[..., 0].any()
     assert batch.image[0, 0, 2:6, 2:6, 2:6].all()
@@ -150,7 +150,7 @@ def test_in_nnunets_way_nothing_is_beyond_the_edge(tmp_path: Path) -> None:
 def test_dropped_slices_are_never_drawn(tmp_path: Path, share: float) -> None:
     dataset = write_dataset(tmp_path, {"a": two_boxes((12, 10, 14))})
     plan = tiny_plan({**FLAT, "grid.drop_slices": [None, 3], "training.foreground_share": share})
-    sampler = PatchSampler(list(prepare(dataset, plan, dataset.manifest.trainable)[0].values()), plan, 0)
+    sampler = PatchSampler(list(prepare_cases(dataset, plan, dataset.manifest.trainable)[0].values()), plan, 0)
     drawn = Counter(draw.origin[2] for n in range(200) for draw in sampler.draw(n))
     assert min(drawn) >= 3
     if share == 0:
@@ -171,7 +171,7 @@ def dots(*where: tuple[int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 def drawn(folder: Path, changes: dict, where: dict[str, list[tuple[int, int]]], draws: int = 2000) -> list[PatchDraw]:
     dataset = write_dataset(folder, {name: dots(*places) for name, places in where.items()})
     plan = tiny_plan({**FLAT, "patch.batch": 20, "sampling": {}, **changes})
-    sampler = PatchSampler(list(prepare(dataset, plan, dataset.manifest.trainable)[0].values()), plan, 5)
+    sampler = PatchSampler(list(prepare_cases(dataset, plan, dataset.manifest.trainable)[0].values()), plan, 5)
     return [draw for n in range(draws // 20) for draw in sampler.draw(n)]
 
 
@@ -229,7 +229,7 @@ def test_drawing_goes_on_where_it_stopped(tmp_path: Path) -> None:
     dataset = write_dataset(tmp_path, {name: dots(*places) for name, places in where.items()})
     for weights in ("case", "rare", {"femur": 2.0}):
         plan = tiny_plan({**FLAT, "sampling": {"weights": weights}, "zoom": {"structures": ["tibia"], "share": 0.5}})
-        ready = list(prepare(dataset, plan, dataset.manifest.trainable)[0].values())
+        ready = list(prepare_cases(dataset, plan, dataset.manifest.trainable)[0].values())
         whole = PatchSampler(ready, plan, 3)
         before = [whole.draw(n) for n in range(30)]
         again = PatchSampler(ready, plan, 3)

@@ -12,21 +12,21 @@ import pytest
 
 import osteon
 from helpers import as_imported
-from osteon.core.case_records import FOLDER, CaseRecords
+from osteon.core.case_records import RECORDS_FOLDER, CaseRecords
 from osteon.core.errors import DatasetError, FileError, UsageError
 from osteon.core.files import write_yaml
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import write_manifest
-from osteon.predicting.model import load_model
+from osteon.predicting.model_folder import load_model
 from osteon.predicting.training_cases import (
     TRAINED,
     UNKNOWN,
     UNSEEN,
     VALIDATED,
     SeenScans,
-    seen_by,
+    merge_seen_scans,
+    read_seen_scans,
     sights_in,
-    together,
     worst,
 )
 from osteon.runs.fit import train
@@ -100,7 +100,7 @@ def test_of_many_one_that_was_trained_on_a_scan_decides() -> None:
     assert worst([UNSEEN, None]) is None
     assert worst([UNSEEN, VALIDATED]) == VALIDATED
     assert worst([UNSEEN, UNSEEN]) == UNSEEN
-    folds = together([SeenScans({"a": ""}, {"b": ""}), SeenScans({"b": ""}, {"a": ""})])
+    folds = merge_seen_scans([SeenScans({"a": ""}, {"b": ""}), SeenScans({"b": ""}, {"a": ""})])
     assert folds.sight_of("a") == folds.sight_of("b") == TRAINED
     assert folds.sight_in_run("a") == VALIDATED  # by the fold that had not
 
@@ -117,7 +117,7 @@ def test_a_case_that_is_held_out_after_the_training_is_no_unseen_one(
 
     assert command("evaluate", predicted, world.dataset.folder) == 0
     told = capsys.readouterr()
-    assert "the model was trained on 1 of 2 cases, which are in no figure of the others" in told.err
+    assert "the model was trained on 1 of 2 cases, which are in none of the other metrics" in told.err
     assert "trained on: no test" in told.out
     found = metrics(predicted)
     alone = osteon.evaluate(predicted / "c5.nii.gz", world.dataset.folder)
@@ -179,12 +179,12 @@ def test_a_run_of_an_earlier_osteon_is_told_by_its_splits(world: World, tmp_path
 def test_a_run_of_an_earlier_osteon_that_held_nothing_out_validated_on_nothing(tmp_path: Path) -> None:
     (tmp_path / "model").mkdir()
     write_yaml(tmp_path / "splits.yaml", {"training": ["a", "b"]})
-    assert seen_by(tmp_path / "model", {}) == SeenScans({"a": "", "b": ""}, {})
+    assert read_seen_scans(tmp_path / "model", {}) == SeenScans({"a": "", "b": ""}, {})
 
 
 def as_earlier(predicted: Path) -> None:
     """Predictions as an earlier osteon left them: one record for all, which does not say what the model has seen."""
-    shutil.rmtree(predicted / FOLDER)
+    shutil.rmtree(predicted / RECORDS_FOLDER)
     path = predicted / "predictions.json"
     records = json.loads(path.read_text())
     for record in records.values():

@@ -23,8 +23,9 @@ from helpers import two_boxes
 from osteon.core.geometry import Geometry
 from osteon.core.volume import Volume
 from osteon.formats import read_segmentation, write_volume
-from osteon.predicting.model import Model, load_model
-from osteon.predicting.stages import How
+from osteon.predicting.model import Model
+from osteon.predicting.model_folder import load_model
+from osteon.predicting.stages import PredictOptions
 from osteon.runs.fit import train
 from osteon.serving.guard import find_token
 from osteon.serving.jobs import RESULT, SCAN
@@ -162,7 +163,7 @@ def test_a_dicom_series_is_segmented_and_its_contours_refer_to_it(model: Model, 
     paths = dicom_writing.series(tmp_path / "series", [(0.0, 0.0, 2.0 * n) for n in range(6)])
     files = ((f"{n:06d}", path.read_bytes()) for n, path in enumerate(paths))
     given = task(tmp_path / "job", *files, forms=("rtstruct", "seg-nrrd"))
-    assert run_task(given, model, How()).error == ""
+    assert run_task(given, model, PredictOptions()).error == ""
     mask = read_segmentation(given.folder / RESULT / "mask.nii.gz")
     assert sorted(mask.array.shape) == [3, 4, 6]
     with zipfile.ZipFile(given.folder / RESULT / "rtstruct.zip") as made:
@@ -175,7 +176,7 @@ def test_a_dicom_series_is_segmented_and_its_contours_refer_to_it(model: Model, 
 )
 def test_an_archive_holds_one_scan(model: Model, tmp_path: Path, names: list[str], said: str) -> None:
     content = scan(tmp_path / "s.nii.gz").read_bytes()
-    answer = run_task(task(tmp_path / "job", *((name, content) for name in names)), model, How())
+    answer = run_task(task(tmp_path / "job", *((name, content) for name in names)), model, PredictOptions())
     assert said in answer.error
     assert answer.hint
 
@@ -183,7 +184,7 @@ def test_an_archive_holds_one_scan(model: Model, tmp_path: Path, names: list[str
 def test_a_scan_with_no_room_is_refused_by_its_header(model: Model, tmp_path: Path) -> None:
     folder = tmp_path / "job"
     scan(folder / SCAN / "scan.nii.gz")
-    answer = run_task(PredictionTask(folder, ()), model, How(memory=1000))
+    answer = run_task(PredictionTask(folder, ()), model, PredictOptions(memory=1000))
     assert answer.error.startswith("the scan: needs about")
 
 
@@ -194,12 +195,12 @@ def test_a_scan_of_too_many_voxels_is_refused_by_its_header(model: Model, tmp_pa
     content[42:48] = np.array([700] * 3, "<i2").tobytes()
     (folder / SCAN).mkdir(parents=True)
     (folder / SCAN / "scan.nii.gz").write_bytes(gzip.compress(bytes(content)))
-    answer = run_task(PredictionTask(folder, ()), model, How(), 300 * 10**6)
+    answer = run_task(PredictionTask(folder, ()), model, PredictOptions(), 300 * 10**6)
     assert answer.error == "the scan has 343,000,000 voxels, on its own grid or the model's; 300,000,000 are taken"
     assert "--max-voxels" in answer.hint
     paths = dicom_writing.series(tmp_path / "series", [(0.0, 0.0, 2.0 * n) for n in range(6)])
     files = ((f"{n:06d}", path.read_bytes()) for n, path in enumerate(paths))
-    assert "72 voxels" in run_task(task(tmp_path / "other", *files), model, How(), 71).error
+    assert "72 voxels" in run_task(task(tmp_path / "other", *files), model, PredictOptions(), 71).error
 
 
 def test_what_nobody_foresaw_is_kept_for_the_keeper_alone(
@@ -209,7 +210,7 @@ def test_what_nobody_foresaw_is_kept_for_the_keeper_alone(
         raise ZeroDivisionError("Doe^Jane")
 
     monkeypatch.setattr("osteon.serving.worker._segment", broken)
-    answer = run_task(PredictionTask(tmp_path, ()), model, How())
+    answer = run_task(PredictionTask(tmp_path, ()), model, PredictOptions())
     assert "Doe" not in answer.error + answer.hint
     assert "Doe^Jane" in (tmp_path / "trouble.txt").read_text()
     assert MASK == "mask"

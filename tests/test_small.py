@@ -19,7 +19,7 @@ from osteon.planning.fingerprint import CaseFacts, Fingerprint, StructureFacts, 
 from osteon.planning.options import DEFAULTS
 from osteon.planning.planner import estimate_cache_bytes, make_plan
 from osteon.planning.zoom_choice import coverage_warnings
-from osteon.preparing.cache import prepare
+from osteon.preparing.cache import prepare_cases
 
 ZOOMED = replace(DEFAULTS, zoom=["tibia"])
 
@@ -153,8 +153,8 @@ def test_the_forecast_counts_the_crops(tmp_path: Path, changes: dict[str, object
     without = tiny_plan(changes)
     plan = without.model_copy(update={"zoom": Zoom(structures=["tibia"], margin_mm=4.0)})
     fingerprint = measure_fingerprint(dataset)
-    cases = prepare(dataset, plan, dataset.manifest.trainable)[0].values()
-    crops = sum(array.nbytes for case in cases for crop in case.fine for array in (crop.image, crop.labels))
+    cases = prepare_cases(dataset, plan, dataset.manifest.trainable)[0].values()
+    crops = sum(array.nbytes for case in cases for crop in case.zoomed for array in (crop.image, crop.labels))
     assert crops > 0
     assert estimate_cache_bytes(plan, fingerprint) - estimate_cache_bytes(without, fingerprint) == pytest.approx(
         crops, rel=0.25

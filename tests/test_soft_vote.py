@@ -25,12 +25,12 @@ from osteon.core.geometry import AxisPermutation, Geometry
 from osteon.core.labels import Structure, make_structures
 from osteon.core.volume import Volume
 from osteon.formats import read_segmentation, write_volume
-from osteon.formats.probabilities import LEVELS, about, read_probabilities, write_probabilities
-from osteon.predicting.model import load_model
+from osteon.formats.probabilities import LEVELS, make_header, read_probabilities, write_probabilities
+from osteon.predicting.model_folder import load_model
 from osteon.predicting.predictor import predict
 from osteon.predicting.records import RECORD
 from osteon.predicting.scans import find_scans
-from osteon.predicting.stages import How
+from osteon.predicting.stages import PredictOptions
 from osteon.runs.fit import train
 from osteon.voting.members import open_folder
 from osteon.voting.rules import VoteRules
@@ -52,7 +52,7 @@ def put(
 ) -> Path:
     """Write `[output, i, j, k]`: with the background where there is one output more than structures."""
     with write_probabilities(path) as writer:
-        writer.begin(about(structures, geometry, overlapping=len(shares) == len(structures)))
+        writer.begin(make_header(structures, geometry, overlapping=len(shares) == len(structures)))
         for share in shares:
             writer.add(share)
     return path
@@ -329,7 +329,12 @@ def test_probabilities_lie_on_their_scan_whatever_its_axes(runs: list[Path], tmp
     turn = AxisPermutation((2, 0, 1), (True, True, False))
     turned = Volume(np.ascontiguousarray(turn.apply(image.astype(np.float32)))[None], turn.geometry(geometry))
     write_volume(tmp_path / "scan.nii.gz", turned)
-    predict(load_model(runs[0]), find_scans([tmp_path / "scan.nii.gz"]), tmp_path / "out", How(probabilities=True))
+    predict(
+        load_model(runs[0]),
+        find_scans([tmp_path / "scan.nii.gz"]),
+        tmp_path / "out",
+        PredictOptions(probabilities=True),
+    )
     kept = read_probabilities(tmp_path / "out/scan.probabilities.npz")
     assert kept.geometry.is_close(turned.geometry)
     levels = np.array([kept.output(n) for n in range(3)], dtype=int)
@@ -353,17 +358,17 @@ def test_probabilities_follow_their_result(runs: list[Path], tmp_path: Path) -> 
     kept = out / "s.probabilities.npz"
     assert predict(first, found, out).done == ["s"]
     assert not kept.exists()
-    assert predict(first, found, out, How(probabilities=True)).done == ["s"]  # they were not kept before
+    assert predict(first, found, out, PredictOptions(probabilities=True)).done == ["s"]  # they were not kept before
     assert read_probabilities(kept).about.model == first.sha256
     assert json.loads((out / RECORD).read_text())["s"]["probabilities"] == kept.name
-    assert predict(first, found, out, How(probabilities=True)).skipped == ["s"]
+    assert predict(first, found, out, PredictOptions(probabilities=True)).skipped == ["s"]
     assert predict(first, found, out).skipped == ["s"]
     assert kept.is_file()
     assert predict(second, found, out).done == ["s"]  # another model's would be taken for this one's
     assert not kept.exists()
-    assert predict(second, found, out, How(probabilities=True)).done == ["s"]
+    assert predict(second, found, out, PredictOptions(probabilities=True)).done == ["s"]
     kept.unlink()
-    assert predict(second, found, out, How(probabilities=True)).done == ["s"]
+    assert predict(second, found, out, PredictOptions(probabilities=True)).done == ["s"]
     assert find_scans([out])[0].id == "s"
     assert len(find_scans([out])) == 1
 
@@ -373,7 +378,7 @@ def test_a_scan_that_fails_leaves_no_probabilities(runs: list[Path], tmp_path: P
     (tmp_path / "scans").mkdir()
     (tmp_path / "scans/bad.nii.gz").write_bytes(b"no scan")
     scan(tmp_path / "scans/good.nii.gz", 70)
-    report = predict(load_model(runs[0]), find_scans([tmp_path / "scans"]), out, How(probabilities=True))
+    report = predict(load_model(runs[0]), find_scans([tmp_path / "scans"]), out, PredictOptions(probabilities=True))
     assert (report.done, list(report.failed)) == (["good"], ["bad"])
     assert sorted(path.name for path in out.glob("[!.]*")) == ["good.nii.gz", "good.probabilities.npz", RECORD]
 
@@ -391,5 +396,5 @@ def test_a_full_disk_stops_the_batch(runs: list[Path], tmp_path: Path, monkeypat
 
     monkeypatch.setattr(zipfile.ZipFile, "writestr", full)
     with pytest.raises(FileError, match="the disk is full"):
-        predict(load_model(runs[0]), find_scans([tmp_path / "scans"]), out, How(probabilities=True))
+        predict(load_model(runs[0]), find_scans([tmp_path / "scans"]), out, PredictOptions(probabilities=True))
     assert sorted(path.name for path in out.glob("[!.]*")) == [RECORD, "s0.nii.gz", "s0.probabilities.npz"]

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from osteon.core.boxes import Box
 from osteon.predicting import sparse_resampling
 from osteon.predicting.sparse_resampling import (
-    above_half,
+    above_threshold,
     best_classes,
     interpolate_at,
     interpolate_box,
-    taps,
+    make_taps,
     uniform_code,
 )
 from osteon.preparing.resample import axis_weights, resample
@@ -47,14 +47,14 @@ def test_every_voxel_has_the_class_of_the_whole_interpolation(
     shares = smooth(old, classes, seed).softmax(0)
     assert torch.equal(restored(shares, new).long(), resample(shares, new).argmax(0))
     single = smooth(old, 1, seed).sigmoid()[0]
-    assert torch.equal(torch.cat([part for _, part in above_half(single, new)]), resample(single, new) > 0.5)
+    assert torch.equal(torch.cat([part for _, part in above_threshold(single, new)]), resample(single, new) > 0.5)
 
 
 def test_slabs_and_pieces_make_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
     shares = smooth((12, 11, 10), 4, 1).softmax(0)
     whole = restored(shares, (25, 31, 17))
     monkeypatch.setattr(sparse_resampling, "SLAB_VOXELS", 1000)
-    monkeypatch.setattr(sparse_resampling, "AT_ONCE", 7)
+    monkeypatch.setattr(sparse_resampling, "CHUNK_VOXELS", 7)
     assert torch.equal(restored(shares, (25, 31, 17)), whole)
 
 
@@ -78,7 +78,7 @@ def test_only_where_voxels_disagree_all_classes_are_looked_at(monkeypatch: pytes
 
 @pytest.mark.parametrize(("old", "new"), [(5, 5), (5, 13), (13, 5), (1, 7), (7, 1), (4, 3)])
 def test_taps_are_the_weights_of_the_interpolation(old: int, new: int) -> None:
-    made = taps(old, new)
+    made = make_taps(old, new)
     whole = torch.zeros(new, old)
     whole.scatter_add_(1, made.places, made.weights)
     torch.testing.assert_close(whole, axis_weights(old, new))
@@ -88,9 +88,9 @@ def test_taps_are_the_weights_of_the_interpolation(old: int, new: int) -> None:
 
 def test_a_voxel_that_none_reaches_does_not_mix() -> None:
     best = torch.tensor([0, 0, 1, 1, 1], dtype=torch.int16).reshape(5, 1, 1)
-    along = [taps(5, 5), taps(1, 1), taps(1, 1)]
+    along = [make_taps(5, 5), make_taps(1, 1), make_taps(1, 1)]
     assert uniform_code(best, along).ravel().tolist() == [0, 0, 1, 1, 1]
-    along[0] = taps(5, 10)
+    along[0] = make_taps(5, 10)
     assert uniform_code(best, along).ravel().tolist() == [0, -1, 1, 1, 1]
 
 
@@ -99,7 +99,7 @@ def test_single_voxels_and_boxes_are_those_of_the_whole() -> None:
     shape = (20, 5, 15)
     whole = resample(shares.float(), shape)
     where = torch.tensor([[0, 0, 0], [19, 4, 14], [7, 2, 9]])
-    along = [taps(old, new) for old, new in zip((9, 8, 7), shape, strict=True)]
+    along = [make_taps(old, new) for old, new in zip((9, 8, 7), shape, strict=True)]
     i, j, k = where.T
     torch.testing.assert_close(interpolate_at(shares, where, along), whole[:, i, j, k])
     box = Box((3, 0, 14), (11, 5, 15))

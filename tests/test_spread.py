@@ -11,21 +11,23 @@ from hypothesis import strategies as st
 from scipy.stats import bootstrap
 
 from osteon.core import statistics as module
-from osteon.core.statistics import SampleStatistics, bootstrap_interval, spread
+from osteon.core.statistics import SampleStatistics, bootstrap_interval, sample_statistics
 
 
 def test_spread_takes_the_sample_sd_and_leaves_none_out() -> None:
-    values = spread([1.0, None, 2.0, 6.0])
+    values = sample_statistics([1.0, None, 2.0, 6.0])
     assert (values.n, values.mean, values.sd, values.median) == (3, 3.0, pytest.approx(7**0.5), 2.0)
-    assert spread([4.0]) == SampleStatistics(1, 4.0, None, 4.0)
-    assert spread([4.0, 5.0]) == SampleStatistics(2, 4.5, pytest.approx(0.5**0.5), 4.5)  # too few for an interval
-    assert spread([None]) == SampleStatistics(0, None, None, None)
-    assert spread([0.5] * 8) == SampleStatistics(8, 0.5, 0.0, 0.5, 0.5, 0.5)
+    assert sample_statistics([4.0]) == SampleStatistics(1, 4.0, None, 4.0)
+    assert sample_statistics([4.0, 5.0]) == SampleStatistics(
+        2, 4.5, pytest.approx(0.5**0.5), 4.5
+    )  # too few for an interval
+    assert sample_statistics([None]) == SampleStatistics(0, None, None, None)
+    assert sample_statistics([0.5] * 8) == SampleStatistics(8, 0.5, 0.0, 0.5, 0.5, 0.5)
 
 
 def test_the_interval_of_many_even_values_is_the_normal_one() -> None:
     draw = np.random.default_rng(0)
-    values = spread(draw.normal(10, 2, 400))
+    values = sample_statistics(draw.normal(10, 2, 400))
     assert values.mean is not None
     assert values.sd is not None
     reach = NormalDist().inv_cdf(0.975) * values.sd / 20
@@ -46,7 +48,7 @@ def test_scipy_finds_the_same(count: int) -> None:
 
 def test_nineteen_of_twenty_intervals_hold_the_truth() -> None:
     draw = np.random.default_rng(1)
-    cohorts = [spread(draw.normal(1, 1, 40)) for _ in range(1000)]
+    cohorts = [sample_statistics(draw.normal(1, 1, 40)) for _ in range(1000)]
     held = np.mean([c.low <= 1 <= c.high for c in cohorts if c.low is not None and c.high is not None])
     assert 0.92 <= held <= 0.97
 
@@ -65,16 +67,16 @@ def test_a_statistic_may_not_exist_in_some_draws() -> None:
 
 def test_blocks_make_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
     values = list(np.random.default_rng(3).random(25))
-    whole = spread(values)
+    whole = sample_statistics(values)
     monkeypatch.setattr(module, "_BLOCK", 1000)
-    assert spread(values) == whole
+    assert sample_statistics(values) == whole
 
 
 @settings(deadline=None, max_examples=60)
 @given(st.lists(st.floats(-1e3, 1e3), min_size=3, max_size=20), st.integers(0, 5))
 def test_laws_of_intervals(values: list[float], seed: int) -> None:
-    found = spread(values, seed=seed)
-    assert found == spread(values, seed=seed)
+    found = sample_statistics(values, seed=seed)
+    assert found == sample_statistics(values, seed=seed)
     assert found.low is not None
     assert found.high is not None
     slack = 1e-9 * (1 + max(map(abs, values)))

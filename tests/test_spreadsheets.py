@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 import osteon
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation, make_structures
-from osteon.core.spreadsheets import as_text, cell, read_rows, table_of
+from osteon.core.spreadsheets import escape_cell, read_rows, tabulate, to_csv
 from osteon.exporting.run import export
 from osteon.formats import write_segmentation
 from osteon.importing.pseudonyms import Patient, Pseudonyms
@@ -47,14 +47,14 @@ NAMES = st.text(st.characters(codec="utf-8", exclude_characters="\r\n\0"))
     ],
 )
 def test_what_begins_as_a_formula_is_text_and_numbers_stay_numbers(value: object, written: object) -> None:
-    assert cell(value) == written
+    assert escape_cell(value) == written
 
 
 @given(st.lists(NAMES, min_size=1, max_size=4, unique=True))
 def test_every_name_is_read_as_it_was_meant(names: list[str]) -> None:
-    written = as_text(table_of([{"n": name, "x": -0.5} for name in names], ["n", "x"]))
+    written = to_csv(tabulate([{"n": name, "x": -0.5} for name in names], ["n", "x"]))
     assert [row["n"] for row in read_rows(io.StringIO(written, newline=""))] == names
-    assert len({cell(name) for name in names}) == len(names)
+    assert len({escape_cell(name) for name in names}) == len(names)
     for row in csv.reader(io.StringIO(written, newline="")):
         assert not row[0].startswith(("=", "@")), row
         assert row[1] in ("x", "-0.5")

@@ -18,7 +18,7 @@ import yaml
 import osteon
 from helpers import tiny_plan, two_boxes, write_dataset
 from osteon.core.errors import DatasetError, FileError, PlanError, UsageError
-from osteon.core.locks import hold_folder
+from osteon.core.locks import lock_folder
 from osteon.dataset.dataset import Dataset
 from osteon.plan.schema import read_plan
 from osteon.runs.options import TrainOptions
@@ -248,7 +248,7 @@ def test_a_sweep_that_another_one_works_in_is_refused(tmp_path: Path, monkeypatc
     play(monkeypatch, "finish(0.5)")
     file = write(tmp_path, grid=GRID)
     with (
-        hold_folder(tmp_path / "sweep", "x", "y"),
+        lock_folder(tmp_path / "sweep", "x", "y"),
         pytest.raises(UsageError, match=r"sweep: another sweep works in it \(process"),
     ):
         run_sweep(file)

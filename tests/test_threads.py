@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from osteon.core import cpu_load, platform, threads
-from osteon.core.cpu_load import LoadMeter, ThreadFitter
-from osteon.core.threads import describe_waiting, is_users, prepare_threads, set_thread_count
+from osteon.core.cpu_load import LoadMeter, ThreadLimiter
+from osteon.core.threads import describe_waiting, is_user_set, prepare_threads, set_thread_count
 
 NAMES = ("OMP_WAIT_POLICY", "KMP_BLOCKTIME", "GOMP_SPINCOUNT", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
@@ -21,7 +21,7 @@ def prepared(quota: float | None = None, **given: str) -> dict[str, str]:
     environment = dict(given)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(platform, "cpu_quota", lambda: quota)
-        patch.setattr(platform, "cores", lambda: 3)
+        patch.setattr(platform, "cpu_count", lambda: 3)
         prepare_threads(environment)
     environment.pop(threads.SET_BY_OSTEON, None)
     return environment
@@ -55,21 +55,22 @@ def test_a_worker_takes_one_thread_unless_the_user_has_said_how_many() -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(platform, "cpu_quota", lambda: 2.0)
         prepare_threads(environment)
-    assert not is_users("OMP_NUM_THREADS", environment)
+    assert not is_user_set("OMP_NUM_THREADS", environment)
     set_thread_count(1, environment)
-    assert [environment[name] for name in threads.COUNTS] == ["1", "1"]
+    assert [environment[name] for name in threads.COUNT_VARIABLES] == ["1", "1"]
     environment = {"OMP_NUM_THREADS": "2"}
     set_thread_count(1, environment)
-    assert [environment[name] for name in threads.COUNTS] == ["2", "2"]
+    assert [environment[name] for name in threads.COUNT_VARIABLES] == ["2", "2"]
 
 
 SCRIPT = """
 import os, subprocess, sys
 import osteon
-from osteon.core.threads import is_users
+from osteon.core.threads import is_user_set
 assert "torch" not in sys.modules
 import torch
-print(*(f"{name}={os.environ.get(name)} {is_users(name)}" for name in ("OMP_WAIT_POLICY", "KMP_BLOCKTIME")), flush=True)
+names = ("OMP_WAIT_POLICY", "KMP_BLOCKTIME")
+print(*(f"{name}={os.environ.get(name)} {is_user_set(name)}" for name in names), flush=True)
 if "parent" in sys.argv:
     subprocess.run([sys.executable, sys.argv[0]], check=True)
 """
@@ -85,7 +86,7 @@ def test_it_is_done_before_torch_is_loaded_and_children_know_that_no_user_did_it
     assert done.stdout.splitlines() == ["OMP_WAIT_POLICY=PASSIVE False KMP_BLOCKTIME=0 False"] * 2
 
 
-def test_torch_loaded_first_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_torch_loaded_first_is_described(monkeypatch: pytest.MonkeyPatch) -> None:
     assert describe_waiting({"OMP_WAIT_POLICY": "PASSIVE"}) == "asleep (OMP_WAIT_POLICY=PASSIVE)"
     assert describe_waiting({"OMP_WAIT_POLICY": "active"}) == "as you have set it (OMP_WAIT_POLICY=active)"
     monkeypatch.setattr(threads, "_loaded_too_late", True)
@@ -110,7 +111,7 @@ other = subprocess.Popen([sys.executable, "-c", "while True: pass"])
 with LoadMeter() as beside:
     work()
 other.kill()
-print(alone.others, beside.others, beside.warning)
+print(alone.used_by_others, beside.used_by_others, beside.warning)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     alone, beside, *warning = done.stdout.split()
@@ -122,45 +123,45 @@ print(alone.others, beside.others, beside.warning)
 def test_a_quiet_machine_is_not_called_busy() -> None:
     meter = LoadMeter()
     assert not meter.warning
-    meter.others = 1.0 * len(meter.allowed)
-    assert meter.warning.endswith(f"other processes took {meter.others:.1f} of {len(meter.allowed)} cores")
+    meter.used_by_others = 1.0 * len(meter.allowed)
+    assert meter.warning.endswith(f"other processes took {meter.used_by_others:.1f} of {len(meter.allowed)} cores")
 
 
 def test_threads_leave_the_cores_that_others_take_and_come_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    told: list[int] = []
+    counts: list[int] = []
     monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
-    monkeypatch.setattr(torch, "set_num_threads", told.append)
-    fitter = ThreadFitter()
+    monkeypatch.setattr(torch, "set_num_threads", counts.append)
+    limiter = ThreadLimiter()
 
     def look(others: float, every_s: float = 0.0, allowed: int = 4) -> None:
-        fitter._meter.allowed = list(range(allowed))
-        monkeypatch.setattr(LoadMeter, "__exit__", lambda self, *_: setattr(self, "others", others))
-        fitter.fit(every_s=every_s)
+        limiter._meter.allowed = list(range(allowed))
+        monkeypatch.setattr(LoadMeter, "__exit__", lambda self, *_: setattr(self, "used_by_others", others))
+        limiter.update(every_s=every_s)
 
     for others in (0.3, 0.6, 1.9, 1.8, 9.0, 0.0):
         look(others)
-    assert told == [3, 2, 1, 4]
+    assert counts == [3, 2, 1, 4]
     look(3.0, every_s=1000.0)  # too soon: nothing is looked at
     look(30.0, allowed=64)  # a quota's threads beside neighbours that leave enough
-    assert told == [3, 2, 1, 4]
+    assert counts == [3, 2, 1, 4]
     look(1.0)
-    fitter.end()
-    assert told == [3, 2, 1, 4, 3, 4]
+    limiter.restore()
+    assert counts == [3, 2, 1, 4, 3, 4]
 
 
 def test_a_quota_or_many_cores_are_not_busy_while_enough_is_free(monkeypatch: pytest.MonkeyPatch) -> None:
     meter = LoadMeter()
     meter.allowed = list(range(64))
     for used, others, busy in ((4, 30.0, False), (4, 60.5, True), (64, 3.0, False), (64, 8.0, True), (63, 0.5, False)):
-        monkeypatch.setattr(cpu_load, "cores", lambda used=used: used)
-        meter.others = others
+        monkeypatch.setattr(cpu_load, "cpu_count", lambda used=used: used)
+        meter.used_by_others = others
         assert bool(meter.warning) == busy
 
 
 @pytest.mark.parametrize(("given", "fits"), [({}, True), ({"OMP_NUM_THREADS": "4"}, False)])
 def test_a_users_number_of_threads_stays(monkeypatch: pytest.MonkeyPatch, given: dict[str, str], fits: bool) -> None:
-    for name in threads.COUNTS:
+    for name in threads.COUNT_VARIABLES:
         monkeypatch.delenv(name, raising=False)
     for name, value in given.items():
         monkeypatch.setenv(name, value)
-    assert (cpu_load.thread_fitter() is not None) == fits
+    assert (cpu_load.make_thread_limiter() is not None) == fits

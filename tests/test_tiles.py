@@ -12,14 +12,24 @@ from torch import nn
 
 from helpers import FLAT, SIDES, Pointwise, tiny_plan
 from osteon.networks.registry import build_network
-from osteon.predicting.reference_statistics import Looks
-from osteon.predicting.region import fills_little
+from osteon.predicting.reference_statistics import ReferenceStatistics
+from osteon.predicting.region import has_small_structures
 from osteon.predicting.speed import BALANCED, BEST
-from osteon.predicting.tiles import gaussian_weights, look_together, probabilities, stream, tile_starts, whole_size
+from osteon.predicting.tiles import (
+    predict_batch,
+    predict_probabilities,
+    stream_probabilities,
+    tile_starts,
+    whole_size,
+)
+from osteon.preparing.strategies import grid_strategy
 
 
 def image(*shape: int, channels: int = 1) -> torch.Tensor:
     return torch.randn(channels, *shape, generator=torch.Generator().manual_seed(1))
+
+
+tile_weights = grid_strategy(tiny_plan()).tile_weights
 
 
 @pytest.mark.parametrize("length", range(1, 70))
@@ -38,12 +48,12 @@ def test_tiles_cover_everything_evenly(length: int, size: int) -> None:
 
 
 def test_weights_are_highest_in_the_middle_and_never_nothing() -> None:
-    weights = gaussian_weights([9, 8, 1])
+    weights = tile_weights([9, 8, 1])
     assert weights.shape == (9, 8, 1)
     assert weights[4, 3:5].flatten().tolist() == [weights.max()] * 2
     assert torch.equal(weights, weights.flip(0, 1, 2))
     assert weights.min() == pytest.approx(1e-3)
-    assert gaussian_weights([17, 1, 1])[8 + 2, 0, 0] == pytest.approx(torch.exp(torch.tensor(-0.5 * (16 / 17) ** 2)))
+    assert tile_weights([17, 1, 1])[8 + 2, 0, 0] == pytest.approx(torch.exp(torch.tensor(-0.5 * (16 / 17) ** 2)))
 
 
 SHAPES = [(8, 8, 8), (8, 9, 8), (30, 21, 17), (3, 5, 7), (1, 1, 1), (40, 3, 8)]
@@ -64,7 +74,7 @@ def test_a_pointwise_network_says_the_same_of_every_tiling(
     x = image(*shape, channels=2)
     whole = torch.einsum("oc,cijk->oijk", network.weight, x)
     expected = whole.sigmoid() if overlapping else whole.softmax(0)
-    made = probabilities(network, x, plan, speed=BEST if mirror else BALANCED)
+    made = predict_probabilities(network, x, plan, speed=BEST if mirror else BALANCED)
     torch.testing.assert_close(made, expected.detach())
     assert all(s % m == 0 for got in network.shapes for s, m in zip(got[2:], plan.downsampling, strict=True))
     # As in training: never less than a patch; and never much more.
@@ -84,12 +94,12 @@ def test_tiles_are_joined_by_their_weights() -> None:
             along = torch.arange(x.shape[2], dtype=x.dtype)[None, None, :, None, None]
             return [torch.cat([along.expand(x.shape), torch.zeros_like(x), torch.zeros_like(x)], 1)]
 
-    made = probabilities(Place().eval(), image(12, 8, 8), tiny_plan({"patch.size": [8, 8, 8]}))
+    made = predict_probabilities(Place().eval(), image(12, 8, 8), tiny_plan({"patch.size": [8, 8, 8]}))
     logits = (made[0] / made[1]).log()[:, 0, 0]  # 12 · 8 · 8 is just what still goes through at once
     torch.testing.assert_close(logits, torch.arange(12.0), atol=1e-4, rtol=0)
-    made = probabilities(Place().eval(), image(14, 8, 8), tiny_plan({"patch.size": [8, 8, 8]}))
+    made = predict_probabilities(Place().eval(), image(14, 8, 8), tiny_plan({"patch.size": [8, 8, 8]}))
     logits = (made[0] / made[1]).log()[:, 0, 0]
-    weights = gaussian_weights([8, 8, 8])[:, 0, 0]
+    weights = tile_weights([8, 8, 8])[:, 0, 0]
     total, seen = torch.zeros(14), torch.zeros(14)
     for start in (0, 3, 6):
         total[start : start + 8] += weights * torch.arange(8)
@@ -101,10 +111,10 @@ def test_a_volume_in_2d_is_its_slices() -> None:
     plan = tiny_plan({**FLAT, "patch.batch": 3})
     network = build_network(plan).eval()
     x = image(10, 8, 7)
-    made = probabilities(network, x, plan)
+    made = predict_probabilities(network, x, plan)
     assert made.shape == (3, 10, 8, 7)
     for k in range(7):
-        torch.testing.assert_close(made[..., k : k + 1], probabilities(network, x[..., k : k + 1], plan))
+        torch.testing.assert_close(made[..., k : k + 1], predict_probabilities(network, x[..., k : k + 1], plan))
 
 
 def test_an_image_smaller_than_a_patch_is_filled_as_in_training() -> None:
@@ -113,8 +123,8 @@ def test_an_image_smaller_than_a_patch_is_filled_as_in_training() -> None:
     x = image(3, 8, 5)
     filled = torch.from_numpy(np.pad(x.numpy(), [(0, 0), (2, 3), (0, 0), (1, 2)], mode="edge"))
     expected = network(filled[None])[0].softmax(1)[0, :, 2:5, :, 1:6]
-    torch.testing.assert_close(probabilities(network, x, plan), expected.detach())
-    assert probabilities(network, image(1, 1, 1), plan).shape == (3, 1, 1, 1)
+    torch.testing.assert_close(predict_probabilities(network, x, plan), expected.detach())
+    assert predict_probabilities(network, image(1, 1, 1), plan).shape == (3, 1, 1, 1)
 
 
 class Sides(nn.Module):
@@ -138,12 +148,12 @@ def test_mirrored_answers_swap_their_sides_back(overlapping: bool, axes: list[st
     section = {"structures": SIDES, "grid.axes": axes, "overlapping": overlapping}
     plan = tiny_plan({**section, "augmentation.mirror_axes": [0, 1]})
     network = Sides(axis, background=not overlapping).eval()
-    plain = probabilities(network, image(8, 8, 8), plan)
-    torch.testing.assert_close(probabilities(network, image(8, 8, 8), plan, speed=BEST), plain)
+    plain = predict_probabilities(network, image(8, 8, 8), plan)
+    torch.testing.assert_close(predict_probabilities(network, image(8, 8, 8), plan, speed=BEST), plain)
     # Without the swap the two sides would cancel each other.
     unpaired = [{k: v for k, v in s.items() if k != "counterpart"} for s in SIDES]
     wrong = tiny_plan({**section, "structures": unpaired, "augmentation.mirror_axes": [axis]})
-    assert (probabilities(network, image(8, 8, 8), wrong, speed=BEST) - plain).abs().max() > 0.3
+    assert (predict_probabilities(network, image(8, 8, 8), wrong, speed=BEST) - plain).abs().max() > 0.3
 
 
 def test_mirror_images_are_averaged_along_the_plans_axes() -> None:
@@ -152,8 +162,8 @@ def test_mirror_images_are_averaged_along_the_plans_axes() -> None:
     x = image(8, 8, 8)
     logits = [network(x[None].flip(dims))[0].flip(dims) for dims in ([], [2], [4], [2, 4])]
     expected = torch.stack(logits).mean(0).softmax(1)[0]
-    torch.testing.assert_close(probabilities(network, x, plan, speed=BEST), expected.detach())
-    assert not torch.allclose(probabilities(network, x, plan), expected, atol=1e-4)
+    torch.testing.assert_close(predict_probabilities(network, x, plan, speed=BEST), expected.detach())
+    assert not torch.allclose(predict_probabilities(network, x, plan), expected, atol=1e-4)
 
 
 @pytest.mark.parametrize("overlapping", [False, True])
@@ -163,7 +173,7 @@ def test_patches_of_one_value_are_passed_over(overlapping: bool) -> None:
     network = Pointwise(1, 2 if overlapping else 3).eval()
     x = torch.full((1, 40, 8, 8), -2.0)
     x[:, :8] = image(8, 8, 8)
-    made = probabilities(network, x, plan)
+    made = predict_probabilities(network, x, plan)
     assert len(network.shapes) == 2  # of nine tiles, those that reach into the body
     assert (made[:, 16:] < 1e-6).all() if overlapping else (made[0, 16:] > 1 - 1e-5).all()
     body = torch.einsum("oc,cijk->oijk", network.weight, x[:, :4])  # of the first tile alone
@@ -178,7 +188,8 @@ def test_where_structures_fill_a_small_part_the_rest_is_not_looked_at() -> None:
     x[:, 17:20, 17:20, 17:20] = 2.0
     network.weight.data[:, 0] = torch.tensor([0.0, 8.0, 4.0])
     whole, part = [
-        torch.cat([slab.shares for slab in stream(network, x, plan, region=region)], 1) for region in (False, True)
+        torch.cat([slab.probabilities for slab in stream_probabilities(network, x, plan, region=region)], 1)
+        for region in (False, True)
     ]
     assert 0 < len(network.shapes) - 9**3 - 5**3 < 100
     assert torch.equal(whole.argmax(0), part.argmax(0))
@@ -191,18 +202,18 @@ def test_a_part_of_which_nothing_is_seen_has_nothing() -> None:
     network = Pointwise(1, 2).eval()
     network.weight.data = torch.full((2, 1), 50.0)
     x = -1 - image(40, 40, 40).abs()
-    made = torch.cat([slab.shares for slab in stream(network, x, plan, region=True)], 1)
+    made = torch.cat([slab.probabilities for slab in stream_probabilities(network, x, plan, region=True)], 1)
     assert len(network.shapes) == 5**3
     assert (made < 1e-6).all()
 
 
 def test_models_of_small_structures_are_known_by_their_training_scans() -> None:
-    def looks(volume_cm3: float) -> Looks:
-        return Looks({"L1": volume_cm3}, (), {}, (1.0, 1.0, 1.0), (100.0, 100.0, 100.0))
+    def looks(volume_cm3: float) -> ReferenceStatistics:
+        return ReferenceStatistics({"L1": volume_cm3}, (), {}, (1.0, 1.0, 1.0), (100.0, 100.0, 100.0))
 
-    assert fills_little([looks(50), looks(100), looks(900)])
-    assert not fills_little([looks(50), looks(300), looks(900)])
-    assert not fills_little([])
+    assert has_small_structures([looks(50), looks(100), looks(900)])
+    assert not has_small_structures([looks(50), looks(300), looks(900)])
+    assert not has_small_structures([])
 
 
 def test_ct_air_is_passed_over_and_lungs_are_not() -> None:
@@ -210,7 +221,7 @@ def test_ct_air_is_passed_over_and_lungs_are_not() -> None:
     plan = tiny_plan({"channels": [{"name": "ct", "modality": "ct"}], "intensities": intensities})
     network = Pointwise(1, 3).eval()
     noise = 40 * image(8, 8, 8)
-    made = probabilities(network, torch.cat([noise - 1000, noise - 850, noise + 40], 1) / 500, plan)
+    made = predict_probabilities(network, torch.cat([noise - 1000, noise - 850, noise + 40], 1) / 500, plan)
     assert len(network.shapes) == 4  # of five tiles, all but the one of air alone
     assert (made[0, :2] > 1 - 1e-5).all()
 
@@ -225,5 +236,7 @@ def test_small_images_can_be_looked_at_together(overlapping: bool) -> None:
     assert whole_size((20, 20, 20), plan) is None
     assert whole_size((8, 8, 4), tiny_plan(FLAT)) is None
     images = [image(*shape) for shape in (shapes[0], shapes[1], shapes[3])]
-    for slab, one in zip(look_together(network, images, plan, speed=BEST), images, strict=True):
-        torch.testing.assert_close(slab.shares, probabilities(network, one, plan, speed=BEST), atol=1e-5, rtol=1e-5)
+    for slab, one in zip(predict_batch(network, images, plan, speed=BEST), images, strict=True):
+        torch.testing.assert_close(
+            slab.probabilities, predict_probabilities(network, one, plan, speed=BEST), atol=1e-5, rtol=1e-5
+        )

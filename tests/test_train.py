@@ -28,7 +28,7 @@ from helpers import FLAT, SIDES, box, plan_data, spaced, tiny_plan, two_boxes, w
 from osteon.core.errors import DatasetError, FileError, PlanError, UsageError
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation, Structure, make_structures
-from osteon.core.locks import hold_folder
+from osteon.core.locks import lock_folder
 from osteon.core.volume import Volume
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import write_manifest
@@ -36,9 +36,10 @@ from osteon.formats import read_segmentation, read_volume
 from osteon.plan.schema import Plan, parse_plan, read_plan, write_plan
 from osteon.plan.sections import Schedule
 from osteon.predicting import speed
-from osteon.predicting.model import Model, Prepared
-from osteon.predicting.probabilities import Shares
-from osteon.predicting.tiles import probabilities
+from osteon.predicting.model import Model
+from osteon.predicting.prepared_scan import PreparedScan
+from osteon.predicting.probabilities import Probabilities
+from osteon.predicting.tiles import predict_probabilities
 from osteon.preparing.cache import CachedCase
 from osteon.preparing.case import prepare_image
 from osteon.runs import fit, loop
@@ -359,14 +360,14 @@ def test_a_validation_of_many_cases_takes_no_more(
     many = cohort(tmp_path / "data", 8)
     clock, looked = Clock(1000), []
     use_clock(monkeypatch, clock)
-    probabilities = validation.probabilities
+    probabilities = validation.predict_probabilities
 
     def slow(*arguments: Any) -> torch.Tensor:
         looked.append(float(arguments[1].sum()))
         clock.now += 0.5
         return probabilities(*arguments)
 
-    monkeypatch.setattr(validation, "probabilities", slow)
+    monkeypatch.setattr(validation, "predict_probabilities", slow)
     spent = []
     for name in ("run", "again"):
         looked.clear()
@@ -634,7 +635,7 @@ def test_ended_on_the_command_line_it_saves_and_says_so_with_its_exit_code(
 def test_a_finished_run_does_nothing(tiny: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = train(tiny, tiny_plan(), tmp_path / "run", CPU)
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*")}
-    monkeypatch.setattr(fit, "prepare", None)
+    monkeypatch.setattr(fit, "prepare_cases", None)
     monkeypatch.setattr(fit, "finish", None)
     second = train(tiny, tiny_plan(), tmp_path / "run", CPU)
     assert second == TrainReport(tmp_path / "run", first.validation, {}, 4, resumed=False)
@@ -700,7 +701,7 @@ def test_a_case_that_memory_does_not_suffice_for_costs_its_validation_alone(
     dataset, asked = cohort(tmp_path / "data"), []
     infer = Model.infer
 
-    def short(model: Model, prepared: Prepared, **options: Any) -> Shares:
+    def short(model: Model, prepared: PreparedScan, **options: Any) -> Probabilities:
         asked.append(prepared)
         if len(asked) == 1:
             raise MemoryError
@@ -992,7 +993,9 @@ def test_left_and_right_stay_apart_when_patches_are_mirrored(tmp_path: Path) -> 
     prepared = torch.from_numpy(prepare_image(Volume(image[None], Geometry(image.shape, affine)), plan))
     for mirror in (False, True):
         # The network is sure: where mirroring does not swap the names, both sides are as likely.
-        shares = probabilities(model.network, prepared, plan, speed=speed.BEST if mirror else speed.BALANCED).numpy()
+        shares = predict_probabilities(
+            model.network, prepared, plan, speed=speed.BEST if mirror else speed.BALANCED
+        ).numpy()
         assert shares[1][labels == 1].mean() > 0.75
         assert shares[3][labels == 4].mean() > 0.75
 
@@ -1023,7 +1026,7 @@ def test_a_run_that_another_training_works_in_is_refused_and_left_alone(tiny: Da
     run = tmp_path / "run"
     interrupt(tiny, tiny_plan(), run, 1)
     before = {path: path.stat().st_mtime_ns for path in run.rglob("*") if path != run}
-    with hold_folder(run, "x", "y"):
+    with lock_folder(run, "x", "y"):
         for restart in (False, True):
             told = rf"run: another training works in it \(process {os.getpid()} on .*, since "
             with pytest.raises(UsageError, match=told) as refused:
@@ -1044,5 +1047,5 @@ def test_a_training_that_was_killed_does_not_keep_its_run(tiny: Dataset, tmp_pat
 
 
 def test_a_finished_run_is_read_without_holding_it(tiny: Dataset, finished: Path) -> None:
-    with hold_folder(finished, "x", "y"):
+    with lock_folder(finished, "x", "y"):
         assert train(tiny, tiny_plan(), finished, CPU).iterations == 4

@@ -22,7 +22,8 @@ from osteon.networks.transfer import transfer
 from osteon.plan.inheritance import inherit_plan
 from osteon.plan.schema import Plan, parse_plan, read_plan, write_plan
 from osteon.planning.inherited_plan import plan_from_model
-from osteon.predicting.model import Model, load_model, save_model
+from osteon.predicting.model import Model
+from osteon.predicting.model_folder import load_model, save_model
 from osteon.runs.fit import train
 from osteon.training.checkpoint import LAST, load_checkpoint
 from runs import CPU, cohort, command, learning_plan
@@ -110,7 +111,7 @@ def test_as_many_structures_of_other_names_get_a_new_head() -> None:
     assert torch.equal(target.heads[0].weight, before["heads.0.weight"])
     assert report.structures == []
     assert report.head == {"heads.0.weight": "new", "heads.0.bias": "new"}
-    assert "head new" in report.told
+    assert "head new" in report.describe()
 
 
 def test_overlapping_structures_have_no_background_row() -> None:
@@ -190,7 +191,7 @@ def test_another_number_of_stages_is_counted_from_the_finest() -> None:
     assert torch.equal(after["decoder.2.0.0.weight"], there["decoder.1.0.0.weight"])
     assert torch.equal(after["decoder.1.0.0.weight"], there["decoder.0.0.0.weight"])
     assert {name.split(".")[0] + name.split(".")[1] for name in report.left} == {"encoder3", "up0", "decoder0"}
-    assert "left at their random start" in report.told
+    assert "left at their random start" in report.describe()
 
 
 def test_kernels_of_a_related_network_are_fitted_and_the_report_says_so() -> None:

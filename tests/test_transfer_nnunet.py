@@ -13,7 +13,7 @@ import torch
 import osteon
 from helpers import spaced, tiny_plan, two_boxes, write_dataset
 from nnunet_models import arch, configuration, plans, write_model
-from osteon.converting.convert import Wanted, adopt
+from osteon.converting.convert import ConvertOptions, convert_model
 from osteon.core.errors import UsageError
 from osteon.core.geometry import Geometry
 from osteon.core.labels import make_structures
@@ -25,7 +25,7 @@ from osteon.networks.transfer import transfer
 from osteon.plan.inheritance import inherit_plan
 from osteon.plan.schema import Plan, StructureSequence, read_plan, write_plan
 from osteon.planning.inherited_plan import plan_from_model
-from osteon.preparing.cache import prepare
+from osteon.preparing.cache import prepare_cases
 from osteon.runs.fit import train
 from runs import CPU, command
 
@@ -56,7 +56,7 @@ def model(folder: Path, dimensions: int = 3, **changes: Any) -> Path:
         transpose_forward=[0, 2, 1],
         original_median_spacing_after_transp=[1.3, 0.9, 1.0],
     )
-    return adopt(write_model(folder / "nnunet", name, made, folds=("0", "1")), folder / "model").model
+    return convert_model(write_model(folder / "nnunet", name, made, folds=("0", "1")), folder / "model").model
 
 
 def begun(data: Dataset, source: Path, run: Path) -> Plan:
@@ -78,7 +78,7 @@ def test_at_the_start_the_run_says_what_the_model_says(
     dimensions: int, residual: bool, axes: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     source = model(tmp_path, dimensions, architecture=arch(dimensions, residual=residual))
-    adopt(tmp_path / "nnunet", tmp_path / "one", Wanted(folds=["0"]))
+    convert_model(tmp_path / "nnunet", tmp_path / "one", ConvertOptions(folds=["0"]))
     data = dataset(tmp_path / "data")
     plan = begun(data, source, tmp_path / "run")
     assert "".join(plan.grid.axes) == axes
@@ -101,7 +101,7 @@ def test_at_the_start_the_run_says_what_the_model_says(
     assert "the first of its 2 members is taken" in " ".join(capsys.readouterr().err.split())
 
 
-def test_a_run_that_began_so_learns_and_can_be_begun_with(tmp_path: Path) -> None:
+def test_a_run_that_began_so_learns_and_can_be_initial_threads(tmp_path: Path) -> None:
     source = model(tmp_path)
     structures = make_structures(["tibia", "cyst"], [3, 5])
     data = dataset(tmp_path / "data", structures=structures)
@@ -121,7 +121,7 @@ def test_cases_are_prepared_as_in_predicting(tmp_path: Path) -> None:
     source, data = model(tmp_path, use_mask_for_norm=[True]), dataset(tmp_path / "data")
     plan = plan_from_model(data.folder, tmp_path / "run", str(source))
     assert plan.intensities[0].inside
-    ready, failed = prepare(data, plan, data.manifest.trainable)
+    ready, failed = prepare_cases(data, plan, data.manifest.trainable)
     assert not failed
     image, _, _ = case(0)
     expected = osteon.load_model(source).prepare(volume(image)).image
@@ -155,7 +155,7 @@ def test_scans_that_lie_in_several_ways_are_told(tmp_path: Path, capsys: pytest.
 def test_models_with_named_axes_may_run_backwards(tmp_path: Path) -> None:
     """As they were imported with --orientation."""
     model(tmp_path)
-    adopt(tmp_path / "nnunet", tmp_path / "named", Wanted(orientation="LPS"))
+    convert_model(tmp_path / "nnunet", tmp_path / "named", ConvertOptions(orientation="LPS"))
     plan = begun(dataset(tmp_path / "data"), tmp_path / "named", tmp_path / "run")
     assert plan.grid.axes == ("S", "L", "P")
     assert (tmp_path / "run/samples/1.jpg").is_file() or not list((tmp_path / "run").glob("samples/*"))
@@ -188,13 +188,13 @@ def test_what_nnunets_models_do_not_know_is_left_out_and_told(
     assert "a section series, which is left out" in " ".join(capsys.readouterr().err.split())
 
 
-def test_what_cannot_be_begun_with_is_refused(tmp_path: Path) -> None:
+def test_what_cannot_be_initial_threads_is_refused(tmp_path: Path) -> None:
     data = dataset(tmp_path / "data")
     low = configuration(3, spacing=[2.0, 2.0, 2.0], patch_size=[2, 8, 8])
     second = {"inherits_from": "3d_fullres", "previous_stage": "3d_lowres"}
     made = plans({"3d_lowres": low, "3d_fullres": configuration(3), "3d_cascade_fullres": second})
     write_model(tmp_path, "3d_lowres", made)
-    adopt(write_model(tmp_path, "3d_cascade_fullres", made, channels=3), tmp_path / "cascade")
+    convert_model(write_model(tmp_path, "3d_cascade_fullres", made, channels=3), tmp_path / "cascade")
     with pytest.raises(UsageError, match="second of a cascade") as refused:
         plan_from_model(data.folder, tmp_path / "run", str(tmp_path / "cascade"))
     assert "MODEL/first" in refused.value.hint

@@ -7,7 +7,7 @@ import torch
 
 from helpers import FLAT, tiny_plan
 from osteon.networks.fused_norm import NormAct
-from osteon.networks.registry import build_network, outputs
+from osteon.networks.registry import build_network, output_channels
 from osteon.networks.unet import UNet
 from osteon.plan.schema import Network
 
@@ -37,7 +37,7 @@ def test_shapes_and_gradients(stages: str) -> None:
     step = torch.ones(3, dtype=torch.long)
     for part, stride in zip(logits, plan.network.strides, strict=False):
         step = step * torch.tensor(stride)
-        assert part.shape == (2, outputs(plan), *(torch.tensor(plan.patch.size) // step).tolist())
+        assert part.shape == (2, output_channels(plan), *(torch.tensor(plan.patch.size) // step).tolist())
     sum(part.square().mean() for part in logits).backward()  # type: ignore[union-attr]
     for name, weights in network.named_parameters():
         assert weights.grad is not None, name
@@ -48,8 +48,8 @@ def test_shapes_and_gradients(stages: str) -> None:
 
 
 def test_outputs_count_the_background_only_where_structures_exclude() -> None:
-    assert outputs(tiny_plan()) == 3
-    assert outputs(tiny_plan({"overlapping": True})) == 2
+    assert output_channels(tiny_plan()) == 3
+    assert output_channels(tiny_plan({"overlapping": True})) == 2
 
 
 def test_training_and_eval_give_the_same_finest_logits() -> None:

@@ -138,7 +138,7 @@ def test_what_may_be_a_label_is_never_passed_over(tmp_path: Path, beside: str, l
         (tmp_path / f"made/labels/{label_of}.nii.gz").rename(source / beside)
     else:
         (source / beside).touch()
-    assert re.search(says, form_named("scans").misses(source) or "")
+    assert re.search(says, form_named("scans").explain_mismatch(source) or "")
 
 
 @pytest.mark.parametrize("name", ["hand.xml", "hand.txt", "hand.json"])

@@ -16,26 +16,26 @@ from hypothesis.extra.numpy import arrays
 import osteon
 from helpers import tiny_plan
 from osteon.app.layers import split_layers
-from osteon.core.boxes import box_of
-from osteon.core.errors import CaseError, LabelError, UsageError, in_short, memory_error
+from osteon.core.boxes import bounding_box
+from osteon.core.errors import CaseError, LabelError, UsageError, memory_error, summarise_error
 from osteon.core.geometry import Geometry
-from osteon.core.label_values import HIGHEST, boxes_of, exchange
+from osteon.core.label_values import MAX_VALUE, bounding_boxes, remap_values
 from osteon.core.labels import Segmentation, make_structures
 from osteon.core.parallel import for_each
 from osteon.dataset.dataset import Dataset
 from osteon.evaluating.evaluate import evaluate
-from osteon.exporting.masks import cut_masks
+from osteon.exporting.masks import crop_masks
 from osteon.exporting.run import export
 from osteon.formats import read_segmentation
-from osteon.formats.labelmap import whole_labels
+from osteon.formats.labelmap import to_integer_labels
 from osteon.importing.run import import_dataset
-from osteon.importing.source_forms import Options
-from osteon.preparing.case import planned_labels
+from osteon.importing.structure_names import user_structures
+from osteon.preparing.case import encode_labels
 from osteon.runs.scoring import select_structures
 
 HUGE = 2**32 - 1
 KINDS = [np.uint8, np.uint16, np.int32, np.uint32, np.int64, np.uint64]
-VALUES = (0, 1, 2, 254, 255, 65_535, 65_536, HUGE, 2**40, HIGHEST)
+VALUES = (0, 1, 2, 254, 255, 65_535, 65_536, HUGE, 2**40, MAX_VALUE)
 
 
 @settings(deadline=None, max_examples=100)
@@ -48,12 +48,14 @@ def test_values_are_exchanged_one_by_one(numbers: np.ndarray, meanings: dict[int
     held = [value for value in VALUES if value <= np.iinfo(kind).max]
     labels = np.array(held, kind)[numbers % len(held)]
     expected = np.array([meanings.get(int(value), 0) for value in labels.flat], np.uint8).reshape(labels.shape)
-    found = exchange(labels, meanings, np.uint8)
+    found = remap_values(labels, meanings, np.uint8)
     assert found.dtype == np.uint8
     np.testing.assert_array_equal(found, expected)
-    np.testing.assert_array_equal(exchange(labels.transpose(2, 0, 1), meanings, np.uint8), expected.transpose(2, 0, 1))
-    for value, box in zip(VALUES[1:], boxes_of(labels, VALUES[1:]), strict=True):
-        assert box == box_of(labels == value)
+    np.testing.assert_array_equal(
+        remap_values(labels.transpose(2, 0, 1), meanings, np.uint8), expected.transpose(2, 0, 1)
+    )
+    for value, box in zip(VALUES[1:], bounding_boxes(labels, VALUES[1:]), strict=True):
+        assert box == bounding_box(labels == value)
 
 
 def huge_case(folder: Path) -> Path:
@@ -70,10 +72,10 @@ def huge_case(folder: Path) -> Path:
     return folder / "pairs.txt"
 
 
-@pytest.mark.parametrize("labels", [{"a": HIGHEST + 1}, {"a": [1, HIGHEST + 1], "b": [1]}])
+@pytest.mark.parametrize("labels", [{"a": MAX_VALUE + 1}, {"a": [1, MAX_VALUE + 1], "b": [1]}])
 def test_a_value_beyond_the_largest_is_refused_by_its_structure(tmp_path: Path, labels: dict[str, Any]) -> None:
-    with pytest.raises(LabelError, match=f"a has the value {HIGHEST + 1}; a structure's value is at least 1"):
-        make_structures(["a"], [HIGHEST + 1])
+    with pytest.raises(LabelError, match=f"a has the value {MAX_VALUE + 1}; a structure's value is at least 1"):
+        make_structures(["a"], [MAX_VALUE + 1])
     case(tmp_path / "raw")
     (tmp_path / "raw" / "dataset.json").write_text(
         json.dumps(
@@ -86,7 +88,7 @@ def test_a_value_beyond_the_largest_is_refused_by_its_structure(tmp_path: Path, 
             }
         )
     )
-    with pytest.raises(CaseError, match=str(HIGHEST + 1)):
+    with pytest.raises(CaseError, match=str(MAX_VALUE + 1)):
         import_dataset(tmp_path / "raw", tmp_path / "ds")
 
 
@@ -108,10 +110,10 @@ def test_the_largest_value_goes_all_the_way(tmp_path: Path) -> None:
     assert [f.voxels for f in audit.cohort.cases[0].structures.values()] == [216, 125]
     dataset = Dataset.open(folder)
     labels = dataset.load_segmentation(dataset.manifest.cases[0])
-    assert [int(cut.mask.sum()) for cut in cut_masks(labels)] == [216, 125]
+    assert [int(cut.mask.sum()) for cut in crop_masks(labels)] == [216, 125]
     assert sorted(np.unique(split_layers(labels)[0].array)) == [0, 1, 2]
     plan = tiny_plan({"structures": [{"name": n, "value": v, "colour": "#ff0000"} for n, v in names.items()]})
-    assert np.bincount(planned_labels(labels, plan).ravel()).tolist()[1:] == [216, 125]
+    assert np.bincount(encode_labels(labels, plan).ravel()).tolist()[1:] == [216, 125]
     assert set(np.unique(select_structures(labels, labels.structures))) == {0, 1, HUGE}
     scores = evaluate(tmp_path / "p_seg.nii.gz", tmp_path / "p_seg.nii.gz", tmp_path / "scores").scores
     assert [score.dice for score in scores] == [1.0, 1.0]
@@ -126,10 +128,10 @@ def test_the_largest_value_goes_all_the_way(tmp_path: Path) -> None:
 
 
 def test_values_that_no_number_of_a_file_can_hold_are_refused() -> None:
-    with pytest.raises(LabelError, match=f"a.nii: holds the value {HIGHEST + 1}"):
-        whole_labels(np.array([[[1, HIGHEST + 1]]], np.uint64), "a.nii")
+    with pytest.raises(LabelError, match=f"a.nii: holds the value {MAX_VALUE + 1}"):
+        to_integer_labels(np.array([[[1, MAX_VALUE + 1]]], np.uint64), "a.nii")
     with pytest.raises(UsageError, match="at most"):
-        Options({"a": HIGHEST + 1}).named_structures()
+        user_structures({"a": MAX_VALUE + 1})
 
 
 def ask_for_too_much(_: tuple[Segmentation, str]) -> None:
@@ -159,6 +161,6 @@ def test_the_hint_stays_where_the_machine_could_have_it(said: str, message: str)
 
 
 def test_errors_of_others_are_told_in_short() -> None:
-    assert in_short(ValueError("one line\nDataset(folder=…)")) == "one line"
-    assert in_short(KeyError()) == "KeyError"
-    assert len(in_short("x" * 5000)) == 201
+    assert summarise_error(ValueError("one line\nDataset(folder=…)")) == "one line"
+    assert summarise_error(KeyError()) == "KeyError"
+    assert len(summarise_error("x" * 5000)) == 201

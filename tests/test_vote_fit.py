@@ -19,8 +19,8 @@ from osteon.core.labels import Segmentation, make_structures
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import write_manifest
 from osteon.formats import read_segmentation, write_segmentation
-from osteon.formats.probabilities import about, write_probabilities
-from osteon.formats.rle import encode, write_rle_csv
+from osteon.formats.probabilities import make_header, write_probabilities
+from osteon.formats.rle import encode_rle, write_rle_csv
 from osteon.voting.run_length import encode_mask
 from osteon.voting.vote_counts import VoteSample, sample_levels, sample_masks
 from osteon.voting.weight_search import choose_threshold, choose_weights
@@ -69,7 +69,7 @@ def tables(folder: Path, count: int = 3) -> list[Path]:
     paths = [folder / f"m{member}.csv" for member in range(count)]
     for member, path in enumerate(paths):
         rows = [
-            (f"c{case}.png", bone.name, encode(layer[:, :, 0].T))
+            (f"c{case}.png", bone.name, encode_rle(layer[:, :, 0].T))
             for case in range(CASES)
             for bone, layer in zip(BONES, said(case, member), strict=True)
         ]
@@ -200,7 +200,7 @@ def test_weights_are_fitted_and_used(dataset: Dataset, tmp_path: Path, method: A
             layers = layers.astype(np.uint8)
             write_segmentation(paths[member] / f"c{case}.seg.nrrd", Segmentation(layers, geometry, BONES))
             with write_probabilities(paths[member] / f"c{case}.probabilities.npz") as writer:
-                writer.begin(about(BONES, geometry, overlapping=True))
+                writer.begin(make_header(BONES, geometry, overlapping=True))
                 for layer in layers:
                     writer.add(0.2 + 0.6 * layer)
     file = tmp_path / "votes.yaml"

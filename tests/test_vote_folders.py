@@ -18,7 +18,7 @@ from helpers import box, spaced, write_dataset
 from osteon.core.errors import UsageError
 from osteon.core.geometry import AxisPermutation, Geometry
 from osteon.core.labels import Segmentation, Structure, make_structures
-from osteon.core.locks import hold_folder
+from osteon.core.locks import lock_folder
 from osteon.core.volume import Volume
 from osteon.formats import read_segmentation, write_segmentation, write_volume
 from osteon.voting.label_maps import open_label_maps
@@ -326,7 +326,7 @@ def test_what_is_done_is_skipped_and_what_has_changed_is_done_again(tmp_path: Pa
 
 def test_a_folder_that_another_vote_works_in_is_refused(tmp_path: Path, capsys: Captured) -> None:
     paths, out = members(tmp_path), tmp_path / "out"
-    with hold_folder(out, "x", "y"):
+    with lock_folder(out, "x", "y"):
         assert command("vote", *paths, out) == 2
     assert "another vote works in it" in capsys.readouterr().err
     assert command("vote", *paths, out) == 0

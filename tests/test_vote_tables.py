@@ -15,7 +15,7 @@ import osteon
 from helpers import write_dataset
 from osteon.core.errors import FileError, LabelError, UsageError
 from osteon.core.labels import make_structures
-from osteon.formats.rle import encode, write_rle_csv
+from osteon.formats.rle import encode_rle, write_rle_csv
 from osteon.voting.picture_sizes import PictureSizes, parse_size
 from osteon.voting.report import group_problems
 from osteon.voting.rle_rows import picture_name
@@ -41,7 +41,7 @@ def masks(seed: int, images: int = 3) -> Masks:
 
 
 def table(path: Path, said: Masks) -> Path:
-    write_rle_csv(path, [(image, bone, encode(mask)) for (image, bone), mask in said.items()])
+    write_rle_csv(path, [(image, bone, encode_rle(mask)) for (image, bone), mask in said.items()])
     return path
 
 
@@ -124,7 +124,7 @@ def test_the_suffix_of_a_picture_makes_no_other_picture(members: list[Path], tmp
 
 def kaggle(path: Path, said: Masks, column: str = "EncodedPixels") -> Path:
     """The same masks, counted down the columns."""
-    lines = [f"{image},{bone},{encode(mask.T)}" for (image, bone), mask in said.items()]
+    lines = [f"{image},{bone},{encode_rle(mask.T)}" for (image, bone), mask in said.items()]
     path.write_text("\n".join([f"image_id,class,{column}", *lines]))
     return path
 

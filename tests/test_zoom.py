@@ -12,13 +12,13 @@ import torch
 from torch import nn
 
 from helpers import FLAT, box, tiny_plan, write_dataset
-from osteon.core.boxes import Box, crops_around, pieces
+from osteon.core.boxes import Box, component_boxes, crops_around
 from osteon.core.geometry import Geometry
 from osteon.core.volume import Volume
 from osteon.plan.schema import Plan
 from osteon.predicting.model import Model
-from osteon.predicting.zoom import MOST, rim_weights
-from osteon.preparing.cache import CachedCase, prepare
+from osteon.predicting.zoom import MAX_PIECES, rim_weights
+from osteon.preparing.cache import CachedCase, prepare_cases
 from osteon.training.sampling import PatchSampler
 from osteon.training.validation import validate
 from runs import CPU, cohort, learning_plan
@@ -66,10 +66,10 @@ FLAT_AFFINE = np.diag([0.5, 0.5, 3.0, 1.0])
 
 def test_boxes_by_hand() -> None:
     mask = box((10, 10, 10), (1, [slice(1, 3)] * 3), (1, [slice(3, 4)] * 3), (1, [slice(7, 8)] * 3)) > 0
-    assert pieces(mask) == [Box((1, 1, 1), (4, 4, 4)), Box((7, 7, 7), (8, 8, 8))]  # the corner connects
-    assert Box((1, 4, 8), (2, 6, 10)).widened((2, 1, 3), (10, 10, 10)) == Box((0, 3, 5), (4, 7, 10))
-    assert Box((1, 4, 8), (2, 6, 10)).at_least((5, 5, 5), (10, 10, 4)).shape == (5, 5, 4)
-    assert Box((0, 4, 9), (1, 5, 10)).at_least((5, 5, 5), (10, 10, 10)) == Box((0, 2, 5), (5, 7, 10))
+    assert component_boxes(mask) == [Box((1, 1, 1), (4, 4, 4)), Box((7, 7, 7), (8, 8, 8))]  # the corner connects
+    assert Box((1, 4, 8), (2, 6, 10)).expand((2, 1, 3), (10, 10, 10)) == Box((0, 3, 5), (4, 7, 10))
+    assert Box((1, 4, 8), (2, 6, 10)).grow_to((5, 5, 5), (10, 10, 4)).shape == (5, 5, 4)
+    assert Box((0, 4, 9), (1, 5, 10)).grow_to((5, 5, 5), (10, 10, 10)) == Box((0, 2, 5), (5, 7, 10))
 
 
 def test_two_crops_become_one_where_that_costs_no_more() -> None:
@@ -89,10 +89,10 @@ def test_a_crop_shows_the_structure_twice_as_large_and_its_labels_fit(
         labels = np.stack([labels == 3, labels == 5]).astype(np.uint8)
     dataset = write_dataset(tmp_path, {"a": (image, labels, TURNS[turn])}, overlapping=overlapping)
     plan = zoom_plan({"overlapping": overlapping})
-    case = prepare(dataset, plan, dataset.manifest.trainable)[0]["a"]
+    case = prepare_cases(dataset, plan, dataset.manifest.trainable)[0]["a"]
     tibia = case.labels[1] if overlapping else case.labels == 2
     assert tibia.sum() == 4**3
-    (crop,) = case.fine
+    (crop,) = case.zoomed
     fine = crop.labels[1] if overlapping else crop.labels == 2
     assert fine.sum() == 8**3
     assert crop.labels.shape[-3:] == (16, 16, 16)  # 8 voxels of the scan and 4 on either side: more than a patch
@@ -110,23 +110,23 @@ def test_slices_are_enlarged_within_themselves(tmp_path: Path) -> None:
     image, labels = flat_scan()
     dataset = write_dataset(tmp_path, {"a": (image, labels, FLAT_AFFINE)})
     plan = zoom_plan({**FLAT_GRID, "grid.drop_slices": [0, 1]}, margin_mm=3.0)
-    case = prepare(dataset, plan, dataset.manifest.trainable)[0]["a"]
-    (crop,) = case.fine
+    case = prepare_cases(dataset, plan, dataset.manifest.trainable)[0]["a"]
+    (crop,) = case.zoomed
     assert crop.labels.shape == (24, 18, 3)  # 12 and 6 on either side, 6 and 6; 1 slice and its neighbours
     assert (crop.labels == 2).sum() == 42
     assert set(crop.foreground[:, 3]) == {1}
     gone = zoom_plan({**FLAT_GRID, "grid.drop_slices": [2, 3]})
-    assert [c.present for c in prepare(dataset, gone, dataset.manifest.trainable)[0]["a"].fine] == [()]
+    assert [c.present for c in prepare_cases(dataset, gone, dataset.manifest.trainable)[0]["a"].zoomed] == [()]
 
 
 def test_a_crop_is_normalised_as_the_whole_scan(tmp_path: Path) -> None:
     image, labels = plate()
     dataset = write_dataset(tmp_path, {"a": (image, labels, TURNS["RAS"])})
     own = {"intensities": [{"channel": "ct"}]}
-    case = prepare(dataset, zoom_plan(own), dataset.manifest.trainable)[0]["a"]
+    case = prepare_cases(dataset, zoom_plan(own), dataset.manifest.trainable)[0]["a"]
     coarse = np.asarray(case.image, dtype=np.float32)
     assert coarse.mean() == pytest.approx(0, abs=1e-3)
-    (crop,) = case.fine
+    (crop,) = case.zoomed
     assert crop.image.max() == pytest.approx(coarse[0, 13, 11, 9], abs=2e-3)  # inside the block, both times
     assert crop.image.min() == pytest.approx(coarse[0, 0, 0, 0], abs=2e-3)  # the background
     assert abs(float(np.asarray(crop.image, dtype=np.float32).mean())) > 0.1
@@ -142,10 +142,10 @@ def test_other_zooms_are_other_caches_and_none_is_the_old_one() -> None:
 
 def test_a_lost_crop_is_made_again(tmp_path: Path) -> None:
     dataset, plan = cohort(tmp_path, 1), zoom_plan()
-    (crop,) = prepare(dataset, plan, dataset.manifest.trainable)[0]["c0"].fine
+    (crop,) = prepare_cases(dataset, plan, dataset.manifest.trainable)[0]["c0"].zoomed
     image = np.array(crop.image)
     (crop.folder / f"{crop.id}.image.npy").unlink()
-    assert np.array_equal(prepare(dataset, plan, dataset.manifest.trainable)[0]["c0"].fine[0].image, image)
+    assert np.array_equal(prepare_cases(dataset, plan, dataset.manifest.trainable)[0]["c0"].zoomed[0].image, image)
 
 
 def cases_with_crops(folder: Path) -> tuple[list[CachedCase], Plan]:
@@ -153,7 +153,7 @@ def cases_with_crops(folder: Path) -> tuple[list[CachedCase], Plan]:
     some = {name: plate() for name in "ac"} | {name: scan((3, [slice(4, 12)] * 3)) for name in "bd"}
     dataset = write_dataset(folder, {name: (*pair, TURNS["RAS"]) for name, pair in sorted(some.items())})
     plan = zoom_plan({"patch.batch": 20, "training.foreground_share": 1.0})
-    return list(prepare(dataset, plan, dataset.manifest.trainable)[0].values()), plan
+    return list(prepare_cases(dataset, plan, dataset.manifest.trainable)[0].values()), plan
 
 
 def test_so_many_patches_are_enlarged(tmp_path: Path) -> None:
@@ -167,12 +167,12 @@ def test_so_many_patches_are_enlarged(tmp_path: Path) -> None:
     iteration = next(n for n in range(9) if sampler.draw(n)[0].crop is not None)
     draw, batch = sampler.draw(iteration)[0], sampler.read(iteration)
     at = tuple(slice(o, o + 8) for o in draw.origin)
-    crop = cases[draw.case].fine[0]
+    crop = cases[draw.case].zoomed[0]
     assert np.array_equal(batch.labels[0], crop.labels[at])
     assert np.array_equal(batch.image[0], np.asarray(crop.image, dtype=np.float32)[(slice(None), *at)])
     for draw in drawn:
         if draw.crop is not None:
-            labels = cases[draw.case].fine[0].labels
+            labels = cases[draw.case].zoomed[0].labels
             ends = [o + 8 <= n and o >= 0 for o, n in zip(draw.origin, labels.shape, strict=True)]
             assert all(ends)
             assert (labels[tuple(slice(o, o + 8) for o in draw.origin)] == 2).any()
@@ -264,7 +264,7 @@ def test_specks_all_over_a_scan_do_not_take_hours() -> None:
     small = {"patch.size": [4, 4, 4]}
     image, _ = scan(*boxes)
     looks = len(seen_by(image, zoom_plan(small, margin_mm=0.0))) - len(seen_by(image, tiny_plan(small)))
-    assert looks == MOST < len(boxes)
+    assert looks == MAX_PIECES < len(boxes)
 
 
 def test_the_rim_falls_where_the_scan_goes_on() -> None:
@@ -277,7 +277,7 @@ def test_the_rim_falls_where_the_scan_goes_on() -> None:
 def test_validation_during_training_takes_the_first_look_alone(tmp_path: Path) -> None:
     dataset = cohort(tmp_path, 1)
     network = Threshold(overlapping=False)
-    cases = list(prepare(dataset, zoom_plan(), dataset.manifest.trainable)[0].values())
+    cases = list(prepare_cases(dataset, zoom_plan(), dataset.manifest.trainable)[0].values())
     validate(network, cases, tiny_plan())
     first = len(network.seen)
     validate(network, cases, zoom_plan())

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Unpack
+
+from osteon.predicting.model_folder import find_model_folder
 
 if TYPE_CHECKING:
-    from osteon.auditing.augmented import Augmented
+    from osteon.auditing.augmented import AugmentedAudit
     from osteon.auditing.run import Audit
-    from osteon.converting.convert import Adopted
+    from osteon.converting.convert import ConvertedModel
     from osteon.evaluating.evaluate import Evaluation
     from osteon.exporting.run import ExportReport
+    from osteon.importing.options import ImportKeywords
     from osteon.importing.run import ImportReport
     from osteon.machine.doctor import DoctorReport
     from osteon.plan.schema import Plan
     from osteon.planning.options import PlanOptions
     from osteon.predicting.model import Model
     from osteon.predicting.predictor import PredictReport
-    from osteon.reporting.comparison import Compared
+    from osteon.reporting.comparison import ComparisonResult
     from osteon.runs.fit import TrainReport
     from osteon.sweeping.run import SweepReport
     from osteon.voting.fit import VoteFit
@@ -28,11 +31,30 @@ if TYPE_CHECKING:
 PathLike = str | os.PathLike[str]
 
 
-def import_dataset(source: PathLike, dataset: PathLike, **options: Any) -> ImportReport:
-    """Make a dataset of labelled scans; see `osteon.importing.run.import_dataset` for the options."""
+def import_dataset(
+    source: PathLike,
+    dataset: PathLike,
+    *,
+    overwrite: bool = False,
+    workers: int | None = None,
+    announce: Callable[[str], None] | None = None,
+    **options: Unpack[ImportKeywords],
+) -> ImportReport:
+    """Read and check every case of a source and write `dataset`/dataset.yaml; the user's files stay as they are.
+
+    Args:
+        source: The data, as it is: a folder or a list.
+        dataset: The folder that becomes the dataset.
+        overwrite: Replace a dataset.yaml that is there.
+        workers: Processes for reading the cases; None: as memory allows.
+        announce: Is called, line by line and before anything is written, with how the source was understood.
+        **options: Fields of `osteon.importing.options.ImportOptions` (form, hold_out, structures, modality, …).
+    """
     from osteon.importing.run import import_dataset
 
-    return import_dataset(Path(source), Path(dataset), **options)
+    return import_dataset(
+        Path(source), Path(dataset), overwrite=overwrite, workers=workers, announce=announce, **options
+    )
 
 
 def audit(dataset: PathLike, *, workers: int | None = None) -> Audit:
@@ -48,7 +70,9 @@ def audit(dataset: PathLike, *, workers: int | None = None) -> Audit:
     return audit(Dataset.open(Path(dataset)), workers=workers)
 
 
-def audit_augmented(dataset: PathLike, *, samples: int = 24, seed: int = 0, workers: int | None = None) -> Augmented:
+def audit_augmented(
+    dataset: PathLike, *, samples: int = 24, seed: int = 0, workers: int | None = None
+) -> AugmentedAudit:
     """Show patches as training sees them; writes `dataset`/audit/augmented.html.
 
     Args:
@@ -186,7 +210,7 @@ def sweep(file: PathLike, *, dry: bool = False) -> SweepReport:
 def load_model(folder: PathLike, *, device: str = "cpu") -> Model:
     """Load a trained model (a run, or its folder `model`); `.predict(scan)` segments a file or a Volume."""
     from osteon.core.devices import resolve_device
-    from osteon.predicting.model import load_model
+    from osteon.predicting.model_folder import load_model
 
     return load_model(Path(folder), device=resolve_device(device))
 
@@ -201,7 +225,7 @@ def import_model(
     before: PathLike | None = None,
     orientation: str | None = None,
     overwrite: bool = False,
-) -> Adopted:
+) -> ConvertedModel:
     """Turn another program's trained model into one of osteon's; nothing in its files is run.
 
     Args:
@@ -214,13 +238,13 @@ def import_model(
         orientation: How the training scans lay in their files, as RAS; None: scans are taken as they lie.
         overwrite: Replace a model that is there.
     """
-    from osteon.converting.convert import FORMS, Wanted
+    from osteon.converting.convert import CONVERTERS, ConvertOptions
     from osteon.core.errors import UsageError
 
-    if form not in FORMS:
-        raise UsageError(f"there are no models of {form}", hint=f"one of {', '.join(FORMS)}")
+    if form not in CONVERTERS:
+        raise UsageError(f"there are no models of {form}", hint=f"one of {', '.join(CONVERTERS)}")
     first = None if before is None else Path(before)
-    return FORMS[form](Path(folder), Path(model), Wanted(folds, checkpoint, first, orientation, overwrite))
+    return CONVERTERS[form](Path(folder), Path(model), ConvertOptions(folds, checkpoint, first, orientation, overwrite))
 
 
 def doctor(model: PathLike | None = None, dataset: PathLike | None = None) -> DoctorReport:
@@ -260,19 +284,19 @@ def predict(
         overwrite: Do again what is done.
     """
     from osteon.machine.engine_timing import choose_engine, count_all_passes
-    from osteon.predicting.model import Model, model_folder
+    from osteon.predicting.model import Model
     from osteon.predicting.predictor import predict
     from osteon.predicting.scans import find_scans
-    from osteon.predicting.speed import speed_of
-    from osteon.predicting.stages import How
+    from osteon.predicting.speed import find_speed
+    from osteon.predicting.stages import PredictOptions
 
     sources = [scans] if isinstance(scans, str | os.PathLike) else list(scans)
     loaded = model if isinstance(model, Model) else load_model(model, device=device)
     found = find_scans([Path(s) for s in sources], loaded.plan, series, seen=loaded.seen)
     if not isinstance(model, Model):
-        loaded = choose_engine(loaded, model_folder(Path(model)), engine, count_all_passes(loaded.plan, found))
+        loaded = choose_engine(loaded, find_model_folder(Path(model)), engine, count_all_passes(loaded.plan, found))
     loaded = loaded.with_postprocessing(os.fspath(postprocess))
-    return predict(loaded, found, Path(out), How(speed_of(speed), overwrite, memory, probabilities))
+    return predict(loaded, found, Path(out), PredictOptions(find_speed(speed), overwrite, memory, probabilities))
 
 
 def vote(members: Sequence[PathLike], out: PathLike, **options: Any) -> VoteReport:
@@ -330,7 +354,7 @@ def compare(
     tolerances: Sequence[float] = (2.0,),
     surfaces: bool = True,
     labels: Mapping[str, int] | None = None,
-) -> Compared:
+) -> ComparisonResult:
     """Compare runs, folders of predictions and CSVs of RLE on the cases that all have.
 
     Args:
@@ -369,12 +393,12 @@ def export(
         out: Where the files go.
         overwrite: Replace files in `out` that no export has written.
         source: A folder below which the scans' DICOM series lie.
-        **options: Fields of `osteon.exporting.export_form.Options` (ignore_references, space, fragments, smallest_mm3,
-            encoding, shapes, link, labels).
+        **options: Fields of `osteon.exporting.export_form.ExportOptions` (ignore_references, space, fragments,
+            smallest_mm3, encoding, shapes, link, labels).
     """
-    from osteon.exporting.export_form import Options
+    from osteon.exporting.export_form import ExportOptions
     from osteon.exporting.run import export
 
     given = [sources] if isinstance(sources, str | os.PathLike) else list(sources)
-    chosen = Options(source=None if source is None else Path(source), **options)
+    chosen = ExportOptions(source=None if source is None else Path(source), **options)
     return export(form, [Path(s) for s in given], Path(out), chosen, overwrite=overwrite)

@@ -35,8 +35,8 @@ from osteon.app.workspace import (
 from osteon.core.errors import UsageError
 from osteon.core.file_names import name_key
 from osteon.core.files import write_error, write_json
-from osteon.core.locks import NAME as LOCK
-from osteon.core.locks import hold_folder
+from osteon.core.locks import LOCK_NAME as LOCK
+from osteon.core.locks import lock_folder
 
 _PURGING = ".going-"
 """Before the name of what is being removed for good: an interrupted removal is finished at the next start."""
@@ -108,7 +108,7 @@ def delete(app: AppState, item: Item) -> Deletion:
             )
         for each in items:
             if (each.path / LOCK).exists():
-                with hold_folder(each.path, "a command", "let it end first"):
+                with lock_folder(each.path, "a command", "let it end first"):
                     pass
         folder = _new_folder(app, item)
         try:

@@ -12,7 +12,7 @@ from osteon.app.state import AppState
 from osteon.app.workspace import Item, read_about
 from osteon.core.errors import OsteonError, UsageError
 from osteon.core.files import read_json, write_json
-from osteon.core.text import counted
+from osteon.core.text import pluralise
 from osteon.dataset.folds import group_cases
 from osteon.dataset.manifest import read_manifest
 from osteon.plan.schema import FILE_NAME as PLAN
@@ -181,7 +181,7 @@ def start_phantom(app: AppState, kind: str, cases: int) -> tuple[Item, Job]:
     job = app.jobs.submit(
         "phantom",
         [kind, item.relative_path, "--cases", str(cases)],
-        f"Make up {counted(cases, 'case')}: {kind}",
+        f"Make up {pluralise(cases, 'case')}: {kind}",
         about={"source": item.name},
         product=f"{item.relative_path}/truth.json",
     )

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from osteon.core.errors import DatasetError, UsageError
 from osteon.core.labels import Structure, side_of
 from osteon.dataset.dataset import Dataset
-from osteon.dataset.manifest import Manifest, explain, read_manifest, write_manifest
+from osteon.dataset.manifest import Manifest, describe_errors, read_manifest, write_manifest
 from osteon.formats.registry import read_segmentation, write_segmentation
 
 
@@ -99,7 +99,9 @@ def _write(folder: Path, manifest: Manifest, **changes: object) -> Manifest:
     try:
         changed = Manifest.model_validate(manifest.model_dump() | {k: _plain(v) for k, v in changes.items()})
     except ValidationError as error:
-        raise DatasetError(f"the dataset would make no sense: {explain(error)}", hint="correct what is named") from None
+        raise DatasetError(
+            f"the dataset would make no sense: {describe_errors(error)}", hint="correct what is named"
+        ) from None
     write_manifest(folder, changed)
     return changed
 

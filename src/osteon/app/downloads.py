@@ -11,7 +11,7 @@ from osteon.app.state import AppState
 from osteon.app.workspace import Item
 from osteon.core.errors import OsteonError
 from osteon.formats.dicom_files import looks_like_dicom
-from osteon.formats.dicom_folders import holds_dicom
+from osteon.formats.dicom_folders import contains_dicom
 from osteon.formats.registry import read_geometry
 
 SERIES_FORMS = frozenset({"dicom-seg", "rtstruct"})
@@ -58,7 +58,7 @@ def _is_dicom(path: Path) -> bool:
 @lru_cache(maxsize=64)
 def _holds_dicom(source: Path, _since: int) -> bool:
     """Whether a source has DICOM files; asked again where another one has come in its place."""
-    return holds_dicom(source)
+    return contains_dicom(source)
 
 
 def _is_flat(item: Item) -> bool:

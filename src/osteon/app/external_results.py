@@ -17,20 +17,20 @@ from osteon.core.folders import files_below
 from osteon.core.labels import Segmentation
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import Case
-from osteon.formats.label_meanings import is_nameless, legend_for, read_meant
-from osteon.formats.labelmap import is_generic
-from osteon.formats.mask_names import case_of, same_name, without_mask_words, words
+from osteon.formats.label_meanings import has_placeholder_names, label_meanings_for, read_named_labels
+from osteon.formats.labelmap import is_placeholder
+from osteon.formats.mask_names import case_name, name_words, strip_mask_words, structure_key
 from osteon.formats.registry import (
-    companions,
-    own_table,
+    companion_paths,
     read_segmentation,
     read_structures,
     stem_of,
     suffix_of,
+    table_of,
     write_segmentation,
 )
-from osteon.formats.rle import RleRow, decode, is_rle_csv, parse, read_counting, read_rle_csv
-from osteon.formats.rle_convention import RENAME, Evidence
+from osteon.formats.rle import RleRow, decode_rle, is_rle_csv, parse_runs, read_convention, read_rle_csv
+from osteon.formats.rle_convention import RENAME, ConventionEvidence
 
 RESULT_SUFFIXES = (".nii.gz", ".nii", ".seg.nrrd", ".nrrd", ".mha", ".csv", ".zip")
 COMPANION_SUFFIXES = (".mhd", ".raw", ".zraw", ".json", ".ctbl", ".label")
@@ -98,14 +98,16 @@ def import_result(
 def unknown_structures(source: Path, folder: Path) -> list[str]:
     """Structures of an upload's label files that the dataset does not have, whatever their capitals and marks."""
     dataset = Dataset.open(folder)
-    known = {same_name(structure.name) for structure in dataset.structures}
+    known = {structure_key(structure.name) for structure in dataset.structures}
     unknown: dict[str, None] = {}
     for path in _label_files(source):
         try:
             structures = read_structures(path)
         except CaseError:  # raised again when it is imported
             continue
-        unknown |= {s.name: None for s in structures if not is_generic(s.name) and same_name(s.name) not in known}
+        unknown |= {
+            s.name: None for s in structures if not is_placeholder(s.name) and structure_key(s.name) not in known
+        }
     return list(unknown)
 
 
@@ -125,19 +127,19 @@ def _add_file(
     case_id: str, path: Path, dataset: Dataset, target: Path, names: StructureNames, notes: list[str]
 ) -> None:
     """One label file of a case. Raises as the readers do."""
-    legend = legend_for([path])
+    legend = label_meanings_for([path])
     new_names = {s.name: _dataset_name(s.name, dataset, names) for s in read_structures(path)}
     target.mkdir(parents=True, exist_ok=True)
-    if not is_nameless(path) and any(new != old for old, new in new_names.items()):
+    if not has_placeholder_names(path) and any(new != old for old, new in new_names.items()):
         renamed = _rename_structures(read_segmentation(path), new_names)
         write_segmentation(target / f"{case_id}{'.seg.nrrd' if renamed.overlapping else '.nii.gz'}", renamed)
         return
-    read = read_meant(path, dataset.structures, legend)  # raises where it is no label map
-    if legend is not None or companions(path) or own_table(path):  # it would leave behind what lies beside it
+    read = read_named_labels(path, dataset.structures, legend)  # raises where it is no label map
+    if legend is not None or companion_paths(path) or table_of(path):  # it would leave behind what lies beside it
         write_segmentation(target / f"{case_id}{'.seg.nrrd' if read.overlapping else '.nii.gz'}", read)
         return
     shutil.copyfile(path, target / f"{case_id}{suffix_of(path)}")
-    if is_nameless(path):
+    if has_placeholder_names(path):
         notes.append(f"{path.name}: names no structures; its numbers are taken as the dataset's")
 
 
@@ -145,8 +147,8 @@ def _dataset_name(name: str, dataset: Dataset, names: StructureNames) -> str:
     """The dataset's name of a structure; the name itself where it is unknown, empty where it is left out."""
     if name in names:
         return names[name]
-    known = {same_name(structure.name): structure.name for structure in dataset.structures}
-    return known.get(same_name(name), name)
+    known = {structure_key(structure.name): structure.name for structure in dataset.structures}
+    return known.get(structure_key(name), name)
 
 
 def _rename_structures(segmentation: Segmentation, names: StructureNames) -> Segmentation:
@@ -166,18 +168,18 @@ def _merge_files(case_id: str, paths: Sequence[Path], dataset: Dataset, target: 
     Raises:
         LabelError: They are no such files, or do not lie on one grid.
     """
-    known = {same_name(structure.name): n for n, structure in enumerate(dataset.structures)}
+    known = {structure_key(structure.name): n for n, structure in enumerate(dataset.structures)}
     geometry = dataset.geometry(dataset.case(case_id))
     layers = np.zeros((len(known), *geometry.shape), np.uint8)
     for path in paths:
-        rest = _words_after(words(without_mask_words(stem_of(path))), words(case_id))
+        rest = _words_after(name_words(strip_mask_words(stem_of(path))), name_words(case_id))
         number = known.get("_".join(rest))
         read = read_segmentation(path)
         if number is None and len(read.structures) == 1:
             name = _dataset_name(read.structures[0].name, dataset, names)
             if not name:
                 continue
-            number = known.get(same_name(name))
+            number = known.get(structure_key(name))
         if number is None or len(read.structures) > 1:
             listed = ", ".join(path.name for path in paths[:4])
             raise LabelError(
@@ -203,11 +205,13 @@ def _case_of_file(path: Path, source: Path, dataset: Dataset) -> Case | None:
     by_name: dict[tuple[str, ...], list[Case]] = defaultdict(list)
     for case in dataset.manifest.cases:
         stems = [stem_of(Path(image)) for image in case.images]
-        for name in {words(case.id), *map(words, stems), *(words(case_of(stem)) for stem in stems)} - {()}:
+        for name in {name_words(case.id), *map(name_words, stems), *(name_words(case_name(stem)) for stem in stems)} - {
+            ()
+        }:
             by_name[name].append(case)
     texts = [stem_of(path), *reversed(path.relative_to(source).parent.parts)]
     for text in texts:
-        parts = words(without_mask_words(text))
+        parts = name_words(strip_mask_words(text))
         heads = (parts[:length] for length in range(len(parts), 0, -1))
         if (owners := next((by_name[head] for head in heads if head in by_name), None)) is not None:
             return owners[0] if len(owners) == 1 else None
@@ -226,7 +230,7 @@ def _add_table(path: Path, dataset: Dataset, target: Path, notes: list[str]) -> 
             hint=f"use its names: {', '.join(list(known)[:5])} …",
         )
     added = []
-    counting, evidence = read_counting(path), Evidence()
+    counting, evidence = read_convention(path), ConventionEvidence()
     for image, of_image in rows.items():
         case = _find_case(PurePosixPath(image.replace("\\", "/")).name, dataset)
         if case is None:
@@ -238,8 +242,8 @@ def _add_table(path: Path, dataset: Dataset, target: Path, notes: list[str]) -> 
             raise LabelError(f"case {case.id}: is no picture, and RLE is for pictures", hint="upload label files")
         layers = np.zeros((len(known), *geometry.shape), dtype=np.uint8)
         for row in of_image:
-            mask = decode(row.rle, (height, columns), counting, name=f"line {row.line}")
-            evidence.add(parse(row.rle), (height, columns), row.line)
+            mask = decode_rle(row.rle, (height, columns), counting, name=f"line {row.line}")
+            evidence.add(parse_runs(row.rle), (height, columns), row.line)
             layers[known[row.structure], :, :, 0] |= mask.T
         write_segmentation(target / f"{case.id}.seg.nrrd", Segmentation(layers, geometry, dataset.structures))
         added.append(case.id)

@@ -15,7 +15,7 @@ from osteon.app.item_references import attached_paths, dependent_datasets, find_
 from osteon.app.state import AppState, Undo
 from osteon.app.workspace import KIND_NAMES, MAX_NAME_LENGTH, Item
 from osteon.core.errors import OsteonError, UsageError
-from osteon.core.text import shortly
+from osteon.core.text import shorten_list
 
 MAX_NAMES = 4
 """Names in a sentence before the others are counted."""
@@ -124,7 +124,7 @@ async def ask_delete(app: AppState, item: Item, back: str) -> None:
 
 def describe_items(items: Sequence[Item]) -> str:
     """`Dataset knees, result mine and 3 more`."""
-    text = shortly([f"{KIND_NAMES[item.kind]} {item.title}" for item in items], MAX_NAMES)
+    text = shorten_list([f"{KIND_NAMES[item.kind]} {item.title}" for item in items], MAX_NAMES)
     return text[:1].upper() + text[1:]
 
 

@@ -24,7 +24,7 @@ from typing import Any, Literal
 
 from osteon.core.errors import FileError, UsageError
 from osteon.core.files import read_json, write_json
-from osteon.core.processes import began_at, end_group, interrupt_group, is_alive, leader_options
+from osteon.core.processes import group_leader_options, interrupt_group, is_group_alive, start_time, terminate_group
 from osteon.web.job_store import JobStore
 
 JOB, STATE, LOG, PROGRESS = "job.json", "state.json", "log.txt", "progress.txt"
@@ -156,7 +156,7 @@ class Jobs:
             state = JobState(**read_json(self.store.path(job.id) / STATE, "the job's state"))
         except (FileError, TypeError):
             return JobState("failed", why="its state on disk is damaged")
-        if state.phase != "running" or is_alive(state.pid, state.pid_since):
+        if state.phase != "running" or is_group_alive(state.pid, state.pid_since):
             return state
         phase: JobPhase = "cancelled" if state.asked == "cancel" else "paused" if state.asked == "pause" else "failed"
         why = "" if state.asked else "it ended without a word: the machine was restarted, or memory ran out"
@@ -190,7 +190,7 @@ class Jobs:
             running = state.phase == "running"
             self.write_state(job, replace(state, asked="cancel", phase="running" if running else "cancelled"))
         if running:
-            end_group(state.pid, grace_s)
+            terminate_group(state.pid, grace_s)
             with self.store.locked():
                 self.write_state(job, replace(state, asked="cancel", phase="cancelled", ended=time.time()))
         self.advance()
@@ -251,9 +251,9 @@ class Jobs:
         command = [sys.executable, "-m", "osteon.app.runner", str(self.store.path(job.id))]
         (self.store.path(job.id) / PROGRESS).unlink(missing_ok=True)  # of an earlier try that was killed
         silent: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
-        child = subprocess.Popen(command, cwd=self.root, **silent, **leader_options())
+        child = subprocess.Popen(command, cwd=self.root, **silent, **group_leader_options())
         threading.Thread(target=child.wait, daemon=True).start()  # so that no zombie stays behind
-        self.write_state(job, JobState("running", pid=child.pid, pid_since=began_at(child.pid), began=time.time()))
+        self.write_state(job, JobState("running", pid=child.pid, pid_since=start_time(child.pid), began=time.time()))
 
 
 @lru_cache(maxsize=4096)

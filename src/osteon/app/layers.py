@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from osteon.core.label_values import exchange
+from osteon.core.label_values import remap_values
 from osteon.core.labels import Segmentation, Structure
 
 WORD_BITS = 32
@@ -53,7 +53,7 @@ def _renumber(segmentation: Segmentation) -> list[LabelLayer]:
     for start in range(0, len(segmentation.structures), MAX_VALUES):
         part = segmentation.structures[start : start + MAX_VALUES]
         numbers = {structure.value: number for number, structure in enumerate(part, 1)}
-        layers.append(LabelLayer(exchange(segmentation.array, numbers, np.uint8), part))
+        layers.append(LabelLayer(remap_values(segmentation.array, numbers, np.uint8), part))
     return layers
 
 

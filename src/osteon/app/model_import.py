@@ -11,7 +11,7 @@ from osteon.converting.model_folder import DATASET, PLANS
 from osteon.converting.model_search import names_below, trainer_in
 from osteon.core.errors import FileError, UsageError
 from osteon.core.files import read_json, write_error
-from osteon.core.temporary_files import temporary_beside
+from osteon.core.temporary_files import temporary_path
 from osteon.plan.schema import FILE_NAME as PLAN
 from osteon.plan.schema import read_plan
 from osteon.predicting.records import FIRST, WEIGHTS
@@ -69,10 +69,10 @@ def copy_model(folder: Path, target: Path) -> None:
     Raises:
         ModelError, PlanError, FileError: It lacks a file, or is damaged, or there is no room.
     """
-    from osteon.predicting.model import load_model  # torch's memory is the reader's, and not the server's
+    from osteon.predicting.model_folder import load_model  # torch's memory is the reader's, and not the server's
 
     load_model(folder)
-    copy = temporary_beside(target)
+    copy = temporary_path(target)
     try:
         shutil.copytree(folder, copy)
         copy.rename(target)

@@ -10,9 +10,9 @@ import numpy as np
 from osteon.app.previews import ShrinkFactors
 from osteon.core.errors import OsteonError
 from osteon.core.geometry import Geometry, closest_axes, reorient_to_ras
-from osteon.formats.dicom_files import looks_like_dicom, read_dataset, text
-from osteon.formats.raster import lies_nowhere
-from osteon.formats.registry import oddities
+from osteon.formats.dicom_files import element_text, looks_like_dicom, read_dataset
+from osteon.formats.raster import has_unknown_sides
+from osteon.formats.registry import header_warnings
 
 EdgeLetters = tuple[str, str, str, str]
 """Letters at the left, right, top and bottom edge of a picture."""
@@ -24,7 +24,9 @@ _EDGE_LETTERS = {"R": ("L", "R"), "L": ("R", "L"), "A": ("P", "A"), "P": ("A", "
 
 def is_orientation_known(path: Path, geometry: Geometry) -> bool:
     """Whether a file says where right, front and top are."""
-    return not lies_nowhere(geometry) and not any(odd.kind in _UNKNOWN for odd in oddities(path, label=False))
+    return not has_unknown_sides(geometry) and not any(
+        odd.kind in _UNKNOWN for odd in header_warnings(path, label=False)
+    )
 
 
 def picture_edge_letters(path: Path) -> EdgeLetters | None:
@@ -32,7 +34,7 @@ def picture_edge_letters(path: Path) -> EdgeLetters | None:
     try:
         if not looks_like_dicom(path):
             return None
-        directions = text(read_dataset(path, pixels=False), "PatientOrientation").split("\\")
+        directions = element_text(read_dataset(path, pixels=False), "PatientOrientation").split("\\")
     except OsteonError:
         return None
     ends = [_EDGE_LETTERS.get(way.strip()[:1]) for way in directions]

@@ -18,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from osteon.core.heap import give_back
+from osteon.core.heap import trim_heap
 
 CLEANUP_INTERVAL_S = 10.0
 """How often the memory of pages that were left is freed: reference cycles, and the C library's free blocks."""
@@ -75,4 +75,4 @@ class PageCleanup:
                 method.prune()
                 method.instance = None
             gc.collect()
-            give_back()
+            trim_heap()

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from osteon.core.geometry import Geometry, reorient_to_ras
 from osteon.core.volume import Volume
-from osteon.dataset.manifest import Modality
+from osteon.dataset.modality import Modality
 from osteon.drawing.slices import PLANES, encoded, paint_slice, side_by_side
 
 MAX_VOXELS = 4_500_000

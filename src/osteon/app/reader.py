@@ -9,8 +9,8 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import ParamSpec, TypeVar
 
-from osteon.core.errors import OsteonError, out_of_memory
-from osteon.core.parallel import begin_worker
+from osteon.core.errors import OsteonError, is_out_of_memory
+from osteon.core.parallel import init_worker
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -46,7 +46,7 @@ class ReaderProcess:
             self.close()
             raise OsteonError("reading it took more memory than there is", hint=hint) from None
         except (MemoryError, RuntimeError) as error:
-            if not out_of_memory(error):
+            if not is_out_of_memory(error):
                 raise
             raise OsteonError("there is not enough memory to read it", hint=hint) from error
 
@@ -70,7 +70,7 @@ class ReaderProcess:
     def _open(self) -> ProcessPoolExecutor:
         if self._pool is None:
             context = multiprocessing.get_context("spawn")
-            self._pool = ProcessPoolExecutor(1, mp_context=context, initializer=begin_worker)
+            self._pool = ProcessPoolExecutor(1, mp_context=context, initializer=init_worker)
         return self._pool
 
 

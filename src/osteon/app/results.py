@@ -18,7 +18,7 @@ from osteon.core.errors import OsteonError
 from osteon.core.records import read_record
 from osteon.core.spreadsheets import read_rows
 from osteon.dataset.dataset import Dataset
-from osteon.dataset.manifest import Modality
+from osteon.dataset.modality import Modality
 from osteon.evaluating.pairing import find_label_files
 from osteon.evaluating.record import JSON_NAME
 from osteon.plan.schema import FILE_NAME as PLAN

@@ -18,7 +18,7 @@ from starlette.routing import Route
 
 from osteon.app.uploads import Upload
 from osteon.app.workspace import ABOUT, safe_name
-from osteon.core.case_records import FOLDER
+from osteon.core.case_records import RECORDS_FOLDER
 from osteon.core.errors import OsteonError
 from osteon.core.html_pages import page_name, page_number
 from osteon.exporting.output_record import FILE_NAME as RECORD
@@ -127,7 +127,7 @@ def zip_response(folder: Path, name: str, may_read: Callable[[Path], bool]) -> R
         path
         for path in sorted(folder.rglob("*"))
         if path.is_file() and path.name not in (RECORD, ABOUT) and may_read(path)
-        if FOLDER not in path.relative_to(folder).parts
+        if RECORDS_FOLDER not in path.relative_to(folder).parts
     ]
     if not files:
         return NOT_FOUND

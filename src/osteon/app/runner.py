@@ -14,9 +14,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from osteon.app.jobs import INTERRUPTED, LOG, PROGRESS, Job, JobPhase, Jobs, JobState
-from osteon.core.file_stamps import file_state
+from osteon.core.file_stamps import modification_stamp
 from osteon.core.processes import INTERRUPTS
-from osteon.core.progress import POSTED
+from osteon.core.progress import PROGRESS_FILE_VARIABLE
 
 
 def run(folder: Path) -> int:
@@ -27,8 +27,13 @@ def run(folder: Path) -> int:
         return 1
     for number in INTERRUPTS:
         signal.signal(number, _ignore)  # a handler, and not SIG_IGN, which the command would inherit
-    variables = {"COLUMNS": "160", "NO_COLOR": "1", "PYTHONUNBUFFERED": "1", POSTED: str((folder / PROGRESS).resolve())}
-    before = file_state(jobs.root / job.product)
+    variables = {
+        "COLUMNS": "160",
+        "NO_COLOR": "1",
+        "PYTHONUNBUFFERED": "1",
+        PROGRESS_FILE_VARIABLE: str((folder / PROGRESS).resolve()),
+    }
+    before = modification_stamp(jobs.root / job.product)
     with (folder / LOG).open("ab") as log:
         child = subprocess.Popen(
             [sys.executable, "-m", "osteon.cli", job.command, *job.arguments],
@@ -55,7 +60,7 @@ def outcome(root: Path, job: Job, state: JobState, code: int, before: str) -> Jo
         return "cancelled"
     if state.asked == "pause" and code in (INTERRUPTED, -signal.SIGINT):
         return "paused"
-    made = bool(job.product) and file_state(root / job.product) not in (before, "missing")
+    made = bool(job.product) and modification_stamp(root / job.product) not in (before, "missing")
     return "partly" if code == 1 and made else "failed"
 
 

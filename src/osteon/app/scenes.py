@@ -40,17 +40,17 @@ from osteon.app.previews import (
     shrink_image,
     shrink_labels,
 )
-from osteon.core.clock import age_order
+from osteon.core.clock import age_key
 from osteon.core.errors import DatasetError
 from osteon.core.file_stamps import file_times
-from osteon.core.files import read_json, whole_file, write_json
+from osteon.core.files import atomic_write, read_json, write_json
 from osteon.core.gzip_files import pack
 from osteon.core.labels import Segmentation, Structure
 from osteon.core.volume import Volume
 from osteon.dataset.dataset import Dataset
-from osteon.dataset.label_placement import lay_segmentation
-from osteon.dataset.manifest import Modality
-from osteon.formats.label_meanings import legend_for, read_meant
+from osteon.dataset.label_placement import place_segmentation
+from osteon.dataset.modality import Modality
+from osteon.formats.label_meanings import label_meanings_for, read_named_labels
 from osteon.formats.nifti import write_nifti
 from osteon.formats.registry import read_scan
 
@@ -169,7 +169,7 @@ def make_scene(request: SceneRequest, folder: Path) -> dict[str, Any]:
 def _read(request: SceneRequest) -> tuple[Volume, Segmentation | None, Segmentation | None]:
     dataset = None if request.dataset is None else Dataset.open(request.dataset)
     if dataset is not None:
-        volume = dataset.load_image(dataset.case(request.name), as_imported=False)
+        volume = dataset.load_image(dataset.case(request.name), verify=False)
     else:
         volume = read_scan(request.images)
     if request.channel >= len(volume.array):
@@ -180,9 +180,9 @@ def _read(request: SceneRequest) -> tuple[Volume, Segmentation | None, Segmentat
         if labels is None:
             segmentations.append(None)
             continue
-        legend = legend_for([labels.path])
-        segmentation = read_meant(labels.path, labels.structures, legend if labels.structures is None else None)
-        laid, _ = lay_segmentation(
+        legend = label_meanings_for([labels.path])
+        segmentation = read_named_labels(labels.path, labels.structures, legend if labels.structures is None else None)
+        laid, _ = place_segmentation(
             segmentation, volume.geometry, name=labels.path.name, image_name=f"the scan {request.name}"
         )
         segmentations.append(laid)
@@ -201,7 +201,7 @@ def _volume(
     geometry = shrink_geometry(volume.geometry, factors)
     small = Volume(_narrow_dtype(shrink_image(volume.array[0], factors))[None], geometry)
     _write_nifti(folder / "image.nii.gz", small)
-    with whole_file(folder / "poster.png") as temporary:
+    with atomic_write(folder / "poster.png") as temporary:
         temporary.write_bytes(render_poster(small, window))
     part_files = {}
     for part, segmentation in parts.items():
@@ -272,7 +272,7 @@ def _write_nifti(path: Path, volume: Volume) -> None:
 
 def _write_gzip(path: Path, content: npt.NDArray[np.generic] | bytes) -> None:
     data = content if isinstance(content, bytes) else content.tobytes()
-    with whole_file(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_bytes(pack(data))
 
 
@@ -285,7 +285,7 @@ def _prune_cache(cache: Path, keep: Path) -> None:
     scenes = [path for path in cache.iterdir() if (path / INFO).is_file() and path != keep]
     sizes = {path: sum(file.stat().st_size for file in path.iterdir()) for path in scenes}
     total = sum(sizes.values())
-    for path in sorted(scenes, key=lambda path: age_order(path / INFO)):
+    for path in sorted(scenes, key=lambda path: age_key(path / INFO)):
         if total <= MAX_CACHE_BYTES:
             return
         shutil.rmtree(path, ignore_errors=True)

@@ -14,12 +14,13 @@ from osteon.core.errors import FileError, OsteonError
 from osteon.core.files import is_file
 from osteon.core.folders import files_below
 from osteon.core.labels import Structure, make_structures
-from osteon.core.text import counted
+from osteon.core.text import pluralise
 from osteon.formats.registry import read_segmentation, read_structures, suffix_of
+from osteon.importing.options import ImportOptions, flag_of, parse_option
 from osteon.importing.recognition import form_named, recognise
-from osteon.importing.reimport import read_beside
-from osteon.importing.source_forms import Form, Found, Options
-from osteon.importing.structure_names import adopt, unite
+from osteon.importing.reimport import companion_files
+from osteon.importing.source_forms import Source, SourceForm
+from osteon.importing.structure_names import adopt_file_names, merge_structures
 
 MAX_LISTED = 2000
 MAX_HEADERS = 3
@@ -84,7 +85,7 @@ def inspect_source(
         if form is None and (model := find_model(source)) is not None:
             return SourceReport(model=model)
         row = recognise(source) if form is None else form_named(form)
-        if form is not None and (missing := row.misses(source)):
+        if form is not None and (missing := row.explain_mismatch(source)):
             raise FileError(f"not of the form {form}: {missing}", hint="choose another form")
         found = row.read(source, _reader_options(options or {}, row))
         check_allowed(found, allowed)
@@ -101,8 +102,8 @@ def inspect_source(
         structures, files_read = _read_values(found)
     return SourceReport(
         row.name,
-        row.what,
-        tuple(found.understood),
+        row.description,
+        tuple(found.summary),
         tuple(found.lost),
         tuple(found.warnings),
         tuple(_case(case) for case in found.cases),
@@ -115,28 +116,20 @@ def inspect_source(
     )
 
 
-def _option_names(row: Form) -> tuple[str, ...]:
-    return tuple(sorted(f"--{name.replace('_', '-')}" for name in row.heeds))
+def _option_names(row: SourceForm) -> tuple[str, ...]:
+    return tuple(sorted(map(flag_of, row.options)))
 
 
-def _reader_options(options: Mapping[str, str], row: Form) -> Options:
+def _reader_options(options: Mapping[str, str], row: SourceForm) -> ImportOptions:
     """The options that the form has, as its reader takes them."""
-    fields: dict[str, Any] = {
-        option[2:].replace("-", "_"): value
-        for option, value in options.items()
-        if option in _option_names(row) and value
-    }
-    if "priority" in fields:
-        fields["priority"] = tuple(name.strip() for name in fields["priority"].split(","))
-    if "rle_base" in fields:
-        fields["rle_base"] = int(fields["rle_base"])
-    return Options(**fields)
+    fields = {name: parse_option(name, text) for name in row.options if (text := options.get(flag_of(name)))}
+    return ImportOptions(**fields)
 
 
-def check_allowed(found: Found, allowed: Sequence[Path]) -> None:
+def check_allowed(found: Source, allowed: Sequence[Path]) -> None:
     """Raise FileError where a list names files outside the allowed folders, however it gets there."""
     for case in found.cases:
-        for path in (*case.images, *((case.label,) if case.label else ()), *case.parts, *read_beside(case)):
+        for path in (*case.images, *((case.label,) if case.label else ()), *case.parts, *companion_files(case)):
             real = path.resolve()
             if not any(real.is_relative_to(folder) for folder in allowed):
                 raise FileError(
@@ -148,13 +141,13 @@ def check_allowed(found: Found, allowed: Sequence[Path]) -> None:
 def _case(case: Any) -> dict[str, Any]:
     return {
         "id": case.id,
-        "images": [path.name for path in case.images][:4] or [f"{counted(len(case.parts), 'file')}"],
+        "images": [path.name for path in case.images][:4] or [f"{pluralise(len(case.parts), 'file')}"],
         "label": case.label.name if case.label else "one for each structure" if case.labels else "",
         "labelled": case.labelled,
     }
 
 
-def _read_names(found: Found) -> tuple[Structure, ...]:
+def _read_names(found: Source) -> tuple[Structure, ...]:
     named: list[tuple[Structure, ...]] = []
     for case in found.cases:
         if case.label is not None and is_file(case.label) and len(named) < MAX_HEADERS:
@@ -162,10 +155,10 @@ def _read_names(found: Found) -> tuple[Structure, ...]:
                 named.append(read_structures(case.label))
             except OsteonError:
                 continue
-    return adopt(unite(named), iter(named)) if any(named) else ()
+    return adopt_file_names(merge_structures(named), iter(named)) if any(named) else ()
 
 
-def _read_values(found: Found) -> tuple[tuple[Structure, ...], int]:
+def _read_values(found: Source) -> tuple[tuple[Structure, ...], int]:
     """The values in label files that nothing names, called `label_<value>`, and how many files were looked into."""
     labels = [case.label for case in found.cases if case.label is not None and is_file(case.label)][:MAX_FILES_READ]
     values: set[int] = set()
@@ -225,11 +218,11 @@ def list_scans(source: Path, allowed: Sequence[Path], model: Path | None = None)
     from osteon.plan.schema import read_plan
     from osteon.predicting.records import read_validation
     from osteon.predicting.scans import find_scans
-    from osteon.predicting.training_cases import UNKNOWN, seen_by, trained_on
+    from osteon.predicting.training_cases import UNKNOWN, read_seen_scans, trained_on
 
     notes: list[str] = []
     plan = None if model is None or not is_file(model / PLAN) else read_plan(model / PLAN)
-    seen = UNKNOWN if model is None else seen_by(model, read_validation(model))
+    seen = UNKNOWN if model is None else read_seen_scans(model, read_validation(model))
     scans = find_scans([source], plan, tell=notes.append, seen=seen)
     for scan in scans:
         if not all(any(path.resolve().is_relative_to(folder) for folder in allowed) for path in scan.files):

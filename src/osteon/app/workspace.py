@@ -28,7 +28,7 @@ from typing import Literal
 
 from osteon.core.errors import FileError, UsageError
 from osteon.core.file_names import free_name, name_key
-from osteon.core.files import read_json, whole_file, write_error, write_json
+from osteon.core.files import atomic_write, read_json, write_error, write_json
 
 ItemKind = Literal["sources", "datasets", "runs", "results", "exports"]
 ITEM_KINDS: tuple[ItemKind, ...] = ("sources", "datasets", "runs", "results", "exports")
@@ -255,7 +255,7 @@ def _read_secret(path: Path) -> bytes:
     if path.is_file() and len(secret := path.read_bytes()) == 32:
         return secret
     secret = secrets.token_bytes(32)
-    with whole_file(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.touch(mode=0o600)
         os.chmod(temporary, 0o600)  # noqa: PTH101 (touch leaves a mode that is there)
         temporary.write_bytes(secret)

@@ -17,7 +17,7 @@ from osteon.core.html_pages import render
 from osteon.core.random_streams import item_generator
 from osteon.dataset.dataset import Dataset
 from osteon.plan.schema import FILE_NAME, Plan, read_plan
-from osteon.preparing.cache import CachedCase, prepare
+from osteon.preparing.cache import CachedCase, prepare_cases
 from osteon.runs.record import check_plan_fits
 from osteon.training.augmenting import apply_augmentation, describe_augmentation, draw_parameters
 from osteon.training.sampling import PatchDraw, PatchSampler
@@ -28,7 +28,7 @@ SAMPLES = 24
 
 
 @dataclass(frozen=True)
-class Sample:
+class PatchSample:
     """One patch of the page.
 
     Attributes:
@@ -49,8 +49,8 @@ class Sample:
 
 
 @dataclass(frozen=True, eq=False)
-class Augmented:
-    """What was drawn.
+class AugmentedAudit:
+    """The drawn patches and their page.
 
     Attributes:
         samples: The patches.
@@ -58,14 +58,14 @@ class Augmented:
         page: The HTML page.
     """
 
-    samples: list[Sample]
+    samples: list[PatchSample]
     failed: dict[str, OsteonError]
     page: Path
 
 
 def audit_augmented(
     dataset: Dataset, *, samples: int = SAMPLES, seed: int = 0, workers: int | None = None
-) -> Augmented:
+) -> AugmentedAudit:
     """Draw patches and change them as training does, and write a page of them.
 
     Args:
@@ -93,19 +93,19 @@ def audit_augmented(
     if not cases:
         raise DatasetError(f"{dataset.folder}: no labelled case to draw from", hint="import cases that have a label")
     chosen = item_generator(seed).permutation(len(cases))[:samples]
-    cached, failed = prepare(dataset, plan, [cases[number] for number in sorted(chosen)], workers=workers)
+    cached, failed = prepare_cases(dataset, plan, [cases[number] for number in sorted(chosen)], workers=workers)
     if not cached:
         case, error = next(iter(failed.items()))
         raise DatasetError(f"{dataset.folder}: no case could be prepared; {case}: {error.message}", hint=error.hint)
     drawn = _draw(list(cached.values()), plan, samples, seed)
     page = dataset.folder / FOLDER / PAGE
     _write_page(page, dataset.manifest.name, plan, drawn, seed)
-    return Augmented(drawn, failed, page)
+    return AugmentedAudit(drawn, failed, page)
 
 
-def _draw(cases: list[CachedCase], plan: Plan, count: int, seed: int) -> list[Sample]:
+def _draw(cases: list[CachedCase], plan: Plan, count: int, seed: int) -> list[PatchSample]:
     sampler = PatchSampler(cases, plan, seed)
-    made: list[Sample] = []
+    made: list[PatchSample] = []
     for iteration in range(-(-count // plan.patch.batch)):
         batch = sampler.read(iteration)
         changes = draw_parameters(plan, seed, iteration)
@@ -116,7 +116,7 @@ def _draw(cases: list[CachedCase], plan: Plan, count: int, seed: int) -> list[Sa
             low, high = np.percentile(given.numpy(), (1, 99))
             grey = float(low), float(max(high, low + 1e-6))  # one range for both, so that one sees what was changed
             made.append(
-                Sample(
+                PatchSample(
                     case=cases[draw.case].id,
                     place=_place(draw, plan),
                     given=_picture(given, batch.labels[number], plan, grey),
@@ -138,7 +138,7 @@ def _picture(image: torch.Tensor, labels: torch.Tensor, plan: Plan, grey: tuple[
     return base64.b64encode(patch_picture(image.numpy(), labels.numpy(), plan, grey)).decode()
 
 
-def _write_page(path: Path, name: str, plan: Plan, samples: list[Sample], seed: int) -> None:
+def _write_page(path: Path, name: str, plan: Plan, samples: list[PatchSample], seed: int) -> None:
     size = "×".join(str(n) for n in plan.patch.size[: plan.grid.dimensions])
     edges = "×".join(f"{edge:.3g}" for edge in plan.grid.spacing_mm[: plan.grid.dimensions])
     html = render(

@@ -18,7 +18,7 @@ STEPS_ACROSS = 100
 
 
 @dataclass(frozen=True, eq=False)
-class Coarse:
+class CoarseCase:
     """A case whose axes run along R, A, S, on voxels of about one step.
 
     Attributes:
@@ -61,7 +61,7 @@ class Coarse:
         return np.asarray((fine - (strides - 1) / 2) / strides)
 
 
-def step_of(geometries: Sequence[Geometry]) -> float:
+def choose_step(geometries: Sequence[Geometry]) -> float:
     """One step for all cases: 2 mm, less where images are small, and about the size of a voxel at least.
 
     Args:
@@ -83,14 +83,14 @@ def coarsen(
     segmentation: Segmentation,
     edges: Sequence[float],
     step: float,
-) -> Coarse:
+) -> CoarseCase:
     """Blocks of an image, and the labels in their middle.
 
     Args:
         image: `[i, j, k]` along R, A, S.
         segmentation: On the same grid.
         edges: Edges of a voxel.
-        step: See `Coarse`.
+        step: See `CoarseCase`.
     """
     shape = image.shape
     i, j, k = (max(1, min(int(step / edge + 1e-6), size)) for edge, size in zip(edges, shape, strict=True))
@@ -98,7 +98,7 @@ def coarsen(
     blocks = image[: a * i, : b * j, : c * k].reshape(a, i, b, j, c, k)
     where = (slice(i // 2, a * i, i), slice(j // 2, b * j, j), slice(k // 2, c * k, k))
     labels = segmentation.array[(..., *where)]
-    return Coarse(
+    return CoarseCase(
         blocks.mean(axis=(1, 3, 5), dtype=np.float32),
         np.ascontiguousarray(labels),
         segmentation.structures,

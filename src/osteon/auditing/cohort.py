@@ -12,7 +12,7 @@ import numpy.typing as npt
 from osteon.auditing.facts import CaseFacts, StructureFacts
 from osteon.dataset.manifest import Manifest
 
-FEWEST = 5
+MIN_CASES = 5
 """Cases that a comparison needs: a median of fewer follows the case that is wrong."""
 MAD_TO_SD = 1.4826
 """Median absolute deviation → standard deviation, for a normal distribution."""

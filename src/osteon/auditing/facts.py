@@ -9,7 +9,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, PlainSerializer, PlainValidator
 
-from osteon.dataset.case_stamps import UNMARKED, CaseMark
+from osteon.dataset.case_stamps import NO_STAMP, CaseStamp
 
 Triple = tuple[float, float, float]
 
@@ -105,7 +105,7 @@ class CaseFacts(BaseModel):
 
     id: str
     key: str
-    mark: CaseMark = UNMARKED
+    mark: CaseStamp = NO_STAMP
     shape: tuple[int, int, int]
     spacing: Triple
     unit: str

@@ -37,6 +37,6 @@ class Finding(BaseModel):
     strength: float
 
 
-def ranked(findings: Iterable[Finding]) -> list[Finding]:
+def rank_findings(findings: Iterable[Finding]) -> list[Finding]:
     """By severity, then strength, then case."""
     return sorted(findings, key=lambda f: (SEVERITIES.index(f.severity), -f.strength, f.cases, f.structures))

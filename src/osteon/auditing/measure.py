@@ -11,19 +11,19 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from osteon.auditing.border import border_profiles, outside_mean
-from osteon.auditing.coarse_grid import Coarse, coarsen
+from osteon.auditing.coarse_grid import CoarseCase, coarsen
 from osteon.auditing.facts import CaseFacts, ChannelFacts, StructureFacts
 from osteon.core.geometry import Geometry, reorient_to_ras
-from osteon.core.label_values import boxes_of
+from osteon.core.label_values import bounding_boxes
 from osteon.core.labels import Segmentation, Structure
 from osteon.core.volume import Volume
 from osteon.dataset.checks import content_hash
-from osteon.dataset.sparse_labels import drawn_slices
+from osteon.dataset.sparse_labels import find_sparse_structures
 
 SHRED_PART = 0.001
 """Pieces below this part of the structure, or of fewer than `SHRED_VOXELS`, are shreds."""
 SHRED_VOXELS = 5
-MOST_VALUES = 200_000
+MAX_VALUES = 200_000
 """Voxels whose intensities are sorted, spread evenly."""
 THUMBNAIL = 12
 """Blocks along each axis of the coarse image by which likenesses are found."""
@@ -33,7 +33,7 @@ Box = tuple[slice, slice, slice]
 
 
 @dataclass(frozen=True, eq=False)
-class Measured:
+class MeasuredCase:
     """A case, turned to R, A, S, with its facts.
 
     Attributes:
@@ -53,7 +53,7 @@ class Measured:
     best: tuple[int, int, int]
 
 
-def measure_case(case_id: str, key: str, volume: Volume, labels: Segmentation | None, *, step: float) -> Measured:
+def measure_case(case_id: str, key: str, volume: Volume, labels: Segmentation | None, *, step: float) -> MeasuredCase:
     """Measure an image and its label, which lie on one grid.
 
     Args:
@@ -61,7 +61,7 @@ def measure_case(case_id: str, key: str, volume: Volume, labels: Segmentation | 
         key: Kept in the facts.
         volume: The image.
         labels: The segmentation, None where there is none.
-        step: See `osteon.auditing.coarse_grid.step_of`.
+        step: See `osteon.auditing.coarse_grid.choose_step`.
     """
     turn = reorient_to_ras(volume.geometry)
     geometry = turn.geometry(volume.geometry)
@@ -72,17 +72,17 @@ def measure_case(case_id: str, key: str, volume: Volume, labels: Segmentation | 
     structures: dict[str, StructureFacts] = {}
     scores = [np.zeros(size) for size in geometry.shape]
     boxes: dict[str, Box] = {}
-    for structure, box, mask in boxed(segmentation):
+    for structure, box, mask in structure_boxes(segmentation):
         structures[structure.name] = _structure(structure, box, mask, image, segmentation, coarse)
         boxes[structure.name] = box
         for axis, others in enumerate(((1, 2), (0, 2), (0, 1))):
             area = np.count_nonzero(mask, axis=others)
             # squared, or shreds of two structures would beat one whole
             scores[axis][box[axis]] += (area / area.max()) ** 2
-    for drawn in drawn_slices(labels) if labels is not None else []:
+    for drawn in find_sparse_structures(labels) if labels is not None else []:
         name = drawn.structure.name
-        told = [structures[name].gaps] if structures[name].gaps else []  # along another axis
-        gaps = "; ".join([*told, *([drawn.describe_gaps()] if drawn.gaps else [])])
+        earlier = [structures[name].gaps] if structures[name].gaps else []  # along another axis
+        gaps = "; ".join([*earlier, *([drawn.describe_gaps()] if drawn.long_gaps else [])])
         structures[name] = replace(structures[name], step=drawn.step, drawn=drawn.describe(), gaps=gaps)
     r, a, s = (int(score.argmax()) if score.any() else len(score) // 2 for score in scores)
     facts = CaseFacts(
@@ -101,10 +101,10 @@ def measure_case(case_id: str, key: str, volume: Volume, labels: Segmentation | 
         overlaps=_overlaps(segmentation, boxes) if segmentation.overlapping else [],
     )
     profiles = border_profiles(coarse) if structures else None
-    return Measured(facts, profiles, image, segmentation, geometry, (r, a, s))
+    return MeasuredCase(facts, profiles, image, segmentation, geometry, (r, a, s))
 
 
-def boxed(segmentation: Segmentation) -> Iterator[tuple[Structure, Box, npt.NDArray[np.bool_]]]:
+def structure_boxes(segmentation: Segmentation) -> Iterator[tuple[Structure, Box, npt.NDArray[np.bool_]]]:
     """Each structure that has a voxel, its box, and its mask within the box."""
     if segmentation.overlapping:
         for structure, layer in zip(segmentation.structures, segmentation.array, strict=True):
@@ -112,7 +112,7 @@ def boxed(segmentation: Segmentation) -> Iterator[tuple[Structure, Box, npt.NDAr
             if found:
                 yield structure, found[0], layer[found[0]] > 0
         return
-    boxes = boxes_of(segmentation.array, [structure.value for structure in segmentation.structures])
+    boxes = bounding_boxes(segmentation.array, [structure.value for structure in segmentation.structures])
     for structure, box in zip(segmentation.structures, boxes, strict=True):
         if box is not None:
             yield structure, box.slices, segmentation.array[box.slices] == structure.value
@@ -124,7 +124,7 @@ def _structure(
     mask: npt.NDArray[np.bool_],
     image: npt.NDArray[np.generic],
     segmentation: Segmentation,
-    coarse: Coarse,
+    coarse: CoarseCase,
 ) -> StructureFacts:
     geometry = segmentation.geometry
     shape, spacing = geometry.shape, geometry.spacing_mm
@@ -137,7 +137,7 @@ def _structure(
     lengths = [part.stop - part.start for part in box]
     pieces, shreds = _pieces(mask)
     values = image[box][mask]
-    values = values[np.linspace(0, len(values) - 1, min(MOST_VALUES, len(values))).astype(np.int64)]
+    values = values[np.linspace(0, len(values) - 1, min(MAX_VALUES, len(values))).astype(np.int64)]
     numbers = np.asarray(values, dtype=np.float64)
     p5, median, p95 = (_six(v) for v in np.percentile(numbers, (5, 50, 95)))
     taken = segmentation.array[(..., *box)]

@@ -14,9 +14,9 @@ import numpy as np
 from osteon.auditing.cohort import Cohort
 from osteon.auditing.facts import CaseFacts
 from osteon.auditing.finding import SEVERITIES, Finding
-from osteon.auditing.rules_places import amount
+from osteon.auditing.rules_positions import format_volume
 from osteon.core.file_names import natural_key
-from osteon.core.html_pages import Place, in_pages, page_name, render, write_pages
+from osteon.core.html_pages import PagePosition, page_name, paginate, render, write_pages
 
 TEMPLATE = "page.html.j2"
 FINDINGS = 200
@@ -41,7 +41,7 @@ def write_page(path: Path, summary: str, cohort: Cohort, findings: list[Finding]
         for case_id in finding.cases:
             by_case[case_id].append(number)
     numbers = {case.id: number for number, case in enumerate(cohort.cases)}
-    pages = in_pages(sorted(cohort.cases, key=lambda case: by_case.get(case.id, [len(findings)])[0]))
+    pages = paginate(sorted(cohort.cases, key=lambda case: by_case.get(case.id, [len(findings)])[0]))
     links = {
         case.id: f"{page_name(path.name, number) if number > 1 else ''}#case-{numbers[case.id]}"
         for number, cases in enumerate(pages, 1)
@@ -52,12 +52,12 @@ def write_page(path: Path, summary: str, cohort: Cohort, findings: list[Finding]
     flat = bool(cohort.cases) and all(1 in case.shape for case in cohort.cases)
     structures = [_structure_row(cohort, s.name, s.colour) for s in cohort.manifest.structures]
 
-    def html(place: Place, cases: Sequence[CaseFacts]) -> str:
+    def html(page: PagePosition, cases: Sequence[CaseFacts]) -> str:
         return render(
             "osteon.auditing",
             TEMPLATE,
             name=cohort.manifest.name,
-            place=place,
+            page=page,
             links=links,
             names=names,
             most=LINKS,
@@ -82,9 +82,9 @@ def _rows(findings: Sequence[Finding]) -> list[Mapping[str, Any]]:
     for finding in findings:
         kinds[finding.severity, finding.kind].append(finding)
     rows: list[Mapping[str, Any]] = []
-    for alike in kinds.values():
-        rows += [{"one": finding, "cases": finding.cases} for finding in alike[:OF_A_KIND]]
-        if rest := alike[OF_A_KIND:]:
+    for same_kind in kinds.values():
+        rows += [{"one": finding, "cases": finding.cases} for finding in same_kind[:OF_A_KIND]]
+        if rest := same_kind[OF_A_KIND:]:
             cases = list(dict.fromkeys(case for finding in rest for case in finding.cases))
             rows.append({"one": rest[0], "cases": cases, "rest": len(rest)})
     return rows
@@ -96,8 +96,8 @@ def _structure_row(cohort: Cohort, name: str, colour: str) -> dict[str, Any]:
     row["annotated"] = sum(name in cohort.annotated(case) for case in cohort.cases if case.labelled)
     if have:
         volumes = [facts.volume_mm3 for _, facts in have]
-        row["median"] = amount(float(np.median(volumes)), have[0][0])
-        row["range"] = f"{amount(min(volumes), have[0][0])} … {amount(max(volumes), have[0][0])}"
+        row["median"] = format_volume(float(np.median(volumes)), have[0][0])
+        row["range"] = f"{format_volume(min(volumes), have[0][0])} … {format_volume(max(volumes), have[0][0])}"
         row["intensity"] = f"{np.median([facts.mean for _, facts in have]):.4g}"
         shells = [facts.shell for _, facts in have if facts.shell is not None]
         row["outside"] = f"{np.median(shells):.4g}" if shells else "–"
@@ -129,7 +129,7 @@ def _case(case: CaseFacts, own: Sequence[Finding], pictures: Path) -> dict[str, 
         f"file's axes {case.orientation}",
         "picture": partial(_embedded, pictures / f"{case.id}.jpg"),
         "structures": [
-            {"name": name, "volume": amount(facts.volume_mm3, case), "mean": f"{facts.mean:.4g}"}
+            {"name": name, "volume": format_volume(facts.volume_mm3, case), "mean": f"{facts.mean:.4g}"}
             for name, facts in case.structures.items()
         ],
     }

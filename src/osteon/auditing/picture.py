@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from osteon.auditing.measure import Measured
-from osteon.dataset.manifest import Modality
+from osteon.auditing.measure import MeasuredCase
+from osteon.dataset.modality import Modality
 from osteon.drawing.slices import Layer, encoded, grey_range, paint_slice, planes_of, side_by_side
-from osteon.formats.raster import lies_nowhere
+from osteon.formats.raster import has_unknown_sides
 
 HEIGHT, FLAT_HEIGHT = 300, 420
 """Pixels of a panel's longer side: of three slices, and of a picture."""
@@ -15,11 +15,11 @@ GAP = 6
 QUALITY = 78
 
 
-def case_picture(measured: Measured, modality: Modality) -> bytes:
+def case_picture(measured: MeasuredCase, modality: Modality) -> bytes:
     """A JPEG of the slices where most of the structures show, outlined; the patient's right is on the left."""
     image, segmentation = measured.image, measured.segmentation
     window = grey_range(image[tuple(slice(None, None, max(1, size // 256)) for size in image.shape)], modality)
-    planes, known = planes_of(image.shape), not lies_nowhere(measured.geometry)
+    planes, known = planes_of(image.shape), not has_unknown_sides(measured.geometry)
     panels = []
     for plane in planes:
         grey = np.take(image, measured.best[plane.axis], axis=plane.axis)

@@ -10,11 +10,11 @@ from osteon.auditing import (
     rules_geometry,
     rules_intensity,
     rules_labels,
-    rules_places,
+    rules_positions,
     rules_slices,
 )
 from osteon.auditing.cohort import Cohort
-from osteon.auditing.finding import Finding, ranked
+from osteon.auditing.finding import Finding, rank_findings
 
 RULES: tuple[Callable[[Cohort], Iterator[Finding]], ...] = (
     rules_labels.empty,
@@ -26,10 +26,10 @@ RULES: tuple[Callable[[Cohort], Iterator[Finding]], ...] = (
     rules_labels.cut,
     rules_labels.unlabelled,
     rules_slices.sparse,
-    rules_places.sides,
-    rules_places.order,
-    rules_places.positions,
-    rules_places.volumes,
+    rules_positions.sides,
+    rules_positions.order,
+    rules_positions.positions,
+    rules_positions.volumes,
     rules_border.moved,
     rules_geometry.spacings,
     rules_geometry.scale,
@@ -41,27 +41,27 @@ RULES: tuple[Callable[[Cohort], Iterator[Finding]], ...] = (
     rules_duplicates.replaced,
     rules_duplicates.duplicates,
 )
-SINGLY = 3
+MAX_SINGLE = 3
 """Notes of one kind about one structure, or about one case, that are listed singly; more become one."""
 
 
-def find(cohort: Cohort) -> list[Finding]:
+def find_problems(cohort: Cohort) -> list[Finding]:
     """All findings, ranked; many notes of one kind about one structure, or about one case, become one."""
     findings = [finding for rule in RULES for finding in rule(cohort)]
-    findings = _gathered(findings, lambda note: tuple(note.structures))
-    return ranked(_gathered(findings, lambda note: tuple(note.cases)))
+    findings = _group_notes(findings, lambda note: tuple(note.structures))
+    return rank_findings(_group_notes(findings, lambda note: tuple(note.cases)))
 
 
-def _gathered(findings: list[Finding], subject: Callable[[Finding], tuple[str, ...]]) -> list[Finding]:
-    alike: dict[tuple[str, ...], list[Finding]] = {}
+def _group_notes(findings: list[Finding], subject: Callable[[Finding], tuple[str, ...]]) -> list[Finding]:
+    by_kind: dict[tuple[str, ...], list[Finding]] = {}
     kept = []
     for finding in findings:
         if finding.severity == "note" and len(finding.cases) == len(finding.structures) == 1:
-            alike.setdefault((finding.kind, *subject(finding)), []).append(finding)
+            by_kind.setdefault((finding.kind, *subject(finding)), []).append(finding)
         else:
             kept.append(finding)
-    for group in alike.values():
-        if len(group) <= SINGLY:
+    for group in by_kind.values():
+        if len(group) <= MAX_SINGLE:
             kept += group
             continue
         first = max(group, key=lambda finding: finding.strength)

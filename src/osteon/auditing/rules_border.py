@@ -8,15 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from osteon.auditing.border import MOVES, Move
-from osteon.auditing.cohort import FEWEST, MAD_TO_SD, Cohort, robust_z, strength_of
+from osteon.auditing.border import MOVES, LabelMove
+from osteon.auditing.cohort import MAD_TO_SD, MIN_CASES, Cohort, robust_z, strength_of
 from osteon.auditing.finding import Finding
 
 Floats = npt.NDArray[np.float64]
 
-LEAST_SPREAD = 0.02
+MIN_SPREAD = 0.02
 """Spread of the intensities at one place of the border that is believed, as a part of the image's range."""
-LEAST_SHIFT = 2
+MIN_SHIFT = 2
 """Steps. Labels are often off by one."""
 BETTER = 0.85
 """Another place must fit so much better: its distance from the other cases' borders over the label's own."""
@@ -40,14 +40,14 @@ class _Fit:
     """
 
     case: str
-    ratio: dict[Move, float]
+    ratio: dict[LabelMove, float]
     facing: dict[int, float]
 
 
 def moved(cohort: Cohort) -> Iterator[Finding]:
     """Labels whose image fits the other cases' borders better after a shift or in the mirror."""
     fits = _fits(cohort)
-    if len(fits) < FEWEST:
+    if len(fits) < MIN_CASES:
         return
     shifts = [min((fit.ratio[move], move.axis, move.steps) for move in fit.ratio if not move.mirrored) for fit in fits]
     shift_z = robust_z([np.log(ratio) for ratio, _, _ in shifts], floor=0.04)[0]
@@ -57,11 +57,13 @@ def moved(cohort: Cohort) -> Iterator[Finding]:
         mirrored = [
             (near, mirror)
             for mirror, near in fit.facing.items()
-            if mirror in telling and near < BETTER_MIRRORED and fit.ratio[Move(mirror, mirrored=True)] < ratio * 1.05
+            if mirror in telling
+            and near < BETTER_MIRRORED
+            and fit.ratio[LabelMove(mirror, mirrored=True)] < ratio * 1.05
         ]
         if mirrored:
             yield _mirrored(fit, *min(mirrored), len(fits))
-        elif ratio < BETTER and abs(steps) >= LEAST_SHIFT and shift_z[number] < -STANDS_OUT:
+        elif ratio < BETTER and abs(steps) >= MIN_SHIFT and shift_z[number] < -STANDS_OUT:
             unit = units[fit.case]
             distance = abs(steps) * cohort.step
             yield Finding(
@@ -92,16 +94,16 @@ def _mirrored(fit: _Fit, ratio: float, axis: int, count: int) -> Finding:
 
 def _fits(cohort: Cohort) -> list[_Fit]:
     """The fit of each case whose border can be compared."""
-    if len(cohort.profiles) < FEWEST:
+    if len(cohort.profiles) < MIN_CASES:
         return []
     rows = {move: number for number, move in enumerate(MOVES)}
     own = {case: _own(profiles) for case, profiles in cohort.profiles.items()}
     stack = np.stack(list(own.values()))
-    known = np.isfinite(stack).sum(axis=0) >= FEWEST
+    known = np.isfinite(stack).sum(axis=0) >= MIN_CASES
     usual = np.full(stack.shape[1:], np.nan)
     usual[known] = np.nanmedian(stack[:, known], axis=0)
     spread = np.full(stack.shape[1:], np.nan)
-    spread[known] = MAD_TO_SD * np.nanmedian(np.abs(stack[:, known] - usual[known]), axis=0) + LEAST_SPREAD
+    spread[known] = MAD_TO_SD * np.nanmedian(np.abs(stack[:, known] - usual[known]), axis=0) + MIN_SPREAD
     fits = []
     for case, profiles in cohort.profiles.items():
         here = np.isfinite(own[case]) & known
@@ -118,10 +120,10 @@ def _fits(cohort: Cohort) -> list[_Fit]:
             ratio[move] = distance / first
             if move.mirrored:
                 side = np.isin(np.arange(len(usual)) % 6, (2 * move.axis, 2 * move.axis + 1))[:, None]
-                ours = _distance(own[case], usual, spread, here & side)
-                theirs = _distance(there, usual, spread, both & side)
-                if ours is not None and theirs is not None:
-                    facing[move.axis] = theirs / ours
+                unmoved = _distance(own[case], usual, spread, here & side)
+                mirrored = _distance(there, usual, spread, both & side)
+                if unmoved is not None and mirrored is not None:
+                    facing[move.axis] = mirrored / unmoved
         fits.append(_Fit(case, ratio, facing))
     return fits
 

@@ -13,7 +13,7 @@ from osteon.auditing.cohort import Cohort
 from osteon.auditing.facts import CaseFacts
 from osteon.auditing.finding import Finding
 
-ALIKE = 0.998
+SIMILAR = 0.998
 """Correlation of two coarse images from which they may be one scan."""
 BLOCK = 1 << 22
 """Pairs of cases that are compared at a time."""
@@ -65,15 +65,15 @@ def duplicates(cohort: Cohort) -> Iterator[Finding]:
                 action="find out to which image the label belongs, and give the other its own",
                 strength=0.85,
             )
-    yield from _alike(cohort.cases)
+    yield from _similar_images(cohort.cases)
 
 
-def _alike(cases: list[CaseFacts]) -> Iterator[Finding]:
+def _similar_images(cases: list[CaseFacts]) -> Iterator[Finding]:
     by_shape: dict[tuple[int, ...], list[CaseFacts]] = defaultdict(list)
     for case in cases:
         by_shape[(*case.shape, len(case.thumbnail))].append(case)
     for same in by_shape.values():
-        for group in _groups_alike(same):
+        for group in _similar_groups(same):
             low, high = (f"{likeness:.4f}" for likeness in group.likeness)
             two = len(group.cases) == 2
             yield Finding(
@@ -82,7 +82,7 @@ def _alike(cases: list[CaseFacts]) -> Iterator[Finding]:
                 cases=[case.id for case in group.cases],
                 what=f"{_names(group.cases)} look nearly the same{'' if two else ', each as another of them'}: "
                 f"their coarse images correlate with {low}{f' to {high}' * (high != low)}",
-                against=f"other scans stay below {ALIKE}",
+                against=f"other scans stay below {SIMILAR}",
                 action=f"where it is one scan, saved {'twice' if two else 'several times'}, keep one; else give "
                 f"{'both' if two else 'all'} the same `subject`",
                 strength=0.7,
@@ -95,14 +95,14 @@ class _Group:
 
     Attributes:
         cases: In the manifest's order.
-        likeness: The lowest and highest correlation of two that are alike and not the same image.
+        likeness: The lowest and highest correlation of two that are similar and not the same image.
     """
 
     cases: list[CaseFacts]
     likeness: tuple[float, float]
 
 
-def _groups_alike(cases: list[CaseFacts]) -> list[_Group]:
+def _similar_groups(cases: list[CaseFacts]) -> list[_Group]:
     """Groups of cases on one matrix, some rows of the table of all pairs at a time: it is never whole in memory."""
     pictures = np.array([case.thumbnail for case in cases], dtype=np.float32)
     contents = np.unique([case.content for case in cases], return_inverse=True)[1]
@@ -112,7 +112,7 @@ def _groups_alike(cases: list[CaseFacts]) -> list[_Group]:
     rows = max(1, BLOCK // count)
     for first in range(0, count, rows):
         likeness = pictures[first : first + rows] @ pictures[first:].T / pictures.shape[1]
-        one, other = np.nonzero(np.triu(likeness, 1) >= ALIKE)
+        one, other = np.nonzero(np.triu(likeness, 1) >= SIMILAR)
         values = likeness[one, other]
         one, other = one + first, other + first
         differ = contents[one] != contents[other]

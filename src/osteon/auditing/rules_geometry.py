@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from osteon.auditing.cohort import FEWEST, Cohort, robust_z, strength_of
+from osteon.auditing.cohort import MIN_CASES, Cohort, robust_z, strength_of
 from osteon.auditing.facts import CaseFacts
 from osteon.auditing.finding import Finding
 
@@ -23,16 +23,16 @@ SIZE_SPREAD = 0.06
 
 def spacings(cohort: Cohort) -> Iterator[Finding]:
     """Cases whose voxels are of another size than nearly all others'."""
-    if len(cohort.cases) < FEWEST:
+    if len(cohort.cases) < MIN_CASES:
         return
     sizes = lengths(cohort)
     logs = np.log([case.spacing for case in cohort.cases])
-    alike = np.abs(logs[:, None] - logs[None]).max(axis=2) < SAME_EDGE
-    usual = int(alike.sum(axis=1).argmax())
-    count = int(alike[usual].sum())
+    same_size = np.abs(logs[:, None] - logs[None]).max(axis=2) < SAME_EDGE
+    usual = int(same_size.sum(axis=1).argmax())
+    count = int(same_size[usual].sum())
     if count >= USUAL_SHARE * len(cohort.cases):
         model = cohort.cases[usual]
-        for number in np.flatnonzero(~alike[usual]):
+        for number in np.flatnonzero(~same_size[usual]):
             yield _another(cohort.cases[number], model, count, sizes)
         return
     z = np.stack([robust_z(logs[:, axis].tolist(), floor=0.1)[0] for axis in range(3)], axis=1)
@@ -81,7 +81,7 @@ def _another(case: CaseFacts, usual: CaseFacts, count: int, sizes: dict[str, flo
 def scale(cohort: Cohort) -> Iterator[Finding]:
     """Cases in which all structures are larger or smaller than elsewhere, by about the same factor."""
     sizes = lengths(cohort)
-    if len(sizes) < FEWEST:
+    if len(sizes) < MIN_CASES:
         return
     z = robust_z([float(np.log(size)) for size in sizes.values()], floor=SIZE_SPREAD)[0]
     for (case, size), own in zip(sizes.items(), z, strict=True):
@@ -105,7 +105,7 @@ def lengths(cohort: Cohort) -> dict[str, float]:
     usual = {}
     for structure in cohort.manifest.structures:
         whole = [facts.volume_mm3 for _, facts in cohort.having(structure.name) if not facts.cut]
-        if len(whole) >= FEWEST:
+        if len(whole) >= MIN_CASES:
             usual[structure.name] = float(np.median(whole))
     found = {}
     for case in cohort.labelled:

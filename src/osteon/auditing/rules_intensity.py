@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from osteon.auditing.cohort import FEWEST, Cohort, robust_z, strength_of
+from osteon.auditing.cohort import MIN_CASES, Cohort, robust_z, strength_of
 from osteon.auditing.facts import CaseFacts, ChannelFacts, StructureFacts
 from osteon.auditing.finding import Finding
 from osteon.formats.dicom_padding import HIGHEST_HU, LOWEST_HU
@@ -22,7 +22,7 @@ AIRY = ("lung", "trachea", "airway", "bronch", "colon", "sinus", "gas")
 """Words in the names of structures that hold air."""
 LOWEST_CT_HU = -200.0
 """Every CT shows air, at about −1000."""
-LEAST_CONTRAST = 0.03
+MIN_CONTRAST = 0.03
 """Part of the image's range by which inside and outside must differ for their order to mean something."""
 
 
@@ -55,7 +55,7 @@ def modality(cohort: Cohort) -> Iterator[Finding]:
                 strength=0.6,
             )
         usual = {name: np.median([facts.median for _, facts in cohort.having(name)]) for name in airy}
-        strange = [name for name in airy if usual[name] > AIR_HU or len(cohort.having(name)) < FEWEST]
+        strange = [name for name in airy if usual[name] > AIR_HU or len(cohort.having(name)) < MIN_CASES]
         if strange:
             yield Finding(
                 severity="error" if any(usual[name] > AIR_HU for name in strange) else "warning",
@@ -87,7 +87,7 @@ def inside(cohort: Cohort) -> Iterator[Finding]:
     far: dict[str, list[tuple[float, str, float, float]]] = {}
     for structure in cohort.manifest.structures:
         have = cohort.having(structure.name)
-        if len(have) < FEWEST:
+        if len(have) < MIN_CASES:
             continue
         values = [facts.mean if ct else _relative(case, facts.mean) for case, facts in have]
         z, middle, _ = robust_z(values, floor=SPREAD_HU if ct else SPREAD_PART)
@@ -120,16 +120,16 @@ def contrast(cohort: Cohort) -> Iterator[Finding]:
             for case, facts in cohort.having(structure.name)
             if facts.shell is not None
         ]
-        if len(have) < FEWEST:
+        if len(have) < MIN_CASES:
             continue
         usual = float(np.median([value for _, value in have]))
         agree = np.mean([value * usual > 0 for _, value in have])
-        if agree < 0.8 or abs(usual) < 2 * LEAST_CONTRAST:
+        if agree < 0.8 or abs(usual) < 2 * MIN_CONTRAST:
             continue
         for case, value in have:
             signs.setdefault(case.id, {})[structure.name] = value / usual * abs(usual)
     for case_id, values in signs.items():
-        turned = [name for name, value in values.items() if value < -LEAST_CONTRAST]
+        turned = [name for name, value in values.items() if value < -MIN_CONTRAST]
         if turned and len(turned) > len(values) / 2:
             yield Finding(
                 severity="error" if len(turned) > 1 else "warning",

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from osteon.auditing.cohort import FEWEST, Cohort
+from osteon.auditing.cohort import MIN_CASES, Cohort
 from osteon.auditing.finding import Finding
-from osteon.dataset.folds import group_cases, groups_having, structures_held_out
+from osteon.dataset.folds import group_cases, groups_with_structure, structures_only_held_out
 
 USUAL_SHARE = 0.9
 """A structure that this part of the cases has, or all but one, is expected in all."""
@@ -16,8 +16,8 @@ LARGE_PIECE = 0.05
 """A second piece of at least this part of the structure is a warning, a smaller one a note."""
 LARGE_HOLE = 0.01
 """The same for holes."""
-FEWEST_VOXELS = 8
-THINNEST_VOXELS = 2
+MIN_VOXELS = 8
+MIN_THICKNESS_VOXELS = 2
 
 
 def empty(cohort: Cohort) -> Iterator[Finding]:
@@ -52,7 +52,7 @@ def missing(cohort: Cohort) -> Iterator[Finding]:
                 action="check names and values of the labels, or take the structure out of dataset.yaml",
                 strength=0.8,
             )
-        if len(asked) >= FEWEST and len(have) >= min(USUAL_SHARE * len(asked), len(asked) - 1):
+        if len(asked) >= MIN_CASES and len(have) >= min(USUAL_SHARE * len(asked), len(asked) - 1):
             for case in asked:
                 if structure.name not in case.structures:
                     yield Finding(
@@ -72,7 +72,7 @@ def rare(cohort: Cohort) -> Iterator[Finding]:
     """Structures that only one group of cases to train on has, or none of them and some that are held out."""
     manifest = cohort.as_measured
     present = {case.id: case.structures for case in cohort.cases}
-    for name, cases in structures_held_out(manifest, present).items():
+    for name, cases in structures_only_held_out(manifest, present).items():
         yield Finding(
             severity="warning",
             kind="held-out-only",
@@ -83,7 +83,7 @@ def rare(cohort: Cohort) -> Iterator[Finding]:
             action="hold out other cases, or label it in some that are trained on",
             strength=0.85,
         )
-    for name, groups in groups_having(manifest, present).items():
+    for name, groups in groups_with_structure(manifest, present).items():
         if len(groups) == 1 and len(group_cases(manifest.trainable)) > 1:
             yield Finding(
                 severity="warning",
@@ -153,7 +153,7 @@ def tiny(cohort: Cohort) -> Iterator[Finding]:
     """Structures too small for a network to see, and shreds."""
     for structure in cohort.manifest.structures:
         for case, facts in cohort.having(structure.name):
-            if facts.voxels < FEWEST_VOXELS or facts.thinnest_voxels < THINNEST_VOXELS:
+            if facts.voxels < MIN_VOXELS or facts.thinnest_voxels < MIN_THICKNESS_VOXELS:
                 yield Finding(
                     severity="note",
                     kind="tiny",
@@ -161,7 +161,7 @@ def tiny(cohort: Cohort) -> Iterator[Finding]:
                     structures=[structure.name],
                     what=f"{structure.name} has {_voxels(facts.voxels)} and is "
                     f"{_voxels(facts.thinnest_voxels)} thin at most",
-                    against=f"fewer than {FEWEST_VOXELS} voxels or {THINNEST_VOXELS} across cannot be learned",
+                    against=f"fewer than {MIN_VOXELS} voxels or {MIN_THICKNESS_VOXELS} across cannot be learned",
                     action="check for a stray click; else expect no network to find it",
                     strength=0.6,
                 )

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from osteon.auditing.cohort import Cohort
 from osteon.auditing.finding import Finding
-from osteon.core.text import shortly
-from osteon.dataset.sparse_labels import every
+from osteon.core.text import shorten_list
+from osteon.dataset.sparse_labels import describe_step
 
 _LISTED = 8
 
@@ -23,7 +23,7 @@ def sparse(cohort: Cohort) -> Iterator[Finding]:
                 kind="between-slices",
                 cases=[case.id],
                 structures=list(found),
-                what=f"drawn on {every(step)}: {shortly([f.drawn for f in found.values()], _LISTED)}",
+                what=f"drawn on {describe_step(step)}: {shorten_list([f.drawn for f in found.values()], _LISTED)}",
                 against="what lies between counts as background",
                 action="import it again in the form masks, which draws the slices between (--between-slices fill)",
                 strength=0.9,

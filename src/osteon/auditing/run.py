@@ -18,27 +18,27 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import ValidationError
 
-from osteon.auditing.coarse_grid import step_of
+from osteon.auditing.coarse_grid import choose_step
 from osteon.auditing.cohort import Cohort
 from osteon.auditing.facts import CaseFacts
-from osteon.auditing.finding import SEVERITIES, Finding, ranked
+from osteon.auditing.finding import SEVERITIES, Finding, rank_findings
 from osteon.auditing.measure import measure_case
 from osteon.auditing.page import write_page
 from osteon.auditing.picture import case_picture
-from osteon.auditing.rules import find
+from osteon.auditing.rules import find_problems
 from osteon.core.errors import FileError, OsteonError
-from osteon.core.files import read_json, whole_file, write_json
+from osteon.core.files import atomic_write, read_json, write_json
 from osteon.core.geometry import Geometry
 from osteon.core.parallel import for_each, worker_count
 from osteon.core.progress import status
-from osteon.dataset.case_stamps import CaseMark, mark_case, still_marked, tell_changed
+from osteon.dataset.case_stamps import CaseStamp, renew_stamp, stamp_case, warn_changed
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import Case
-from osteon.formats.registry import oddities
+from osteon.formats.registry import header_warnings
 from osteon.preparing.case import BYTES_PER_VOXEL
 
 FOLDER = "audit"
-MEASURES = "3"
+MEASURES_VERSION = "3"
 """Raised whenever measuring changes: what was measured before is then measured again."""
 MANY_VOXELS = 100e6
 """Below this, starting processes takes longer than they save."""
@@ -46,7 +46,7 @@ MANY_VOXELS = 100e6
 
 @dataclass(frozen=True, eq=False)
 class Audit:
-    """What was found.
+    """The result of an audit.
 
     Attributes:
         findings: Ranked, the worst first.
@@ -95,25 +95,25 @@ def audit(dataset: Dataset, *, workers: int | None = None) -> Audit:
     folder = dataset.folder / FOLDER
     cases = dataset.manifest.cases
     grids = {case.id: grid for case in cases if (grid := _grid(dataset, case)) is not None}
-    step = step_of(list(grids.values())) if grids else 1.0
+    step = choose_step(list(grids.values())) if grids else 1.0
     key = _key(dataset, step)
-    known = {case.id: facts for case in cases if (facts := _known(folder, case.id, key)) is not None}
+    known = {case.id: facts for case in cases if (facts := _read_facts(folder, case.id, key)) is not None}
     with status("comparing files"):  # those that were touched are read
         found = {
-            case.id: _refreshed(folder, known[case.id], mark)
+            case.id: _refresh_mark(folder, known[case.id], mark)
             for case in cases
-            if case.id in known and (mark := still_marked(dataset, case, known[case.id].mark)) is not None
+            if case.id in known and (mark := renew_stamp(dataset, case, known[case.id].mark)) is not None
         }
     left = [case for case in cases if case.id not in found]
     failed: dict[str, OsteonError] = {}
     if left:
-        tell_changed(dataset, {case.id: known[case.id].mark for case in left if case.id in known}, "measured")
+        warn_changed(dataset, {case.id: known[case.id].mark for case in left if case.id in known}, "measured")
         voxels = [int(np.prod(grids[case.id].shape)) for case in left if case.id in grids]
         channels = len(dataset.manifest.channels)
         count = worker_count(len(left), max(voxels, default=0) * channels * BYTES_PER_VOXEL)
-        work = [(dataset.alone(case), case, key, step) for case in left]
+        work = [(dataset.restrict_to(case), case, key, step) for case in left]
         chosen = workers or (count if sum(voxels) > MANY_VOXELS else 1)
-        for outcome in for_each(_work, work, "auditing", name=lambda item: f"case {item[1].id}", workers=chosen):
+        for outcome in for_each(_measure, work, "auditing", name=lambda item: f"case {item[1].id}", workers=chosen):
             case = outcome.item[1]
             if outcome.result is not None:
                 found[case.id] = outcome.result
@@ -123,7 +123,9 @@ def audit(dataset: Dataset, *, workers: int | None = None) -> Audit:
     profiles = _Profiles(folder, [facts.id for facts in measured if facts.structures])
     cohort = Cohort(dataset.manifest, measured, profiles, step)
     unreadable = [_unreadable(case, error) for case, error in failed.items()]
-    findings = ranked([*find(cohort), *unreadable, *_odd_headers(dataset, [facts.id for facts in measured])])
+    findings = rank_findings(
+        [*find_problems(cohort), *unreadable, *_header_findings(dataset, [facts.id for facts in measured])]
+    )
     result = Audit(findings, cohort, failed, folder / "report.html")
     _write_json(folder / "audit.json", result)
     write_page(result.page, result.summary(), cohort, findings, folder / "cases")
@@ -141,10 +143,10 @@ def _key(dataset: Dataset, step: float) -> str:
     """What the labels look like, and how cases are measured; what one was measured from is its mark."""
     looks = "|".join(f"{structure.name} {structure.colour}" for structure in dataset.structures)
     channels = "|".join(channel.modality for channel in dataset.manifest.channels)
-    return f"{looks}|{channels}|step {step:g}|measures {MEASURES}"
+    return f"{looks}|{channels}|step {step:g}|measures {MEASURES_VERSION}"
 
 
-def _known(folder: Path, case_id: str, key: str) -> CaseFacts | None:
+def _read_facts(folder: Path, case_id: str, key: str) -> CaseFacts | None:
     """What was measured before, where it still holds."""
     path = folder / "cases" / f"{case_id}.json"
     if not path.is_file() or not path.with_name(f"{case_id}.jpg").is_file():
@@ -157,7 +159,7 @@ def _known(folder: Path, case_id: str, key: str) -> CaseFacts | None:
     return facts if facts.key == key and here else None
 
 
-def _refreshed(folder: Path, facts: CaseFacts, mark: CaseMark) -> CaseFacts:
+def _refresh_mark(folder: Path, facts: CaseFacts, mark: CaseStamp) -> CaseFacts:
     """The facts with a mark of the same bytes, kept where a file was touched: it is not read for that again."""
     if mark != facts.mark:
         facts = facts.model_copy(update={"mark": mark})
@@ -165,18 +167,18 @@ def _refreshed(folder: Path, facts: CaseFacts, mark: CaseMark) -> CaseFacts:
     return facts
 
 
-def _work(work: tuple[Dataset, Case, str, float]) -> CaseFacts:
+def _measure(work: tuple[Dataset, Case, str, float]) -> CaseFacts:
     dataset, case, key, step = work
-    mark = mark_case(dataset, case)
-    image = dataset.load_image(case, as_imported=False)  # that it is another one is a finding
+    mark = stamp_case(dataset, case)
+    image = dataset.load_image(case, verify=False)  # that it is another one is a finding
     labels = dataset.load_segmentation(case) if case.segmentation is not None else None
     measured = measure_case(case.id, key, image, labels, step=step)
     facts = measured.facts.model_copy(update={"mark": mark})
     cases = dataset.folder / FOLDER / "cases"
-    with whole_file(cases / f"{case.id}.jpg") as temporary:
+    with atomic_write(cases / f"{case.id}.jpg") as temporary:
         temporary.write_bytes(case_picture(measured, dataset.manifest.channels[0].modality))
     if measured.profiles is not None:
-        with whole_file(cases / f"{case.id}.npy") as temporary:
+        with atomic_write(cases / f"{case.id}.npy") as temporary:
             np.save(temporary, measured.profiles, allow_pickle=False)
     write_json(cases / f"{case.id}.json", facts.model_dump())
     return facts
@@ -221,24 +223,24 @@ def _unreadable(case: str, error: OsteonError) -> Finding:
     )
 
 
-def _odd_headers(dataset: Dataset, cases: Sequence[str]) -> Iterator[Finding]:
-    """What is odd about the headers of cases' files: one finding for each kind, which shows the first."""
-    alike: dict[tuple[str, bool], list[tuple[str, str]]] = {}
+def _header_findings(dataset: Dataset, cases: Sequence[str]) -> Iterator[Finding]:
+    """Warnings about the headers of cases' files: one finding for each kind, which shows the first."""
+    by_kind: dict[tuple[str, bool], list[tuple[str, str]]] = {}
     for case in map(dataset.case, cases):
         files = [(dataset.resolve(path), False) for path in case.images]
         files += [(dataset.resolve(case.segmentation), True)] if case.segmentation else []
         for path, label in files:
-            for odd in oddities(path, label=label):
-                alike.setdefault((odd.kind, odd.grave), []).append((case.id, f"{path.name}: {odd.what}"))
-    for (_, grave), found in alike.items():
+            for warning in header_warnings(path, label=label):
+                by_kind.setdefault((warning.kind, warning.severe), []).append((case.id, f"{path.name}: {warning.what}"))
+    for (_, severe), found in by_kind.items():
         more = f"; likewise in {len(found) - 1} more file{'s' * (len(found) > 2)}" if len(found) > 1 else ""
         yield Finding(
-            severity="warning" if grave else "note",
+            severity="warning" if severe else "note",
             kind="header",
             cases=list(dict.fromkeys(case for case, _ in found)),
             what=f"{found[0][1]}{more}",
             action="make sure that this is right, and correct the header: other programs may read it otherwise"
-            if grave
+            if severe
             else "nothing, if that is right",
             strength=0.3,
         )
@@ -246,15 +248,15 @@ def _odd_headers(dataset: Dataset, cases: Sequence[str]) -> Iterator[Finding]:
 
 def _write_json(path: Path, result: Audit) -> None:
     """Write audit.json, the cases one by one: as one text all of them would take more memory than the scan of any."""
-    told = {
+    result_head = {
         "osteon": 1,
         "dataset": result.cohort.manifest.name,
         "summary": result.summary(),
         "counts": result.counts,
         "findings": [finding.model_dump() for finding in result.findings],
     }
-    head = json.dumps(told, indent=1, ensure_ascii=False, allow_nan=False)
-    with whole_file(path) as temporary, temporary.open("w", encoding="utf-8", errors="backslashreplace") as text:
+    head = json.dumps(result_head, indent=1, ensure_ascii=False, allow_nan=False)
+    with atomic_write(path) as temporary, temporary.open("w", encoding="utf-8", errors="backslashreplace") as text:
         text.write(f'{head.removesuffix("}").rstrip()},\n "cases": [')
         for number, facts in enumerate(result.cohort.cases):
             text.write(f"{',' * (number > 0)}\n  {facts.model_dump_json(exclude={'key', 'mark', 'thumbnail'})}")

@@ -9,102 +9,37 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
-from osteon.cli.option_values import BetweenSlices, MaskMarks, MeshGroup, MeshSpace, MeshUnit, RleOrder
+from osteon.cli.import_options import takes_import_options
 from osteon.cli.output import info, out, report_failures, report_not_imported, report_notes
 from osteon.cli.plan_options import given_options, is_given, with_plan_options
 from osteon.cli.shared_options import device_option
 from osteon.core.errors import UsageError
-from osteon.core.progress import clock
+from osteon.core.progress import format_duration
 from osteon.core.quantities import format_bytes, parse_seconds
-from osteon.core.text import counted
-from osteon.importing.import_options import IMPORT_CHOICES, IMPORT_FLAGS
+from osteon.core.text import pluralise
+from osteon.importing.options import parse_option
 from osteon.planning.options import PlanOptions
 
 if TYPE_CHECKING:
     from osteon.plan.schema import Plan
 
 
-DETECTED, BY_COLUMN = "detected when left out", "by the column's name when left out"
-
-
-def _import_option(name: str, default: str = "", **settings: Any) -> Any:
-    """An option of `importing.import_options`; `default` says what holds where it is left out."""
-    words = IMPORT_FLAGS.get(name)
-    if words is None:
-        title, values = IMPORT_CHOICES[name]
-        words = f"{title}: {', '.join(values.values())}"
-    return typer.Option(name, help=f"{words}{f'; {default}' if default else ''}.", **settings)
-
-
+@takes_import_options
 def import_(
     source: Annotated[Path, typer.Argument(help="The data, as it is: a folder or a list; the form is recognised.")],
     dataset: Annotated[Path, typer.Argument(help="The folder that becomes the dataset.")],
-    form: Annotated[
-        str | None, typer.Option(help="Its form, such as meshes or pairs; recognised when left out.")
-    ] = None,
-    hold_out: Annotated[
-        str | None, typer.Option(help="Keep cases for the final test: last:6, first:6, 0.2, or ids by comma.")
-    ] = None,
-    only: Annotated[str | None, typer.Option(help="Import these cases alone; the same selectors.")] = None,
-    labels: Annotated[str | None, typer.Option(help="NAME=VALUE,… over what the source says.")] = None,
-    modality: Annotated[str | None, typer.Option(help="ct, mr, xray or other, over what the source says.")] = None,
-    subject: Annotated[str | None, typer.Option(help="Regular expression; its first group is the subject.")] = None,
-    site: Annotated[str | None, typer.Option(help="The same for the site.")] = None,
-    case_pattern: Annotated[
-        str | None, typer.Option(help="Regular expression; its first group in a file's path is the case.")
-    ] = None,
-    group: Annotated[MeshGroup, _import_option("--group")] = "color",
-    mesh_unit: Annotated[MeshUnit | None, _import_option("--mesh-unit", DETECTED)] = None,
-    mesh_space: Annotated[MeshSpace | None, _import_option("--mesh-space", DETECTED)] = None,
-    priority: Annotated[
-        str | None, typer.Option(help="NAME,…: the first wins where structures overlap; overlaps stay when left out.")
-    ] = None,
-    accept_gaps: Annotated[bool, _import_option("--accept-gaps")] = False,
-    resample_tilt: Annotated[bool, _import_option("--resample-tilt")] = False,
-    keep_identity: Annotated[bool, _import_option("--keep-identity")] = False,
-    series: Annotated[
-        str | None,
-        typer.Option(help="DICOM: of several series of a case, the one with this number, UID or description."),
-    ] = None,
-    ignore_references: Annotated[bool, _import_option("--ignore-references")] = False,
-    between_slices: Annotated[BetweenSlices, _import_option("--between-slices")] = "fill",
-    rle_order: Annotated[RleOrder | None, _import_option("--rle-order", BY_COLUMN)] = None,
-    rle_base: Annotated[int | None, _import_option("--rle-base", BY_COLUMN, min=0, max=1)] = None,
-    mask_marks: Annotated[MaskMarks | None, _import_option("--mask-marks", DETECTED)] = None,
-    repair_geometry: Annotated[bool, _import_option("--repair-geometry")] = False,
-    allow_empty: Annotated[bool, _import_option("--allow-empty")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a dataset.yaml that is there.")] = False,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; as memory allows when left out.")] = None,
+    **options: Any,
 ) -> None:
     """Check every case of a source and write dataset.yaml. Your files stay where and as they are."""
     import osteon
 
+    given = {name: parse_option(name, value) if isinstance(value, str) else value for name, value in options.items()}
     report = osteon.import_dataset(
         source,
         dataset,
-        form=form,
-        hold_out=hold_out,
-        only=only,
-        structures=parse_labels(labels),
-        modality=modality,
-        subject_pattern=subject,
-        site_pattern=site,
-        case_pattern=case_pattern,
-        group=group,
-        mesh_unit=mesh_unit,
-        mesh_space=mesh_space,
-        priority=None if priority is None else [name.strip() for name in priority.split(",")],
-        accept_gaps=accept_gaps,
-        resample_tilt=resample_tilt,
-        keep_identity=keep_identity,
-        series=series,
-        ignore_references=ignore_references,
-        between_slices=between_slices,
-        rle_order=rle_order,
-        rle_base=None if rle_base is None else (1 if rle_base else 0),
-        mask_marks=mask_marks,
-        repair_geometry=repair_geometry,
-        allow_empty=allow_empty,
+        **given | {"structures": parse_labels(options["structures"])},
         overwrite=overwrite,
         workers=workers,
         announce=lambda line: out.print(escape(line)),
@@ -120,7 +55,7 @@ def import_(
     unlabelled = sum(case.segmentation is None for case in manifest.cases)
     parts = [f"{len(manifest.trainable)} to train on", f"{held} held out", f"{unlabelled} without a label"]
     out.print(
-        f"{escape(str(dataset))}: {counted(len(manifest.cases), 'case')} "
+        f"{escape(str(dataset))}: {pluralise(len(manifest.cases), 'case')} "
         f"({', '.join(p for p in parts if p[0] != '0')}), "
         f"structures {', '.join(escape(s.name) for s in manifest.structures) or 'none'}"
     )
@@ -225,5 +160,5 @@ def print_plan(plan: Plan) -> None:
         total = training.epochs * training.epoch_iterations * cost.seconds_per_iteration
         out.print(
             f"time      {cost.seconds_per_iteration:.2g} s an iteration; {training.epochs} epochs take about "
-            f"{clock(total)}, or as long as --budget says"
+            f"{format_duration(total)}, or as long as --budget says"
         )

@@ -12,7 +12,7 @@ from osteon.cli.output import info, out
 from osteon.core.errors import UsageError
 from osteon.core.progress import is_quiet
 from osteon.core.quantities import parse_seconds
-from osteon.core.text import counted
+from osteon.core.text import pluralise
 
 MAX_PICTURES = 4
 
@@ -44,7 +44,7 @@ def demo(
         osteon.make_plan(dataset, budget_s=seconds)
     _print_step("4", f"trained for {budget}", run)
     osteon.train(dataset, run, budget_s=seconds, seed=seed)
-    _print_step("5", f"predicted: {counted(unseen, 'scan')} that the training has not seen", predictions)
+    _print_step("5", f"predicted: {pluralise(unseen, 'scan')} that the training has not seen", predictions)
     osteon.predict(run, source / "imagesTs", predictions)
     _print_step("6", "evaluated", predictions / "metrics.csv")
     result = osteon.evaluate(predictions, source / "labelsTs", predictions)

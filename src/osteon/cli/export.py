@@ -12,7 +12,7 @@ from osteon.cli.dataset import parse_labels
 from osteon.cli.option_values import Encoding, ExportForm, MaskShape, MeshSpace
 from osteon.cli.output import out, report_failures, report_notes
 from osteon.core.errors import UsageError
-from osteon.core.text import counted
+from osteon.core.text import pluralise
 
 
 def export(
@@ -75,6 +75,6 @@ def export(
     )
     report_notes(report.notes)
     what = "model" if form in ("onnx", "openvino") else "case"
-    done = f"{counted(len(report.done), what)} exported, {counted(len(report.files), 'file')}"
+    done = f"{pluralise(len(report.done), what)} exported, {pluralise(len(report.files), 'file')}"
     out.print(f"{done}: {escape(str(folder))}")
     report_failures(report.failed, "failed")

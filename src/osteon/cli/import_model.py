@@ -9,7 +9,7 @@ import typer
 from rich.markup import escape
 
 from osteon.cli.output import out, warn
-from osteon.core.text import counted
+from osteon.core.text import pluralise
 
 
 def import_model(
@@ -26,7 +26,8 @@ def import_model(
         Path | None, typer.Option(help="Cascade: the first model's folder; beside the second when left out.")
     ] = None,
     orientation: Annotated[
-        str | None, typer.Option(help="How the training scans lay, as RAS; scans are taken as they lie when left out.")
+        str | None,
+        typer.Option(help="How the training scans lay, as RAS; scans are taken as they lie when left out."),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the model that is there.")] = False,
 ) -> None:
@@ -51,6 +52,6 @@ def import_model(
         plan, many = part.plan, "s" * (len(part.folds) != 1)
         out.print(
             f"{name}: {plan.grid.dimensions}D {plan.network.description}; "
-            f"{counted(len(plan.structures), 'structure')}; fold{many} {', '.join(part.folds)}"
+            f"{pluralise(len(plan.structures), 'structure')}; fold{many} {', '.join(part.folds)}"
         )
     out.print(f"osteon predict {escape(str(done.model))} SCAN OUT")

@@ -31,9 +31,9 @@ from osteon.cli import (
 from osteon.cli.output import info
 from osteon.cli.shared_options import Quiet, with_quiet_option
 from osteon.cli.terminal import is_memory_error, restart_in_utf8, warn_memory_limit
-from osteon.core.errors import OsteonError, in_short
+from osteon.core.errors import OsteonError, summarise_error
 from osteon.core.files import write_error
-from osteon.core.processes import ended_by, heed_endings
+from osteon.core.processes import handle_termination_signals, received_signal
 from osteon.core.progress import quiet as silence
 from osteon.core.version import __version__
 
@@ -95,7 +95,7 @@ def main() -> None:
     (130 Ctrl-C, 143 SIGTERM, 129 SIGHUP).
     """
     restart_in_utf8()
-    heed_endings()
+    handle_termination_signals()
     try:
         app()
     except OsteonError as error:
@@ -103,7 +103,7 @@ def main() -> None:
         sys.exit(error.exit_code)
     except (MemoryError, ImportError, RuntimeError, SystemError, OSError) as error:
         if is_memory_error(error):
-            _print_error(OsteonError(f"there is not enough memory to go on ({in_short(error)})", hint=NO_MEMORY))
+            _print_error(OsteonError(f"there is not enough memory to go on ({summarise_error(error)})", hint=NO_MEMORY))
         elif isinstance(error, OSError):
             _print_error(write_error(Path(error.filename or "."), error))
         else:
@@ -119,7 +119,7 @@ def main() -> None:
 
 def _exit_interrupted() -> NoReturn:
     """Say how the command was ended and how to go on, and exit with its code."""
-    number = ended_by()
+    number = received_signal()
     how = "interrupted" if number == signal.SIGINT else f"ended by {signal.Signals(number).name}"
     info(f"{how}; {_resume_hint(sys.argv[1:])}")
     sys.exit(128 + number)

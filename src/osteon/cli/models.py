@@ -13,9 +13,9 @@ from osteon.cli.output import info, out, report_failures, shorten, warn
 from osteon.cli.plan_options import given_options, with_plan_options
 from osteon.cli.shared_options import device_option
 from osteon.core.errors import UsageError
-from osteon.core.progress import clock, is_quiet
+from osteon.core.progress import format_duration, is_quiet
 from osteon.core.quantities import format_bytes, parse_bytes, parse_seconds
-from osteon.core.text import counted
+from osteon.core.text import pluralise
 from osteon.planning.options import PlanOptions
 
 if TYPE_CHECKING:
@@ -138,9 +138,9 @@ def _print_cost(plan: Plan, budget_s: float | None, epochs: int | None, folds: i
         return
     iterations = (epochs or plan.training.epochs) * plan.training.epoch_iterations
     if budget_s is not None:
-        expected = f"{clock(budget_s)}, about {budget_s / per_iteration:.0f} iterations"
+        expected = f"{format_duration(budget_s)}, about {budget_s / per_iteration:.0f} iterations"
     else:
-        expected = f"{iterations} iterations, about {clock(iterations * per_iteration)}"
+        expected = f"{iterations} iterations, about {format_duration(iterations * per_iteration)}"
     times = f"{folds} folds of " if folds > 1 else ""
     if not is_quiet():
         info(f"training: {times}{expected}, {format_bytes(bytes_needed)} of memory")
@@ -179,13 +179,13 @@ def predict(
     """Segment scans on their own grids. Run it again: what is done is skipped."""
     import osteon
     from osteon.machine.engine_timing import choose_engine, count_all_passes
-    from osteon.predicting.memory import told_needs
-    from osteon.predicting.model import model_folder
+    from osteon.predicting.memory import describe_memory
+    from osteon.predicting.model_folder import find_model_folder
     from osteon.predicting.predictor import predict as predict_scans
     from osteon.predicting.records import RECORD
     from osteon.predicting.scans import find_scans
-    from osteon.predicting.speed import speed_of
-    from osteon.predicting.stages import How
+    from osteon.predicting.speed import find_speed
+    from osteon.predicting.stages import PredictOptions
 
     if len(scans) < 2:
         raise UsageError("scans and an output folder are needed", hint="osteon predict MODEL SCAN… OUT")
@@ -195,11 +195,11 @@ def predict(
     limit = None if memory is None else parse_bytes(memory)
     loaded = osteon.load_model(model, device=device).with_postprocessing(postprocess)
     found = find_scans(sources, loaded.plan, series, seen=loaded.seen)
-    loaded = choose_engine(loaded, model_folder(model), engine, count_all_passes(loaded.plan, found))
-    info(told_needs(loaded.plan, found, limit, probabilities=probabilities))
-    report = predict_scans(loaded, found, folder, How(speed_of(speed), overwrite, limit, probabilities))
+    loaded = choose_engine(loaded, find_model_folder(model), engine, count_all_passes(loaded.plan, found))
+    info(describe_memory(loaded.plan, found, limit, probabilities=probabilities))
+    report = predict_scans(loaded, found, folder, PredictOptions(find_speed(speed), overwrite, limit, probabilities))
     skipped = f", {len(report.skipped)} were done already" if report.skipped else ""
-    out.print(f"{counted(len(report.done), 'scan')} segmented{skipped}: {escape(str(folder))}")
+    out.print(f"{pluralise(len(report.done), 'scan')} segmented{skipped}: {escape(str(folder))}")
     if report.trained_on:
         warn(
             f"the model was trained on {len(report.trained_on)} of these scans, which say nothing of how it "

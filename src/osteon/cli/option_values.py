@@ -6,12 +6,7 @@ from typing import Literal
 
 FoldsBy = Literal["subject", "site"]
 Precision = Literal["bf16", "fp32"]
-MeshGroup = Literal["color", "all", "none"]
-MeshUnit = Literal["mm", "cm", "m"]
 MeshSpace = Literal["LPS", "RAS"]
-BetweenSlices = Literal["fill", "leave"]
-RleOrder = Literal["rows", "columns"]
-MaskMarks = Literal["bright", "dark"]
 ExportForm = Literal[
     "stl",
     "ply",

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from osteon.core.errors import OsteonError
 from osteon.core.progress import console
-from osteon.core.text import counted, shortly
+from osteon.core.text import pluralise, shorten_list
 
 out = Console(highlight=False, soft_wrap=True)
 """Standard output, for a command's result; lines are not broken."""
@@ -45,7 +45,7 @@ def report_failures(failed: Mapping[str, OsteonError], what: str) -> None:
     """Print every case that failed and end with exit code 1; nothing where none did."""
     if not failed:
         return
-    info(f"[bold red]{counted(len(failed), 'case')} {what}:[/]")
+    info(f"[bold red]{pluralise(len(failed), 'case')} {what}:[/]")
     for case, error in failed.items():
         info(f"  {escape(case)}: {escape(error.message)}")
         if error.hint:
@@ -63,4 +63,4 @@ def report_not_imported(lost: Sequence[str]) -> None:
 
 def shorten(names: Sequence[str], max_names: int = 8) -> str:
     """The first names and the number of the others, as markup."""
-    return escape(shortly(names, max_names))
+    return escape(shorten_list(names, max_names))

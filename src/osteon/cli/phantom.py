@@ -27,9 +27,9 @@ def phantom(
 ) -> None:
     """Make up a cohort in one job's own form, with the truth beside it, to try osteon on."""
     from osteon.phantoms.record import TRUTH
-    from osteon.phantoms.registry import KINDS, SIDECAR, ask, write_phantoms
+    from osteon.phantoms.registry import KINDS, SIDECAR, make_request, write_phantoms
 
-    request = ask(kind, cases=cases, seed=seed, size=size, layout=layout)
+    request = make_request(kind, cases=cases, seed=seed, size=size, layout=layout)
     made = write_phantoms(folder, request, overwrite=overwrite)
     row = KINDS[request.kind]
     state = "written" if made else "is there already"

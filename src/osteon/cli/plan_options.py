@@ -16,7 +16,8 @@ T = TypeVar("T")
 
 PLAN_OPTIONS: dict[str, Any] = {
     "recipe": Annotated[
-        str | None, typer.Option(help=f"How to train: {', '.join(RECIPE_NAMES)}, or a YAML file of your own.")
+        str | None,
+        typer.Option(help=f"How to train: {', '.join(RECIPE_NAMES)}, or a YAML file of your own."),
     ],
     "dimensions": Annotated[int | None, typer.Option(min=2, max=3, help="2 or 3; by the data when left out.")],
     "network": Annotated[str | None, typer.Option(help="Such as unet, unetplusplus, upernet, segresnet.")],

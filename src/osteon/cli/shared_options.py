@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from osteon.core.devices import WORDS, check_device
+from osteon.core.devices import DEVICE_CHOICES, check_device
 from osteon.core.progress import quiet as silence
 
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress; results, warnings and errors still come.")]
@@ -16,7 +16,7 @@ Quiet = Annotated[bool, typer.Option("--quiet", help="No progress; results, warn
 
 def device_option(help_text: str) -> Any:
     """`--device`; a word that names no device is rejected before anything is done."""
-    return typer.Option(help=help_text, metavar=WORDS, callback=check_device)
+    return typer.Option(help=help_text, metavar=DEVICE_CHOICES, callback=check_device)
 
 
 def with_quiet_option(command: Callable[..., None]) -> Callable[..., None]:

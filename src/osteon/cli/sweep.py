@@ -9,7 +9,7 @@ import typer
 from rich.markup import escape
 
 from osteon.cli.output import info, out
-from osteon.core.text import counted
+from osteon.core.text import pluralise
 
 
 def sweep(
@@ -33,7 +33,7 @@ def sweep(
     if not dry_run:
         out.print(f"each trial is a run: {escape(str(report.folder))}/TRIAL; the table: sweep.csv")
     if report.failed:
-        info(f"[bold red]{counted(len(report.failed), 'trial')} failed:[/]")
+        info(f"[bold red]{pluralise(len(report.failed), 'trial')} failed:[/]")
         for name, why in report.failed.items():
             info(f"  {escape(name)}: {escape(why)}")
         raise typer.Exit(1)

@@ -7,8 +7,8 @@ import os
 import sys
 
 from osteon.cli.output import warn
-from osteon.core.errors import out_of_memory
-from osteon.core.platform import address_space
+from osteon.core.errors import is_out_of_memory
+from osteon.core.platform import address_space_limit
 
 MIN_BYTES = 2 << 30
 """Of address space, with which what needs torch still starts."""
@@ -37,17 +37,17 @@ def warn_memory_limit() -> None:
     """Say before the work begins that there is little memory: libraries may end the process without a word."""
     if is_memory_tight():
         warn(
-            f"the memory of a process is limited to {(address_space() or 0) / 1e9:.1f} GB here (`ulimit -v`); "
+            f"the memory of a process is limited to {(address_space_limit() or 0) / 1e9:.1f} GB here (`ulimit -v`); "
             f"training and predicting need about {MIN_BYTES / 1e9:.0f} GB to start, and may break off"
         )
 
 
 def is_memory_tight() -> bool:
     """Whether the process may use less memory than torch takes to start."""
-    limit = address_space()
+    limit = address_space_limit()
     return limit is not None and limit < MIN_BYTES
 
 
 def is_memory_error(error: Exception) -> bool:
     """Whether memory was what was lacking; where it is tight, libraries fail to load in ways of their own."""
-    return out_of_memory(error) or (is_memory_tight() and isinstance(error, ImportError | SystemError))
+    return is_out_of_memory(error) or (is_memory_tight() and isinstance(error, ImportError | SystemError))

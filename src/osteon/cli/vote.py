@@ -13,7 +13,7 @@ from rich.markup import escape
 from osteon.cli.option_values import FitPart, VoteMethod
 from osteon.cli.output import info, out, plain_table, report_failures, report_notes, shorten, warn
 from osteon.core.errors import UsageError
-from osteon.core.text import counted
+from osteon.core.text import pluralise
 
 if TYPE_CHECKING:
     from osteon.voting.fit import VoteFit
@@ -91,8 +91,8 @@ def _print_report(report: VoteReport) -> None:
     from osteon.voting.report import group_problems
 
     skipped = f", {len(report.skipped)} were done already" if report.skipped else ""
-    counts = f"{counted(len(report.cases), 'case')}, {counted(len(report.structures), 'structure')}"
-    out.print(f"{counts}, {counted(len(report.members), 'member')}{skipped}: {escape(str(report.out))}")
+    counts = f"{pluralise(len(report.cases), 'case')}, {pluralise(len(report.structures), 'structure')}"
+    out.print(f"{counts}, {pluralise(len(report.members), 'member')}{skipped}: {escape(str(report.out))}")
     report_notes(report.notes)
     _print_absences(report)
     problems, undecided = group_problems(report.all_problems), report.undecided
@@ -130,11 +130,11 @@ def _print_absences(report: VoteReport) -> None:
         own = [one for one in report.absences if one.member == member]
         cases = [one.case for one in own if one.structure is None]
         if cases:
-            _print_absence(member, f"has nothing of {counted(len(cases), 'case')}", cases)
+            _print_absence(member, f"has nothing of {pluralise(len(cases), 'case')}", cases)
         counts = Counter(one.structure for one in own if one.structure is not None)
         if counts:
             places = [f"{name} in {count}" for name, count in counts.most_common() if name is not None]
-            _print_absence(member, f"does not vote on {counted(len(counts), 'structure')}, in cases", places)
+            _print_absence(member, f"does not vote on {pluralise(len(counts), 'structure')}, in cases", places)
 
 
 def _print_absence(member: str, what: str, names: Sequence[str]) -> None:
@@ -154,7 +154,7 @@ def _print_fit(result: VoteFit) -> None:
         table.add_row(escape(name), str(chosen.cases), *figures, what)
     out.print(table, soft_wrap=False)
     count = len(result.cases)
-    out.print(f"fitted on {counted(count, 'case')}: {escape(str(result.out))}")
+    out.print(f"fitted on {pluralise(count, 'case')}: {escape(str(result.out))}")
     if count < FEW:
         warn(f"{count} cases say little: look at the column `left out`, and test on others")
     if result.held_out:

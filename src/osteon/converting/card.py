@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from osteon.converting.checkpoint import Checkpoint
-from osteon.converting.plan import Source
+from osteon.converting.plan import NnUNetModel
 from osteon.core.version import __version__
 from osteon.plan.schema import Plan
 
 
-def adopted_card(plan: Plan, source: Source, checkpoints: dict[str, Checkpoint], notes: Sequence[str]) -> str:
-    """What the model is, where it came from, and under whose terms it stands.
+def converted_model_card(
+    plan: Plan, source: NnUNetModel, checkpoints: dict[str, Checkpoint], notes: Sequence[str]
+) -> str:
+    """The model's contents, origin and licence.
 
     Args:
-        plan: As it was made.
-        source: The files it was made of.
+        plan: The converted one.
+        source: nnU-Net's files.
         checkpoints: Fold → its checkpoint.
         notes: What was left out.
     """

@@ -25,17 +25,17 @@ import numpy as np
 import torch
 from numpy._core.multiarray import scalar
 
-from osteon.core.errors import ModelError, in_short
+from osteon.core.errors import ModelError, summarise_error
 
 _KINDS = ("Bool", *(f"{kind}{bits}" for kind in ("Int", "UInt") for bits in (8, 16, 32, 64)), "Float16", "Float32")
-HARMLESS: list[Any] = [
+SAFE_GLOBALS: list[Any] = [
     (scalar, "numpy.core.multiarray.scalar"),  # as NumPy 1 called it
     (scalar, "numpy._core.multiarray.scalar"),
     np.dtype,
     *(getattr(np.dtypes, f"{kind}DType") for kind in (*_KINDS, "Float64")),
 ]
-"""Names that a checkpoint may hold beside those of torch's list."""
-TWICE = (".all_modules.", "decoder.encoder.")
+"""Names that a checkpoint may hold besides those that torch allows."""
+DUPLICATES = (".all_modules.", "decoder.encoder.")
 """Parts of names under which a checkpoint lists a tensor a second time."""
 WRAPPER = "module."
 """Before every name where a training over several GPUs kept it."""
@@ -45,7 +45,7 @@ COMPILED = "_orig_mod."
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What is taken of one.
+    """The parts of a checkpoint that are used.
 
     Attributes:
         path: The file.
@@ -76,7 +76,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
         ModelError: It is damaged, holds more than weights and numbers, or is no checkpoint of nnU-Net v2.
     """
     try:
-        with torch.serialization.safe_globals(HARMLESS):
+        with torch.serialization.safe_globals(SAFE_GLOBALS):
             data = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise ModelError(
@@ -85,13 +85,13 @@ def read_checkpoint(path: Path) -> Checkpoint:
         ) from error
     except (OSError, RuntimeError, EOFError, ValueError, KeyError, AttributeError, TypeError, IndexError) as error:
         raise ModelError(
-            f"{path}: cannot be read; it is damaged or cut off ({in_short(error)})",
+            f"{path}: cannot be read; it is damaged or cut off ({summarise_error(error)})",
             hint="copy it again from its source",
         ) from error
-    return _taken(path, data)
+    return _parse(path, data)
 
 
-def _taken(path: Path, data: Any) -> Checkpoint:
+def _parse(path: Path, data: Any) -> Checkpoint:
     weights = data.get("network_weights") if isinstance(data, Mapping) else None
     init = data.get("init_args") if isinstance(data, Mapping) else None
     configuration = init.get("configuration") if isinstance(init, Mapping) else None
@@ -107,11 +107,11 @@ def _taken(path: Path, data: Any) -> Checkpoint:
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     trainer = str(data.get("trainer_name") or "")
-    return Checkpoint(path, _once(weights), configuration, trainer, tuple(map(int, axes)), digest)
+    return Checkpoint(path, _without_duplicates(weights), configuration, trainer, tuple(map(int, axes)), digest)
 
 
-def _once(weights: Mapping[Any, Any]) -> dict[str, torch.Tensor]:
+def _without_duplicates(weights: Mapping[Any, Any]) -> dict[str, torch.Tensor]:
     """Each tensor under one name: nnU-Net's layers stand in two lists, and its decoder holds the encoder too."""
     named = {str(name).removeprefix(WRAPPER).removeprefix(COMPILED): tensor for name, tensor in weights.items()}
-    once = {name: tensor for name, tensor in named.items() if not any(part in f".{name}" for part in TWICE)}
+    once = {name: tensor for name, tensor in named.items() if not any(part in f".{name}" for part in DUPLICATES)}
     return {name: tensor for name, tensor in once.items() if isinstance(tensor, torch.Tensor)}

@@ -11,33 +11,34 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from osteon.converting.card import adopted_card
+from osteon.converting.card import converted_model_card
 from osteon.converting.checkpoint import Checkpoint, read_checkpoint
-from osteon.converting.model_folder import DATASET, PLANS, Package, find_model, model_before
-from osteon.converting.notes import notes_of
-from osteon.converting.plan import Source, plan_of
-from osteon.converting.plans_files import DatasetFile, Plans, configuration_of, read_dataset, read_plans
-from osteon.converting.validation import SUMMARY, validation_of
-from osteon.converting.zip_models import opened
+from osteon.converting.model_folder import DATASET, PLANS, ModelPackage, find_model, first_model_package
+from osteon.converting.notes import conversion_notes
+from osteon.converting.plan import NnUNetModel, convert_plan
+from osteon.converting.plans_files import DatasetFile, Plans, read_dataset, read_plans, resolve_configuration
+from osteon.converting.validation import SUMMARY, read_validation_dice
+from osteon.converting.zip_models import open_package
 from osteon.core.errors import ModelError, UsageError
 from osteon.core.progress import status
 from osteon.networks.ensemble import Ensemble
 from osteon.networks.registry import build_network
 from osteon.plan.schema import NnUNet, Plan
-from osteon.predicting.model import Model, save_model
+from osteon.predicting.model import Model
+from osteon.predicting.model_folder import save_model
 from osteon.predicting.records import FIRST, WEIGHTS
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """What is taken of a model, and how.
+class ConvertOptions:
+    """Which parts of a model are converted, and how.
 
     Attributes:
         folds: Numbers, or `all`; None: all numbered folds, or else `all`.
         checkpoint: `final`, `best` or `latest`; None: the first of these that some fold has.
         before: Folder or zip of the first model of a cascade; None: it lies beside the second.
-        orientation: Where the file axes of the training scans run, such as `RAS`; scans are then turned so. None: they
-            are taken as they lie in their files, as nnU-Net does.
+        orientation: Where the file axes of the training scans run, such as `RAS`; scans are then reoriented to it.
+            None: they are taken with their files' axes, as nnU-Net does.
         overwrite: Replace a model that is there.
     """
 
@@ -48,80 +49,84 @@ class Wanted:
     overwrite: bool = False
 
 
-USUAL = Wanted()
+DEFAULTS = ConvertOptions()
 
 
 @dataclass(frozen=True)
-class Adopted:
-    """What came of it.
+class ConvertedModel:
+    """A converted model's folder.
 
     Attributes:
         model: The model's folder.
         plan: Its plan.
-        folds: Those taken, in order.
+        folds: In order.
         notes: What was left out, and why.
-        first: Of the first model of a cascade.
+        first: The first model of a cascade.
     """
 
     model: Path
     plan: Plan
     folds: list[str]
     notes: list[str] = field(default_factory=list)
-    first: Adopted | None = None
+    first: ConvertedModel | None = None
 
 
-def adopt(folder: Path, model: Path, wanted: Wanted = USUAL) -> Adopted:
-    """Take over a trained model of nnU-Net v2; nothing in its files is run.
+def convert_model(folder: Path, model: Path, options: ConvertOptions = DEFAULTS) -> ConvertedModel:
+    """Convert a trained model of nnU-Net v2; nothing in its files is run.
 
     Args:
         folder: TRAINER__PLANS__CONFIGURATION as nnU-Net wrote it, or a folder or a zip that holds one such.
         model: The folder to make.
-        wanted: Folds, checkpoint, orientation.
+        options: Folds, checkpoint, orientation.
 
     Raises:
         FileError: A file is missing or unreadable, or the disk is full.
         ModelError: It is damaged, holds more than weights, or is of a kind that osteon does not build.
         UsageError: `model` is there already, or folds or orientation make no sense.
     """
-    _check(model, wanted)
-    with opened(folder) as package:
-        made, first = _read(package, wanted), None
-        if isinstance(made.model.plan.network, NnUNet) and made.model.plan.network.before:
-            before = nullcontext(model_before(package, made.stage)) if wanted.before is None else opened(wanted.before)
+    _check(model, options)
+    with open_package(folder) as package:
+        source, first = _read(package, options), None
+        if isinstance(source.model.plan.network, NnUNet) and source.model.plan.network.before:
+            before = (
+                nullcontext(first_model_package(package, source.previous_stage))
+                if options.before is None
+                else open_package(options.before)
+            )
             with before as other:
-                first = _read(other, replace(wanted, folds=None))
-            _check_first(first, made)
-        elif wanted.before is not None:
+                first = _read(other, replace(options, folds=None))
+            _check_first(first, source)
+        elif options.before is not None:
             raise UsageError(f"{folder}: is no second model of a cascade", hint="leave out --before")
-    if wanted.overwrite:
+    if options.overwrite:
         (model / WEIGHTS).unlink(missing_ok=True)
         shutil.rmtree(model / FIRST, ignore_errors=True)
-    told = None if first is None else _write(first, model / FIRST)
-    return replace(_write(made, model), first=told)
+    converted_first = None if first is None else _write(first, model / FIRST)
+    return replace(_write(source, model), first=converted_first)
 
 
 @dataclass(frozen=True)
-class _Made:
-    source: Source
+class _SourceModel:
+    nnunet: NnUNetModel
     model: Model
     checkpoints: dict[str, Checkpoint]
     notes: list[str]
 
     @property
-    def stage(self) -> str:
+    def previous_stage(self) -> str:
         """The configuration of the first model of a cascade."""
-        return self.source.configuration.previous_stage or ""
+        return self.nnunet.configuration.previous_stage or ""
 
 
-def _check(model: Path, wanted: Wanted) -> None:
+def _check(model: Path, options: ConvertOptions) -> None:
     if model.exists() and not model.is_dir():
         raise UsageError(f"{model}: is a file", hint="give a folder that does not exist yet")
     if model.is_dir() and any(model.iterdir()):
         if not (model / WEIGHTS).is_file():
             raise UsageError(f"{model}: holds other files, and no model", hint="give a folder that does not exist yet")
-        if not wanted.overwrite:
+        if not options.overwrite:
             raise UsageError(f"{model}: there is a model already", hint="choose another folder, or --overwrite")
-    letters = wanted.orientation
+    letters = options.orientation
     if letters is not None and {frozenset("RL"), frozenset("AP"), frozenset("SI")} != {
         pair for pair in map(frozenset, ("RL", "AP", "SI")) if len(pair & set(letters)) == 1 and len(letters) == 3
     }:
@@ -129,19 +134,23 @@ def _check(model: Path, wanted: Wanted) -> None:
 
 
 @status("reading the model")
-def _read(package: Package, wanted: Wanted) -> _Made:
+def _read(package: ModelPackage, options: ConvertOptions) -> _SourceModel:
     plans, dataset = read_plans(package.file(PLANS)), read_dataset(package.file(DATASET))
-    found = find_model(package, wanted.folds, wanted.checkpoint)
+    found = find_model(package, options.folds, options.checkpoint)
     checkpoints = {fold: read_checkpoint(path) for fold, path in found.checkpoints.items()}
     source = _source(plans, dataset, checkpoints, package)
-    plan = plan_of(source, wanted.orientation)
+    plan = convert_plan(source, options.orientation)
     networks = [_network(plan, checkpoint) for checkpoint in checkpoints.values()]
     network = networks[0] if len(networks) == 1 else Ensemble(networks)
-    validation = validation_of((package.file(f"fold_{fold}/{SUMMARY}") for fold in checkpoints), dataset, plan)
-    return _Made(source, Model(network.eval(), plan, validation, ""), checkpoints, [*found.notes, *notes_of(source)])
+    validation = read_validation_dice((package.file(f"fold_{fold}/{SUMMARY}") for fold in checkpoints), dataset, plan)
+    return _SourceModel(
+        source, Model(network.eval(), plan, validation, ""), checkpoints, [*found.notes, *conversion_notes(source)]
+    )
 
 
-def _source(plans: Plans, dataset: DatasetFile, checkpoints: dict[str, Checkpoint], package: Package) -> Source:
+def _source(
+    plans: Plans, dataset: DatasetFile, checkpoints: dict[str, Checkpoint], package: ModelPackage
+) -> NnUNetModel:
     first, *others = checkpoints.values()
     for other in others:
         if (other.configuration, other.mirror_axes) != (first.configuration, first.mirror_axes):
@@ -151,24 +160,24 @@ def _source(plans: Plans, dataset: DatasetFile, checkpoints: dict[str, Checkpoin
                 hint="import folds of one training, or name those that belong together with --folds",
             )
     path = package.folder / PLANS
-    configuration = configuration_of(plans, first.configuration, path)
+    configuration = resolve_configuration(plans, first.configuration, path)
     if first.batch_norms:
         configuration = configuration.with_batch_norms()
-    return Source(plans, dataset, configuration, first.configuration, first.mirror_axes, path)
+    return NnUNetModel(plans, dataset, configuration, first.configuration, first.mirror_axes, path)
 
 
 def _network(plan: Plan, checkpoint: Checkpoint) -> nn.Module:
     """The plan's network with a checkpoint's weights."""
     network = build_network(plan)
-    own = network.state_dict()
+    expected = network.state_dict()
     given = {name: tensor.float() for name, tensor in checkpoint.weights.items()}
-    missing, strange = sorted(own.keys() - given.keys()), sorted(given.keys() - own.keys())
-    wrong = [name for name in own.keys() & given.keys() if own[name].shape != given[name].shape]
-    if missing or strange or wrong:
-        kinds = {"it lacks": missing, "it has besides": strange, "of another shape": wrong}
-        said = "; ".join(f"{kind} {names[0]} ({len(names)} tensors)" for kind, names in kinds.items() if names)
+    missing, unexpected = sorted(expected.keys() - given.keys()), sorted(given.keys() - expected.keys())
+    wrong = [name for name in expected.keys() & given.keys() if expected[name].shape != given[name].shape]
+    if missing or unexpected or wrong:
+        kinds = {"it lacks": missing, "it has besides": unexpected, "of another shape": wrong}
+        reasons = "; ".join(f"{kind} {names[0]} ({len(names)} tensors)" for kind, names in kinds.items() if names)
         raise ModelError(
-            f"{checkpoint.path}: its weights are not those of the plans' network: {said}",
+            f"{checkpoint.path}: its weights are not those of the plans' network: {reasons}",
             hint=f"take the {PLANS} and {DATASET} that were copied beside the folds when they were trained; a network "
             f"of the trainer's own ({checkpoint.trainer or 'not recorded'}), which they do not describe, is not built",
         )
@@ -178,21 +187,21 @@ def _network(plan: Plan, checkpoint: Checkpoint) -> nn.Module:
     return network
 
 
-def _check_first(first: _Made, second: _Made) -> None:
-    one, other = ([(s.name, s.value) for s in made.model.plan.structures] for made in (first, second))
+def _check_first(first: _SourceModel, second: _SourceModel) -> None:
+    one, other = ([(s.name, s.value) for s in one.model.plan.structures] for one in (first, second))
     if one != other or len(first.model.plan.channels) != len(second.model.plan.channels):
         raise ModelError(
-            f"{first.source.path.parent}: has other labels or channels than the second model of the cascade",
+            f"{first.nnunet.path.parent}: has other labels or channels than the second model of the cascade",
             hint="give the folder of the model whose predictions the second was trained on with --before",
         )
 
 
-def _write(made: _Made, folder: Path) -> Adopted:
-    plan = made.model.plan
+def _write(source: _SourceModel, folder: Path) -> ConvertedModel:
+    plan = source.model.plan
     folder.mkdir(parents=True, exist_ok=True)
-    save_model(folder, made.model, adopted_card(plan, made.source, made.checkpoints, made.notes))
-    return Adopted(folder, plan, list(made.checkpoints), made.notes)
+    save_model(folder, source.model, converted_model_card(plan, source.nnunet, source.checkpoints, source.notes))
+    return ConvertedModel(folder, plan, list(source.checkpoints), source.notes)
 
 
-FORMS = {"nnunet": adopt}
-"""Whose models can be taken over: a new one is one row."""
+CONVERTERS = {"nnunet": convert_model}
+"""By the program that trained a model: a new one is one row."""

@@ -11,7 +11,7 @@ from osteon.core.labels import BACKGROUND, Structure, make_structures
 IGNORE = "ignore"
 
 
-def structures_of(dataset: DatasetFile, path: Path) -> tuple[list[Structure], bool]:
+def convert_structures(dataset: DatasetFile, path: Path) -> tuple[list[Structure], bool]:
     """The structures in the order of the network's outputs, and whether they overlap.
 
     A region (several labels under one name) becomes a structure that may overlap others. Its value is that of

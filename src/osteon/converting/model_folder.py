@@ -20,12 +20,12 @@ from osteon.core.files import is_file
 DATASET, PLANS = "dataset.json", "plans.json"
 CHECKPOINTS = {kind: f"checkpoint_{kind}.pth" for kind in ("final", "best", "latest")}
 """Of a training that is finished, of its best epoch so far, and of its last one so far."""
-ALL = "all"
+ALL_CASES = "all"
 """The fold that was trained on all cases."""
 
 
-class Package:
-    """A trainer's folder. (`unpacking.Zipped` is one within a zip.)
+class ModelPackage:
+    """A trainer's folder. (`zip_models.ZippedPackage` is one within a zip.)
 
     Attributes:
         folder: TRAINER__PLANS__CONFIGURATION.
@@ -47,13 +47,13 @@ class Package:
         """Names of the folds that have a folder."""
         return [path.name.removeprefix("fold_") for path in sorted(self.folder.glob("fold_*")) if path.is_dir()]
 
-    def beside(self, name: str) -> Package:
-        """The folder of this name beside it."""
-        return Package(self.folder.parent / name)
+    def sibling(self, name: str) -> ModelPackage:
+        """The folder of this name next to it."""
+        return ModelPackage(self.folder.parent / name)
 
 
 @dataclass(frozen=True)
-class Found:
+class ModelFiles:
     """A model's files.
 
     Attributes:
@@ -67,7 +67,7 @@ class Found:
     notes: list[str] = field(default_factory=list)
 
 
-def find_model(package: Package, folds: Sequence[str] | None = None, checkpoint: str | None = None) -> Found:
+def find_model(package: ModelPackage, folds: Sequence[str] | None = None, checkpoint: str | None = None) -> ModelFiles:
     """Find a model's files.
 
     Args:
@@ -91,8 +91,10 @@ def find_model(package: Package, folds: Sequence[str] | None = None, checkpoint:
                     f"{folder / f'fold_{fold}'}: there is no {name}",
                     hint=f"--folds: {', '.join(have) or 'none'} can be taken; --checkpoint: {', '.join(CHECKPOINTS)}",
                 )
-        return Found(folder, {fold: package.file(f"fold_{fold}/{name}") for fold in dict.fromkeys(folds)})
-    chosen = sorted((fold for fold in have if fold.isdecimal()), key=int) or [fold for fold in have if fold == ALL]
+        return ModelFiles(folder, {fold: package.file(f"fold_{fold}/{name}") for fold in dict.fromkeys(folds)})
+    chosen = sorted((fold for fold in have if fold.isdecimal()), key=int) or [
+        fold for fold in have if fold == ALL_CASES
+    ]
     if not chosen:
         raise ModelError(
             f"{folder}: no fold has a {name if checkpoint else ' or '.join(CHECKPOINTS.values())}",
@@ -103,26 +105,26 @@ def find_model(package: Package, folds: Sequence[str] | None = None, checkpoint:
         if fold.isdecimal() and fold not in have:
             other = f" (it has {CHECKPOINTS[kinds[fold][0]]})" if kinds[fold] else ""
             notes.append(f"fold {fold} has no {name}: left out{other}")
-    if ALL in have and ALL not in chosen:
+    if ALL_CASES in have and ALL_CASES not in chosen:
         notes.append("fold all is left out: the numbered ones are taken; --folds all takes it alone")
     if kind != "final" and not checkpoint:
         so_far = {"best": "the best so far", "latest": "the last so far"}[kind]
         notes.append(f"no fold has a {CHECKPOINTS['final']}: {so_far} is taken ({name})")
-    return Found(folder, {fold: package.file(f"fold_{fold}/{name}") for fold in chosen}, notes)
+    return ModelFiles(folder, {fold: package.file(f"fold_{fold}/{name}") for fold in chosen}, notes)
 
 
-def model_before(package: Package, stage: str) -> Package:
+def first_model_package(package: ModelPackage, stage: str) -> ModelPackage:
     """The first model of a cascade beside the second: the same trainer and plans, another configuration.
 
     Raises:
         ModelError: There is none.
     """
     trainer, _, _ = package.folder.name.rpartition("__")
-    beside = package.beside(f"{trainer}__{stage}")
-    if not beside.has(PLANS):
+    sibling = package.sibling(f"{trainer}__{stage}")
+    if not sibling.has(PLANS):
         raise ModelError(
             f"{package.folder}: is the second model of a cascade; the first one ({stage}) is not beside it: "
-            f"{beside.folder}",
+            f"{sibling.folder}",
             hint="copy it there, or say where it lies with --before FOLDER",
         )
-    return beside
+    return sibling

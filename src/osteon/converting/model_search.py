@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 
 from osteon.converting.model_folder import DATASET, PLANS
 from osteon.core.errors import ModelError, OsteonError, UsageError
-from osteon.core.text import shortly
+from osteon.core.text import shorten_list
 
 DEPTH = 5
 """So far below what is given a model is looked for: a folder of downloads holds results/DATASET/TRAINER."""
@@ -80,7 +80,7 @@ def trainer_in(names: Sequence[PurePosixPath], top: Path) -> PurePosixPath:
     if len(found) == 1:
         return found[0]
     if found:
-        listed = shortly([str(top / path) for path in found], LISTED)
+        listed = shorten_list([str(top / path) for path in found], LISTED)
         raise UsageError(f"{top}: holds {len(found)} trained models", hint=f"give one of them: {listed}")
     raise _other(names, top)
 

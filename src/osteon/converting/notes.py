@@ -1,15 +1,15 @@
-"""What of a model is not as its files say, or not taken over, and should be known."""
+"""Notes for people: where a model differs from its files, or is not converted whole."""
 
 from __future__ import annotations
 
-from osteon.converting.plan import Source
-from osteon.converting.plans_files import configuration_of
+from osteon.converting.plan import NnUNetModel
+from osteon.converting.plans_files import resolve_configuration
 
 
-def notes_of(source: Source) -> list[str]:
+def conversion_notes(source: NnUNetModel) -> list[str]:
     """A line for each; none where there is nothing to tell."""
     configuration, notes = source.configuration, []
-    if configuration.architecture != configuration_of(source.plans, source.name, source.path).architecture:
+    if configuration.architecture != resolve_configuration(source.plans, source.name, source.path).architecture:
         notes.append(
             "the weights are those of batch norms, which the trainer built instead of the plans' instance norms"
         )

@@ -1,4 +1,4 @@
-"""An osteon plan that says what nnU-Net's plans and checkpoint do."""
+"""nnU-Net's plans and checkpoint as a plan of osteon."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from osteon.converting.labels import label_values, structures_of
-from osteon.converting.network import network_of
+from osteon.converting.labels import convert_structures, label_values
+from osteon.converting.network import convert_network
 from osteon.converting.plans_files import LABELS, Configuration, DatasetFile, Plans
-from osteon.converting.resampling import unknown, way_of
+from osteon.converting.resampling import convert_resampling, unknown_setting
 from osteon.core.errors import ModelError
-from osteon.dataset.manifest import explain
+from osteon.dataset.manifest import describe_errors
 from osteon.dataset.modality import modality_of
 from osteon.plan.network_sections import TAGS
 from osteon.plan.schema import Plan
@@ -37,13 +37,13 @@ READERS = ("SimpleITKIO", "NibabelIO", "Tiff3DIO", *PIXELS, *REORIENTING)
 
 
 @dataclass(frozen=True)
-class Source:
-    """What a plan is made of.
+class NnUNetModel:
+    """A model's files, as far as they decide its plan.
 
     Attributes:
         plans: plans.json.
         dataset: dataset.json.
-        configuration: That which was trained.
+        configuration: Of the training.
         name: Of the configuration.
         mirror_axes: Of the network's input.
         path: Of the plans, for messages.
@@ -57,7 +57,7 @@ class Source:
     path: Path
 
 
-def plan_of(source: Source, orientation: str | None = None) -> Plan:
+def convert_plan(source: NnUNetModel, orientation: str | None = None) -> Plan:
     """The plan.
 
     Args:
@@ -70,10 +70,10 @@ def plan_of(source: Source, orientation: str | None = None) -> Plan:
     """
     plans, configuration, path = source.plans, source.configuration, source.path
     if plans.image_reader_writer not in READERS:
-        raise unknown(path, f"image_reader_writer: {plans.image_reader_writer}", ", ".join(READERS))
+        raise unknown_setting(path, f"image_reader_writer: {plans.image_reader_writer}", ", ".join(READERS))
     if plans.label_manager != LABELS:
-        raise unknown(path, f"label_manager: {plans.label_manager}", LABELS)
-    structures, overlapping = structures_of(source.dataset, path.with_name("dataset.json"))
+        raise unknown_setting(path, f"label_manager: {plans.label_manager}", LABELS)
+    structures, overlapping = convert_structures(source.dataset, path.with_name("dataset.json"))
     before = label_values(source.dataset) if configuration.previous_stage else []
     spacing = [*configuration.spacing]
     if configuration.dimensions == 2:
@@ -90,14 +90,14 @@ def plan_of(source: Source, orientation: str | None = None) -> Plan:
             "axes": _axes(source, orientation),
             "spacing_mm": spacing,
             "resample_last": configuration.dimensions == 3,
-            "nnunet": way_of(configuration, path),
+            "nnunet": convert_resampling(configuration, path),
         },
         "intensities": _intensities(source),
         "patch": {
             "size": [*configuration.patch_size, *[1] * (3 - configuration.dimensions)],
             "batch": configuration.batch_size,
         },
-        "network": network_of(configuration.architecture, configuration.dimensions, before, path),
+        "network": convert_network(configuration.architecture, configuration.dimensions, before, path),
         "training": {"recipe": RECIPE, **RECIPES[RECIPE].training},
         "augmentation": {
             "why": ["of the training only the mirror axes are known"],
@@ -111,11 +111,12 @@ def plan_of(source: Source, orientation: str | None = None) -> Plan:
         return Plan.model_validate(data)
     except ValidationError as error:
         raise ModelError(
-            f"{path}: {explain(error, TAGS)}", hint="take the plans.json that nnU-Net wrote beside this model's folds"
+            f"{path}: {describe_errors(error, TAGS)}",
+            hint="take the plans.json that nnU-Net wrote beside this model's folds",
         ) from None
 
 
-def _axes(source: Source, orientation: str | None) -> tuple[str, ...]:
+def _axes(source: NnUNetModel, orientation: str | None) -> tuple[str, ...]:
     """The plan's axes, of the network's input; in 2D slices come last."""
     if orientation is None and source.plans.image_reader_writer in REORIENTING:
         orientation = "RAS"
@@ -124,7 +125,7 @@ def _axes(source: Source, orientation: str | None) -> tuple[str, ...]:
     return axes if source.configuration.dimensions == 3 else (*axes[1:], axes[0])
 
 
-def _intensities(source: Source) -> list[dict[str, Any]]:
+def _intensities(source: NnUNetModel) -> list[dict[str, Any]]:
     configuration, names = source.configuration, source.dataset.channels
     schemes = configuration.normalization_schemes
     if len(schemes) != len(names):
@@ -135,7 +136,7 @@ def _intensities(source: Source) -> list[dict[str, Any]]:
     made = []
     for number, (name, scheme, masked) in enumerate(zip(names, schemes, configuration.use_mask_for_norm, strict=True)):
         if scheme not in NORMALISATIONS:
-            raise unknown(source.path, f"normalization_schemes: {scheme}", ", ".join(NORMALISATIONS))
+            raise unknown_setting(source.path, f"normalization_schemes: {scheme}", ", ".join(NORMALISATIONS))
         how = {"channel": name, "why": [scheme], **NORMALISATIONS[scheme]}
         if scheme == "CTNormalization":
             facts = source.plans.foreground_intensity_properties_per_channel.get(str(number))
@@ -151,6 +152,6 @@ def _intensities(source: Source) -> list[dict[str, Any]]:
     return made
 
 
-def _modality(name: str, source: Source) -> str:
+def _modality(name: str, source: NnUNetModel) -> str:
     schemes = dict(zip(source.dataset.channels, source.configuration.normalization_schemes, strict=False))
     return "ct" if schemes.get(name) == "CTNormalization" else modality_of(name)

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from osteon.core.errors import ModelError
 from osteon.core.files import read_json
-from osteon.dataset.manifest import explain
+from osteon.dataset.manifest import describe_errors
 from osteon.plan.sections import PositiveFloat, PositiveInt
 
 PREPROCESSOR = "DefaultPreprocessor"
@@ -19,13 +19,13 @@ LABELS = "LabelManager"
 T = TypeVar("T", bound=BaseModel)
 
 
-class Part(BaseModel):
-    """What osteon has no use for is passed over."""
+class NnUNetSection(BaseModel):
+    """A section of a file; keys that osteon does not use are ignored."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 
 
-class Architecture(Part):
+class Architecture(NnUNetSection):
     """Class and arguments of the network.
 
     Attributes:
@@ -37,7 +37,7 @@ class Architecture(Part):
     arch_kwargs: dict[str, Any]
 
 
-class Configuration(Part):
+class Configuration(NnUNetSection):
     """One of the plans' configurations, with what it inherits."""
 
     spacing: list[PositiveFloat] = Field(min_length=2, max_length=3)
@@ -55,7 +55,7 @@ class Configuration(Part):
 
     @model_validator(mode="before")
     @classmethod
-    def _as_now(cls, data: Any) -> Any:
+    def _upgrade(cls, data: Any) -> Any:
         """Plans of nnU-Net before 2.2 list the network's arguments among the others; its norms were always the same."""
         if not isinstance(data, dict) or "architecture" in data or "UNet_class_name" not in data:
             return data
@@ -98,7 +98,7 @@ class Configuration(Part):
         return self.model_copy(update={"architecture": self.architecture.model_copy(update={"arch_kwargs": kwargs})})
 
 
-class Foreground(Part):
+class ForegroundIntensities(NnUNetSection):
     """Intensities of a channel in the structures of the training scans."""
 
     mean: float
@@ -107,7 +107,7 @@ class Foreground(Part):
     percentile_99_5: float
 
 
-class Plans(Part):
+class Plans(NnUNetSection):
     """plans.json."""
 
     dataset_name: str
@@ -116,12 +116,12 @@ class Plans(Part):
     label_manager: str = LABELS
     transpose_forward: tuple[int, int, int]
     original_median_spacing_after_transp: list[PositiveFloat] = [1.0, 1.0, 1.0]
-    foreground_intensity_properties_per_channel: dict[str, Foreground] = {}
+    foreground_intensity_properties_per_channel: dict[str, ForegroundIntensities] = {}
     configurations: dict[str, dict[str, Any]]
 
     @model_validator(mode="before")
     @classmethod
-    def _as_now(cls, data: Any) -> Any:
+    def _upgrade(cls, data: Any) -> Any:
         old, new = (f"foreground_intensity_properties_{by}" for by in ("by_modality", "per_channel"))
         return {new: data[old], **data} if isinstance(data, dict) and old in data else data
 
@@ -132,7 +132,7 @@ class Plans(Part):
         return self
 
 
-class DatasetFile(Part):
+class DatasetFile(NnUNetSection):
     """dataset.json."""
 
     channel_names: dict[str, str]
@@ -141,7 +141,7 @@ class DatasetFile(Part):
 
     @model_validator(mode="before")
     @classmethod
-    def _as_now(cls, data: Any) -> Any:
+    def _upgrade(cls, data: Any) -> Any:
         if isinstance(data, dict) and "channel_names" not in data and "modality" in data:
             return {**data, "channel_names": data["modality"]}
         return data
@@ -156,15 +156,15 @@ class DatasetFile(Part):
 
 def read_plans(path: Path) -> Plans:
     """Read plans.json. Raises FileError, or ModelError where a key is missing or nonsense."""
-    return _parsed(Plans, read_json(path, "nnU-Net's plans"), path)
+    return _parse(Plans, read_json(path, "nnU-Net's plans"), path)
 
 
 def read_dataset(path: Path) -> DatasetFile:
     """Read dataset.json. Raises FileError, or ModelError where a key is missing or nonsense."""
-    return _parsed(DatasetFile, read_json(path, "nnU-Net's description"), path)
+    return _parse(DatasetFile, read_json(path, "nnU-Net's description"), path)
 
 
-def configuration_of(plans: Plans, name: str, path: Path) -> Configuration:
+def resolve_configuration(plans: Plans, name: str, path: Path) -> Configuration:
     """One of the configurations, with what it inherits from others; `path` is for messages. Raises ModelError."""
     data: dict[str, Any] = {}
     wanted: str | None = name
@@ -181,14 +181,14 @@ def configuration_of(plans: Plans, name: str, path: Path) -> Configuration:
         seen.append(wanted)
         data = {**plans.configurations[wanted], **data}
         wanted = plans.configurations[wanted].get("inherits_from")
-    return _parsed(Configuration, data, path, f"configurations.{name}.")
+    return _parse(Configuration, data, path, f"configurations.{name}.")
 
 
-def _parsed(kind: type[T], data: Any, path: Path, before: str = "") -> T:
+def _parse(kind: type[T], data: Any, path: Path, before: str = "") -> T:
     hint = "take the file that nnU-Net wrote beside the folds of this model"
     try:
         return kind.model_validate(data)
     except ValidationError as error:
-        raise ModelError(f"{path}: {before}{explain(error)}", hint=hint) from None
+        raise ModelError(f"{path}: {before}{describe_errors(error)}", hint=hint) from None
     except (KeyError, TypeError) as error:
         raise ModelError(f"{path}: {before}{error} is missing or makes no sense", hint=hint) from None

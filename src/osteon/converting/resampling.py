@@ -1,4 +1,4 @@
-"""nnU-Net's way of resampling, as its plans name it, in the plan's section `grid.nnunet`."""
+"""nnU-Net's resampling functions, by their names in its plans, as the plan's section `grid.nnunet`."""
 
 from __future__ import annotations
 
@@ -9,29 +9,29 @@ from typing import Any
 
 from osteon.converting.plans_files import PREPROCESSOR, RESAMPLING, Configuration
 from osteon.core.errors import ModelError
-from osteon.preparing.nnunet_grid import ANISOTROPY
+from osteon.preparing.spline_resampling import ANISOTROPY
 
-HOW_FAST = {"num_threads", "device", "memefficient_seg_resampling"}
+IRRELEVANT = {"num_threads", "device", "memefficient_seg_resampling"}
 """Arguments that change no value of an image."""
 
 
 @dataclass(frozen=True)
-class Function:
+class ResamplingFunction:
     """A function that resamples: arguments that decide how, with its own defaults, and those that must be as they are.
 
     `order` 1 is linear; `order_z` is the order from slice to slice where these are resampled apart, 0 the nearest.
     """
 
-    usual: Mapping[str, Any]
+    defaults: Mapping[str, Any]
     fixed: Mapping[str, Any]
 
 
 FUNCTIONS = {
-    RESAMPLING: Function(
+    RESAMPLING: ResamplingFunction(
         {"order": 3, "order_z": 0, "force_separate_z": False},
         {"is_seg": False, "separate_z_anisotropy_threshold": ANISOTROPY},
     ),
-    "resample_torch_fornnunet": Function(
+    "resample_torch_fornnunet": ResamplingFunction(
         {"order": 1, "order_z": 0, "force_separate_z": None},
         {
             "is_seg": False,
@@ -46,22 +46,22 @@ FUNCTIONS = {
 """torch's interpolates linearly, edge to edge and without a filter, as a spline of order 1 does."""
 
 
-def way_of(configuration: Configuration, path: Path) -> dict[str, Any]:
+def convert_resampling(configuration: Configuration, path: Path) -> dict[str, Any]:
     """The section `grid.nnunet`.
 
     Raises:
         ModelError: Preprocessor, function or an argument are unknown here; `path` is for messages.
     """
     if configuration.preprocessor_name != PREPROCESSOR:
-        raise unknown(path, f"preprocessor_name: {configuration.preprocessor_name}", PREPROCESSOR)
-    there, back = (_rule(configuration, what, path) for what in ("data", "probabilities"))
+        raise unknown_setting(path, f"preprocessor_name: {configuration.preprocessor_name}", PREPROCESSOR)
+    data, probabilities = (_rule(configuration, what, path) for what in ("data", "probabilities"))
     return {
-        "order": there["order"],
-        "order_across": there["order_z"],
-        "apart": there["force_separate_z"],
-        "back": back["order"],
-        "back_across": back["order_z"],
-        "back_apart": back["force_separate_z"],
+        "order": data["order"],
+        "order_across": data["order_z"],
+        "apart": data["force_separate_z"],
+        "back": probabilities["order"],
+        "back_across": probabilities["order_z"],
+        "back_apart": probabilities["force_separate_z"],
     }
 
 
@@ -69,17 +69,21 @@ def _rule(configuration: Configuration, what: str, path: Path) -> dict[str, Any]
     key = f"resampling_fn_{what}"
     name, given = getattr(configuration, key), getattr(configuration, f"{key}_kwargs")
     if name not in FUNCTIONS:
-        raise unknown(path, f"{key}: {name}", " and ".join(FUNCTIONS))
+        raise unknown_setting(path, f"{key}: {name}", " and ".join(FUNCTIONS))
     function = FUNCTIONS[name]
     for argument, value in given.items():
-        if argument not in {*function.usual, *function.fixed, *HOW_FAST}:
-            raise unknown(path, f"{key}_kwargs: {argument} of {name}", ", ".join({**function.usual, **function.fixed}))
+        if argument not in {*function.defaults, *function.fixed, *IRRELEVANT}:
+            raise unknown_setting(
+                path, f"{key}_kwargs: {argument} of {name}", ", ".join({**function.defaults, **function.fixed})
+            )
         if value != function.fixed.get(argument, value):
-            raise unknown(path, f"{key}_kwargs: {argument} {value} of {name}", f"{function.fixed[argument]} alone")
-    return {argument: given.get(argument, usual) for argument, usual in function.usual.items()}
+            raise unknown_setting(
+                path, f"{key}_kwargs: {argument} {value} of {name}", f"{function.fixed[argument]} alone"
+            )
+    return {argument: given.get(argument, default) for argument, default in function.defaults.items()}
 
 
-def unknown(path: Path, found: str, known: str) -> ModelError:
+def unknown_setting(path: Path, found: str, known: str) -> ModelError:
     """The error for what would be done in another way here."""
     return ModelError(
         f"{path}: {found} is not known here; osteon knows {known}",

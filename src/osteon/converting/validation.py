@@ -16,7 +16,7 @@ SUMMARY = "validation/summary.json"
 """In a fold's folder."""
 
 
-def validation_of(summaries: Iterable[Path], dataset: DatasetFile, plan: Plan) -> dict[str, Any]:
+def read_validation_dice(summaries: Iterable[Path], dataset: DatasetFile, plan: Plan) -> dict[str, Any]:
     """The mean Dice of each structure over all scans of these folds; None where nnU-Net has not measured it.
 
     Args:

@@ -13,9 +13,9 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path, PurePosixPath
 
-from osteon.converting.model_folder import PLANS, Package
+from osteon.converting.model_folder import PLANS, ModelPackage
 from osteon.converting.model_search import names_below, trainer_in
-from osteon.core.errors import FileError, ModelError, OsteonError, UsageError, missing_file
+from osteon.core.errors import FileError, ModelError, OsteonError, UsageError, missing_file_error
 from osteon.core.files import write_error
 from osteon.core.zip_files import UntrustedZip
 
@@ -23,7 +23,7 @@ CHECKPOINT_SUFFIXES = (".pth", ".pt", ".ckpt", ".model")
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[Package]:
+def open_package(path: Path) -> Iterator[ModelPackage]:
     """The trained model in a folder or in a zip, while the block lasts.
 
     Args:
@@ -39,12 +39,12 @@ def opened(path: Path) -> Iterator[Package]:
     if path.is_dir():
         if path.name.startswith("fold_") and (path.parent / PLANS).is_file():
             raise UsageError(f"{path}: is one fold of a model", hint=f"give {path.parent}, with --folds")
-        own = Package(path)
-        yield own if own.has(PLANS) else Package(path / trainer_in(names_below(path), path))
+        package = ModelPackage(path)
+        yield package if package.has(PLANS) else ModelPackage(path / trainer_in(names_below(path), path))
         return
     archive = next((part for part in (path, *path.parents) if part.is_file()), None)
     if archive is None:
-        raise missing_file(path, "the folder of the trained model")
+        raise missing_file_error(path, "the folder of the trained model")
     _check_kind(archive)
     inner = PurePosixPath(path.relative_to(archive).as_posix())
     with tempfile.TemporaryDirectory() as temporary, UntrustedZip(archive, partial(_zip_error, archive)) as zipped:
@@ -53,9 +53,9 @@ def opened(path: Path) -> Iterator[Package]:
             contents = _Contents(zipped, top)
             below = [name for name in contents.entries if name.is_relative_to(inner)]
             if not below:
-                raise missing_file(path, "the folder of the trained model in the zip")
+                raise missing_file_error(path, "the folder of the trained model in the zip")
             found = trainer_in([name.relative_to(inner) for name in below], top / inner)
-            yield Zipped(contents, inner / found)
+            yield ZippedPackage(contents, inner / found)
         except OsteonError as error:  # people know the zip, and not where it was unpacked
             message, hint = (text.replace(str(top), str(archive)) for text in (error.message, error.hint))
             raise type(error)(message, hint=hint) from error
@@ -118,7 +118,7 @@ class _Contents:
         return target
 
 
-class Zipped(Package):
+class ZippedPackage(ModelPackage):
     """A trainer's folder within a zip."""
 
     def __init__(self, contents: _Contents, inner: PurePosixPath) -> None:
@@ -139,6 +139,6 @@ class Zipped(Package):
         below = (name.relative_to(self.inner) for name in self.contents.entries if name.is_relative_to(self.inner))
         return sorted({n.parts[0].removeprefix("fold_") for n in below if n.parts[0].startswith("fold_")})
 
-    def beside(self, name: str) -> Package:
-        """The folder of this name beside it."""
-        return Zipped(self.contents, self.inner.parent / name)
+    def sibling(self, name: str) -> ModelPackage:
+        """The folder of this name next to it."""
+        return ZippedPackage(self.contents, self.inner.parent / name)

@@ -1,7 +1,7 @@
-"""What is known of each case of a folder, in a small file of its own, so that any number of processes can write.
+"""The records of a folder of results: one small file for each case, so that any number of processes can write.
 
-OUT/predictions.json                    what is known of all of them, for people and other programs; made of
-OUT/.records/predictions/<case>.json    {case: what is known of it}, written whole by whoever works on the case
+OUT/predictions.json                    the summary, for people and other programs; made of
+OUT/.records/predictions/<case>.json    {case: its record}, written whole by whoever works on the case
 OUT/.records/predictions/<case>.lock    who works on it now: a lease, as in `locks`
 """
 
@@ -16,11 +16,11 @@ from types import GenericAlias
 from typing import Any
 
 from osteon.core.files import remove_file, write_error, write_json
-from osteon.core.locks import lock_everywhere
+from osteon.core.locks import lock_across_machines
 from osteon.core.records import read_record
 
-FOLDER = ".records"
-_LONGEST = 200
+RECORDS_FOLDER = ".records"
+_MAX_NAME_BYTES = 200
 """Bytes of a case's name that its file's name takes as they are: systems allow 255."""
 
 
@@ -30,9 +30,9 @@ class CaseRecords:
 
     Attributes:
         folder: Where the results lie.
-        name: The file for all, such as `predictions.json`. What stands there and in no file of its own counts, too:
-            earlier versions wrote nothing else, and people copy results without hidden folders.
-        shape: What a case's record is, as `core.records` takes it.
+        name: Of the summary, such as `predictions.json`. A record that stands only there counts, too: earlier versions
+            wrote nothing else, and people copy results without hidden folders.
+        shape: The type of a case's record, as `core.records` takes it.
     """
 
     folder: Path
@@ -41,40 +41,40 @@ class CaseRecords:
 
     @property
     def path(self) -> Path:
-        """The file for all."""
+        """The summary of all cases."""
         return self.folder / self.name
 
     @property
-    def each(self) -> Path:
-        """The folder of the files of each."""
-        return self.folder / FOLDER / Path(self.name).with_suffix("")
+    def records_folder(self) -> Path:
+        """The folder that holds a file for each case."""
+        return self.folder / RECORDS_FOLDER / Path(self.name).with_suffix("")
 
     def get(self, case: str) -> dict[str, Any] | None:
-        """What the case's own file says; None where there is none."""
+        """The record in the case's file; None where there is no such file. Raises FileError where it is damaged."""
         path = self._file(case)
         return self._read(path).get(case) if path.is_file() else None
 
     def read(self) -> dict[str, dict[str, Any]]:
-        """What is known of each case. Raises FileError where a file is damaged."""
-        return (self._read(self.path) if self.path.is_file() else {}) | self.each_record()
+        """Case → its record, from the summary and, first of all, the cases' files. Raises FileError: one is damaged."""
+        return (self._read(self.path) if self.path.is_file() else {}) | self.read_records()
 
-    def each_record(self) -> dict[str, dict[str, Any]]:
-        """What the cases' own files say. Raises FileError where one is damaged."""
-        found: dict[str, dict[str, Any]] = {}
-        for path in sorted(self.each.glob("[!.]*.json")):
-            found |= self._read(path)
-        return found
+    def read_records(self) -> dict[str, dict[str, Any]]:
+        """Case → its record, from the cases' files alone. Raises FileError where one is damaged."""
+        records: dict[str, dict[str, Any]] = {}
+        for path in sorted(self.records_folder.glob("[!.]*.json")):
+            records |= self._read(path)
+        return records
 
     def write(self, case: str, record: Mapping[str, Any]) -> None:
         """Record a case. Raises FileError, DiskFullError."""
         write_json(self._file(case), {case: dict(record)})
 
     def remove(self, case: str) -> None:
-        """Forget a case, unless the file for all has it. Raises FileError."""
+        """Remove a case's file; what the summary says of it stays. Raises FileError."""
         remove_file(self._file(case))
 
-    def sum_up(self) -> None:
-        """Write the file for all, where it does not say all that is recorded. Raises FileError, DiskFullError."""
+    def write_summary(self) -> None:
+        """Write the summary, where it lacks a record. Raises FileError, DiskFullError."""
         records = self.read()
         if records != (self._read(self.path) if self.path.is_file() else {}):
             write_json(self.path, records)
@@ -88,12 +88,12 @@ class CaseRecords:
             FileError: The claim cannot be written.
         """
         path = self._file(case).with_suffix(".lock")
-        with ExitStack() as held:
+        with ExitStack() as stack:
             try:
                 while True:
                     path.parent.mkdir(parents=True, exist_ok=True)
                     with suppress(FileNotFoundError):  # tidied away in between
-                        held.enter_context(lock_everywhere(path, wait=wait))
+                        stack.enter_context(lock_across_machines(path, wait=wait))
                         break
             except BlockingIOError:
                 raise
@@ -101,28 +101,28 @@ class CaseRecords:
                 raise write_error(path, error) from error
             yield
 
-    def tidy(self) -> None:
-        """Remove the folders for records where none came of the work."""
+    def remove_empty(self) -> None:
+        """Remove the folders of records where they are empty."""
         with suppress(OSError):
-            for folder in (self.each, *self.each.parents):
+            for folder in (self.records_folder, *self.records_folder.parents):
                 if folder == self.folder:
                     break
                 with suppress(FileNotFoundError):
                     folder.rmdir()
 
     def _read(self, path: Path) -> dict[str, Any]:
-        hint = "move it away; what it stood for is done again"
-        found: dict[str, Any] = read_record(path, "the record", GenericAlias(dict, (str, self.shape)), hint)
-        return found
+        hint = "move it away; its cases are worked on again"
+        records: dict[str, Any] = read_record(path, "the record", GenericAlias(dict, (str, self.shape)), hint)
+        return records
 
     def _file(self, case: str) -> Path:
         name = case.encode()
-        if not name or len(name) > _LONGEST:
-            case = f"{name[: _LONGEST // 2].decode(errors='ignore')}-{hashlib.sha256(name).hexdigest()[:32]}"
-        return self.each / f"{case}.json"
+        if not name or len(name) > _MAX_NAME_BYTES:
+            case = f"{name[: _MAX_NAME_BYTES // 2].decode(errors='ignore')}-{hashlib.sha256(name).hexdigest()[:32]}"
+        return self.records_folder / f"{case}.json"
 
 
-def is_recorded(folder: Path, name: str) -> bool:
+def has_records(folder: Path, name: str) -> bool:
     """Whether there are records of this kind in a folder."""
     records = CaseRecords(folder, name)
-    return records.path.is_file() or records.each.is_dir()
+    return records.path.is_file() or records.records_folder.is_dir()

@@ -8,7 +8,7 @@ from pathlib import Path
 DAY_S = 86_400.0
 
 
-def age_order(path: Path) -> float:
+def age_key(path: Path) -> float:
     """A key that sorts files by when they were written, the oldest first, for caches that keep the newest.
 
     A file from the future (by a day, since disks of a network have clocks of their own) was written by a clock that

@@ -1,4 +1,4 @@
-"""How busy other processes keep the cores that this one may use: what is measured beside them is slower than it is."""
+"""How busy other processes keep the cores that this one may use: timings taken beside them are too slow."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from types import TracebackType
 
 import psutil
 
-from osteon.core.platform import cores
-from osteon.core.threads import COUNTS, is_users
+from osteon.core.platform import cpu_count
+from osteon.core.threads import COUNT_VARIABLES, is_user_set
 
 BUSY, BUSY_SHARE = 0.25, 0.1
 """Cores' worth of other processes' work from which a measurement may be off, and as a part of those that are used."""
-LOOK_EVERY_S = 3.0
-"""Shorter looks see chance: the system counts time in hundredths of a second."""
+POLL_EVERY_S = 3.0
+"""Shorter intervals measure chance: the system counts time in hundredths of a second."""
 
 
 class LoadMeter:
     """Measures, from `with` to its end, what other processes took of this process's cores.
 
     Attributes:
-        others: Cores' worth of time that other processes (and a hypervisor) took; 0 where the system does not tell.
-            Work of low priority (nice) does not count: it gives way.
+        used_by_others: Cores' worth of time that other processes (and a hypervisor) took; 0 where the system does not
+            tell. Work of low priority (nice) does not count: it gives way.
         allowed: The cores that this process may run on, whatever its quota.
     """
 
@@ -30,7 +30,7 @@ class LoadMeter:
         here = psutil.Process()
         everywhere = list(range(psutil.cpu_count() or 1))
         self.allowed = here.cpu_affinity() if hasattr(here, "cpu_affinity") else everywhere
-        self.others = 0.0
+        self.used_by_others = 0.0
 
     def __enter__(self) -> LoadMeter:
         self._began = self._readings()
@@ -40,16 +40,16 @@ class LoadMeter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         seconds, busy, own = (now - then for now, then in zip(self._readings(), self._began, strict=True))
-        self.others = max(0.0, busy - own) / seconds if seconds > 0 else 0.0
+        self.used_by_others = max(0.0, busy - own) / seconds if seconds > 0 else 0.0
 
     @property
     def warning(self) -> str:
         """`the machine was busy (load 3.1): other processes took 1.0 of 2 cores`; empty where they left enough."""
-        wanted = cores()
-        if self.others < len(self.allowed) - wanted + max(BUSY, BUSY_SHARE * wanted):
+        wanted = cpu_count()
+        if self.used_by_others < len(self.allowed) - wanted + max(BUSY, BUSY_SHARE * wanted):
             return ""
         load = psutil.getloadavg()[0]
-        taken = f"other processes took {self.others:.1f} of {len(self.allowed)} cores"
+        taken = f"other processes took {self.used_by_others:.1f} of {len(self.allowed)} cores"
         return f"the machine was busy (load {load:.1f}): {taken}"
 
     def _readings(self) -> tuple[float, float, float]:
@@ -66,7 +66,7 @@ class LoadMeter:
         return time.perf_counter(), busy, times.user + times.system + children
 
 
-class ThreadFitter:
+class ThreadLimiter:
     """Keeps torch's threads to the cores that other processes leave free.
 
     Work is dealt out to threads in equal parts, so one that shares its core makes all the others wait: beside one busy
@@ -76,23 +76,23 @@ class ThreadFitter:
     def __init__(self) -> None:
         import torch
 
-        self.begun_with = self.threads = torch.get_num_threads()
+        self.initial_threads = self.threads = torch.get_num_threads()
         self._meter = LoadMeter().__enter__()
-        self._looked_at = time.monotonic()
+        self._measured_at = time.monotonic()
 
-    def fit(self, *, every_s: float = LOOK_EVERY_S) -> None:
-        """Look at what others took since the last look, and set the threads; nothing less than `every_s` after it."""
-        if time.monotonic() - self._looked_at < every_s:
+    def update(self, *, every_s: float = POLL_EVERY_S) -> None:
+        """Set the threads by what others took since the last call that measured, `every_s` ago at least."""
+        if time.monotonic() - self._measured_at < every_s:
             return
         self._meter.__exit__(None, None, None)
-        free = len(self._meter.allowed) - math.floor(self._meter.others + 0.5)
-        self._set(min(self.begun_with, max(1, free)))
+        free = len(self._meter.allowed) - math.floor(self._meter.used_by_others + 0.5)
+        self._set(min(self.initial_threads, max(1, free)))
         self._meter.__enter__()
-        self._looked_at = time.monotonic()
+        self._measured_at = time.monotonic()
 
-    def end(self) -> None:
-        """Give torch the threads back that it had."""
-        self._set(self.begun_with)
+    def restore(self) -> None:
+        """Set the number of threads that torch had to begin with."""
+        self._set(self.initial_threads)
 
     def _set(self, threads: int) -> None:
         import torch
@@ -102,6 +102,6 @@ class ThreadFitter:
             self.threads = threads
 
 
-def thread_fitter() -> ThreadFitter | None:
-    """One for this process; None where the user has said how many threads there are."""
-    return None if any(is_users(name) for name in COUNTS) else ThreadFitter()
+def make_thread_limiter() -> ThreadLimiter | None:
+    """A limiter for this process; None where the user has set the number of threads."""
+    return None if any(is_user_set(name) for name in COUNT_VARIABLES) else ThreadLimiter()

@@ -1,4 +1,4 @@
-"""What computes: the words a user may give for it, and the device that they mean on this machine."""
+"""Devices to compute on: the names that a user may give, and the device that each means on this machine."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from typing import Literal
 
 from osteon.core.errors import UsageError
 
-WORDS = "auto|cpu|cuda|cuda:N|mps"
+DEVICE_CHOICES = "auto|cpu|cuda|cuda:N|mps"
 """As `--help` shows them."""
-Kind = Literal["cpu", "cuda", "mps"]
+DeviceKind = Literal["cpu", "cuda", "mps"]
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(?::(\d+))?")
 
 
 def check_device(wanted: str) -> str:
-    """The word itself. Raises UsageError where it names no device, without asking torch what there is."""
+    """`wanted` itself. Raises UsageError where it names no device; torch is not asked which there are."""
     if _DEVICE.fullmatch(wanted) is None:
-        raise UsageError(f"there is no device {wanted}", hint=f"one of {WORDS.replace('|', ', ')} (N from 0)")
+        raise UsageError(f"there is no device {wanted}", hint=f"one of {DEVICE_CHOICES.replace('|', ', ')} (N from 0)")
     return wanted
 
 
@@ -24,8 +24,8 @@ def resolve_device(wanted: str) -> str:
     """The device to work on, as torch names it.
 
     Args:
-        wanted: One of `WORDS`; auto: the first CUDA device, else the CPU. Apple's GPU (mps) is taken only when it is
-            asked for: osteon was never tried on one.
+        wanted: One of `DEVICE_CHOICES`; auto: the first CUDA device, else the CPU. Apple's GPU (mps) is taken only
+            when it is asked for: osteon was never tried on one.
 
     Raises:
         UsageError: It names no device, or one that this machine, or this build of torch, does not have.
@@ -63,11 +63,11 @@ def _check_cuda(wanted: str) -> None:
         )
 
 
-def device_kind(device: str) -> Kind:
+def device_kind(device: str) -> DeviceKind:
     """What kind of device a resolved one is."""
     return "cuda" if device.startswith("cuda") else "mps" if device == "mps" else "cpu"
 
 
-def size_kind(device: str) -> Literal["cpu", "cuda"]:
-    """For which kind of device a plan's sizes are chosen: those of CUDA were never tried on Apple's GPUs."""
+def sizing_kind(device: str) -> Literal["cpu", "cuda"]:
+    """The kind of device whose sizes a plan takes: those for CUDA were never tried on Apple's GPUs."""
     return "cuda" if device_kind(device) == "cuda" else "cpu"

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from osteon.core.boxes import box_of
+from osteon.core.boxes import bounding_box
 from osteon.core.labels import BACKGROUND, Structure
 
-Labels = npt.NDArray[np.integer] | npt.NDArray[np.bool_]
+LabelArray = npt.NDArray[np.integer] | npt.NDArray[np.bool_]
 
 SLAB_VOXELS = 1 << 21
 """Voxels that are counted at a time: the working memory then stays below about 50 MB and in the processor's cache."""
@@ -20,7 +20,7 @@ _BYTES = 256
 
 
 @dataclass(frozen=True)
-class Counts:
+class OverlapCounts:
     """Voxels of one structure in the prediction, in the reference, and in both."""
 
     prediction: int
@@ -28,7 +28,9 @@ class Counts:
     intersection: int
 
 
-def count_overlap(prediction: Labels, reference: Labels, structures: Sequence[Structure]) -> dict[str, Counts]:
+def count_overlap(
+    prediction: LabelArray, reference: LabelArray, structures: Sequence[Structure]
+) -> dict[str, OverlapCounts]:
     """Count each structure's voxels in one pass over both arrays.
 
     Args:
@@ -53,7 +55,7 @@ def count_overlap(prediction: Labels, reference: Labels, structures: Sequence[St
     raise ValueError(f"expected [i, j, k] or [{len(structures)} structures, i, j, k], not {reference.shape}")
 
 
-def dice(counts: Counts) -> float | None:
+def dice(counts: OverlapCounts) -> float | None:
     """The Dice coefficient 2·|P∩R| / (|P| + |R|) (Dice, Ecology 26, 1945).
 
     Returns:
@@ -64,20 +66,22 @@ def dice(counts: Counts) -> float | None:
     return 2 * counts.intersection / total if total else None
 
 
-def _count_masks(prediction: npt.NDArray[np.bool_], reference: npt.NDArray[np.bool_]) -> Counts:
-    return Counts(
+def _count_masks(prediction: npt.NDArray[np.bool_], reference: npt.NDArray[np.bool_]) -> OverlapCounts:
+    return OverlapCounts(
         int(np.count_nonzero(prediction)),
         int(np.count_nonzero(reference)),
         int(np.count_nonzero(prediction & reference)),
     )
 
 
-def _count_index_maps(prediction: Labels, reference: Labels, structures: Sequence[Structure]) -> dict[str, Counts]:
+def _count_index_maps(
+    prediction: LabelArray, reference: LabelArray, structures: Sequence[Structure]
+) -> dict[str, OverlapCounts]:
     """One histogram of the joint index (position in the prediction, position in the reference)."""
-    boxes = [box for box in (box_of(prediction), box_of(reference)) if box is not None]
+    boxes = [box for box in (bounding_box(prediction), bounding_box(reference)) if box is not None]
     if not boxes:
-        return {structure.name: Counts(0, 0, 0) for structure in structures}
-    inside = boxes[0].hull(boxes[-1]).slices
+        return {structure.name: OverlapCounts(0, 0, 0) for structure in structures}
+    inside = boxes[0].union(boxes[-1]).slices
     # Walk both arrays along the axis that is slowest in memory: scanners' files come in Fortran order.
     order = np.argsort(reference.strides)[::-1]
     prediction, reference = prediction[inside].transpose(order), reference[inside].transpose(order)
@@ -100,13 +104,13 @@ def _count_index_maps(prediction: Labels, reference: Labels, structures: Sequenc
     for structure in structures:
         row = structure.value if bytes_alone else int(np.searchsorted(values, structure.value)) + 1
         if row >= size:
-            counts[structure.name] = Counts(0, 0, 0)  # no byte holds its value
+            counts[structure.name] = OverlapCounts(0, 0, 0)  # no byte holds its value
             continue
-        counts[structure.name] = Counts(int(table[row].sum()), int(table[:, row].sum()), int(table[row, row]))
+        counts[structure.name] = OverlapCounts(int(table[row].sum()), int(table[:, row].sum()), int(table[row, row]))
     return counts
 
 
-def _positions(labels: Labels, values: npt.NDArray[np.int64]) -> npt.NDArray[np.intp]:
+def _positions(labels: LabelArray, values: npt.NDArray[np.int64]) -> npt.NDArray[np.intp]:
     """1 + the position of each label in the sorted `values`, 0 where it is not among them."""
     if not len(values):
         return np.zeros(labels.shape, dtype=np.intp)

@@ -25,12 +25,12 @@ from pathlib import Path
 import psutil
 
 _UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
-_ASKED = re.compile(rf"allocate (?:more than )?([\d.]+) ({'|'.join(_UNITS)})\b")
-"""What NumPy and torch say of the memory that they did not get."""
+_REQUESTED = re.compile(rf"allocate (?:more than )?([\d.]+) ({'|'.join(_UNITS)})\b")
+"""How NumPy and torch name the memory that they did not get."""
 
 
 _NO_MEMORY = ("can't allocate memory", "annot allocate memory", "failed to map segment", "can't start new thread")
-"""Said by torch, by the system, by its loader of libraries, and by Python."""
+"""In the messages of torch, the system, its loader of libraries, and Python."""
 
 
 class OsteonError(Exception):
@@ -110,8 +110,8 @@ class DivergedError(CaseError):
     """The loss of a training is no longer a number."""
 
 
-def out_of_memory(error: Exception) -> bool:
-    """Whether memory was what was lacking: torch and the system say so with errors of their own."""
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether memory was short: torch and the system raise errors of other classes than MemoryError."""
     return (
         isinstance(error, MemoryError)
         or getattr(error, "errno", None) == errno.ENOMEM
@@ -125,25 +125,25 @@ def memory_error(name: str, error: Exception, hint: str) -> CaseError:
 
     Args:
         name: The case, for people.
-        error: One that `out_of_memory` knows.
+        error: One that `is_out_of_memory` knows.
         hint: The way out, unless the machine has no such amount at all.
     """
-    asked = _ASKED.search(str(error))
-    if asked is None:
+    requested = _REQUESTED.search(str(error))
+    if requested is None:
         return CaseError(f"{name}: not enough memory", hint=hint)
-    amount = float(asked[1]) * 1024 ** _UNITS.index(asked[2])
+    amount = float(requested[1]) * 1024 ** _UNITS.index(requested[2])
     if amount > psutil.virtual_memory().total:
         hint = "that is more than this machine has: crop the scan, or use another machine"
-    return CaseError(f"{name}: not enough memory ({asked[1]} {asked[2]} were asked for at once)", hint=hint)
+    return CaseError(f"{name}: not enough memory ({requested[1]} {requested[2]} were asked for at once)", hint=hint)
 
 
-def in_short(error: object, most: int = 200) -> str:
-    """What an error of another library says, for a message: its first line, and no more than so many characters."""
+def summarise_error(error: object, max_length: int = 200) -> str:
+    """The first line of another library's error, cut to `max_length` characters, for a message."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0] if len(lines[0]) <= most else f"{lines[0][:most]}…"
+    return lines[0] if len(lines[0]) <= max_length else f"{lines[0][:max_length]}…"
 
 
-def missing_file(path: Path, what: str) -> FileError:
+def missing_file_error(path: Path, what: str) -> FileError:
     """The error for a file that is named somewhere but is not there."""
     with suppress(OSError, ValueError):  # a name that no system takes
         target = path.readlink()

@@ -1,4 +1,4 @@
-"""Whether a file, or what lies in a folder, is still what it was: by size and times, or by its bytes."""
+"""Stamps that tell whether a file, or a folder's content, has changed: by size and times, or by its bytes."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from pathlib import Path
 
 from osteon.core.errors import FileError
 from osteon.core.files import is_file, is_folder
-from osteon.core.platform import TIMES_OF_CHANGE
+from osteon.core.platform import HAS_CHANGE_TIMES
 
 
-def file_state(path: Path) -> str:
-    """Size and time of writing: what tells, without reading it, whether a file still is the one that was written.
+def modification_stamp(path: Path) -> str:
+    """Size and time of writing (ns), which tell without reading whether a file was written again; or `missing`.
 
-    Programs can set that time; where something would be made of an outdated file, compare `file_mark`.
+    Programs can set that time; where an outdated file would do harm, compare `content_stamp`.
     """
     if not is_file(path):
         return "missing"
@@ -21,28 +21,28 @@ def file_state(path: Path) -> str:
     return f"{facts.st_size} {facts.st_mtime_ns}"
 
 
-def file_mark(path: Path) -> str:
-    """What tells whether a file (or what lies in a folder) is still the same: size, times, and SHA-256 of its bytes.
+def content_stamp(path: Path) -> str:
+    """Size, times (ns) and SHA-256 of a file, or of all files in a folder, with a space between them.
 
     The second time is that of the last change of any kind, which no program can set: `cp -p` and `rsync -t` bring a
-    file's size and time of writing along, but not this one. So `still` need not read what has not been touched.
+    file's size and time of writing along, but not this one. So `refresh_stamp` need not read what has not been touched.
     """
     return f"{file_times(path)} {_digest(path)}"
 
 
-def still(path: Path, mark: str) -> str | None:
-    """The mark of a file whose bytes are those that `mark` was made of, with its times as they are now; None: changed.
+def refresh_stamp(path: Path, stamp: str) -> str | None:
+    """The stamp with the file's times as they are now, where its bytes are those that `stamp` was made of; else None.
 
-    Bytes are read only where size is the same and a time is not. A mark that has no digest (an earlier osteon's) is
+    Bytes are read only where size is the same and a time is not. A stamp without a digest (an earlier osteon's) is
     compared by size and time of writing.
     """
-    before, now = mark.split(" "), file_times(path)
+    before, now = stamp.split(" "), file_times(path)
     if len(before) < len(now.split(" ")) + 1:
-        return mark if before == now.split(" ")[: len(before)] else None
+        return stamp if before == now.split(" ")[: len(before)] else None
     if before[0] != now.split(" ")[0]:
         return None
-    if TIMES_OF_CHANGE and before[:-1] == now.split(" "):
-        return mark
+    if HAS_CHANGE_TIMES and before[:-1] == now.split(" "):
+        return stamp
     return f"{now} {before[-1]}" if _digest(path) == before[-1] else None
 
 
@@ -52,7 +52,7 @@ def file_times(path: Path) -> str:
     Where these are the same the file is (on Windows, which keeps no time of any change, it almost always is); where
     they differ it may be all the same.
     """
-    facts = [part.stat() for part in _parts(path)]
+    facts = [part.stat() for part in _files(path)]
     if not facts:
         return "missing 0 0"
     written, changed = max(fact.st_mtime_ns for fact in facts), max(fact.st_ctime_ns for fact in facts)
@@ -61,7 +61,7 @@ def file_times(path: Path) -> str:
 
 def _digest(path: Path) -> str:
     digest = hashlib.sha256()
-    for part in _parts(path):
+    for part in _files(path):
         try:
             with part.open("rb") as stream:
                 digest.update(hashlib.file_digest(stream, "sha256").digest())
@@ -70,7 +70,7 @@ def _digest(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _parts(path: Path) -> list[Path]:
+def _files(path: Path) -> list[Path]:
     """The file itself, or all files below a folder."""
     if is_file(path):
         return [path]

@@ -13,13 +13,13 @@ from typing import Any
 
 import yaml
 
-from osteon.core.errors import DiskFullError, FileError, missing_file
-from osteon.core.temporary_files import sweep, temporary_beside
+from osteon.core.errors import DiskFullError, FileError, missing_file_error
+from osteon.core.temporary_files import remove_stale, temporary_path
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path` that takes its place when the block ends without an error.
+def atomic_write(path: Path) -> Iterator[Path]:
+    """A temporary path beside `path`, which replaces it when the block ends without an error.
 
     The temporary keeps `path`'s suffixes, since many writers choose the format by them, and is called as no other is,
     of this process or another machine's. On an error it is removed and `path` is left as it was.
@@ -29,24 +29,24 @@ def whole_file(path: Path) -> Iterator[Path]:
         FileError: The folder cannot be written.
     """
     path = Path(path)
-    temporary = temporary_beside(path)
+    temporary = temporary_path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        sweep(path.parent)
+        remove_stale(path.parent)
         yield temporary
         with temporary.open("rb") as written:
             os.fsync(written.fileno())
         temporary.replace(path)
     except OSError as error:
-        raise write_error(path, error, _number(error, temporary)) from error
+        raise write_error(path, error, _error_number(error, temporary)) from error
     finally:
         with suppress(OSError):
             temporary.unlink()
 
 
-def _number(error: OSError, temporary: Path) -> int | None:
-    """The number of a writer's error. Where it has none, writing more of the file tells it."""
-    if not _is_short(error):
+def _error_number(error: OSError, temporary: Path) -> int | None:
+    """The errno of a writer's error. Where it has none, writing more to the file gives it."""
+    if not _is_partial_write(error):
         return error.errno
     try:
         with temporary.open("ab", buffering=0) as stream:
@@ -58,14 +58,14 @@ def _number(error: OSError, temporary: Path) -> int | None:
     return None  # there is room again
 
 
-def _is_short(error: OSError) -> bool:
+def _is_partial_write(error: OSError) -> bool:
     """Whether NumPy could write only a part: it does not hand the system's number on."""
     return error.errno is None and "requested and" in str(error)
 
 
 def is_disk_full(error: OSError) -> bool:
-    """Whether the disk, or what one may use of it, was full, as far as the error tells."""
-    return error.errno in (errno.ENOSPC, errno.EDQUOT) or _is_short(error)
+    """Whether the disk, or the user's quota on it, was full, as far as the error tells."""
+    return error.errno in (errno.ENOSPC, errno.EDQUOT) or _is_partial_write(error)
 
 
 def write_error(path: Path, error: OSError, number: int | None = None) -> FileError:
@@ -100,7 +100,7 @@ def remove_file(path: Path) -> None:
 
 
 def is_file(path: Path) -> bool:
-    """Whether a file is there. A path that no system takes (too long, a NUL byte) is none."""
+    """Whether a file exists. A path that no system takes (too long, a NUL byte) is no file, and no error."""
     try:
         return path.is_file()
     except (OSError, ValueError):
@@ -108,7 +108,7 @@ def is_file(path: Path) -> bool:
 
 
 def is_folder(path: Path) -> bool:
-    """Whether a folder is there. A path that no system takes is none."""
+    """Whether a folder exists. A path that no system takes is no folder, and no error."""
     try:
         return path.is_dir()
     except (OSError, ValueError):
@@ -120,7 +120,7 @@ def write_text(path: Path, text: str) -> None:
 
     Of names of files that are not UTF-8 the bytes are written as `\udcXX`: JSON and YAML read them back as they were.
     """
-    with whole_file(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
@@ -185,7 +185,7 @@ def read_text(path: Path, what: str) -> str:
         FileError: `path` is missing or not text; `what` says what it should have been.
     """
     if not is_file(Path(path)):
-        raise missing_file(Path(path), what)
+        raise missing_file_error(Path(path), what)
     try:
         return Path(path).read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:

@@ -1,4 +1,4 @@
-"""The files below a folder: links followed, each folder once; and the names there whose files are missing."""
+"""The files below a folder: links followed, each folder once; and the paths there whose files are missing."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from osteon.core.files import is_file
 
 _POINTERS = (b"version https://git-lfs.github.com/spec/", b"annex/objects/", b"annex\\objects\\")
 """What stands in the file that Git LFS or git-annex leaves in the place of one that was not fetched."""
-_LONGEST_POINTER = 1024
+_MAX_POINTER_BYTES = 1024
 """Bytes (github.com/git-lfs/git-lfs, docs/spec.md; git-annex.branchable.com/internals/pointer_file)."""
 
 
-def files_below(folder: Path, *, hidden: bool = True, beside: str | None = None) -> Iterator[Path]:
+def files_below(folder: Path, *, hidden: bool = True, skip_with: str | None = None) -> Iterator[Path]:
     """All files below a folder, in an order that is the same on every machine.
 
     Links are followed, and each folder is read once: a link to a folder that is reached without it, or that holds the
@@ -24,29 +24,29 @@ def files_below(folder: Path, *, hidden: bool = True, beside: str | None = None)
     Args:
         folder: Where to begin.
         hidden: Whether files and folders that begin with a dot are taken.
-        beside: Folders below that hold a file of this name are passed over.
+        skip_with: Folders below `folder` that hold a file of this name are passed over.
     """
-    return (path for path in _below(folder, hidden, beside) if is_file(path))
+    return (path for path in _paths_below(folder, hidden, skip_with) if is_file(path))
 
 
-def absent_below(folder: Path, *, beside: str | None = None) -> Iterator[tuple[Path, str]]:
-    """The names below a folder whose files are not there, and what lies in their place. Hidden ones are passed over.
+def missing_files_below(folder: Path, *, skip_with: str | None = None) -> Iterator[tuple[Path, str]]:
+    """The paths below a folder whose files are missing, and what lies in their place. Hidden ones are passed over.
 
     Args:
         folder: Where to begin.
-        beside: As for `files_below`.
+        skip_with: As for `files_below`.
     """
-    for path in _below(folder, False, beside):
+    for path in _paths_below(folder, False, skip_with):
         if path.is_symlink() and not path.exists():
             yield path, f"a link to {path.readlink()}, which is not there"
-        elif is_pointer(path):
+        elif is_pointer_file(path):
             yield path, "a pointer of Git LFS or git-annex to a file that was not fetched"
 
 
-def is_pointer(path: Path) -> bool:
+def is_pointer_file(path: Path) -> bool:
     """Whether a file is only what Git LFS or git-annex leaves in the place of one that was not fetched."""
     try:
-        if not path.is_file() or path.stat().st_size > _LONGEST_POINTER:
+        if not path.is_file() or path.stat().st_size > _MAX_POINTER_BYTES:
             return False
         head = path.read_bytes()
     except (OSError, ValueError):
@@ -54,8 +54,8 @@ def is_pointer(path: Path) -> bool:
     return head.startswith(_POINTERS[0]) or any(head.count(b"\n") < 2 and mark in head for mark in _POINTERS[1:])
 
 
-def _below(folder: Path, hidden: bool, beside: str | None) -> Iterator[Path]:
-    """All that is no folder, links that lead nowhere too."""
+def _paths_below(folder: Path, hidden: bool, skip_with: str | None) -> Iterator[Path]:
+    """All paths below a folder that are no folders, broken links among them."""
     top = os.path.realpath(folder)
     seen = {top}
 
@@ -63,9 +63,9 @@ def _below(folder: Path, hidden: bool, beside: str | None) -> Iterator[Path]:
         path = os.path.join(above, name)  # noqa: PTH118 (os.walk's)
         real = os.path.realpath(path)
         if os.path.islink(path):  # noqa: PTH114
-            within = Path(real).relative_to(top).parts if _within(real, top) else None
+            within = Path(real).relative_to(top).parts if _is_within(real, top) else None
             met = within is not None and (hidden or not any(part.startswith(".") for part in within))
-            if met or _within(os.path.realpath(above), real):
+            if met or _is_within(os.path.realpath(above), real):
                 return False
         if real in seen:
             return False
@@ -73,12 +73,12 @@ def _below(folder: Path, hidden: bool, beside: str | None) -> Iterator[Path]:
         return True
 
     for root, folders, names in os.walk(folder, followlinks=True):
-        if beside in names and Path(root) != Path(folder):
+        if skip_with in names and Path(root) != Path(folder):
             folders.clear()
             continue
         folders[:] = [n for n in sorted(folders, key=natural_key) if (hidden or n[0] != ".") and leads_on(n, root)]
         yield from (Path(root) / name for name in sorted(names, key=natural_key) if hidden or name[0] != ".")
 
 
-def _within(path: str, folder: str) -> bool:
+def _is_within(path: str, folder: str) -> bool:
     return Path(path).is_relative_to(folder)

@@ -50,6 +50,11 @@ class Geometry:
         return float(i), float(j), float(k)
 
     @property
+    def extent_mm(self) -> tuple[float, ...]:
+        """How far the grid reaches along i, j, k, in `unit`."""
+        return tuple(n * s for n, s in zip(self.shape, self.spacing_mm, strict=True))
+
+    @property
     def voxel_volume_mm3(self) -> float:
         """Volume of one voxel in `unit`³; also right for sheared axes."""
         return float(abs(np.linalg.det(self.affine_ras[:3, :3])))

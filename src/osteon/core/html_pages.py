@@ -23,17 +23,17 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-ITEMS = 200
+CASES_PER_PAGE = 200
 """Cases on a page: with their pictures some 8 MB, which a browser opens at once."""
-MARK = '<meta name="generator" content="osteon">'
-"""In the head of every page: by it a page of an earlier report is told from what others put beside it."""
-_HEAD = 1024
-"""Characters within which it stands."""
+GENERATOR_TAG = '<meta name="generator" content="osteon">'
+"""In the head of every page: an earlier report's page has it, a file that people put beside it has not."""
+_HEAD_CHARACTERS = 1024
+"""Characters of a page in which `GENERATOR_TAG` is looked for."""
 
 
 def render(package: str, template: str, **values: object) -> str:
-    """The HTML that a template of a package makes of values, all of which are text and no HTML unless it says so."""
-    return _template(package, template).render(mark=MARK, **values)
+    """Render a package's Jinja template; values are escaped unless the template says otherwise."""
+    return _template(package, template).render(mark=GENERATOR_TAG, **values)
 
 
 @cache
@@ -48,14 +48,14 @@ def _template(package: str, template: str) -> jinja2.Template:
     return environment.from_string(source)
 
 
-def in_pages(items: Sequence[T]) -> list[Sequence[T]]:
-    """The items of each page, `ITEMS` at most; one page, though empty, where there are none."""
-    return [items[start : start + ITEMS] for start in range(0, max(len(items), 1), ITEMS)]
+def paginate(items: Sequence[T]) -> list[Sequence[T]]:
+    """The items of each page, `CASES_PER_PAGE` at most; one page, though empty, where there are none."""
+    return [items[start : start + CASES_PER_PAGE] for start in range(0, max(len(items), 1), CASES_PER_PAGE)]
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where a page stands among those of its report.
+class PagePosition:
+    """The position of a page among those of its report.
 
     Attributes:
         report: The file name of the first page.
@@ -68,26 +68,26 @@ class Place:
     count: int
 
     @property
-    def words(self) -> str:
+    def label(self) -> str:
         """`page 2 of 50`; empty where there is one page."""
         return f"page {self.number} of {self.count}" if self.count > 1 else ""
 
-    def navigation(self, where: str) -> str:
+    def navigation(self, position: str) -> str:
         """HTML of the links to the other pages; empty where there are none.
 
         Args:
-            where: `top` or `bottom`: tells the two of a page apart for those who hear it.
+            position: `top` or `bottom`: tells the two of a page apart for screen readers.
         """
         if self.count == 1:
             return ""
-        ways = {"first": 1, "previous": self.number - 1, "next": self.number + 1, "last": self.count}
+        targets = {"first": 1, "previous": self.number - 1, "next": self.number + 1, "last": self.count}
         links = [
-            f'<a href="{page_name(self.report, number)}">{way}</a>'
+            f'<a href="{page_name(self.report, number)}">{name}</a>'
             if number != self.number and 1 <= number <= self.count
-            else f'<span class="faint">{way}</span>'
-            for way, number in ways.items()
+            else f'<span class="faint">{name}</span>'
+            for name, number in targets.items()
         ]
-        return f'<nav class="pages" aria-label="Pages, {where}"><span>{self.words}</span> {" ".join(links)}</nav>'
+        return f'<nav class="pages" aria-label="Pages, {position}"><span>{self.label}</span> {" ".join(links)}</nav>'
 
 
 def page_name(report: str, number: int) -> str:
@@ -96,18 +96,18 @@ def page_name(report: str, number: int) -> str:
 
 
 def page_number(report: str, name: str) -> int:
-    """Which page of a report a file name is that of: 1, 2, …; 0 where it is none."""
-    told = re.fullmatch(rf"{re.escape(Path(report).stem)}-([1-9]\d*){re.escape(Path(report).suffix)}", name, re.ASCII)
-    return 1 if name == report else int(told[1]) if told else 0
+    """The number of the page that a file name belongs to: 1, 2, …; 0 where it is no page of this report."""
+    match = re.fullmatch(rf"{re.escape(Path(report).stem)}-([1-9]\d*){re.escape(Path(report).suffix)}", name, re.ASCII)
+    return 1 if name == report else int(match[1]) if match else 0
 
 
-def write_pages(path: Path, pages: Sequence[T], html: Callable[[Place, T], str]) -> None:
+def write_pages(path: Path, pages: Sequence[T], html: Callable[[PagePosition, T], str]) -> None:
     """Write a report's pages one by one, and remove those of an earlier, longer one.
 
     Args:
         path: The first page.
         pages: What each page shows.
-        html: Makes a page of where it stands and what it shows.
+        html: A page's position and what it shows → its HTML.
 
     Raises:
         FileError: The folder cannot be written.
@@ -116,14 +116,15 @@ def write_pages(path: Path, pages: Sequence[T], html: Callable[[Place, T], str])
     numbers = range(count, 0, -1)
     for number in track(numbers, "writing the pages") if count > 1 else numbers:
         write_text(
-            path.with_name(page_name(path.name, number)), html(Place(path.name, number, count), pages[number - 1])
+            path.with_name(page_name(path.name, number)),
+            html(PagePosition(path.name, number, count), pages[number - 1]),
         )
     for old in path.parent.iterdir():
-        if page_number(path.name, old.name) > count and _is_ours(old):
+        if page_number(path.name, old.name) > count and _is_report_page(old):
             remove_file(old)
 
 
-def _is_ours(path: Path) -> bool:
+def _is_report_page(path: Path) -> bool:
     with suppress(OSError, UnicodeDecodeError), path.open(encoding="utf-8") as text:
-        return MARK in text.read(_HEAD)
+        return GENERATOR_TAG in text.read(_HEAD_CHARACTERS)
     return False

@@ -14,13 +14,13 @@ from pydantic import BaseModel, ConfigDict, Field
 from osteon.core.boxes import Box
 from osteon.core.errors import LabelError
 from osteon.core.geometry import Geometry
-from osteon.core.label_values import HIGHEST
+from osteon.core.label_values import MAX_VALUE
 
 BACKGROUND = 0
 
 
 class Structure(BaseModel):
-    """One thing to be found: a bone, a fragment, a tumour.
+    """A class of a segmentation: a bone, a fragment, a tumour.
 
     Attributes:
         name: Unique in a dataset.
@@ -33,7 +33,7 @@ class Structure(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = Field(min_length=1)
-    value: int = Field(ge=1, le=HIGHEST)
+    value: int = Field(ge=1, le=MAX_VALUE)
     colour: str = Field(pattern=r"^#[0-9a-fA-F]{6}$")
     side: Literal["left", "right"] | None = None
     counterpart: str | None = None
@@ -96,22 +96,22 @@ def make_structures(names: Sequence[str], values: Sequence[int] | None = None) -
         values: Their integers; 1, 2, 3 … when not given.
 
     Raises:
-        LabelError: A value is below 1 or above `HIGHEST`.
+        LabelError: A value is below 1 or above `MAX_VALUE`.
     """
     numbers = list(values) if values is not None else list(range(1, len(names) + 1))
-    made = []
+    structures = []
     for name, value, colour in zip(names, numbers, palette(len(names)), strict=True):
-        if not 1 <= value <= HIGHEST:
+        if not 1 <= value <= MAX_VALUE:
             raise LabelError(
-                f"{name} has the value {value}; a structure's value is at least 1 and at most {HIGHEST}",
+                f"{name} has the value {value}; a structure's value is at least 1 and at most {MAX_VALUE}",
                 hint="number the structures from 1",
             )
         side, other = side_of(name)
-        twin = next((n for n in names if other and n.lower() == other.lower()), None)
-        if twin is None and not _FULL_WORDS.intersection(word.lower() for word in _words(name)):
+        counterpart = next((n for n in names if other and n.lower() == other.lower()), None)
+        if counterpart is None and not _FULL_WORDS.intersection(word.lower() for word in _words(name)):
             side = None  # a single letter may be a level or a lobe
-        made.append(Structure(name=name, value=value, colour=colour, side=side, counterpart=twin))
-    return tuple(made)
+        structures.append(Structure(name=name, value=value, colour=colour, side=side, counterpart=counterpart))
+    return tuple(structures)
 
 
 def side_of(name: str) -> tuple[Literal["left", "right"] | None, str | None]:
@@ -121,14 +121,14 @@ def side_of(name: str) -> tuple[Literal["left", "right"] | None, str | None]:
     """
     words = _words(name)
     lowered = [word.lower() for word in words]
-    told = [word for word in lowered if word in _FULL_WORDS] or [
+    sides = [word for word in lowered if word in _FULL_WORDS] or [
         word for word in lowered if word in _OTHER_SIDE and len(words) > 1
     ]
-    if not told:
+    if not sides:
         return None, None
-    position = lowered.index(told[0])
-    twin = [*words[:position], _OTHER_SIDE[told[0]], *words[position + 1 :]]
-    return "left" if told[0].startswith("l") else "right", "".join(twin)
+    position = lowered.index(sides[0])
+    counterpart = [*words[:position], _OTHER_SIDE[sides[0]], *words[position + 1 :]]
+    return "left" if sides[0].startswith("l") else "right", "".join(counterpart)
 
 
 _OTHER_SIDE = {"left": "right", "right": "left", "l": "r", "r": "l"}

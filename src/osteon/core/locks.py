@@ -16,30 +16,31 @@ from types import ModuleType
 
 from osteon.core.errors import UsageError
 from osteon.core.files import write_error
-from osteon.core.processes import began_at, is_same, machine
-from osteon.core.temporary_files import untouched_s
+from osteon.core.processes import is_process_alive, machine_id, start_time
+from osteon.core.temporary_files import age_s
 
-NAME = ".lock"
+LOCK_NAME = ".lock"
 """Of the lock's file in a folder that is held."""
-LOOK_EVERY_S = 0.02
-LOOK_AT_LEAST_EVERY_S = 1.0
-"""Who waits for one and the same holder looks ever more seldom: in a network's folder each look costs several calls."""
-LONGER = 1.5
-BEAT_EVERY_S = 15.0
+POLL_EVERY_S = 0.02
+POLL_AT_LEAST_EVERY_S = 1.0
+"""The longest interval: whoever waits for one and the same holder polls ever more seldom, since each poll of a
+network's folder costs several calls."""
+BACKOFF = 1.5
+HEARTBEAT_S = 15.0
 """How often a holder touches its file while it lives."""
 LEASE_S = 120.0
 """A holder on another machine that has not touched its file for so long is dead."""
-NAMELESS_S = 10.0
+UNNAMED_LEASE_S = 10.0
 """A holder's file that names nobody for so long is left by a process that was killed while it wrote it."""
 
 
-def _module(name: str) -> ModuleType | None:
+def _import_if_there(name: str) -> ModuleType | None:
     with suppress(ImportError):
         return importlib.import_module(name)
     return None
 
 
-fcntl, msvcrt = _module("fcntl"), _module("msvcrt")
+fcntl, msvcrt = _import_if_there("fcntl"), _import_if_there("msvcrt")
 
 
 @contextmanager
@@ -58,7 +59,7 @@ def lock_file(path: Path, *, wait: bool) -> Iterator[None]:
         OSError: The file cannot be written.
     """
     if fcntl is None and msvcrt is None:
-        with _named(path, wait):
+        with _lock_by_name(path, wait):
             yield
         return
     handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)  # each opening excludes every other, of the same process too
@@ -67,7 +68,7 @@ def lock_file(path: Path, *, wait: bool) -> Iterator[None]:
             fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
             yield
         elif msvcrt is not None:
-            while not _takes_byte(msvcrt, handle):
+            while not _try_lock_byte(msvcrt, handle):
                 _pause(path, wait)
             try:
                 yield
@@ -78,7 +79,7 @@ def lock_file(path: Path, *, wait: bool) -> Iterator[None]:
 
 
 @contextmanager
-def lock_everywhere(path: Path, *, wait: bool) -> Iterator[None]:
+def lock_across_machines(path: Path, *, wait: bool) -> Iterator[None]:
     """Hold the lock at `path`, whose folder is there, while the block runs, against other machines too.
 
     A file names the holder, which touches it while it lives. No kernel's lock is used: shared folders of a network have
@@ -90,8 +91,8 @@ def lock_everywhere(path: Path, *, wait: bool) -> Iterator[None]:
         OSError: The file cannot be written.
     """
     ended = threading.Event()
-    with _named(path, wait) as own:
-        beat = threading.Thread(target=_beat, args=(path, own, ended), daemon=True)
+    with _lock_by_name(path, wait) as record:
+        beat = threading.Thread(target=_renew_lease, args=(path, record, ended), daemon=True)
         beat.start()
         try:
             yield
@@ -101,12 +102,12 @@ def lock_everywhere(path: Path, *, wait: bool) -> Iterator[None]:
 
 
 @contextmanager
-def hold_folder(folder: Path, what: str, hint: str) -> Iterator[None]:
+def lock_folder(folder: Path, what: str, hint: str) -> Iterator[None]:
     """Hold a folder, which is made where it is missing, for one command alone.
 
     Args:
         folder: Whose contents the block writes.
-        what: The command, as it is called in the message.
+        what: The command, as the message calls it.
         hint: The way out.
 
     Raises:
@@ -115,12 +116,14 @@ def hold_folder(folder: Path, what: str, hint: str) -> Iterator[None]:
     """
     missing = not folder.exists()
     try:
-        with ExitStack() as held:
+        with ExitStack() as stack:
             try:
                 folder.mkdir(parents=True, exist_ok=True)
-                held.enter_context(lock_everywhere(folder / NAME, wait=False))
+                stack.enter_context(lock_across_machines(folder / LOCK_NAME, wait=False))
             except BlockingIOError:
-                raise UsageError(f"{folder}: {what} works in it{_holder(folder / NAME)}", hint=hint) from None
+                raise UsageError(
+                    f"{folder}: {what} works in it{_describe_holder(folder / LOCK_NAME)}", hint=hint
+                ) from None
             except OSError as error:
                 raise write_error(folder, error) from error
             yield
@@ -131,24 +134,24 @@ def hold_folder(folder: Path, what: str, hint: str) -> Iterator[None]:
 
 
 @contextmanager
-def one_at_a_time(path: Path) -> Iterator[None]:
+def exclusive_lock(path: Path) -> Iterator[None]:
     """Wait until nobody else, of any machine, is in a block with this lock's file; its folder is made where missing.
 
     Raises:
         FileError: The folder cannot be written.
     """
-    with ExitStack() as held:
+    with ExitStack() as stack:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            held.enter_context(lock_everywhere(path, wait=True))
+            stack.enter_context(lock_across_machines(path, wait=True))
         except OSError as error:
             raise write_error(path, error) from error
         yield
 
 
-def _holder(path: Path) -> str:
-    """Who holds a lock, for people."""
-    parts = (_read(path) or "").split()
+def _describe_holder(path: Path) -> str:
+    """` (process 7 on host, since 2026-01-01 12:00:00)`, for messages; empty where the file does not say."""
+    parts = (_read_holder(path) or "").split()
     try:
         pid, _, _, host, since = parts
         when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(float(since)))
@@ -157,14 +160,14 @@ def _holder(path: Path) -> str:
     return f" (process {pid} on {host.partition(':')[0]}, since {when})"
 
 
-def _beat(path: Path, own: str, ended: threading.Event) -> None:
-    while not ended.wait(BEAT_EVERY_S):
+def _renew_lease(path: Path, record: str, ended: threading.Event) -> None:
+    while not ended.wait(HEARTBEAT_S):
         with suppress(OSError):
-            if _read(path) == own:
+            if _read_holder(path) == record:
                 os.utime(path)
 
 
-def _takes_byte(windows: ModuleType, handle: int) -> bool:
+def _try_lock_byte(windows: ModuleType, handle: int) -> bool:
     try:
         windows.locking(handle, windows.LK_NBLCK, 1)
     except OSError:
@@ -172,42 +175,42 @@ def _takes_byte(windows: ModuleType, handle: int) -> bool:
     return True
 
 
-def _own() -> str:
-    """What a holder's file says: process, its beginning, a word of its own, the machine, the time."""
-    return f"{os.getpid()} {began_at(os.getpid())} {secrets.token_hex(8)} {machine()} {time.time():.0f}"
+def _holder_record() -> str:
+    """The text of a holder's file: process, its start time, a random token, the machine, the time."""
+    return f"{os.getpid()} {start_time(os.getpid())} {secrets.token_hex(8)} {machine_id()} {time.time():.0f}"
 
 
 @contextmanager
-def _named(path: Path, wait: bool) -> Iterator[str]:
-    """By a file that only one can create, and that says who it was."""
-    own, before, pause_s = _own(), None, LOOK_EVERY_S
-    while not _creates(path, own):
-        holder = _read(path)
-        pause_s = min(LONGER * pause_s, LOOK_AT_LEAST_EVERY_S) if holder == before else LOOK_EVERY_S
+def _lock_by_name(path: Path, wait: bool) -> Iterator[str]:
+    """Hold the lock by a file that only one can create; yields the holder's record in it."""
+    record, before, pause_s = _holder_record(), None, POLL_EVERY_S
+    while not _try_create(path, record):
+        holder = _read_holder(path)
+        pause_s = min(BACKOFF * pause_s, POLL_AT_LEAST_EVERY_S) if holder == before else POLL_EVERY_S
         before = holder
         if holder is not None and _is_dead(path, holder):
-            _clear(path, holder)
+            _remove_dead_lock(path, holder)
         elif holder is not None:
             _pause(path, wait, pause_s)
     try:
-        yield own
+        yield record
     finally:
-        if _read(path) == own:
+        if _read_holder(path) == record:
             path.unlink()
 
 
-def _creates(path: Path, own: str) -> bool:
+def _try_create(path: Path, record: str) -> bool:
     try:
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
         return False
     with os.fdopen(handle, "w", encoding="ascii") as stream:
-        stream.write(own)
+        stream.write(record)
     return True
 
 
-def _read(path: Path) -> str | None:
-    """Who holds the lock; None where it was let go meanwhile."""
+def _read_holder(path: Path) -> str | None:
+    """The record of the lock's holder; None where it was let go meanwhile."""
     with suppress(FileNotFoundError):
         return path.read_text(encoding="ascii", errors="replace")
     return None
@@ -216,29 +219,29 @@ def _read(path: Path) -> str | None:
 def _is_dead(path: Path, holder: str) -> bool:
     try:
         pid, since, _, *host = holder.split()
-        if host and host[0] != machine():
-            return untouched_s(path) > LEASE_S
-        return not is_same(int(pid), float(since))
+        if host and host[0] != machine_id():
+            return age_s(path) > LEASE_S
+        return not is_process_alive(int(pid), float(since))
     except ValueError:
-        return untouched_s(path) > NAMELESS_S
+        return age_s(path) > UNNAMED_LEASE_S
 
 
-def _clear(path: Path, holder: str) -> None:
+def _remove_dead_lock(path: Path, holder: str) -> None:
     """Remove a dead holder's file, and never the file of one who was quicker to take its place.
 
     One at a time of those who found that holder dead looks again, and removes. Should this one die over it, its own
     lock is found dead in the same way.
     """
-    word = "".join(holder.split()[2:3])[:32] or hashlib.sha256(path.name.encode()).hexdigest()[:16]
+    token = "".join(holder.split()[2:3])[:32] or hashlib.sha256(path.name.encode()).hexdigest()[:16]
     try:
-        with _named(path.with_name(f"{NAME}-{word}"), wait=False):
-            if _read(path) == holder:
+        with _lock_by_name(path.with_name(f"{LOCK_NAME}-{token}"), wait=False):
+            if _read_holder(path) == holder:
                 path.unlink(missing_ok=True)
     except BlockingIOError:
-        time.sleep(LOOK_EVERY_S)
+        time.sleep(POLL_EVERY_S)
 
 
-def _pause(path: Path, wait: bool, pause_s: float = LOOK_EVERY_S) -> None:
+def _pause(path: Path, wait: bool, pause_s: float = POLL_EVERY_S) -> None:
     if not wait:
         raise BlockingIOError(errno.EAGAIN, "another process or thread holds it", str(path))
     time.sleep(pause_s)

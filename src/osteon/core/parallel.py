@@ -15,9 +15,9 @@ from typing import Generic, TypeVar
 
 import psutil
 
-from osteon.core.errors import DiskFullError, OsteonError, memory_error, out_of_memory
+from osteon.core.errors import DiskFullError, OsteonError, is_out_of_memory, memory_error
 from osteon.core.files import is_disk_full, write_error
-from osteon.core.platform import cores
+from osteon.core.platform import cpu_count
 from osteon.core.progress import console, track
 from osteon.core.threads import set_thread_count
 
@@ -30,7 +30,7 @@ START_UP_BYTES = 400 << 20
 
 @dataclass(frozen=True)
 class Outcome(Generic[Item, Result]):
-    """What became of one item: a result, or the error that it ended with."""
+    """The result of one item, or the error that it ended with."""
 
     item: Item
     result: Result | None
@@ -45,8 +45,8 @@ def worker_count(items: int, bytes_each: int, *, limit: int | None = None) -> in
         bytes_each: Peak memory of one item in work.
         limit: An upper bound from the user.
     """
-    room = int(psutil.virtual_memory().available * 0.75 / (bytes_each + START_UP_BYTES))
-    return max(1, min(items, limit or cores(), cores(), room))
+    by_memory = int(psutil.virtual_memory().available * 0.75 / (bytes_each + START_UP_BYTES))
+    return max(1, min(items, limit or cpu_count(), cpu_count(), by_memory))
 
 
 def for_each(
@@ -76,16 +76,16 @@ def for_each(
         for item in track(items, what):
             yield _attempt(function, item, name(item))
         return
-    left = dict(enumerate(items))
+    remaining = dict(enumerate(items))
     context, others = multiprocessing.get_context("spawn"), set(multiprocessing.active_children())
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=begin_worker, initargs=(setup,)) as pool:
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=init_worker, initargs=(setup,)) as pool:
         try:
             futures: dict[Future[Outcome[Item, Result]], int] = {
-                pool.submit(_attempt, function, item, name(item)): number for number, item in left.items()
+                pool.submit(_attempt, function, item, name(item)): number for number, item in remaining.items()
             }
             for future in track(as_completed(futures), what, total=len(items)):
                 outcome = future.result()
-                del left[futures[future]]
+                del remaining[futures[future]]
                 yield outcome
         except BrokenProcessPool as error:
             console.print(f"[yellow]a worker process died ({error}); going on in one process[/]")
@@ -95,22 +95,22 @@ def for_each(
             raise
         finally:  # whoever stops listening does not wait for what has not begun
             pool.shutdown(wait=False, cancel_futures=True)
-    if left and setup is not None:
+    if remaining and setup is not None:
         setup()
-    for item in track(list(left.values()), f"{what}, one at a time"):
+    for item in track(list(remaining.values()), f"{what}, one at a time"):
         yield _attempt(function, item, name(item))
 
 
-def begin_worker(setup: Callable[[], None] | None = None) -> None:
+def init_worker(setup: Callable[[], None] | None = None) -> None:
     """What a fresh worker does first, before it imports what it works with. Ctrl-C is its parent's to handle."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     set_thread_count(1)
-    threading.Thread(target=end_with_parent, daemon=True).start()
+    threading.Thread(target=exit_with_parent, daemon=True).start()
     if setup is not None:
         setup()
 
 
-def end_with_parent() -> None:
+def exit_with_parent() -> None:
     """End with the parent, in a thread of a child: it would wait for work for ever, since it holds the queue open."""
     parent = multiprocessing.parent_process()
     if parent is not None:
@@ -118,7 +118,7 @@ def end_with_parent() -> None:
         os._exit(1)
 
 
-def failure_of(name: str, error: Exception, hint: str = "close other programs") -> OsteonError:
+def case_failure(name: str, error: Exception, hint: str = "close other programs") -> OsteonError:
     """The error of one case among many, with which the others go on.
 
     Args:
@@ -134,7 +134,7 @@ def failure_of(name: str, error: Exception, hint: str = "close other programs") 
         raise write_error(Path(error.filename or name), error) from error
     if isinstance(error, OsteonError) and not isinstance(error, DiskFullError):
         return error
-    if out_of_memory(error):
+    if is_out_of_memory(error):
         return memory_error(name, error, hint)
     raise error
 
@@ -144,4 +144,4 @@ def _attempt(function: Callable[[Item], Result], item: Item, name: str) -> Outco
         return Outcome(item, function(item), None)
     except Exception as error:  # noqa: BLE001 (bugs are raised again)
         hint = "close other programs, or use fewer workers (--workers 1)"
-        return Outcome(item, None, failure_of(name, error, hint))
+        return Outcome(item, None, case_failure(name, error, hint))

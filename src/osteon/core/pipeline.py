@@ -8,18 +8,18 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
-Given = TypeVar("Given")
-Made = TypeVar("Made")
+Loaded = TypeVar("Loaded")
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
-class Passed(Generic[Item]):
-    """An item that has gone through.
+class PipelineResult(Generic[Item]):
+    """The outcome of one item.
 
     Attributes:
-        item: It.
-        error: What its reading, work or writing ended with.
-        skipped: Its reading said that there is nothing to do.
+        item: As it was given.
+        error: That reading, work or writing ended with.
+        skipped: `read` returned None: there was nothing to do.
     """
 
     item: Item
@@ -27,87 +27,87 @@ class Passed(Generic[Item]):
     skipped: bool = False
 
 
-def overlapped(
+def run_pipeline(
     items: Iterable[Item],
-    read: Callable[[Item], Given | None],
-    work: Callable[[list[Given]], list[Made]],
-    write: Callable[[Item, Made], None],
+    read: Callable[[Item], Loaded | None],
+    work: Callable[[list[Loaded]], list[Result]],
+    write: Callable[[Item, Result], None],
     *,
-    alike: Callable[[Given], Hashable] = lambda _: None,
-    most: int = 1,
-) -> Generator[Passed[Item]]:
+    batch_key: Callable[[Loaded], Hashable] = lambda _: None,
+    batch_size: int = 1,
+) -> Generator[PipelineResult[Item]]:
     """Take each item through three stages, and yield it when it is through, in order.
 
     Args:
         items: One after the other.
         read: In a thread of its own, one item ahead; None: there is nothing to do for it.
-        work: In this thread, on several at a time where they are alike. Where that fails they are worked on one by one.
+        work: In this thread, on a batch of items that share a `batch_key`; where that fails, on one item at a time.
         write: In a thread of its own, behind.
-        alike: Items that follow one another and of which this is the same, and not None, are worked on together.
-        most: So many at a time.
+        batch_key: Items that follow one another and of which this is the same, and not None, are worked on together.
+        batch_size: The most items in a batch.
 
-    What one of them raises is handed on with its item, when that is its turn.
+    An error of a stage is handed on with its item, when that is its turn.
     """
     with ThreadPoolExecutor(1, "read") as reader, ThreadPoolExecutor(1, "write") as writer:
-        ahead = ((item, reader.submit(read, item)) for item in items)
-        coming = next(ahead, None)
+        reads = ((item, reader.submit(read, item)) for item in items)
+        upcoming = next(reads, None)
         writing: list[tuple[Item, Future[None]]] = []
-        while coming is not None:
-            (item, reading), coming = coming, next(ahead, None)
-            group, given, key = [item], [], None
-            passed = Passed(item)
-            made: list[Made | Exception] = []
+        while upcoming is not None:
+            (item, reading), upcoming = upcoming, next(reads, None)
+            group, loaded, key = [item], [], None
+            outcome = PipelineResult(item)
+            results: list[Result | Exception] = []
             try:
                 first = reading.result()
                 if first is None:
-                    passed = Passed(item, skipped=True)
+                    outcome = PipelineResult(item, skipped=True)
                 else:
-                    given, key = [first], alike(first)
+                    loaded, key = [first], batch_key(first)
                 first = None
             except Exception as error:  # noqa: BLE001 (it is handed on with its item)
-                passed = Passed(item, error)
-            while key is not None and len(group) < most and coming is not None:
-                another = None if coming[1].exception() else coming[1].result()
-                if another is None or alike(another) != key:
+                outcome = PipelineResult(item, error)
+            while key is not None and len(group) < batch_size and upcoming is not None:
+                another = None if upcoming[1].exception() else upcoming[1].result()
+                if another is None or batch_key(another) != key:
                     break
-                group.append(coming[0])
-                given.append(another)
-                another, coming = None, next(ahead, None)
-            if given:
-                made = _worked(work, given)
-            given = []  # their memory is free while the next one is waited for
+                group.append(upcoming[0])
+                loaded.append(another)
+                another, upcoming = None, next(reads, None)
+            if loaded:
+                results = _run_work(work, loaded)
+            loaded = []  # their memory is free while the next one is waited for
             for earlier, future in writing:
-                yield _written(earlier, future)
+                yield _await_write(earlier, future)
             writing = []
-            if not made:
-                yield passed
-            for item, result in zip(group, made, strict=False):
+            if not results:
+                yield outcome
+            for item, result in zip(group, results, strict=False):
                 if isinstance(result, Exception):
                     for earlier, future in writing:
-                        yield _written(earlier, future)
+                        yield _await_write(earlier, future)
                     writing = []
-                    yield Passed(item, result)
+                    yield PipelineResult(item, result)
                 else:
                     writing.append((item, writer.submit(write, item, result)))
-            made = []
+            results = []
         for earlier, future in writing:
-            yield _written(earlier, future)
+            yield _await_write(earlier, future)
 
 
-def _written(item: Item, future: Future[None]) -> Passed[Item]:
+def _await_write(item: Item, future: Future[None]) -> PipelineResult[Item]:
     """An item whose writing has ended, well or not."""
     try:
         future.result()
     except Exception as error:  # noqa: BLE001 (it is handed on with its item)
-        return Passed(item, error)
-    return Passed(item)
+        return PipelineResult(item, error)
+    return PipelineResult(item)
 
 
-def _worked(work: Callable[[list[Given]], list[Made]], given: list[Given]) -> list[Made | Exception]:
-    """What came of each, or its error."""
+def _run_work(work: Callable[[list[Loaded]], list[Result]], loaded: list[Loaded]) -> list[Result | Exception]:
+    """The result of each, or its error."""
     try:
-        return list(work(given))
+        return list(work(loaded))
     except Exception as error:  # noqa: BLE001 (it is handed on with its item)
-        if len(given) == 1:
+        if len(loaded) == 1:
             return [error]
-    return [_worked(work, [one])[0] for one in given]
+    return [_run_work(work, [one])[0] for one in loaded]

@@ -1,4 +1,4 @@
-"""What the machine gives this process, cores, memory, disk, asked of each operating system in its own way.
+"""Cores, memory and disk that this process may use, asked of each operating system in its own way.
 
 What processes do to one another is in `processes`, locks on files are in `locks`. No other module imports what only
 some systems have (`resource`, `fcntl`, `msvcrt`) or asks for it (`os.getpgid`, `os.sched_getaffinity`).
@@ -18,14 +18,14 @@ from typing import BinaryIO
 import psutil
 
 CGROUPS = Path("/sys/fs/cgroup")
-OWN_CGROUP = Path("/proc/self/cgroup")
+PROCESS_CGROUP = Path("/proc/self/cgroup")
 STATUS = Path("/proc/self/status")
 _BLOCK = 1 << 20
-TIMES_OF_CHANGE = sys.platform != "win32"
+HAS_CHANGE_TIMES = sys.platform != "win32"
 """Whether the system notes, where no program can set it, when a file was last changed; `st_ctime` is a birth there."""
 
 
-def cores() -> int:
+def cpu_count() -> int:
     """The processor cores that this process may use: by its affinity and its container's quota, rounded up."""
     if hasattr(os, "sched_getaffinity"):
         allowed = len(os.sched_getaffinity(0))
@@ -37,7 +37,7 @@ def cores() -> int:
     return allowed if quota is None else min(allowed, math.ceil(quota))
 
 
-def address_space() -> int | None:
+def address_space_limit() -> int | None:
     """Bytes that the process may map (`ulimit -v`); None: there is no limit, or the system has none."""
     try:
         import resource
@@ -47,21 +47,23 @@ def address_space() -> int | None:
     return None if limit in (resource.RLIM_INFINITY, -1) else limit
 
 
-def cpu_quota(cgroups: Path = CGROUPS, own_cgroup: Path = OWN_CGROUP) -> float | None:
+def cpu_quota(cgroups: Path = CGROUPS, process_cgroup: Path = PROCESS_CGROUP) -> float | None:
     """Cores' worth of time that the process's control groups grant it, the tightest of them; None: there is no limit.
 
     Args:
         cgroups: Where the groups are mounted, of version 1, 2 or both.
-        own_cgroup: The kernel's list of the process's groups, `number:controllers:path` (cgroups(7)).
+        process_cgroup: The kernel's list of the process's groups, `number:controllers:path` (cgroups(7)).
     """
-    return min((quota for folder in _cgroup_folders(cgroups, own_cgroup) for quota in _quotas(folder)), default=None)
+    return min(
+        (quota for folder in _cgroup_folders(cgroups, process_cgroup) for quota in _quotas(folder)), default=None
+    )
 
 
-def _cgroup_folders(cgroups: Path, own_cgroup: Path) -> Iterator[Path]:
+def _cgroup_folders(cgroups: Path, process_cgroup: Path) -> Iterator[Path]:
     """The process's groups and those above them; in a container the list may name paths of the host: then the root."""
     lines = []
     with suppress(OSError):
-        lines = own_cgroup.read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = process_cgroup.read_text(encoding="utf-8", errors="replace").splitlines()
     for line in lines:
         _, controllers, path = line.split(":", 2)
         parts = [part for part in path.split("/") if part not in ("", "..")]
@@ -105,7 +107,7 @@ def peak_bytes(status: Path = STATUS) -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
-def reserve(file: BinaryIO, size: int) -> None:
+def reserve_space(file: BinaryIO, size: int) -> None:
     """Take the disk's space for a new file: a full disk is an OSError here, and not a signal when a page is written."""
     if hasattr(os, "posix_fallocate"):
         os.posix_fallocate(file.fileno(), 0, size)

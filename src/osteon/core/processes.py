@@ -18,24 +18,24 @@ from typing import Any
 
 import psutil
 
-LOOK_EVERY_S = 0.05
-SAME_S = 2.0
+POLL_EVERY_S = 0.05
+START_TIME_TOLERANCE_S = 2.0
 """Two times of a process's beginning differ by less: a clock that is set meanwhile shifts them."""
 INTERRUPTS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGBREAK") if hasattr(signal, name))
-"""What a group can be asked to end with."""
-ENDINGS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
-"""What schedulers, containers and closed terminals end a process with."""
-AGAIN_S = 1.0
-"""An ending that comes twice within less came from one that sends it to process and group, such as `timeout`."""
-LOADING_S = 0.05
-"""After so long it is seen whether a module that was being loaded is."""
-_ended: list[tuple[int, float]] = []
-"""With what this process was ended, and when it was heard last."""
+"""The signals that ask a group to end."""
+TERMINATION_SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
+"""The signals with which schedulers, containers and closed terminals end a process."""
+REPEAT_S = 1.0
+"""A signal that comes twice within less came from one sender to process and group, such as `timeout`."""
+IMPORT_POLL_S = 0.05
+"""Until it is checked again whether an import has ended."""
+_received: list[tuple[int, float]] = []
+"""The signal that ended this process, and when it arrived last."""
 
 
 @cache
-def machine() -> str:
-    """Where a number of a process means that process: the host, and the container on it."""
+def machine_id() -> str:
+    """The host, and the container on it, within which a process id means one process."""
     space = ""
     with suppress(OSError):
         space = "".join(filter(str.isdigit, os.readlink("/proc/self/ns/pid")))  # noqa: PTH115 (leads to no file)
@@ -44,20 +44,20 @@ def machine() -> str:
 
 
 @cache
-def machine_mark() -> str:
-    """Eight digits that stand for `machine` in names of files."""
-    return hashlib.sha256(machine().encode()).hexdigest()[:8]
+def machine_hash() -> str:
+    """Eight hexadecimal digits that stand for `machine_id` in names of files."""
+    return hashlib.sha256(machine_id().encode()).hexdigest()[:8]
 
 
-def leader_options() -> dict[str, Any]:
-    """What `Popen` needs for a leader of a group of its own, which the terminal's Ctrl-C does not reach."""
+def group_leader_options() -> dict[str, Any]:
+    """Options of `Popen` for the leader of a new process group, which the terminal's Ctrl-C does not reach."""
     if sys.platform == "win32":
         return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
     return {"start_new_session": True}
 
 
-def began_at(pid: int) -> float:
-    """When a process began; 0 where there is none, or only a zombie."""
+def start_time(pid: int) -> float:
+    """When a process started, in seconds since 1970; 0 where there is none, or only a zombie."""
     try:
         process = psutil.Process(pid)
         return 0.0 if process.status() == psutil.STATUS_ZOMBIE else float(process.create_time())
@@ -65,20 +65,20 @@ def began_at(pid: int) -> float:
         return 0.0
 
 
-def is_same(pid: int, since: float) -> bool:
-    """Whether the process that began at `since` is alive; another one with its number does not count."""
-    began = began_at(pid)
-    return began > 0 and abs(began - since) < SAME_S
+def is_process_alive(pid: int, started: float) -> bool:
+    """Whether the process that started at `started` is alive; another one with its number does not count."""
+    actual = start_time(pid)
+    return actual > 0 and abs(actual - started) < START_TIME_TOLERANCE_S
 
 
-def is_alive(pid: int, since: float) -> bool:
-    """Whether anything is alive of the group whose leader began at `since`; without groups, the leader alone counts."""
-    if pid and began_at(pid):
-        return is_same(pid, since)
-    return bool(since) and bool(members_of(pid))
+def is_group_alive(pid: int, started: float) -> bool:
+    """Whether anything lives of the group whose leader started at `started`; without groups the leader alone counts."""
+    if pid and start_time(pid):
+        return is_process_alive(pid, started)
+    return bool(started) and bool(group_members(pid))
 
 
-def members_of(leader: int) -> set[psutil.Process]:
+def group_members(leader: int) -> set[psutil.Process]:
     """Living processes of a group; where the system knows none, its leader and what descends from it."""
     if hasattr(os, "getpgid"):
         found = [process for process in psutil.process_iter() if _group_of(process.pid) == leader]
@@ -87,36 +87,36 @@ def members_of(leader: int) -> set[psutil.Process]:
         with suppress(psutil.Error):
             found.append(psutil.Process(leader))
             found += found[0].children(recursive=True)
-    return {process for process in found if _lives(process)}
+    return {process for process in found if _is_running(process)}
 
 
 def interrupt_group(leader: int) -> None:
-    """Press Ctrl-C for a group (on Windows Ctrl-Break, see `heed_break`)."""
+    """Press Ctrl-C for a group (on Windows Ctrl-Break, see `handle_ctrl_break`)."""
     if sys.platform == "win32":
         with suppress(OSError):
             os.kill(leader, signal.CTRL_BREAK_EVENT)
         return
-    for process in members_of(leader):
+    for process in group_members(leader):
         with suppress(psutil.Error):
             process.send_signal(signal.SIGINT)
 
 
-def end_group(leader: int, grace_s: float) -> None:
-    """End a group: asked first, killed after `grace_s`."""
+def terminate_group(leader: int, grace_s: float) -> None:
+    """Terminate a process group; what lives after `grace_s` is killed."""
     members: set[psutil.Process] = set()
     for end in (psutil.Process.terminate, psutil.Process.kill):
-        told: set[psutil.Process] = set()
+        signalled: set[psutil.Process] = set()
         until = time.monotonic() + grace_s
-        while time.monotonic() < until or not told:
+        while time.monotonic() < until or not signalled:
             # Without groups a member is found by its leader alone, and not again once that has ended.
-            members = {process for process in members | members_of(leader) if _lives(process)}
+            members = {process for process in members | group_members(leader) if _is_running(process)}
             if not members:
                 return
-            for process in members - told:
+            for process in members - signalled:
                 with suppress(psutil.Error):
                     end(process)
-            told |= members
-            time.sleep(LOOK_EVERY_S)
+            signalled |= members
+            time.sleep(POLL_EVERY_S)
 
 
 def interrupt_self() -> None:
@@ -131,35 +131,35 @@ def _signal_self(number: int) -> None:
         os.kill(os.getpid(), number)  # reaches a main thread that waits in the system, too
 
 
-def heed_endings() -> None:
-    """Take SIGTERM and SIGHUP for Ctrl-C: the work ends in order, and `ended_by` says what the exit code is.
+def handle_termination_signals() -> None:
+    """Handle SIGTERM and SIGHUP as Ctrl-C: the work ends in order, and `received_signal` has the exit code's signal.
 
     One that is ignored (`nohup`) stays so.
     """
-    for number in ENDINGS if threading.current_thread() is threading.main_thread() else ():
+    for number in TERMINATION_SIGNALS if threading.current_thread() is threading.main_thread() else ():
         if signal.getsignal(number) is signal.SIG_DFL:
-            signal.signal(number, end_in_order)
+            signal.signal(number, termination_handler)
 
 
-def end_in_order(number: int, frame: FrameType | None = None) -> None:
-    """The handler: raises KeyboardInterrupt, once for one ending. Ctrl-C raises another one at any time.
+def termination_handler(number: int, frame: FrameType | None = None) -> None:
+    """Raise KeyboardInterrupt, once for one signal. Ctrl-C raises another one at any time.
 
     While a module is loaded it waits for that: an exception that comes into torch's loading ends the process by
     SIGABRT, one that comes while a class is made becomes another, and Python ends by SIGINT after one in a dataclass.
     """
-    if _is_loading(frame):
-        again = threading.Timer(LOADING_S, _signal_self, (number,))
+    if _is_importing(frame):
+        again = threading.Timer(IMPORT_POLL_S, _signal_self, (number,))
         again.daemon = True
         again.start()
         return
-    heard, now = bool(_ended), time.monotonic()
-    if heard and now - _ended[0][1] < AGAIN_S:
+    repeated, now = bool(_received), time.monotonic()
+    if repeated and now - _received[0][1] < REPEAT_S:
         return
-    _ended[:] = [(_ended[0][0] if heard else number, now)]
+    _received[:] = [(_received[0][0] if repeated else number, now)]
     raise KeyboardInterrupt
 
 
-def _is_loading(frame: FrameType | None) -> bool:
+def _is_importing(frame: FrameType | None) -> bool:
     """Whether what was interrupted is part of an import."""
     while frame is not None:
         if frame.f_code.co_filename == "<frozen importlib._bootstrap>":
@@ -168,52 +168,54 @@ def _is_loading(frame: FrameType | None) -> bool:
     return False
 
 
-def ended_by() -> int:
-    """The number of the signal that this process was ended by; that of Ctrl-C where none was noted."""
-    return int(_ended[0][0] if _ended else signal.SIGINT)
+def received_signal() -> int:
+    """The signal that this process was ended by; SIGINT where none was recorded."""
+    return int(_received[0][0] if _received else signal.SIGINT)
 
 
 @contextmanager
-def endings_noted(note: Callable[[int], None]) -> Iterator[Callable[[], None]]:
-    """Let Ctrl-C, SIGTERM and SIGHUP call `note` in this block, except where another program handles or ignores them.
+def notify_on_signals(notify: Callable[[int], None]) -> Iterator[Callable[[], None]]:
+    """Let Ctrl-C, SIGTERM and SIGHUP call `notify` in this block, except where another program handles or ignores them.
 
-    `note` is called with the signal's number, between any two steps of the main thread. In another thread nothing is
-    noted: no signal arrives there. Yields what puts these handlers back where a library has put its own before them.
+    `notify` is called with the signal's number, between any two steps of the main thread. In another thread nothing is
+    called: no signal arrives there. Yields what puts these handlers back where a library has put its own before them.
     """
-    usual = {signal.SIGINT: (signal.default_int_handler,)} | dict.fromkeys(ENDINGS, (signal.SIG_DFL, end_in_order))
+    usual = {signal.SIGINT: (signal.default_int_handler,)} | dict.fromkeys(
+        TERMINATION_SIGNALS, (signal.SIG_DFL, termination_handler)
+    )
     before = {number: handler for number in usual if (handler := signal.getsignal(number)) in usual[number]}
 
-    def take() -> None:
+    def install() -> None:
         for number in before:
-            signal.signal(number, lambda heard, _frame: note(heard))
+            signal.signal(number, lambda number, _frame: notify(number))
 
     if threading.current_thread() is not threading.main_thread():
         before.clear()
     try:
-        take()
-        yield take
+        install()
+        yield install
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
 
 
-def end_for(number: int) -> None:
-    """End as the signal would have, had it not been noted.
+def exit_for_signal(number: int) -> None:
+    """End as the signal would have ended the process, had it not been handled.
 
     Raises:
-        KeyboardInterrupt: Of Ctrl-C, or where endings are taken for it.
-        SystemExit: Where they are not: with 128 and the signal's number.
+        KeyboardInterrupt: Of Ctrl-C, or of a signal that is handled as Ctrl-C.
+        SystemExit: Of another signal, where it is not handled as Ctrl-C: with 128 and the signal's number.
     """
     if number == signal.SIGINT:
         raise KeyboardInterrupt
-    taken: bool = signal.getsignal(number) is end_in_order
-    if taken:
-        end_in_order(number)
+    handled: bool = signal.getsignal(number) is termination_handler
+    if handled:
+        termination_handler(number)
     raise SystemExit(128 + number)
 
 
-def heed_break() -> None:
-    """Take Ctrl-Break, which alone reaches a group on Windows, for Ctrl-C; elsewhere nothing."""
+def handle_ctrl_break() -> None:
+    """Handle Ctrl-Break, which alone reaches a group on Windows, as Ctrl-C; elsewhere do nothing."""
     if hasattr(signal, "SIGBREAK"):
         signal.signal(signal.SIGBREAK, lambda *_: signal.raise_signal(signal.SIGINT))
 
@@ -224,7 +226,7 @@ def _group_of(pid: int) -> int:
     return -1
 
 
-def _lives(process: psutil.Process) -> bool:
+def _is_running(process: psutil.Process) -> bool:
     try:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.Error:

@@ -1,6 +1,7 @@
-"""How far a long work is: a bar on a terminal, a line now and then in a log, nothing where it is not wanted.
+"""Progress of long work: a bar on a terminal, a line now and then in a log, nothing where it is not wanted.
 
-Whoever started the process and waits for it may name a file (`POSTED`), and finds there, each second, what is done now.
+Whoever started the process and waits for it may name a file (`PROGRESS_FILE_VARIABLE`), and finds there, each second,
+what is done now.
 """
 
 from __future__ import annotations
@@ -23,14 +24,14 @@ T = TypeVar("T")
 
 console = Console(stderr=True, highlight=False)
 """Everything that is not the result of a command goes to standard error."""
-EVERY_S = 30.0
-"""A log is told at least this often how far the work is."""
-POSTED = "OSTEON_PROGRESS"
-"""The environment variable that names the file for whoever waits: a line for each work, the outermost first."""
-POST_S = 1.0
+LOG_EVERY_S = 30.0
+"""Between two lines of progress in a log."""
+PROGRESS_FILE_VARIABLE = "OSTEON_PROGRESS"
+"""Names the file for whoever waits: a line for each work, the outermost first."""
+POST_EVERY_S = 1.0
 now = time.monotonic
 """Seconds; replaced in tests."""
-_going: list[Callable[[], str]] = []
+_active: list[Callable[[], str]] = []
 _quiet = False
 
 
@@ -54,8 +55,8 @@ def is_quiet() -> bool:
 
 
 @contextmanager
-def lines(start: str, line: Callable[[], str]) -> Iterator[None]:
-    """Print `start`, and what `line` returns every `EVERY_S` seconds until the block ends, into a log.
+def log_lines(start: str, line: Callable[[], str]) -> Iterator[None]:
+    """Print `start`, and what `line` returns every `LOG_EVERY_S` seconds until the block ends, into a log.
 
     A thread prints them, so that they come although nothing advances. None comes after the block's end.
     """
@@ -63,20 +64,20 @@ def lines(start: str, line: Callable[[], str]) -> Iterator[None]:
         yield
         return
     over = threading.Event()
-    path = os.environ.get(POSTED)
+    path = os.environ.get(PROGRESS_FILE_VARIABLE)
 
     def repeat() -> None:
-        said = time.monotonic()
-        while not over.wait(min(EVERY_S, POST_S) if path else EVERY_S):
+        logged = time.monotonic()
+        while not over.wait(min(LOG_EVERY_S, POST_EVERY_S) if path else LOG_EVERY_S):
             with suppress(OSError):  # a full disk under the log; the work itself will say so
                 if path:
-                    _post(Path(path))
-                if time.monotonic() - said >= EVERY_S or not path:
-                    said = time.monotonic()
+                    _write_progress_file(Path(path))
+                if time.monotonic() - logged >= LOG_EVERY_S or not path:
+                    logged = time.monotonic()
                     console.out(line())
 
     console.out(start)
-    _going.append(line)
+    _active.append(line)
     thread = threading.Thread(target=repeat, name="progress", daemon=True)
     thread.start()
     try:
@@ -84,22 +85,22 @@ def lines(start: str, line: Callable[[], str]) -> Iterator[None]:
     finally:
         over.set()
         thread.join()
-        _going.remove(line)
+        _active.remove(line)
         if path:
             with suppress(OSError):
-                _post(Path(path))
+                _write_progress_file(Path(path))
 
 
-def _post(path: Path) -> None:
-    """Write what goes on for whoever waits, whole or not at all."""
-    partly = path.with_name(f".{path.name}-{threading.get_ident()}")
-    partly.write_text("\n".join(line() for line in tuple(_going)), encoding="utf-8")
-    partly.replace(path)
+def _write_progress_file(path: Path) -> None:
+    """Write the lines of all active work, whole or not at all."""
+    temporary = path.with_name(f".{path.name}-{threading.get_ident()}")
+    temporary.write_text("\n".join(line() for line in tuple(_active)), encoding="utf-8")
+    temporary.replace(path)
 
 
 @dataclass
-class _Count:
-    """How many of how many are done, and when the last one was."""
+class _Counter:
+    """How many of how many items are done, and when the last one was."""
 
     what: str
     total: int | None
@@ -110,21 +111,21 @@ class _Count:
     def advance(self) -> None:
         self.done, self.advanced = self.done + 1, now()
 
-    def place(self) -> str:
+    def count(self) -> str:
         return f"{self.what}: {self.done}" + ("" if self.total is None else f" of {self.total}")
 
     def line(self) -> str:
         if self.total is None:
-            return f"{self.place()}, {clock(now() - self.began)} so far"
+            return f"{self.count()}, {format_duration(now() - self.began)} so far"
         left = None
         if self.done:
             left = (self.advanced - self.began) / self.done * (self.total - self.done) - (now() - self.advanced)
-        return f"{self.place()} ({100 * self.done // max(1, self.total)} %), {time_left(left)}"
+        return f"{self.count()} ({100 * self.done // max(1, self.total)} %), {format_time_left(left)}"
 
 
 @contextmanager
 def progress_bar(what: str, total: int | None = None) -> Iterator[Callable[[], None]]:
-    """Show how far a work of `total` items is; yields what is to be called when one is done.
+    """Show how far a work of `total` items is; yields a function to call when one is done.
 
     Args:
         what: The work, such as `measuring`.
@@ -145,10 +146,10 @@ def progress_bar(what: str, total: int | None = None) -> Iterator[Callable[[], N
             task = bar.add_task(what, total=total)
             yield lambda: bar.advance(task)
     else:
-        count = _Count(what, total)
-        with lines(count.place(), count.line):
-            yield count.advance
-        _say_end(count.place(), count.began)
+        counter = _Counter(what, total)
+        with log_lines(counter.count(), counter.line):
+            yield counter.advance
+        _log_end(counter.count(), counter.began)
 
 
 def track(items: Iterable[T], what: str, *, total: int | None = None) -> Iterator[T]:
@@ -163,30 +164,30 @@ def track(items: Iterable[T], what: str, *, total: int | None = None) -> Iterato
 
 @contextmanager
 def status(what: str) -> Iterator[None]:
-    """Show that a work goes on of which nobody knows how far it is: something turns on a terminal."""
+    """Show that work goes on whose length is unknown: a spinner on a terminal, a line now and then in a log."""
     if console.is_terminal and not is_quiet():
         with console.status(escape(what)):
             yield
         return
     began = now()
-    with lines(what, lambda: f"{what}: {clock(now() - began)} so far"):
+    with log_lines(what, lambda: f"{what}: {format_duration(now() - began)} so far"):
         yield
-    _say_end(f"{what}: done", began)
+    _log_end(f"{what}: done", began)
 
 
-def _say_end(text: str, began: float) -> None:
-    """The last line of what took so long that a log was told in between."""
+def _log_end(text: str, began: float) -> None:
+    """The last line of work that took so long that a log has lines in between."""
     seconds = now() - began
-    if seconds >= EVERY_S and not is_quiet():
-        console.out(f"{text} in {clock(seconds)}")
+    if seconds >= LOG_EVERY_S and not is_quiet():
+        console.out(f"{text} in {format_duration(seconds)}")
 
 
-def time_left(seconds: float | None) -> str:
+def format_time_left(seconds: float | None) -> str:
     """`1:24 left`; `? left` where nothing tells yet."""
-    return f"{'?' if seconds is None else clock(seconds)} left"
+    return f"{'?' if seconds is None else format_duration(seconds)} left"
 
 
-def clock(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """`1:02:03` or `2:03`."""
     whole = max(0, round(seconds))
     hours, rest = divmod(whole, 3600)

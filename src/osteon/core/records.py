@@ -1,4 +1,4 @@
-"""Records that osteon wrote, read again: one of another shape is an error that names the file, and the place in it."""
+"""Files that osteon wrote, read and validated: an error names the file and the key that is wrong."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from osteon.core.errors import FileError, in_short
+from osteon.core.errors import FileError, summarise_error
 from osteon.core.files import read_json, read_yaml
 
 
 def read_record(path: Path, what: str, shape: Any, hint: str) -> Any:
-    """What a JSON or YAML file holds, as it stands there, once it is known to be of a shape.
+    """Read a JSON or YAML file and validate it; the data are returned as they stand there.
 
     Args:
         path: The file; its suffix says which of the two it is.
         what: What it is, for people.
         shape: A type that pydantic knows: a model whose further keys are free, `dict[str, list[str]]`, ….
-        hint: The way out where it is none of that shape.
+        hint: The way out where it is not valid.
 
     Raises:
         FileError: It is missing, damaged, or of another shape.
@@ -31,7 +31,7 @@ def read_record(path: Path, what: str, shape: Any, hint: str) -> Any:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"])) or "the whole"
         raise FileError(
-            f"{path}: {what} is not what osteon writes there ({place}: {in_short(first['msg'])})", hint=hint
+            f"{path}: {what} is not what osteon writes there ({place}: {summarise_error(first['msg'])})", hint=hint
         ) from None
     return data
 

@@ -1,4 +1,4 @@
-"""Versions of the files that osteon reads again: which one a file is of, and the way from there to this osteon's."""
+"""Versions of the files that osteon reads again, and the migrations from each version to the next."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from typing import Any, Literal
 from osteon.core.errors import DatasetError, OsteonError, PlanError, UsageError
 from osteon.core.version import __version__
 
-Kind = Literal["dataset", "plan", "run"]
+SchemaKind = Literal["dataset", "plan", "run"]
 Data = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Schema:
-    """How one kind of file is numbered.
+    """The version of one kind of file.
 
     Attributes:
-        key: Under which a file says its version; one that says none is of version 1.
-        error: What is wrong with a file of another version.
+        key: Of the version in a file; without it the file is of version 1.
+        error: Raised where a version is unknown.
         version: That this osteon writes.
     """
 
@@ -29,20 +29,20 @@ class Schema:
     version: int = 1
 
 
-SCHEMAS: dict[Kind, Schema] = {
+SCHEMAS: dict[SchemaKind, Schema] = {
     "dataset": Schema("osteon", DatasetError),
     "plan": Schema("osteon", PlanError),
     "run": Schema("schema", UsageError),  # its `osteon` is the program's version
 }
-MIGRATIONS: dict[tuple[Kind, int], Callable[[Data], Data]] = {}
+MIGRATIONS: dict[tuple[SchemaKind, int], Callable[[Data], Data]] = {}
 """(kind, version) → a function that makes the content of a file of that version one of the next. One for each."""
 
 
-def migrate(kind: Kind, data: Any, path: Path) -> Any:
-    """What a file of any earlier version says, as one of this version does; what is no mapping is left to its reader.
+def migrate(kind: SchemaKind, data: Any, path: Path) -> Any:
+    """Bring a file's content from any earlier version to this one; what is no mapping is left to its reader.
 
     Args:
-        kind: What the file is.
+        kind: Of the file.
         data: Its content; left as it is.
         path: For messages.
 

@@ -21,10 +21,10 @@ Floats = npt.NDArray[np.float64]
 Statistic = Callable[[Floats], Floats]
 """From weights `[draw, case]`, each row with the sum 1, to the statistic of each draw `[draw]`; NaN where none is."""
 
-LEVEL = 0.95
+CONFIDENCE_LEVEL = 0.95
 RESAMPLES = 2000
 """Draws of the cases: the ends of an interval then lie within about a third of a percent of their 2.5 percents."""
-FEWEST = 3
+MIN_VALUES = 3
 """Below so many values no interval is given. Below about ten it is too narrow, as every bootstrap's is."""
 SEED = 0
 _BLOCK = 1 << 20
@@ -52,7 +52,7 @@ class SampleStatistics:
     high: float | None = None
 
 
-def spread(values: Iterable[float | None], *, seed: int = SEED) -> SampleStatistics:
+def sample_statistics(values: Iterable[float | None], *, seed: int = SEED) -> SampleStatistics:
     """The spread of the values that are not None."""
     known = [float(value) for value in values if value is not None]
     if not known:
@@ -65,7 +65,7 @@ def spread(values: Iterable[float | None], *, seed: int = SEED) -> SampleStatist
 
 
 def bootstrap_interval(
-    statistic: Statistic, count: int, *, level: float = LEVEL, seed: int = SEED
+    statistic: Statistic, count: int, *, level: float = CONFIDENCE_LEVEL, seed: int = SEED
 ) -> tuple[float | None, float | None]:
     """The BCa interval of a statistic of `count` cases; None and None where it cannot be given.
 
@@ -75,9 +75,9 @@ def bootstrap_interval(
         level: Part of the intervals that hold the true value.
         seed: Decides the draws; the same seed and count draw the same cases.
     """
-    if count < FEWEST:
+    if count < MIN_VALUES:
         return None, None
-    drawn = np.concatenate([statistic(weights) for weights in _draws(count, seed)])
+    drawn = np.concatenate([statistic(weights) for weights in _resampling_weights(count, seed)])
     drawn = drawn[np.isfinite(drawn)]
     actual = float(statistic(np.full((1, count), 1 / count))[0])
     if not len(drawn) or not np.isfinite(actual):
@@ -108,17 +108,17 @@ def _acceleration(statistic: Statistic, count: int) -> float:
     return float((away**3).sum() / (6 * (away**2).sum() ** 1.5))
 
 
-def _draws(count: int, seed: int) -> Iterable[Floats]:
+def _resampling_weights(count: int, seed: int) -> Iterable[Floats]:
     """Blocks of weights `[draw, case]`; those of small cohorts are kept, since many figures ask for the same."""
-    return _kept_draws(count, seed) if RESAMPLES * count <= _BLOCK else _new_draws(count, seed)
+    return _cached_weights(count, seed) if RESAMPLES * count <= _BLOCK else _draw_weights(count, seed)
 
 
 @lru_cache(maxsize=4)
-def _kept_draws(count: int, seed: int) -> tuple[Floats, ...]:
-    return tuple(_new_draws(count, seed))
+def _cached_weights(count: int, seed: int) -> tuple[Floats, ...]:
+    return tuple(_draw_weights(count, seed))
 
 
-def _new_draws(count: int, seed: int) -> Iterator[Floats]:
+def _draw_weights(count: int, seed: int) -> Iterator[Floats]:
     draw = item_generator(seed, count)
     rows = max(1, _BLOCK // count)
     for start in range(0, RESAMPLES, rows):

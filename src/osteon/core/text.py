@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 
-def shortly(names: Sequence[str], most: int = 8, *, mark: str = ", ") -> str:
+def shorten_list(names: Sequence[str], max_shown: int = 8, *, separator: str = ", ") -> str:
     """The first names, and how many more there are: `a, b and 7 more`; empty where there is none.
 
     Args:
         names: For people.
-        most: That are shown.
-        mark: What stands between them.
+        max_shown: Names that are shown.
+        separator: Between two names.
     """
-    return mark.join(names[:most]) + f" and {len(names) - most} more" * (len(names) > most)
+    return separator.join(names[:max_shown]) + f" and {len(names) - max_shown} more" * (len(names) > max_shown)
 
 
-def counted(count: int, noun: str, plural: str | None = None) -> str:
+def pluralise(count: int, noun: str, plural: str | None = None) -> str:
     """`1 case`, `2 cases`.
 
     Args:

@@ -14,7 +14,7 @@ from collections.abc import MutableMapping
 
 SET_BY_OSTEON = "OSTEON_THREAD_SETTINGS"
 """An environment variable with the names of those that osteon has set, so that they are not taken for a user's."""
-COUNTS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
+COUNT_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 def prepare_threads(environment: MutableMapping[str, str] = os.environ) -> None:
@@ -22,29 +22,29 @@ def prepare_threads(environment: MutableMapping[str, str] = os.environ) -> None:
 
     `OMP_WAIT_POLICY` is read by every OpenMP library (GNU's, LLVM's, Intel's, and MKL, which runs on one of them),
     `KMP_BLOCKTIME` (milliseconds of spinning) by LLVM's and Intel's. A `GOMP_SPINCOUNT` or `KMP_BLOCKTIME` of the
-    user's goes before the policy in their libraries. Affinity is heeded by the libraries themselves, a quota by none.
+    user's goes before the policy in their libraries. The libraries respect affinity; none respects a quota.
     """
     if "OMP_WAIT_POLICY" not in environment:
-        _set(environment, "OMP_WAIT_POLICY", "PASSIVE")
+        _set_by_osteon(environment, "OMP_WAIT_POLICY", "PASSIVE")
         if "KMP_BLOCKTIME" not in environment:
-            _set(environment, "KMP_BLOCKTIME", "0")
-    if not any(name in environment for name in COUNTS):
-        from osteon.core.platform import cores, cpu_quota
+            _set_by_osteon(environment, "KMP_BLOCKTIME", "0")
+    if not any(name in environment for name in COUNT_VARIABLES):
+        from osteon.core.platform import cpu_count, cpu_quota
 
         if cpu_quota() is not None:
-            for name in COUNTS:
-                _set(environment, name, str(cores()))
+            for name in COUNT_VARIABLES:
+                _set_by_osteon(environment, name, str(cpu_count()))
 
 
 def set_thread_count(count: int, environment: MutableMapping[str, str] = os.environ) -> None:
     """Let libraries that are loaded from now on have so many threads, unless the user has said how many."""
-    chosen = next((environment[name] for name in COUNTS if is_users(name, environment)), str(count))
-    for name in COUNTS:
-        if not is_users(name, environment):
-            _set(environment, name, chosen)
+    chosen = next((environment[name] for name in COUNT_VARIABLES if is_user_set(name, environment)), str(count))
+    for name in COUNT_VARIABLES:
+        if not is_user_set(name, environment):
+            _set_by_osteon(environment, name, chosen)
 
 
-def is_users(name: str, environment: MutableMapping[str, str] = os.environ) -> bool:
+def is_user_set(name: str, environment: MutableMapping[str, str] = os.environ) -> bool:
     """Whether a variable is set, and not by osteon."""
     return name in environment and name not in environment.get(SET_BY_OSTEON, "").split()
 
@@ -63,7 +63,7 @@ def describe_waiting(environment: MutableMapping[str, str] = os.environ) -> str:
     return f"{'as you have set it' if threads_may_spin(environment) else 'asleep'} ({values})"
 
 
-def _set(environment: MutableMapping[str, str], name: str, value: str) -> None:
+def _set_by_osteon(environment: MutableMapping[str, str], name: str, value: str) -> None:
     known = environment.get(SET_BY_OSTEON, "").split()
     environment[name] = value
     environment[SET_BY_OSTEON] = " ".join(dict.fromkeys([*known, name]))

@@ -1,4 +1,4 @@
-"""A torchvision built for CUDA beside a torch built for the CPU, mended.
+"""A torchvision built for CUDA beside a torch built for the CPU, patched.
 
 pip may pair the two: `import torchvision` then ends in `RuntimeError: operator torchvision::nms does not exist`, and
 takes timm, segmentation-models-pytorch, torchmetrics and Lightning with it. None of them calls these operators; all
@@ -22,10 +22,10 @@ _defined: list[Any] = []
 
 
 def patch_torchvision_ops() -> bool:
-    """Make torchvision importable where that very error keeps it from being so; calling it again costs nothing.
+    """Define the missing operators where `import torchvision` fails for lack of them; a second call costs nothing.
 
     Returns:
-        Whether it was mended: `nms` itself stays unusable then.
+        Whether it was patched: `nms` itself stays unusable then.
 
     Raises:
         RuntimeError: torchvision fails for another reason.

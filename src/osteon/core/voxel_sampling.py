@@ -1,4 +1,4 @@
-"""Voxels of a mask by their rank, without a list of all of them: that takes 8 bytes, or 24, for each."""
+"""Voxels of a mask by their rank, without a list of all of them, which takes 8 or 24 bytes for each."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def plane_counts(mask: npt.NDArray[np.generic], value: int | None = None) -> npt
     return np.array(counts, dtype=np.int64)
 
 
-def ranked_voxels(
+def voxels_at_ranks(
     mask: npt.NDArray[np.generic], counts: npt.NDArray[np.int64], ranks: npt.NDArray[np.int64], value: int | None = None
 ) -> npt.NDArray[np.int64]:
     """`[n, 3]` i, j, k of the voxels with these ranks, counted from 0 as `np.argwhere` lists them.

@@ -12,15 +12,15 @@ from typing import Self
 
 from osteon.core.errors import OsteonError
 
-MOST_DIRECTORY = 64 << 20
+MAX_DIRECTORY_BYTES = 64 << 20
 """Bytes of a table of contents, which is held in memory."""
-MOST_RATIO, SLACK = 200, 64 << 20
+MAX_RATIO, SLACK = 200, 64 << 20
 """Bytes that may come out of an archive for each that it has, and beside these out of any. Empty masks pack 1000:1, but
 no scan does, and beside them lie scans."""
 CHUNK = 1 << 20
 _DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, struct.error)
 _AGAIN = "zip the folder again, with any program"
-_TAIL = 22 + 65_535
+_TAIL_BYTES = 22 + 65_535
 _ZIP64 = 0xFFFFFFFF
 """zip64 keeps the true length in a record of its own."""
 
@@ -31,7 +31,7 @@ class UntrustedZip:
     Args:
         path: The archive.
         reject: Makes the error from what is wrong with the archive (`is encrypted`) and the way out.
-        slack: Bytes that may come out of any archive, beside `MOST_RATIO` for each byte that it has.
+        slack: Bytes that may come out of any archive, beside `MAX_RATIO` for each byte that it has.
 
     Attributes:
         files: What it lists, folders left out.
@@ -44,9 +44,9 @@ class UntrustedZip:
 
     def __init__(self, path: Path, reject: Callable[[str, str], OsteonError], *, slack: int | None = None) -> None:
         self.reject, self.size = reject, 0
-        self.budget = MOST_RATIO * path.stat().st_size + (SLACK if slack is None else slack)
+        self.budget = MAX_RATIO * path.stat().st_size + (SLACK if slack is None else slack)
         try:
-            if not directory_fits(path):
+            if not is_directory_readable(path):
                 raise reject("has too large a table of contents", "zip fewer files at a time")
             self._zip = zipfile.ZipFile(path)
         except _DAMAGE as error:
@@ -98,7 +98,7 @@ class UntrustedZip:
             raise self.reject("is damaged, or no zip", _AGAIN) from error
 
 
-def directory_fits(archive: Path) -> bool:
+def is_directory_readable(archive: Path) -> bool:
     """Whether an archive's table of contents takes no more memory than it may, nor more than the file has.
 
     Raises:
@@ -106,7 +106,7 @@ def directory_fits(archive: Path) -> bool:
     """
     size = archive.stat().st_size
     with archive.open("rb") as stream:
-        stream.seek(max(0, size - _TAIL))
+        stream.seek(max(0, size - _TAIL_BYTES))
         tail = stream.read()
     at = tail.rfind(b"PK\x05\x06")
     if at < 0 or len(tail) - at < 22:
@@ -114,5 +114,5 @@ def directory_fits(archive: Path) -> bool:
     length = struct.unpack_from("<I", tail, at + 12)[0]
     if length == _ZIP64:
         record = tail.rfind(b"PK\x06\x06")
-        length = struct.unpack_from("<Q", tail, record + 40)[0] if record >= 0 else MOST_DIRECTORY + 1
-    return bool(length <= min(MOST_DIRECTORY, size))
+        length = struct.unpack_from("<Q", tail, record + 40)[0] if record >= 0 else MAX_DIRECTORY_BYTES + 1
+    return bool(length <= min(MAX_DIRECTORY_BYTES, size))

@@ -36,16 +36,16 @@ def unique_ids(candidates: Sequence[Sequence[str]], warnings: list[str]) -> list
     """
     lists = [[unicodedata.normalize("NFC", name) or "case" for name in ids] for ids in candidates]
     best = min(lists, key=lambda ids: len(ids) - len({name_key(name) for name in ids}))
-    called: dict[str, str] = {}
+    used: dict[str, str] = {}
     tried: dict[str, int] = {}
     found = []
     for name in best:
-        own = free_name(name, called, tried)
-        if own != name:
+        unique = free_name(name, used, tried)
+        if unique != name:
             why = f"two cases are called {name}"
-            if (first := called[name_key(name)]) != name:
+            if (first := used[name_key(name)]) != name:
                 why = f"two cases are called {first} and {name}, which is one file name on Windows and macOS"
-            warnings.append(f"{why}; the second becomes {own}")
-        called[name_key(own)] = own
-        found.append(own)
+            warnings.append(f"{why}; the second becomes {unique}")
+        used[name_key(unique)] = unique
+        found.append(unique)
     return found

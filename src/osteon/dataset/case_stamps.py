@@ -8,19 +8,19 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 from rich.markup import escape
 
-from osteon.core.file_stamps import file_mark, still
+from osteon.core.file_stamps import content_stamp, refresh_stamp
 from osteon.core.progress import console
-from osteon.core.text import shortly
+from osteon.core.text import shorten_list
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import Case
 
 
-class CaseMark(BaseModel):
+class CaseStamp(BaseModel):
     """What a case was.
 
     Attributes:
         meaning: What the manifest says of its image and of what its labels mean.
-        files: Each file, as the manifest names it, and its `core.file_stamps.file_mark`.
+        files: Each file, as the manifest names it, and its `core.file_stamps.content_stamp`.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -29,45 +29,45 @@ class CaseMark(BaseModel):
     files: dict[str, str]
 
 
-UNMARKED = CaseMark(meaning="", files={})
+NO_STAMP = CaseStamp(meaning="", files={})
 """Of a case that nobody has looked at: no case is still that."""
 
 
-def mark_case(dataset: Dataset, case: Case) -> CaseMark:
+def stamp_case(dataset: Dataset, case: Case) -> CaseStamp:
     """The mark of a case as it is now; reads its files. To be taken before they are read for their content."""
-    files = {name: file_mark(dataset.resolve(name)) for name in _names(case)}
-    return CaseMark(meaning=_meaning(dataset, case), files=files)
+    files = {name: content_stamp(dataset.resolve(name)) for name in _names(case)}
+    return CaseStamp(meaning=_meaning(dataset, case), files=files)
 
 
-def still_marked(dataset: Dataset, case: Case, before: CaseMark) -> CaseMark | None:
+def renew_stamp(dataset: Dataset, case: Case, before: CaseStamp) -> CaseStamp | None:
     """The mark with the files' times as they are now, where the case is what it was; None where it is not."""
     if before.meaning != _meaning(dataset, case) or list(before.files) != _names(case):
         return None
-    files = {name: still(dataset.resolve(name), mark) for name, mark in before.files.items()}
+    files = {name: refresh_stamp(dataset.resolve(name), mark) for name, mark in before.files.items()}
     known = {name: mark for name, mark in files.items() if mark is not None}
-    return CaseMark(meaning=before.meaning, files=known) if len(known) == len(files) else None
+    return CaseStamp(meaning=before.meaning, files=known) if len(known) == len(files) else None
 
 
-def mark_in(record: Any) -> CaseMark | None:
+def read_stamp(record: Any) -> CaseStamp | None:
     """The mark that a record (JSON) holds under `mark`; None where it holds none."""
     try:
-        return CaseMark.model_validate(record["mark"])
+        return CaseStamp.model_validate(record["mark"])
     except (KeyError, TypeError, ValidationError):
         return None
 
 
-def tell_changed(dataset: Dataset, before: Mapping[str, CaseMark], what: str) -> None:
+def warn_changed(dataset: Dataset, before: Mapping[str, CaseStamp], what: str) -> None:
     """Say which cases' files have other bytes than when they were last `what` (prepared, measured), if any."""
     changed = [
         f"{case.id} ({name})"
         for case in dataset.manifest.cases
         if case.id in before
         for name, mark in before[case.id].files.items()
-        if name in _names(case) and still(dataset.resolve(name), mark) is None
+        if name in _names(case) and refresh_stamp(dataset.resolve(name), mark) is None
     ]
     if changed:
-        said = f"{what} anew, since the files have changed: {shortly(changed)}"
-        console.print(f"[yellow]{escape(said)}[/]", soft_wrap=True)
+        text = f"{what} anew, since the files have changed: {shorten_list(changed)}"
+        console.print(f"[yellow]{escape(text)}[/]", soft_wrap=True)
 
 
 def _names(case: Case) -> list[str]:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from osteon.core.errors import DatasetError, GeometryError, ImageError, LabelError
 from osteon.core.geometry import Geometry, reorient_like, reorient_to_ras
-from osteon.core.label_values import boxes_of
+from osteon.core.label_values import bounding_boxes
 from osteon.core.labels import Segmentation
 from osteon.core.volume import Volume
 
@@ -46,11 +46,11 @@ def present_structures(segmentation: Segmentation) -> tuple[str, ...]:
     if segmentation.overlapping:
         there = [layer.any() for layer in array]
     else:
-        there = [box is not None for box in boxes_of(array, [s.value for s in structures])]
+        there = [box is not None for box in bounding_boxes(array, [s.value for s in structures])]
     return tuple(structure.name for structure, shown in zip(structures, there, strict=True) if shown)
 
 
-def seem_background(segmentation: Segmentation) -> list[str]:
+def find_background_like(segmentation: Segmentation) -> list[str]:
     """Names of the structures that cover more than half of a volume and most of its six sides, as a background does."""
     if min(segmentation.geometry.shape) == 1:
         return []
@@ -58,8 +58,8 @@ def seem_background(segmentation: Segmentation) -> list[str]:
     sides = [np.take(array, n, axis) for axis in (-3, -2, -1) for n in (0, -1)]
     found = []
     for n, structure in enumerate(segmentation.structures):
-        own = [side[n] > 0 if segmentation.overlapping else side == structure.value for side in sides]
-        framed = sum(int(np.count_nonzero(side)) for side in own) > _FRAMED * sum(side.size for side in own)
+        covered = [side[n] > 0 if segmentation.overlapping else side == structure.value for side in sides]
+        framed = sum(int(np.count_nonzero(side)) for side in covered) > _FRAMED * sum(side.size for side in covered)
         if framed and np.count_nonzero(segmentation.mask(structure)) > 0.5 * np.prod(segmentation.geometry.shape):
             found.append(structure.name)
     return found
@@ -105,45 +105,48 @@ def align_segmentation(
         geometry: The image's grid.
         name: The label file, for messages.
         image_name: The image file, for messages.
-        hint: The way out; as `grid_error` says it where empty.
+        hint: The way out; as `grid_mismatch` says it where empty.
 
     Raises:
         GeometryError: The grids differ by more than a turn of the axes; the message shows both.
     """
     turned = reorient_array(segmentation.array, segmentation.geometry, geometry)
     if turned is None:
-        raise grid_error(geometry, segmentation.geometry, name=name, image_name=image_name, hint=hint)
+        raise grid_mismatch(geometry, segmentation.geometry, name=name, image_name=image_name, hint=hint)
     labels: npt.NDArray[np.integer] = turned  # type: ignore[assignment]
     return Segmentation(labels, geometry, segmentation.structures)
 
 
-def grid_error(geometry: Geometry, other: Geometry, *, name: str, image_name: str, hint: str = "") -> GeometryError:
+def grid_mismatch(geometry: Geometry, other: Geometry, *, name: str, image_name: str, hint: str = "") -> GeometryError:
     """The error for a file `name` on the grid `other` that should be on that of `image_name`."""
     turned = reorient_like(other, geometry).geometry(other)
     what = "; ".join(geometry.explain_mismatch(turned)) or "position"
-    way = "correct the header that is wrong; where both are right, --repair-geometry resamples the label"
+    advice = "correct the header that is wrong; where both are right, --repair-geometry resamples the label"
     if fitting := _forms_that_fit(geometry, other, image_name, name):
         what += f"; {fitting}"
-        way = "make the header's forms say the same: write the one that is right into both"
+        advice = "make the header's forms say the same: write the one that is right into both"
     if geometry.unit != other.unit:
-        way = "write the voxels' size in millimetres into the header that does not say it (px)"
+        advice = "write the voxels' size in millimetres into the header that does not say it (px)"
     return GeometryError(
         f"{name} does not lie on the grid of {image_name}: {what}\n"
         f"  {image_name}: {geometry.describe()}\n  {name}: {other.describe()}",
-        hint=hint or way,
+        hint=hint or advice,
     )
 
 
 def _forms_that_fit(geometry: Geometry, other: Geometry, image_name: str, name: str) -> str:
     """By which other form of their headers two grids would be the same; empty where there is none."""
-    mine, theirs = (
-        [("", grid), *((form, Geometry(grid.shape, affine, grid.unit)) for form, affine in grid.alternative_affines)]
+    first_grids, second_grids = (
+        [
+            ("", grid),
+            *((first_form, Geometry(grid.shape, affine, grid.unit)) for first_form, affine in grid.alternative_affines),
+        ]
         for grid in (geometry, other)
     )
-    for (form, one), (another, two) in itertools.product(mine, theirs):
-        if (form or another) and one.is_close(reorient_like(two, one).geometry(two)):
-            said = [f"the {f} of {whose}" for f, whose in ((form, image_name), (another, name)) if f]
-            return f"by {' and '.join(said)} they would be the same"
+    for (first_form, first), (second_form, second) in itertools.product(first_grids, second_grids):
+        if (first_form or second_form) and first.is_close(reorient_like(second, first).geometry(second)):
+            names = [f"the {f} of {whose}" for f, whose in ((first_form, image_name), (second_form, name)) if f]
+            return f"by {' and '.join(names)} they would be the same"
     return ""
 
 

@@ -13,9 +13,9 @@ from osteon.core.errors import DatasetError, UsageError
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation, Structure
 from osteon.core.volume import Volume
-from osteon.dataset.checks import align_segmentation, check_content, check_image, grid_error, reorient_array
+from osteon.dataset.checks import align_segmentation, check_content, check_image, grid_mismatch, reorient_array
 from osteon.dataset.manifest import Case, Channel, Manifest, read_manifest
-from osteon.formats.labelmap import as_index_map, as_multi_hot
+from osteon.formats.labelmap import to_index_map, to_multi_hot
 from osteon.formats.registry import read_geometry, read_segmentation, read_volume
 
 
@@ -53,7 +53,7 @@ class Dataset:
     def _by_id(self) -> dict[str, Case]:
         return {case.id: case for case in self.manifest.cases}
 
-    def alone(self, case: Case) -> Dataset:
+    def restrict_to(self, case: Case) -> Dataset:
         """The dataset with that case only: what another process is given to work on it."""
         return Dataset(self.folder, self.manifest.model_copy(update={"cases": [case]}))
 
@@ -65,14 +65,15 @@ class Dataset:
         """The grid of the case's first image; reads no voxels."""
         return read_geometry(self.resolve(case.images[0]))
 
-    def load_image(self, case: Case, *, as_imported: bool = True, exact: bool = False) -> Volume:
+    def load_image(self, case: Case, *, verify: bool = True, keep_dtype: bool = False) -> Volume:
         """The image with all its channels, `[channel, i, j, k]`, on the first file's grid.
 
         Args:
             case: Of this dataset.
-            as_imported: Refuse an image that is not the one whose hash the manifest has (`content`): folds and the
+            verify: Refuse an image that is not the one whose hash the manifest has (`content`): folds and the
                 final test are made by that, and its label may not belong to another.
-            exact: Keep types of eight bytes, to write the image anew; else they become float32, as networks take them.
+            keep_dtype: Keep types of eight bytes, to write the image anew; else they become float32, as networks take
+                them.
 
         Raises:
             FileError: A file is missing or damaged.
@@ -82,8 +83,8 @@ class Dataset:
         """
         name = f"case {case.id}"
         paths = [self.resolve(image) for image in case.images]
-        volume = read_channels(paths, self.manifest.channels, name, exact=exact)
-        if as_imported and case.content is not None:
+        volume = read_channels(paths, self.manifest.channels, name, keep_dtype=keep_dtype)
+        if verify and case.content is not None:
             check_content(volume, case.content, f"{name}: {self.resolve(case.images[0])}")
         return volume
 
@@ -102,22 +103,24 @@ class Dataset:
         name, image_name = f"case {case.id}: {path}", str(self.resolve(case.images[0]))
         segmentation = read_segmentation(path, self.structures)
         aligned = align_segmentation(segmentation, self.geometry(case), name=name, image_name=image_name)
-        return as_multi_hot(aligned) if self.manifest.overlapping else as_index_map(aligned, name)
+        return to_multi_hot(aligned) if self.manifest.overlapping else to_index_map(aligned, name)
 
 
-def read_channels(paths: Sequence[Path], channels: Sequence[Channel], name: str, *, exact: bool = False) -> Volume:
+def read_channels(paths: Sequence[Path], channels: Sequence[Channel], name: str, *, keep_dtype: bool = False) -> Volume:
     """Read and check one image from one file for each channel, or from one file that holds them all.
 
     Args:
         paths: The files, in the channels' order; the first one's axes are taken for all.
         channels: What the channels must be.
         name: The case, for messages.
-        exact: As for `Dataset.load_image`.
+        keep_dtype: As for `Dataset.load_image`.
 
     Raises:
         FileError, GeometryError, ImageError, DatasetError: As `Dataset.load_image`.
     """
-    volume = stacked((read_volume(path, single=not exact) for path in paths), [str(path) for path in paths], name)
+    volume = stack_channels(
+        (read_volume(path, single=not keep_dtype) for path in paths), [str(path) for path in paths], name
+    )
     array = volume.array
     if len(array) != len(channels):
         raise DatasetError(
@@ -128,7 +131,7 @@ def read_channels(paths: Sequence[Path], channels: Sequence[Channel], name: str,
     return volume
 
 
-def stacked(volumes: Iterable[Volume], names: Sequence[str], name: str) -> Volume:
+def stack_channels(volumes: Iterable[Volume], names: Sequence[str], name: str) -> Volume:
     """Check images and make them the channels of one, on the first one's axes; a single one stays as it is.
 
     Args:
@@ -142,16 +145,16 @@ def stacked(volumes: Iterable[Volume], names: Sequence[str], name: str) -> Volum
         DatasetError: One of several holds several channels.
     """
     made: Volume | None = None
-    for number, (own, volume) in enumerate(zip(names, volumes, strict=True)):
+    for number, (path_name, volume) in enumerate(zip(names, volumes, strict=True)):
         grid = volume.geometry if made is None else made.geometry
         turned = reorient_array(volume.array, volume.geometry, grid)
         if turned is None:
             hint = "channels of one case must lie on one grid: correct the header that is wrong, or resample the image"
-            raise grid_error(grid, volume.geometry, name=f"{name}: {own}", image_name=names[0], hint=hint)
-        check_image(volume, f"{name}: {own}")
+            raise grid_mismatch(grid, volume.geometry, name=f"{name}: {path_name}", image_name=names[0], hint=hint)
+        check_image(volume, f"{name}: {path_name}")
         if len(names) > 1 and len(turned) != 1:
             raise DatasetError(
-                f"{name}: {own} holds {len(turned)} channels, but is listed for one",
+                f"{name}: {path_name} holds {len(turned)} channels, but is listed for one",
                 hint="list one file for each channel, or one file that holds them all",
             )
         if len(names) == 1:

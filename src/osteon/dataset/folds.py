@@ -11,8 +11,8 @@ from osteon.core.errors import DatasetError, UsageError
 from osteon.core.labels import Structure
 from osteon.dataset.manifest import Case, Manifest
 
-By = Literal["subject", "site"]
-SAY_WHO = "import with --subject REGEX where they are several people ('(.+)' takes each case for one)"
+GroupBy = Literal["subject", "site"]
+SUBJECT_HINT = "import with --subject REGEX where they are several people ('(.+)' takes each case for one)"
 _MANY = 4
 """As many cases of one subject, and more than half of all, are worth a look."""
 
@@ -22,7 +22,7 @@ def make_folds(
     count: int = 5,
     seed: int = 0,
     *,
-    by: By = "subject",
+    by: GroupBy = "subject",
     present: Mapping[str, Collection[str]] | None = None,
 ) -> list[list[str]]:
     """Divide the labelled cases that are not held out into `count` folds of about equal size.
@@ -50,10 +50,10 @@ def make_folds(
         raise UsageError(f"{count} folds divide nothing", hint="--folds 2 or more, or --fold none to hold nothing out")
     groups = group_cases(manifest.trainable, by=by)
     if len(groups) < count:
-        cases, one = len(manifest.trainable), told_subject(manifest.trainable)
+        cases, one = len(manifest.trainable), describe_main_subject(manifest.trainable)
         why = f"{cases} labelled case{'s' * (cases != 1)} in {len(groups)} group{'s' * (len(groups) != 1)} that stay"
         way = f"--folds {len(groups)}, or " if len(groups) > 1 else ""
-        who = f"{SAY_WHO}, or " if one else ""
+        who = f"{SUBJECT_HINT}, or " if one else ""
         raise DatasetError(
             f"{manifest.name}: {count} folds need {count} groups of cases; there are {why} together ({by}, content)"
             f"{one and f': {one}'}",
@@ -66,12 +66,12 @@ def make_folds(
         smallest = sizes.index(min(sizes))
         folds[smallest].append(group)
         sizes[smallest] += len(group)
-    _spread(folds, present or {})
+    _spread_structures(folds, present or {})
     return [sorted(case for group in fold for case in group) for fold in folds]
 
 
-def _spread(folds: list[list[list[str]]], present: Mapping[str, Collection[str]]) -> None:
-    """Exchange groups, as few and as alike in size as will do, until structures lie in two folds where they can."""
+def _spread_structures(folds: list[list[list[str]]], present: Mapping[str, Collection[str]]) -> None:
+    """Exchange groups, as few and as similar in size as will do, until structures lie in two folds where they can."""
     held = {group[0]: {name for case in group for name in present.get(case, ())} for fold in folds for group in fold}
     where: dict[str, Counter[int]] = defaultdict(Counter)
     for number, fold in enumerate(folds):
@@ -126,7 +126,7 @@ def _spread(folds: list[list[list[str]]], present: Mapping[str, Collection[str]]
                 folds[source].append(other)
 
 
-def group_cases(cases: Sequence[Case], *, by: By = "subject") -> list[list[str]]:
+def group_cases(cases: Sequence[Case], *, by: GroupBy = "subject") -> list[list[str]]:
     """Ids of the cases that must not be parted, one sorted list for each group, in order of their first ids."""
     parent = {case.id: case.id for case in cases}
 
@@ -138,10 +138,10 @@ def group_cases(cases: Sequence[Case], *, by: By = "subject") -> list[list[str]]
 
     seen: dict[Hashable, str] = {}
     for case in cases:
-        marks = [("subject", case.subject or case.id), ("content", case.content)]
+        shared = [("subject", case.subject or case.id), ("content", case.content)]
         if by == "site":
-            marks.append(("site", case.site))
-        for mark in marks:
+            shared.append(("site", case.site))
+        for mark in shared:
             if mark[1] is None:
                 continue
             parent[root(case.id)] = root(seen.setdefault(mark, case.id))
@@ -151,7 +151,7 @@ def group_cases(cases: Sequence[Case], *, by: By = "subject") -> list[list[str]]
     return sorted(sorted(group) for group in groups.values())
 
 
-def told_subject(cases: Sequence[Case]) -> str:
+def describe_main_subject(cases: Sequence[Case]) -> str:
     """That one subject has so many of the cases that folds and tests are hardly possible; empty where none has.
 
     Often it is no person, but what an anonymiser wrote over everybody's id.
@@ -174,8 +174,8 @@ def structures_without_cases(structures: Sequence[Structure], present: Mapping[s
     return [structure.name for structure in structures if structure.name not in found]
 
 
-def groups_having(
-    manifest: Manifest, present: Mapping[str, Collection[str]], *, by: By = "subject"
+def groups_with_structure(
+    manifest: Manifest, present: Mapping[str, Collection[str]], *, by: GroupBy = "subject"
 ) -> dict[str, list[list[str]]]:
     """For each structure the groups of trainable cases that have it, by those of their cases in which it has a voxel.
 
@@ -186,19 +186,17 @@ def groups_having(
     """
     groups = group_cases(manifest.trainable, by=by)
     return {
-        structure.name: [having for group in groups if (having := [c for c in group if _has(present, c, structure)])]
+        structure.name: [
+            having for group in groups if (having := [c for c in group if structure.name in present.get(c, ())])
+        ]
         for structure in manifest.structures
     }
 
 
-def _has(present: Mapping[str, Collection[str]], case_id: str, structure: Structure) -> bool:
-    return structure.name in present.get(case_id, ())
-
-
-def structures_held_out(manifest: Manifest, present: Mapping[str, Collection[str]]) -> dict[str, list[str]]:
+def structures_only_held_out(manifest: Manifest, present: Mapping[str, Collection[str]]) -> dict[str, list[str]]:
     """Structures that occur in cases held out for the final test, which are given, and in none to train on."""
     found = {}
-    for name, groups in groups_having(manifest, present).items():
+    for name, groups in groups_with_structure(manifest, present).items():
         cases = [case.id for case in manifest.cases if name in present.get(case.id, ())]
         if cases and not groups:
             found[name] = cases

@@ -13,11 +13,11 @@ from osteon.core.errors import DatasetError
 from osteon.core.files import read_yaml, write_yaml
 from osteon.core.labels import Structure
 from osteon.core.schema_versions import migrate
+from osteon.dataset.modality import Modality
 
 FILE_NAME = "dataset.yaml"
 LONGEST_ID = 150
 """Bytes of a case id: file systems take names of 255, and outputs add their endings."""
-Modality = Literal["ct", "mr", "xray", "other"]
 
 
 class Channel(BaseModel):
@@ -27,6 +27,11 @@ class Channel(BaseModel):
 
     name: str
     modality: Modality
+
+    @classmethod
+    def of(cls, modality: Modality) -> Channel:
+        """The only channel of images of a modality, called after it."""
+        return cls(name="image" if modality == "other" else modality, modality=modality)
 
 
 def _plain_name(name: str) -> str:
@@ -141,8 +146,8 @@ def read_manifest(folder: Path) -> Manifest:
     try:
         return Manifest.model_validate(data)
     except ValidationError as error:
-        hint = f"correct these fields, or import the data again{newer(error)}"
-        raise DatasetError(f"{path}: {explain(error)}", hint=hint) from None
+        hint = f"correct these fields, or import the data again{newer_version_hint(error)}"
+        raise DatasetError(f"{path}: {describe_errors(error)}", hint=hint) from None
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> Path:
@@ -156,7 +161,7 @@ def write_manifest(folder: Path, manifest: Manifest) -> Path:
     return path
 
 
-def explain(error: ValidationError, tags: Sequence[str] = ()) -> str:
+def describe_errors(error: ValidationError, tags: Sequence[str] = ()) -> str:
     """Pydantic's findings as one line: `key.of.field: what is wrong; …`; `tags` of unions are no keys."""
     lines = []
     for finding in error.errors():
@@ -166,7 +171,7 @@ def explain(error: ValidationError, tags: Sequence[str] = ()) -> str:
     return "; ".join(lines)
 
 
-def newer(error: ValidationError) -> str:
+def newer_version_hint(error: ValidationError) -> str:
     """More of a hint, where a file may have been written by a newer version; empty else."""
-    strange = any(finding["type"] == "extra_forbidden" for finding in error.errors())
-    return "; where a newer version of osteon has written it, use that version" if strange else ""
+    unexpected = any(finding["type"] == "extra_forbidden" for finding in error.errors())
+    return "; where a newer version of osteon has written it, use that version" if unexpected else ""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from osteon.core.errors import UsageError
-from osteon.dataset.manifest import Modality
+from typing import Literal, get_args
 
-MODALITIES: tuple[Modality, ...] = ("ct", "mr", "xray", "other")
+from osteon.core.errors import UsageError
+
+Modality = Literal["ct", "mr", "xray", "other"]
+MODALITIES: tuple[Modality, ...] = get_args(Modality)
 _WORDS: dict[Modality, tuple[str, ...]] = {
     "ct": ("ct", "cbct", "hu", "computed tomography"),
     "mr": ("mr", "mri", "t1", "t1w", "t1gd", "t1ce", "t1c", "t2", "t2w", "flair", "adc", "dwi", "pd", "dess"),
@@ -14,13 +16,11 @@ _WORDS: dict[Modality, tuple[str, ...]] = {
 
 
 def parse_modality(text: str | None) -> Modality | None:
-    """`--modality` as a modality. Raises UsageError for another word."""
-    for modality in MODALITIES:
-        if text is not None and text.lower() == modality:
-            return modality
-    if text is None:
-        return None
-    raise UsageError(f"--modality {text}: not a modality", hint=f"use one of {', '.join(MODALITIES)}")
+    """`--modality` as a modality, capitals or not. Raises UsageError for another word."""
+    found = next((modality for modality in MODALITIES if text is not None and text.lower() == modality), None)
+    if text is not None and found is None:
+        raise UsageError(f"--modality {text}: not a modality", hint=f"use one of {', '.join(MODALITIES)}")
+    return found
 
 
 def modality_of(name: str) -> Modality:

@@ -2,7 +2,7 @@
 
 A structure is sparse along an axis where the usual step between its slices (the most frequent) is more than one, and
 it is whole along the other axes. A gap that is longer than its usual step, and one in a structure that is drawn on
-every slice, may be anatomy: one bone in two pieces. Such gaps are told and no more.
+every slice, may be anatomy: one bone in two pieces. Such gaps are only reported.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from osteon.core.label_values import boxes_of
+from osteon.core.label_values import bounding_boxes
 from osteon.core.labels import Segmentation, Structure
 
 Mask = npt.NDArray[np.bool_]
@@ -32,7 +32,7 @@ _FACING = 0.5
 
 
 @dataclass(frozen=True)
-class Drawn:
+class SparseStructure:
     """A structure that has empty slices between those that were drawn.
 
     Attributes:
@@ -41,8 +41,8 @@ class Drawn:
         box: In which it lies.
         slices: The slices that have a voxel, in order.
         step: The usual distance between them; 1 where it is drawn on every slice.
-        between: The pairs of slices between which lies no more than the usual step.
-        gaps: The pairs between which lies more.
+        short_gaps: The pairs of slices between which lies no more than the usual step.
+        long_gaps: The pairs between which lies more.
     """
 
     structure: Structure
@@ -50,8 +50,8 @@ class Drawn:
     box: Box
     slices: tuple[int, ...]
     step: int
-    between: tuple[Pair, ...]
-    gaps: tuple[Pair, ...]
+    short_gaps: tuple[Pair, ...]
+    long_gaps: tuple[Pair, ...]
 
     def describe(self) -> str:
         """On how many slices of how many, such as `femur on 5 of 9`."""
@@ -59,16 +59,16 @@ class Drawn:
 
     def describe_gaps(self) -> str:
         """The empty slices of the gaps, counted from 1, such as `femur in slices 4 to 5 along k`."""
-        listed = [f"{a + 2}" if b == a + 2 else f"{a + 2} to {b}" for a, b in self.gaps]
+        listed = [f"{a + 2}" if b == a + 2 else f"{a + 2} to {b}" for a, b in self.long_gaps]
         return f"{self.structure.name} in slices {', '.join(listed)} along {'ijk'[self.axis]}"
 
 
-def every(step: int) -> str:
+def describe_step(step: int) -> str:
     """`every 2nd slice` and the like."""
     return f"every {step}{'nd' if step == 2 else 'rd' if step == 3 else 'th'} slice"
 
 
-def drawn_slices(segmentation: Segmentation) -> list[Drawn]:
+def find_sparse_structures(segmentation: Segmentation) -> list[SparseStructure]:
     """The structures that were drawn on some slices only, and those with a gap that is worth a look.
 
     A structure of two slices shows no usual step: it takes that of the others.
@@ -76,8 +76,8 @@ def drawn_slices(segmentation: Segmentation) -> list[Drawn]:
     if min(segmentation.geometry.shape) == 1:
         return []
     boxes = _boxes(segmentation)
-    places = [_places(box, _mask(segmentation, structure, box)) for structure, box in boxes]
-    combs = [_comb(each) for each in places]
+    places = [_slice_numbers(box, _mask(segmentation, structure, box)) for structure, box in boxes]
+    combs = [_sparse_axis(each) for each in places]
     usual = Counter(comb for comb in combs if comb is not None).most_common(1)
     found = []
     for (structure, box), each, comb in zip(boxes, places, combs, strict=True):
@@ -89,12 +89,12 @@ def drawn_slices(segmentation: Segmentation) -> list[Drawn]:
             axis, step = comb
             pairs = _pairs(each[axis])
             between, gaps = (tuple(p for p in pairs if (p[1] - p[0] <= step) is near) for near in (True, False))
-            found.append(Drawn(structure, axis, box, tuple(each[axis].tolist()), step, between, gaps))
+            found.append(SparseStructure(structure, axis, box, tuple(each[axis].tolist()), step, between, gaps))
             continue
         for axis in range(3):
             short = [pair for pair in _pairs(each[axis]) if pair[1] - pair[0] <= _LONGEST + 1]
-            if facing := tuple(pair for pair in short if _face(segmentation, structure, box, axis, pair)):
-                found.append(Drawn(structure, axis, box, tuple(each[axis].tolist()), 1, (), facing))
+            if facing := tuple(pair for pair in short if _faces_across(segmentation, structure, box, axis, pair)):
+                found.append(SparseStructure(structure, axis, box, tuple(each[axis].tolist()), 1, (), facing))
     return found
 
 
@@ -103,7 +103,7 @@ def _boxes(segmentation: Segmentation) -> list[tuple[Structure, Box]]:
     if segmentation.overlapping:
         layers = zip(segmentation.structures, segmentation.array, strict=True)
         return [(s, box) for s, layer in layers for box in ndimage.find_objects((layer > 0).view(np.uint8))]
-    boxes = boxes_of(segmentation.array, [structure.value for structure in segmentation.structures])
+    boxes = bounding_boxes(segmentation.array, [structure.value for structure in segmentation.structures])
     return [(s, box.slices) for s, box in zip(segmentation.structures, boxes, strict=True) if box is not None]
 
 
@@ -114,14 +114,14 @@ def _mask(segmentation: Segmentation, structure: Structure, box: Box) -> Mask:
     return np.asarray(segmentation.array[box] == structure.value)
 
 
-def _places(box: Box, mask: Mask) -> list[npt.NDArray[np.intp]]:
+def _slice_numbers(box: Box, mask: Mask) -> list[npt.NDArray[np.intp]]:
     """Along each axis, the slices that have a voxel."""
     return [
         np.flatnonzero(mask.any(axis=tuple(a for a in range(3) if a != axis))) + box[axis].start for axis in range(3)
     ]
 
 
-def _comb(places: Sequence[npt.NDArray[np.intp]]) -> tuple[int, int] | None:
+def _sparse_axis(places: Sequence[npt.NDArray[np.intp]]) -> tuple[int, int] | None:
     """The axis along which a structure is drawn on some slices, and the usual step; None where it is on every slice."""
     usual = []
     for each in places:
@@ -138,7 +138,7 @@ def _pairs(places: npt.NDArray[np.intp]) -> list[Pair]:
     return [(a, b) for a, b in zip(places[:-1].tolist(), places[1:].tolist(), strict=True) if b - a > 1]
 
 
-def _face(segmentation: Segmentation, structure: Structure, box: Box, axis: int, pair: Pair) -> bool:
+def _faces_across(segmentation: Segmentation, structure: Structure, box: Box, axis: int, pair: Pair) -> bool:
     """Whether the parts on both sides of a gap lie over each other, so that a slice may have been forgotten."""
     planes = ([slice(n, n + 1) if a == axis else part for a, part in enumerate(box)] for n in pair)
     one, other = (_mask(segmentation, structure, (i, j, k)) for i, j, k in planes)

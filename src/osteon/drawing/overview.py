@@ -14,13 +14,13 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 from osteon.core.errors import UsageError
-from osteon.core.files import whole_file
+from osteon.core.files import atomic_write
 from osteon.core.geometry import reorient_to_ras
 from osteon.core.labels import Segmentation, Structure
 from osteon.core.volume import Volume
-from osteon.dataset.manifest import Modality
+from osteon.dataset.modality import Modality
 from osteon.drawing.slices import Layer, Plane, best_slice, encoded, grey_range, paint_slice, planes_of
-from osteon.formats.raster import lies_nowhere
+from osteon.formats.raster import has_unknown_sides
 
 HEIGHT = 350
 """Pixels of a panel's height."""
@@ -62,7 +62,7 @@ class PictureRow:
 def write_overview(path: Path, rows: Sequence[PictureRow]) -> None:
     """Write `paint_overview` to a PNG. Raises UsageError as that, and FileError where it cannot be written."""
     picture = paint_overview(rows)
-    with whole_file(Path(path)) as temporary:
+    with atomic_write(Path(path)) as temporary:
         temporary.write_bytes(picture)
 
 
@@ -145,7 +145,7 @@ def cut_views(row: PictureRow) -> list[View]:
             *_widened(across, width, longest),
             *_widened((low * spacing[plane.up], high * spacing[plane.up]), height, longest),
         )
-        letters = ("", "") if lies_nowhere(row.image.geometry) else (plane.left_letter, plane.top_letter)
+        letters = ("", "") if has_unknown_sides(row.image.geometry) else (plane.left_letter, plane.top_letter)
         views.append(
             View(plane, np.take(grey, index, axis), layers, (spacing[plane.right], spacing[plane.up]), box, letters)
         )

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
 
-from osteon.dataset.manifest import Modality
+from osteon.dataset.modality import Modality
 
 BONE_WINDOW_HU = (400.0 - 900.0, 400.0 + 900.0)
 """Centre 400, width 1800: the usual bone window of CT."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from statistics import fmean
 
 from osteon.core.errors import DatasetError
-from osteon.core.statistics import SampleStatistics, spread
+from osteon.core.statistics import SampleStatistics, sample_statistics
 from osteon.evaluating.metrics import as_loss, better_direction, metric_values
 from osteon.evaluating.paired_tests import holm, signed_rank
 from osteon.evaluating.scores import Score
@@ -134,9 +134,9 @@ def _compare(structure: str, pairs: Pairs, unpaired: int, metric: str) -> Paired
         structure=structure,
         n=len(pairs),
         unpaired=unpaired,
-        first=spread(first),
-        second=spread(second),
-        difference=spread(b - a for a, b in zip(first, second, strict=True)),
+        first=sample_statistics(first),
+        second=sample_statistics(second),
+        difference=sample_statistics(b - a for a, b in zip(first, second, strict=True)),
         better=sum(gain > 0 for gain in gains),
         worse=sum(gain < 0 for gain in gains),
         effect=test.effect,

@@ -14,14 +14,14 @@ from osteon.core.errors import OsteonError, UnknownValueError
 from osteon.core.labels import Structure
 from osteon.core.parallel import for_each, worker_count
 from osteon.core.progress import console
-from osteon.dataset.label_placement import common_grid, lay_segmentation
+from osteon.dataset.label_placement import common_grid, place_segmentation
 from osteon.evaluating.groups import Group, field_of, group_scores
 from osteon.evaluating.pairing import Pairing, PredictionPair, match_predictions
 from osteon.evaluating.record import CSV_NAME, JSON_NAME, write_metrics_json, write_scores_csv
 from osteon.evaluating.scores import ALL_METRICS, MetricOptions, Score, score_case
 from osteon.evaluating.summary import OVERALL, Summary, overall, summarise
-from osteon.formats.label_meanings import read_meant
-from osteon.formats.registry import format_of, read_geometry, stem_of, tell_oddities
+from osteon.formats.label_meanings import read_named_labels
+from osteon.formats.registry import describe_header_warnings, format_of, read_geometry, stem_of
 from osteon.predicting.training_cases import KEY, TRAINED, sights_in
 
 MANY_VOXELS = 100_000_000
@@ -122,7 +122,9 @@ def evaluate(
     scored = tuple(s for s in pairing.structures if s.name in wanted)
     groups = {pair.case: field_of(pair.entry, by) for pair in pairing.pairs} if by else {}
     work = partial(score_pair, structures=pairing.structures, measures=measures)
-    for line in tell_oddities((file, True) for pair in pairing.pairs for file in (pair.prediction, pair.reference)):
+    for line in describe_header_warnings(
+        (file, True) for pair in pairing.pairs for file in (pair.prediction, pair.reference)
+    ):
         console.print(f"[yellow]{escape(line)}[/]", soft_wrap=True)
     count = workers or _worker_count(pairing)
     outcomes = {out.item.case: out for out in for_each(work, pairing.pairs, "evaluating", name=str, workers=count)}
@@ -181,12 +183,12 @@ def score_pair(
     Files that are cropped to boxes of one lattice are scored on the grid that holds both. A dataset's reference says
     nothing of what lies outside its image, so a prediction that goes on there is refused.
     """
-    prediction, reference = read_meant(pair.prediction, structures, pair.legend), pair.load_reference()
+    prediction, reference = read_named_labels(pair.prediction, structures, pair.legend), pair.load_reference()
     name, hint = f"case {pair.case}: {pair.prediction}", "predict on the very scan that the reference was drawn on"
     common = None if pair.entry else common_grid(reference.geometry, prediction.geometry)
     grid = common or reference.geometry
-    reference, told = lay_segmentation(reference, grid, name="the reference", image_name=name)
-    prediction, how = lay_segmentation(prediction, grid, name=name, image_name="the reference", hint=hint)
+    reference, told = place_segmentation(reference, grid, name="the reference", image_name=name)
+    prediction, how = place_segmentation(prediction, grid, name=name, image_name="the reference", hint=hint)
     note = f"{name} is {how}" if how else f"case {pair.case}: its reference is {told}" if told else ""
     scores = score_case(
         pair.case,

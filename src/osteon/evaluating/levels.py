@@ -9,11 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from osteon.core.boxes import Box
-from osteon.core.dice import Labels
+from osteon.core.dice import LabelArray
 from osteon.core.labels import Structure
 from osteon.evaluating.components import label_components
 from osteon.evaluating.structure_boxes import crop_mask
-from osteon.formats.labelmap import is_generic
+from osteon.formats.labelmap import is_placeholder
 
 SMALLEST = 0.3
 """A piece is a body where it covers this part of the reference it lies on: a rim that reaches a neighbour is none."""
@@ -35,7 +35,7 @@ def find_sequences(structures: Sequence[Structure]) -> list[list[int]]:
         vertebra = _VERTEBRA.fullmatch(structure.name)
         if vertebra:
             key = f"{vertebra[1]}vertebra"
-        elif len(_NUMBER.findall(structure.name)) == 1 and not is_generic(structure.name):
+        elif len(_NUMBER.findall(structure.name)) == 1 and not is_placeholder(structure.name):
             key = _NUMBER.sub("#", structure.name)
         else:
             continue
@@ -44,8 +44,8 @@ def find_sequences(structures: Sequence[Structure]) -> list[list[int]]:
 
 
 def count_wrong_levels(
-    prediction: Labels,
-    reference: Labels,
+    prediction: LabelArray,
+    reference: LabelArray,
     structures: Sequence[Structure],
     boxes: Sequence[Box | None],
     voxels: Mapping[int, int],
@@ -73,8 +73,8 @@ def count_wrong_levels(
 
 
 def _wrong(
-    prediction: Labels,
-    reference: Labels,
+    prediction: LabelArray,
+    reference: LabelArray,
     structures: Sequence[Structure],
     number: int,
     voxels: Mapping[int, int],

@@ -8,13 +8,13 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from osteon.core.errors import DatasetError, LabelError, UsageError, missing_file
+from osteon.core.errors import DatasetError, LabelError, UsageError, missing_file_error
 from osteon.core.labels import Segmentation, Structure, palette
-from osteon.core.text import shortly
+from osteon.core.text import shorten_list
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import FILE_NAME, Case
-from osteon.formats.label_meanings import Legend, is_nameless, legend_for, read_meant
-from osteon.formats.labelmap import is_generic
+from osteon.formats.label_meanings import LabelMeanings, has_placeholder_names, label_meanings_for, read_named_labels
+from osteon.formats.labelmap import is_placeholder
 from osteon.formats.registry import known_suffixes, stem_of, suffix_of
 
 _UNNAMED = re.compile(r"label_\d+")
@@ -39,7 +39,7 @@ class PredictionPair:
     load_reference: Callable[[], Segmentation]
     reference: Path
     entry: Case | None = None
-    legend: Legend | None = None
+    legend: LabelMeanings | None = None
     assumed: bool = False
 
     def __str__(self) -> str:
@@ -93,7 +93,7 @@ def match_predictions(
     """
     prediction, reference = Path(prediction), Path(reference)
     predictions = find_label_files(prediction, "the prediction")
-    legend = legend_for(predictions.values(), labels)
+    legend = label_meanings_for(predictions.values(), labels)
     if reference.is_dir() and (reference / FILE_NAME).is_file():
         dataset = Dataset.open(reference)
         known: tuple[Structure, ...] = tuple(dataset.structures)
@@ -102,7 +102,7 @@ def match_predictions(
                 f"--labels: {reference} has no structure {strange[0]}",
                 hint=f"its structures are {', '.join(s.name for s in known)}",
             )
-        others: Legend | None = None
+        others: LabelMeanings | None = None
         held_out = {case.id for case in dataset.manifest.labelled if case.held_out}
         expected = held_out or {case.id for case in dataset.manifest.labelled}
         make: dict[str, Callable[[Path], PredictionPair]] = {
@@ -112,7 +112,7 @@ def match_predictions(
         references = find_label_files(reference, "the reference")
         if prediction.is_file() and reference.is_file():
             references = {stem_of(prediction): reference}
-        others = legend_for(references.values(), labels)
+        others = label_meanings_for(references.values(), labels)
         asked = [(path, others) for path in references.values()] + [(path, legend) for path in predictions.values()]
         known = tuple(structures) if structures else structures_in_files(asked)
         make = {case: partial(_file_pair, case, path, known, others) for case, path in references.items()}
@@ -121,7 +121,8 @@ def match_predictions(
     if not pairs:
         raise DatasetError(
             f"{prediction}: no prediction has a reference in {reference} "
-            f"(predictions: {shortly(list(predictions), 3) or 'none'}; references: {shortly(list(make), 3) or 'none'})",
+            f"(predictions: {shorten_list(list(predictions), 3) or 'none'}; "
+            f"references: {shorten_list(list(make), 3) or 'none'})",
             hint="name each prediction after its case, as <case id>.nii.gz",
         )
     missing = tuple(case for case in make if case in expected - set(predictions)) if prediction.is_dir() else ()
@@ -131,23 +132,23 @@ def match_predictions(
 
 
 def _meant(
-    pairs: Sequence[PredictionPair], known: Sequence[Structure], legend: Legend | None, reference: Path
+    pairs: Sequence[PredictionPair], known: Sequence[Structure], legend: LabelMeanings | None, reference: Path
 ) -> tuple[list[PredictionPair], tuple[str, ...]]:
     """The pairs with what their predictions' numbers mean, and what a person should know of that."""
-    nameless = {pair.case for pair in pairs if is_nameless(pair.prediction)}
+    nameless = {pair.case for pair in pairs if has_placeholder_names(pair.prediction)}
     files = f"{len(nameless)} prediction{'s name' if len(nameless) > 1 else ' names'} no structures"
     if legend is not None:
         said = f"{files}: the numbers mean what {legend.source} says ({legend})"
         told = () if legend.chosen or not nameless else (said,)
         return [replace(pair, legend=legend) for pair in pairs], told
-    if not nameless or all(is_generic(structure.name) for structure in known):
+    if not nameless or all(is_placeholder(structure.name) for structure in known):
         return list(pairs), ()
     meaning = ", ".join(f"{structure.name}={structure.value}" for structure in known)
     said = f"{files}: the numbers are taken as those of {reference} ({meaning}); --labels NAME=VALUE,… says otherwise"
     return [replace(pair, assumed=pair.case in nameless) for pair in pairs], (said,)
 
 
-def structures_in_files(paths: Iterable[tuple[Path, Legend | None]]) -> tuple[Structure, ...]:
+def structures_in_files(paths: Iterable[tuple[Path, LabelMeanings | None]]) -> tuple[Structure, ...]:
     """The structures that label files name, or the legend beside each; their values (`label_<value>`) where none does.
 
     Raises:
@@ -156,7 +157,7 @@ def structures_in_files(paths: Iterable[tuple[Path, Legend | None]]) -> tuple[St
     by_name: dict[str, Structure] = {}
     by_value: dict[int, tuple[Structure, Path]] = {}
     for path, legend in paths:
-        for structure in read_meant(path, None, legend).structures:
+        for structure in read_named_labels(path, None, legend).structures:
             if structure.name in by_name:
                 continue
             known, where = by_value.get(structure.value, (None, path))
@@ -191,9 +192,9 @@ def _dataset_pair(dataset: Dataset, case: Case, prediction: Path) -> PredictionP
 
 
 def _file_pair(
-    case: str, reference: Path, structures: tuple[Structure, ...], legend: Legend | None, prediction: Path
+    case: str, reference: Path, structures: tuple[Structure, ...], legend: LabelMeanings | None, prediction: Path
 ) -> PredictionPair:
-    return PredictionPair(case, prediction, partial(read_meant, reference, structures, legend), reference)
+    return PredictionPair(case, prediction, partial(read_named_labels, reference, structures, legend), reference)
 
 
 def find_label_files(path: Path, what: str) -> dict[str, Path]:
@@ -201,7 +202,7 @@ def find_label_files(path: Path, what: str) -> dict[str, Path]:
     if path.is_file():
         return {stem_of(path): path}
     if not path.is_dir():
-        raise missing_file(path, what)
+        raise missing_file_error(path, what)
     found: dict[str, Path] = {}
     for file in sorted(path.iterdir()):
         there = file.is_file() or (file.is_symlink() and not file.exists())

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from osteon.core.errors import DatasetError
-from osteon.core.statistics import SampleStatistics, spread
-from osteon.core.text import counted
+from osteon.core.statistics import SampleStatistics, sample_statistics
+from osteon.core.text import pluralise
 from osteon.evaluating.comparison import ALPHA
 from osteon.evaluating.metrics import as_loss, better_direction, metric_values
 from osteon.evaluating.paired_tests import holm, signed_rank
@@ -58,7 +58,7 @@ class Ranking:
         """In words, one sentence for each rank from the top."""
         ranks = [[p.run for p in own] for _, own in itertools.groupby(self.places, key=lambda place: place.rank)]
         if len(ranks) == 1 and len(ranks[0]) > 1:
-            return f"no difference shown between {_listed(ranks[0])} ({counted(self.cases, 'case')})"
+            return f"no difference shown between {_listed(ranks[0])} ({pluralise(self.cases, 'case')})"
         lines = []
         for place in self.places:
             worse = f"better than {_listed(place.better_than)}" if place.better_than else ""
@@ -109,7 +109,7 @@ def rank_runs(runs: Mapping[str, Sequence[Score]], *, metric: str = "dice", alph
         RankedRun(
             rank=1 + sum(name in losers for losers in above.values()),
             run=name,
-            metric=spread(means[name]),
+            metric=sample_statistics(means[name]),
             better_than=tuple(other for other in runs if other in above[name]),
             no_difference=tuple(
                 other for other in runs if other != name and other not in above[name] and name not in above[other]

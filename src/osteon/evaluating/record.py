@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from osteon.core.files import write_json, write_text
-from osteon.core.spreadsheets import as_text, table_of
+from osteon.core.spreadsheets import tabulate, to_csv
 from osteon.evaluating.groups import Group
 from osteon.evaluating.metrics import distance_metrics, score_to_row
 from osteon.evaluating.scores import Score
@@ -34,7 +34,7 @@ def write_scores_csv(
     for score in scores:
         row = {name: _rounded(value) for name, value in score_to_row(score).items()}
         rows.append({**row, **{name: values.get(score.case, "") for name, values in columns.items()}})
-    write_text(path, as_text(table_of(rows, [*names, *columns])))
+    write_text(path, to_csv(tabulate(rows, [*names, *columns])))
 
 
 def write_metrics_json(

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from osteon.core.boxes import Box
-from osteon.core.dice import Counts, Labels, count_overlap, dice
+from osteon.core.dice import LabelArray, OverlapCounts, count_overlap, dice
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Structure
 from osteon.evaluating.components import MATCH_IOU, match_components
@@ -99,8 +99,8 @@ class Score:
 
 def score_case(
     case: str,
-    prediction: Labels,
-    reference: Labels,
+    prediction: LabelArray,
+    reference: LabelArray,
     geometry: Geometry,
     structures: Sequence[Structure],
     *,
@@ -135,9 +135,9 @@ def score_case(
     for number, structure in enumerate(structures):
         known = annotated is None or structure.name in annotated
         boxes = [box for box in (found[number], truth[number]) if box is not None]
-        around = boxes[0].hull(boxes[-1]) if boxes else ANYWHERE
+        around = boxes[0].union(boxes[-1]) if boxes else ANYWHERE
         masks = [crop_mask(labels, structures, number, around) for labels in (prediction, reference)]
-        counts = Counts(*(int(np.count_nonzero(mask)) for mask in (*masks, masks[0] & masks[1])))
+        counts = OverlapCounts(*(int(np.count_nonzero(mask)) for mask in (*masks, masks[0] & masks[1])))
         score = score_structure(case, structure.name, counts, geometry, annotated=known)
         if measures.surfaces:
             score = _with_surfaces(score, masks[0], masks[1], geometry, measures)
@@ -149,7 +149,9 @@ def score_case(
     return scores
 
 
-def score_structure(case: str, structure: str, counts: Counts, geometry: Geometry, *, annotated: bool = True) -> Score:
+def score_structure(
+    case: str, structure: str, counts: OverlapCounts, geometry: Geometry, *, annotated: bool = True
+) -> Score:
     """The score that follows from the counts of one structure on the grid `geometry`."""
     voxel_cm3 = _voxel_cm3(geometry)
     state = _state(counts) if annotated else "not annotated"
@@ -204,7 +206,7 @@ def _with_surfaces(
     )
 
 
-def _state(counts: Counts) -> State:
+def _state(counts: OverlapCounts) -> State:
     if counts.reference:
         return "both" if counts.prediction else "missed"
     return "invented" if counts.prediction else "absent"

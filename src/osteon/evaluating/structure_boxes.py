@@ -7,13 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from osteon.core.boxes import Box, box_of
-from osteon.core.dice import Labels
-from osteon.core.label_values import boxes_of
+from osteon.core.boxes import Box, bounding_box
+from osteon.core.dice import LabelArray
+from osteon.core.label_values import bounding_boxes
 from osteon.core.labels import Structure
 
 
-def find_boxes(labels: Labels, structures: Sequence[Structure]) -> list[Box | None]:
+def find_boxes(labels: LabelArray, structures: Sequence[Structure]) -> list[Box | None]:
     """The smallest box around each structure, in the order of `structures`; None where it has no voxel.
 
     Args:
@@ -22,11 +22,11 @@ def find_boxes(labels: Labels, structures: Sequence[Structure]) -> list[Box | No
         structures: What to look for. Other values of an index map count as background.
     """
     if labels.ndim == 4:
-        return [box_of(layer) for layer in labels]
-    return boxes_of(labels, [structure.value for structure in structures])
+        return [bounding_box(layer) for layer in labels]
+    return bounding_boxes(labels, [structure.value for structure in structures])
 
 
-def crop_mask(labels: Labels, structures: Sequence[Structure], number: int, box: Box) -> npt.NDArray[np.bool_]:
+def crop_mask(labels: LabelArray, structures: Sequence[Structure], number: int, box: Box) -> npt.NDArray[np.bool_]:
     """`[i, j, k]` bool: the voxels of `structures[number]` inside the box, of an index map or a multi-hot array."""
     if labels.ndim == 4:
         return np.asarray(labels[number][box.slices] > 0)

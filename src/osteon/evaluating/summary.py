@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from osteon.core.statistics import Floats, SampleStatistics, bootstrap_interval, spread
+from osteon.core.statistics import Floats, SampleStatistics, bootstrap_interval, sample_statistics
 from osteon.evaluating.metrics import METRICS, distance_metrics, metric_value
 from osteon.evaluating.scores import Score
 
@@ -98,7 +98,7 @@ def overall(summaries: Sequence[Summary], scores: Sequence[Score] = ()) -> Summa
     metrics = {}
     for name in dict.fromkeys(name for summary in summaries for name in summary.metrics):
         parts = [summary.metrics.get(name, NO_CASES) for summary in summaries]
-        means = spread(part.mean for part in parts)
+        means = sample_statistics(part.mean for part in parts)
         low, high = _interval_of_means(scores, name)
         metrics[name] = SampleStatistics(sum(part.n for part in parts), means.mean, means.sd, means.median, low, high)
     counts = {name: sum(getattr(summary, name) for summary in summaries) for name in (*_STATES, *_COUNTS)}
@@ -108,7 +108,7 @@ def overall(summaries: Sequence[Summary], scores: Sequence[Score] = ()) -> Summa
 def _summarise_structure(structure: str, scores: Sequence[Score], names: Sequence[str]) -> Summary:
     states = Counter(score.state.replace(" ", "_") for score in scores)
     counts = {name: sum(getattr(score, name) or 0 for score in scores) for name in _COUNTS}
-    metrics = {name: spread(metric_value(score, name) for score in scores) for name in names}
+    metrics = {name: sample_statistics(metric_value(score, name) for score in scores) for name in names}
     return Summary(structure, metrics, **{name: states[name] for name in _STATES}, **counts)
 
 

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from osteon.core.errors import LabelError, UsageError, missing_file
+from osteon.core.errors import LabelError, UsageError, missing_file_error
 from osteon.core.labels import Segmentation, Structure
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import FILE_NAME as MANIFEST
@@ -16,7 +16,7 @@ from osteon.dataset.manifest import Case
 from osteon.evaluating.pairing import find_label_files
 from osteon.exporting.export_form import ExportCase
 from osteon.formats import read_segmentation
-from osteon.formats.label_meanings import Legend, legend_for, read_meant
+from osteon.formats.label_meanings import LabelMeanings, label_meanings_for, read_named_labels
 from osteon.predicting.records import read_predictions
 
 
@@ -45,20 +45,20 @@ def find_segmentations(sources: Sequence[Path], structures: Sequence[Structure] 
             dataset = Dataset.open(source)
             if not dataset.manifest.labelled:
                 raise UsageError(f"{source}: none of its cases has labels", hint="give a dataset with references")
-            found += [of_dataset(dataset, case) for case in dataset.manifest.labelled]
+            found += [dataset_case(dataset, case) for case in dataset.manifest.labelled]
         elif source.exists():
             record = read_predictions(source if source.is_dir() else source.parent)
             files = find_label_files(source, "the segmentation")
-            legend = None if structures else legend_for(files.values())
+            legend = None if structures else label_meanings_for(files.values())
             for name, file in files.items():
-                found.append(_of_file(name, file, record.get(name), structures, legend))
+                found.append(_file_case(name, file, record.get(name), structures, legend))
         else:
-            raise missing_file(source, "the segmentation")
-    refuse_twins(found)
+            raise missing_file_error(source, "the segmentation")
+    check_unique_names(found)
     return [replace(case, alone=len(found) == 1) for case in found]
 
 
-def of_dataset(dataset: Dataset, case: Case) -> ExportCase:
+def dataset_case(dataset: Dataset, case: Case) -> ExportCase:
     """A case of a dataset, with its reference where it has one."""
     return ExportCase(
         case.id,
@@ -71,7 +71,7 @@ def of_dataset(dataset: Dataset, case: Case) -> ExportCase:
     )
 
 
-def refuse_twins(cases: Sequence[ExportCase]) -> None:
+def check_unique_names(cases: Sequence[ExportCase]) -> None:
     """Raise UsageError where two cases have one name: their files would be the same."""
     seen: dict[str, ExportCase] = {}
     for case in cases:
@@ -83,8 +83,8 @@ def refuse_twins(cases: Sequence[ExportCase]) -> None:
         seen[case.id] = case
 
 
-def _of_file(
-    name: str, file: Path, record: Any, structures: Sequence[Structure] | None, legend: Legend | None
+def _file_case(
+    name: str, file: Path, record: Any, structures: Sequence[Structure] | None, legend: LabelMeanings | None
 ) -> ExportCase:
     scan: tuple[Path, ...] = ()
     model = ""
@@ -94,8 +94,8 @@ def _of_file(
     return ExportCase(name, file, partial(_load, file, structures, legend), None, scan, model)
 
 
-def _load(file: Path, structures: Sequence[Structure] | None, legend: Legend | None) -> Segmentation:
-    found = read_segmentation(file, structures) if structures else read_meant(file, None, legend)
+def _load(file: Path, structures: Sequence[Structure] | None, legend: LabelMeanings | None) -> Segmentation:
+    found = read_segmentation(file, structures) if structures else read_named_labels(file, None, legend)
     if not found.structures:
         raise LabelError(f"{file}: holds no structure", hint="leave this file out")
     return found

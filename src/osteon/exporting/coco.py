@@ -10,15 +10,15 @@ from typing import Any
 
 from osteon.core.files import write_json
 from osteon.dataset.dataset import Dataset
-from osteon.exporting.export_form import ExportCase, Form, Made, Options, Output
+from osteon.exporting.export_form import ExportCase, ExportedCase, Exporter, ExportForm, ExportOptions, OutputFile
 from osteon.exporting.pictures import picture_masks, picture_names
-from osteon.formats.coco_writer import annotation
+from osteon.formats.coco_writer import make_annotation
 
 FILE_NAME = "coco.json"
 
 
 @dataclass(frozen=True)
-class _Picture:
+class _PictureAnnotations:
     """What the file will say of a picture: width and height, all structures, annotations, and what was not found."""
 
     case: ExportCase
@@ -29,12 +29,12 @@ class _Picture:
 
 
 @dataclass(frozen=True)
-class CocoExport:
+class CocoExport(Exporter):
     """The export in progress."""
 
-    options: Options
+    options: ExportOptions
 
-    def case(self, case: ExportCase) -> Made:
+    def case(self, case: ExportCase) -> ExportedCase:
         """What is said of a picture. Raises GeometryError where it is none."""
         segmentation = case.load()
         polygons = self.options.shapes == "polygons"
@@ -44,15 +44,15 @@ class CocoExport:
             if not mask.any():
                 absent.append(name)
                 continue
-            marked[name] = annotation(mask, polygons=polygons)
+            marked[name] = make_annotation(mask, polygons=polygons)
             if polygons and isinstance(marked[name]["segmentation"], dict):
                 with_holes.append(name)
         notes = [f"{', '.join(with_holes)}: written as RLE, since no polygon has a hole"] if with_holes else []
         columns, rows, _ = segmentation.geometry.shape
         names = [structure.name for structure in segmentation.structures]
-        return Made((), _Picture(case, (columns, rows), names, marked, absent), notes)
+        return ExportedCase((), _PictureAnnotations(case, (columns, rows), names, marked, absent), notes)
 
-    def finish(self, rows: Sequence[Any]) -> Made:
+    def finish(self, rows: Sequence[Any]) -> ExportedCase:
         """The one file: categories in the order in which the pictures name them."""
         numbers: dict[str, int] = {}
         for name in (name for picture in rows for name in picture.names):
@@ -71,12 +71,12 @@ class CocoExport:
             "categories": [{"id": n, "name": name} for name, n in numbers.items()],
             "annotations": annotations,
         }
-        return Made([Output(Path(FILE_NAME), partial(write_json, data=data))])
+        return ExportedCase([OutputFile(Path(FILE_NAME), partial(write_json, data=data))])
 
 
-def _start(options: Options, _: Dataset | None) -> CocoExport:
+def _start(options: ExportOptions, _: Dataset | None) -> CocoExport:
     return CocoExport(options)
 
 
-FORM = Form("coco", "masks of pictures as COCO's JSON", _start, once=(FILE_NAME,), heeds=frozenset({"shapes"}))
+FORM = ExportForm("coco", "masks of pictures as COCO's JSON", _start, once=(FILE_NAME,), accepted=frozenset({"shapes"}))
 """The form as the table of forms has it."""

@@ -10,31 +10,31 @@ from functools import partial
 from pathlib import Path
 
 from osteon.core.errors import DatasetError
-from osteon.core.files import whole_file
+from osteon.core.files import atomic_write
 from osteon.core.labels import Segmentation
 from osteon.core.volume import Volume
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import Case, Channel
 from osteon.dataset.modality import modality_of
-from osteon.exporting.export_form import ExportCase, Output
+from osteon.exporting.export_form import ExportCase, OutputFile
 from osteon.formats import write_segmentation, write_volume
-from osteon.formats.registry import oddities
+from osteon.formats.registry import header_warnings
 
-ENDING = ".nii.gz"
+SUFFIX = ".nii.gz"
 """Of every file: both layouts have one for all."""
 _NAMES = {"ct": "CT", "mr": "MRI", "xray": "xray"}
 
 
-def listed(case: ExportCase) -> tuple[Dataset, Case]:
+def dataset_entry(case: ExportCase) -> tuple[Dataset, Case]:
     """The dataset and its case. Raises DatasetError where the case is none of a dataset."""
     if case.dataset is None or case.entry is None:
         raise DatasetError(f"{case.id}: is no case of a dataset", hint="give a folder with dataset.yaml")
     return case.dataset, case.entry
 
 
-def refuse_unknown(case: ExportCase, layout: str) -> None:
+def check_fully_annotated(case: ExportCase, layout: str) -> None:
     """Raise DatasetError where somebody looked for some structures only: the layout would call the rest background."""
-    dataset, entry = listed(case)
+    dataset, entry = dataset_entry(case)
     unknown = [s.name for s in dataset.structures if entry.annotated is not None and s.name not in entry.annotated]
     if unknown and entry.segmentation is not None:
         raise DatasetError(
@@ -43,54 +43,54 @@ def refuse_unknown(case: ExportCase, layout: str) -> None:
         )
 
 
-def split_images(case: ExportCase, folder: str, *, link: bool) -> list[Output]:
+def channel_files(case: ExportCase, folder: str, *, link: bool) -> list[OutputFile]:
     """A file for each channel, `CASE_0000.nii.gz`, `CASE_0001.nii.gz` …, as nnU-Net has them."""
-    dataset, entry = listed(case)
+    dataset, entry = dataset_entry(case)
     files = [dataset.resolve(image) for image in entry.images]
-    paths = [Path(folder, f"{case.id}_{n:04d}{ENDING}") for n in range(len(dataset.manifest.channels))]
-    volume = dataset.load_image(entry, exact=True)  # checked in any case: what is exported can be read
+    paths = [Path(folder, f"{case.id}_{n:04d}{SUFFIX}") for n in range(len(dataset.manifest.channels))]
+    volume = dataset.load_image(entry, keep_dtype=True)  # checked in any case: what is exported can be read
     outputs = []
     for n, path in enumerate(paths):
         alone = len(files) == len(paths)
         write = (
-            partial(_taken, source=files[n], link=link)
-            if alone and _stays(files[n])
+            partial(_copy_or_link, source=files[n], link=link)
+            if alone and _can_link(files[n])
             else partial(write_volume, volume=Volume(volume.array[n : n + 1], volume.geometry))
         )
-        outputs.append(Output(path, write))
+        outputs.append(OutputFile(path, write))
     return outputs
 
 
-def whole_image(case: ExportCase, folder: str, *, link: bool) -> Output:
+def image_file(case: ExportCase, folder: str, *, link: bool) -> OutputFile:
     """One file with all channels, `CASE.nii.gz`, as the Decathlon has it."""
-    dataset, entry = listed(case)
+    dataset, entry = dataset_entry(case)
     files = [dataset.resolve(image) for image in entry.images]
-    volume = dataset.load_image(entry, exact=True)
-    path = Path(folder, f"{case.id}{ENDING}")
-    if len(files) == 1 and _stays(files[0]):
-        return Output(path, partial(_taken, source=files[0], link=link))
-    return Output(path, partial(write_volume, volume=volume))
+    volume = dataset.load_image(entry, keep_dtype=True)
+    path = Path(folder, f"{case.id}{SUFFIX}")
+    if len(files) == 1 and _can_link(files[0]):
+        return OutputFile(path, partial(_copy_or_link, source=files[0], link=link))
+    return OutputFile(path, partial(write_volume, volume=volume))
 
 
-def label_file(case: ExportCase, folder: str, segmentation: Segmentation) -> Output:
+def label_file(case: ExportCase, folder: str, segmentation: Segmentation) -> OutputFile:
     """An index map as a label file; names and colours of its structures go along in the header."""
-    return Output(Path(folder, f"{case.id}{ENDING}"), partial(write_segmentation, segmentation=segmentation))
+    return OutputFile(Path(folder, f"{case.id}{SUFFIX}"), partial(write_segmentation, segmentation=segmentation))
 
 
 def channel_name(channel: Channel) -> str:
-    """A channel's name from which its modality can be told; CT is `CT`, by which nnU-Net chooses its normalisation."""
+    """A channel's name that shows its modality; CT is `CT`, by which nnU-Net chooses its normalisation."""
     if channel.modality == "ct" or modality_of(channel.name) != channel.modality:
         return _NAMES.get(channel.modality, channel.name)
     return channel.name
 
 
-def _stays(file: Path) -> bool:
+def _can_link(file: Path) -> bool:
     """Whether a file can be handed on as it is: not where other programs may see it elsewhere than its label."""
-    return file.name.endswith(ENDING) and not any(odd.grave for odd in oddities(file, label=False))
+    return file.name.endswith(SUFFIX) and not any(odd.severe for odd in header_warnings(file, label=False))
 
 
-def _taken(path: Path, source: Path, *, link: bool) -> None:
-    with whole_file(path) as temporary:
+def _copy_or_link(path: Path, source: Path, *, link: bool) -> None:
+    with atomic_write(path) as temporary:
         if link:
             temporary.symlink_to(source.resolve())
         else:

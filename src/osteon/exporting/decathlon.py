@@ -11,32 +11,32 @@ from typing import Any
 from osteon.core.errors import UsageError
 from osteon.core.files import write_json
 from osteon.dataset.dataset import Dataset
-from osteon.exporting.dataset_files import channel_name, label_file, listed, refuse_unknown, whole_image
-from osteon.exporting.export_form import ExportCase, Form, Made, Options, Output
+from osteon.exporting.dataset_files import channel_name, check_fully_annotated, dataset_entry, image_file, label_file
+from osteon.exporting.export_form import ExportCase, ExportedCase, Exporter, ExportForm, ExportOptions, OutputFile
 
 FILE_NAME = "dataset.json"
 
 
 @dataclass(frozen=True)
-class Decathlon:
+class DecathlonExport(Exporter):
     """The export in progress."""
 
     dataset: Dataset
-    options: Options
+    options: ExportOptions
 
-    def case(self, case: ExportCase) -> Made:
+    def case(self, case: ExportCase) -> ExportedCase:
         """The image, and the labels of a case to train on; cases held out or without labels go to imagesTs."""
-        refuse_unknown(case, "the Decathlon's layout")
-        _, entry = listed(case)
+        check_fully_annotated(case, "the Decathlon's layout")
+        _, entry = dataset_entry(case)
         trained = entry.segmentation is not None and not entry.held_out
-        image = whole_image(case, "imagesTr" if trained else "imagesTs", link=self.options.link)
+        image = image_file(case, "imagesTr" if trained else "imagesTs", link=self.options.link)
         if not trained:
-            return Made([image], f"./{image.path.as_posix()}")
+            return ExportedCase([image], f"./{image.path.as_posix()}")
         label = label_file(case, "labelsTr", case.load())
         row = {"image": f"./{image.path.as_posix()}", "label": f"./{label.path.as_posix()}"}
-        return Made([image, label], row)
+        return ExportedCase([image, label], row)
 
-    def finish(self, rows: Sequence[Any]) -> Made:
+    def finish(self, rows: Sequence[Any]) -> ExportedCase:
         """dataset.json."""
         manifest = self.dataset.manifest
         training, test = [r for r in rows if isinstance(r, dict)], [r for r in rows if isinstance(r, str)]
@@ -54,10 +54,10 @@ class Decathlon:
             "training": training,
             "test": test,
         }
-        return Made([Output(Path(FILE_NAME), partial(write_json, data=data))])
+        return ExportedCase([OutputFile(Path(FILE_NAME), partial(write_json, data=data))])
 
 
-def _start(options: Options, dataset: Dataset | None) -> Decathlon:
+def _start(options: ExportOptions, dataset: Dataset | None) -> DecathlonExport:
     if dataset is None:
         raise UsageError("decathlon takes a dataset", hint="give a folder with dataset.yaml")
     if dataset.manifest.overlapping:
@@ -65,15 +65,15 @@ def _start(options: Options, dataset: Dataset | None) -> Decathlon:
             f"{dataset.folder}: its structures overlap, and a label map of the Decathlon holds one in each voxel",
             hint="export nnunet, whose regions can say it",
         )
-    return Decathlon(dataset, options)
+    return DecathlonExport(dataset, options)
 
 
-FORM = Form(
+FORM = ExportForm(
     "decathlon",
     "a dataset in the layout of the Medical Segmentation Decathlon",
     _start,
     of_dataset=True,
     once=(FILE_NAME,),
-    heeds=frozenset({"link"}),
+    accepted=frozenset({"link"}),
 )
 """The form as the table of forms has it."""

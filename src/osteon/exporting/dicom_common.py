@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from osteon.core.files import whole_file
-from osteon.formats.dicom_files import text
+from osteon.core.files import atomic_write
+from osteon.formats.dicom_files import element_text
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -34,7 +34,7 @@ _NEEDED = ("StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID")
 
 
 @contextmanager
-def quietly() -> Iterator[None]:
+def ignore_pydicom_warnings() -> Iterator[None]:
     """Without pydicom's warnings of values that the source has, which are repeated as they are."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -50,7 +50,7 @@ def derived_uid(*parts: object) -> str:
     return f"2.25.{int.from_bytes(digest.digest()[:16], 'big')}"
 
 
-def completed(headers: Mapping[str, Dataset], *, step_mm: float | None) -> tuple[dict[str, Dataset], list[str]]:
+def complete_headers(headers: Mapping[str, Dataset], *, step_mm: float | None) -> tuple[dict[str, Dataset], list[str]]:
     """Copies of a series' headers in which nothing is missing that a reference to it needs.
 
     Args:
@@ -65,9 +65,9 @@ def completed(headers: Mapping[str, Dataset], *, step_mm: float | None) -> tuple
     found = {instance: copy.copy(header) for instance, header in headers.items()}
     lacking: dict[str, str] = {}
     for keyword in _NEEDED if step_mm is not None else _NEEDED[:2]:
-        if not all(text(header, keyword) for header in found.values()):
+        if not all(element_text(header, keyword) for header in found.values()):
             lacking[keyword] = derived_uid(keyword, sorted(found))
-    with quietly():
+    with ignore_pydicom_warnings():
         for instance, header in found.items():
             header.SOPInstanceUID = instance if UID(instance).is_valid else derived_uid(instance)
             for keyword in _MAY_BE_EMPTY:
@@ -81,17 +81,17 @@ def completed(headers: Mapping[str, Dataset], *, step_mm: float | None) -> tuple
     return found, [note] if note else []
 
 
-def repeated(header: Dataset, keywords: Sequence[str]) -> dict[str, Any]:
+def copy_elements(header: Dataset, keywords: Sequence[str]) -> dict[str, Any]:
     """What a derived object repeats of an image's header, as far as it is there."""
     return {keyword: header.get(keyword) for keyword in keywords if keyword in header}
 
 
-def save(path: Path, dataset: Any) -> None:
+def save_dicom(path: Path, dataset: Any) -> None:
     """Write a dataset whole or not at all, in UTF-8: structures' names may need letters that the source has not.
 
     Raises:
         FileError: It cannot be written.
     """
     dataset.SpecificCharacterSet = "ISO_IR 192"
-    with whole_file(path) as temporary, quietly():
+    with atomic_write(path) as temporary, ignore_pydicom_warnings():
         dataset.save_as(temporary, enforce_file_format=True)

@@ -17,9 +17,17 @@ from osteon.core.version import __version__
 from osteon.dataset.checks import present_structures
 from osteon.dataset.dataset import Dataset
 from osteon.exporting.dicom_codes import codes_of
-from osteon.exporting.dicom_common import derived_uid, quietly, save
-from osteon.exporting.dicom_source import DicomSources, Placed
-from osteon.exporting.export_form import Encoding, ExportCase, Form, Made, Options, Output
+from osteon.exporting.dicom_common import derived_uid, ignore_pydicom_warnings, save_dicom
+from osteon.exporting.dicom_source import DicomSources, PlacedSegmentation
+from osteon.exporting.export_form import (
+    Encoding,
+    ExportCase,
+    ExportedCase,
+    Exporter,
+    ExportForm,
+    ExportOptions,
+    OutputFile,
+)
 from osteon.formats.header_limits import check_memory
 from osteon.formats.labelmap import smallest_uint
 
@@ -28,17 +36,17 @@ if TYPE_CHECKING:
 
 _RLE = "1.2.840.10008.1.2.5"
 _PLAIN = "1.2.840.10008.1.2.1"
-_MOST = 2**16 - 1
+_MAX_SEGMENTS = 2**16 - 1
 
 
 @dataclass(frozen=True)
-class DicomSeg:
+class DicomSegExport(Exporter):
     """The export in progress."""
 
     encoding: Encoding
     sources: DicomSources
 
-    def case(self, case: ExportCase) -> Made:
+    def case(self, case: ExportCase) -> ExportedCase:
         """One file. Raises as `DicomSources.place`, and LabelError for a label map of structures that overlap."""
         placed = self.sources.place(case)
         present = present_structures(placed.segmentation)
@@ -48,14 +56,10 @@ class DicomSeg:
         dataset = make_seg(placed, structures, self.encoding, model=case.model)
         absent = [s.name for s in placed.segmentation.structures if s.name not in present]
         notes = [*placed.notes, *([f"without a voxel, and left out: {', '.join(absent)}"] if absent else [])]
-        return Made([Output(Path(f"{case.id}_seg.dcm"), partial(save, dataset=dataset))], None, notes)
-
-    def finish(self, rows: Sequence[Any]) -> Made:  # noqa: ARG002 (all is written with the cases)
-        """Nothing more."""
-        return Made()
+        return ExportedCase([OutputFile(Path(f"{case.id}_seg.dcm"), partial(save_dicom, dataset=dataset))], None, notes)
 
 
-def make_seg(placed: Placed, structures: Sequence[Structure], encoding: Encoding, *, model: str) -> Any:
+def make_seg(placed: PlacedSegmentation, structures: Sequence[Structure], encoding: Encoding, *, model: str) -> Any:
     """The SEG as a pydicom dataset.
 
     Args:
@@ -75,7 +79,7 @@ def make_seg(placed: Placed, structures: Sequence[Structure], encoding: Encoding
     described = [_description(s, n, model) for s, n in zip(structures, values, strict=True)]
     uid = derived_uid(placed.series.uid, pixels.tobytes(), [s.name for s in structures], encoding)
     try:
-        with quietly():
+        with ignore_pydicom_warnings():
             return hd.seg.Segmentation(
                 source_images=list(placed.headers.values()),
                 pixel_array=pixels,
@@ -104,7 +108,7 @@ def make_seg(placed: Placed, structures: Sequence[Structure], encoding: Encoding
 
 
 def _pixels(
-    placed: Placed, structures: Sequence[Structure], values: Sequence[int], encoding: Encoding
+    placed: PlacedSegmentation, structures: Sequence[Structure], values: Sequence[int], encoding: Encoding
 ) -> npt.NDArray[Any]:
     """`[frame, row, column]` labels, or masks `[frame, row, column, structure]` where structures overlap.
 
@@ -149,14 +153,14 @@ def _description(structure: Structure, number: int, model: str) -> SegmentDescri
     return description
 
 
-def _series_number(placed: Placed) -> int:
+def _series_number(placed: PlacedSegmentation) -> int:
     """Behind that of the images."""
     return 1000 + (placed.series.number or 0) % 1000
 
 
 def _refuse_overlap(segmentation: Segmentation, case: ExportCase) -> None:
-    if max(s.value for s in segmentation.structures) > _MOST:
-        raise LabelError(f"{case.file}: values above {_MOST} fit no label map", hint="use --encoding binary")
+    if max(s.value for s in segmentation.structures) > _MAX_SEGMENTS:
+        raise LabelError(f"{case.file}: values above {_MAX_SEGMENTS} fit no label map", hint="use --encoding binary")
     shared = int((np.count_nonzero(segmentation.array, axis=0) > 1).sum()) if segmentation.overlapping else 0
     if shared:
         raise LabelError(
@@ -165,14 +169,14 @@ def _refuse_overlap(segmentation: Segmentation, case: ExportCase) -> None:
         )
 
 
-def _start(options: Options, _: Dataset | None) -> DicomSeg:
-    return DicomSeg(options.encoding, DicomSources(options.source, by_grid=options.ignore_references))
+def _start(options: ExportOptions, _: Dataset | None) -> DicomSegExport:
+    return DicomSegExport(options.encoding, DicomSources(options.source, by_grid=options.ignore_references))
 
 
-FORM = Form(
+FORM = ExportForm(
     "dicom-seg",
     "DICOM SEG that refers to the scan's series",
     _start,
-    heeds=frozenset({"source", "encoding", "ignore_references"}),
+    accepted=frozenset({"source", "encoding", "ignore_references"}),
 )
 """The form as the table of forms has it."""

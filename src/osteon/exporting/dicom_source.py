@@ -12,13 +12,13 @@ import numpy as np
 from osteon.core.errors import CaseError, FileError, GeometryError, LabelError
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation
-from osteon.dataset.checks import align_segmentation, grid_error, reorient_array
-from osteon.exporting.dicom_common import completed
-from osteon.exporting.dicom_links import choose
+from osteon.dataset.checks import align_segmentation, grid_mismatch, reorient_array
+from osteon.exporting.dicom_common import complete_headers
+from osteon.exporting.dicom_links import choose_series
 from osteon.exporting.export_form import ExportCase
-from osteon.formats.dicom import describe
+from osteon.formats.dicom import describe_series
 from osteon.formats.dicom_files import looks_like_dicom, read_dataset
-from osteon.formats.dicom_inventory import sort_files
+from osteon.formats.dicom_inventory import sort_dicom_files
 from osteon.formats.dicom_series import Series, find_series, series_geometry, slices_in_order
 from osteon.formats.dicom_slices import Slice
 
@@ -29,7 +29,7 @@ _LISTED = 4
 
 
 @dataclass(frozen=True, eq=False)
-class Placed:
+class PlacedSegmentation:
     """A segmentation on the grid of its series.
 
     Attributes:
@@ -60,7 +60,7 @@ class DicomSources:
         self.by_grid = by_grid
         self._below: list[tuple[Series, Geometry | GeometryError]] | None = None
 
-    def place(self, case: ExportCase) -> Placed:
+    def place(self, case: ExportCase) -> PlacedSegmentation:
         """A case's segmentation on the grid of its series.
 
         The series is the one below the folder that has the segmentation's grid and, as far as these are known, the
@@ -82,11 +82,11 @@ class DicomSources:
             segmentation, series_geometry(series), name=str(case.file), image_name=str(series.folder)
         )
         paths = {slice_.instance: slice_.path for slice_ in slices}
-        headers, notes = completed(
+        headers, notes = complete_headers(
             {instance: read_dataset(path, pixels=False) for instance, path in paths.items()},
             step_mm=None if series.picture else aligned.geometry.spacing_mm[2],
         )
-        return Placed(aligned, series, slices, headers, tuple(notes))
+        return PlacedSegmentation(aligned, series, slices, headers, tuple(notes))
 
     def _series_of(self, case: ExportCase, geometry: Geometry) -> Series:
         candidates = self._candidates(case)
@@ -96,7 +96,7 @@ class DicomSources:
         fitting = [series for series, grid in candidates if isinstance(grid, Geometry) and _fits(geometry, grid)]
         if not fitting:
             raise _misfit(case, geometry, candidates)
-        return choose(case, fitting, [series for series, _ in candidates], where, by_grid=self.by_grid)
+        return choose_series(case, fitting, [series for series, _ in candidates], where, by_grid=self.by_grid)
 
     def _candidates(self, case: ExportCase) -> list[tuple[Series, Geometry | GeometryError]]:
         if self.folder is None:
@@ -106,9 +106,9 @@ class DicomSources:
                     f"{case.file}: nothing says which DICOM series it belongs to",
                     hint="give the folder with the scan's series: --source FOLDER",
                 )
-            return _grids(sort_files(files).series)
+            return _grids(sort_dicom_files(files).series)
         if self._below is None:
-            found = sort_files([self.folder]) if self.folder.is_file() else find_series(self.folder)
+            found = sort_dicom_files([self.folder]) if self.folder.is_file() else find_series(self.folder)
             self._below = _grids(found.series)
         return self._below
 
@@ -138,9 +138,9 @@ def _misfit(
                 f"{case.file}: cannot refer to {series.folder}: {grid.message}",
                 hint="only an even, right-angled series can be referred to",
             )
-        return grid_error(grid, geometry, name=str(case.file), image_name=str(series.folder), hint=hint)
+        return grid_mismatch(grid, geometry, name=str(case.file), image_name=str(series.folder), hint=hint)
     lines = [
-        f"\n  {describe(series)}: {grid.describe() if isinstance(grid, Geometry) else grid.message}"
+        f"\n  {describe_series(series)}: {grid.describe() if isinstance(grid, Geometry) else grid.message}"
         for series, grid in candidates[:_LISTED]
     ]
     more = f"\n  and {len(candidates) - _LISTED} more" if len(candidates) > _LISTED else ""

@@ -5,10 +5,11 @@ A new form is one file with a `FORM`, and one row in `registry.FORMS`.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 from osteon.core.errors import UsageError
 from osteon.core.labels import Segmentation
@@ -21,8 +22,8 @@ Shapes = Literal["rle", "polygons"]
 
 
 @dataclass(frozen=True)
-class Options:
-    """What the user says.
+class ExportOptions:
+    """The options of an export.
 
     Attributes:
         labels: Name → value, over what label files say.
@@ -83,7 +84,7 @@ class ExportCase:
 
 
 @dataclass(frozen=True)
-class Output:
+class OutputFile:
     """A file to be written.
 
     Attributes:
@@ -96,8 +97,8 @@ class Output:
 
 
 @dataclass(frozen=True)
-class Made:
-    """What came of a case.
+class ExportedCase:
+    """The files and the table row of one case.
 
     Attributes:
         files: To be written.
@@ -105,23 +106,25 @@ class Made:
         notes: What a person should know.
     """
 
-    files: Sequence[Output] = ()
+    files: Sequence[OutputFile] = ()
     row: Any = None
     notes: Sequence[str] = field(default=())
 
 
-class Exporter(Protocol):
+class Exporter(ABC):
     """One export in progress."""
 
-    def case(self, case: ExportCase) -> Made:
+    @abstractmethod
+    def case(self, case: ExportCase) -> ExportedCase:
         """Read a case and say what is to be written. Raises OsteonError where it cannot be expressed."""
 
-    def finish(self, rows: Sequence[Any]) -> Made:
-        """What is written once for all cases, from the `row` of each that went well."""
+    def finish(self, rows: Sequence[Any]) -> ExportedCase:  # noqa: ARG002 (of forms that write once for all)
+        """What is written once for all cases, from the `row` of each that went well; by default nothing."""
+        return ExportedCase()
 
 
 @dataclass(frozen=True)
-class Form:
+class ExportForm:
     """One form of export.
 
     Attributes:
@@ -130,27 +133,27 @@ class Form:
         start: Begins an export. The dataset is the source where that is one, else None.
         of_dataset: Whether it takes a dataset with its images, rather than segmentations alone.
         once: Files about all cases: whether they may be written is asked before the work.
-        heeds: Those fields of `Options` that it looks at, beside `labels`; any other is refused and not passed over.
+        accepted: Fields of `ExportOptions` that it takes beside `labels`; any other is refused.
     """
 
     name: str
     what: str
-    start: Callable[[Options, Dataset | None], Exporter]
+    start: Callable[[ExportOptions, Dataset | None], Exporter]
     of_dataset: bool = False
     once: tuple[str, ...] = ()
-    heeds: frozenset[str] = frozenset()
+    accepted: frozenset[str] = frozenset()
 
-    def check(self, options: Options) -> None:
+    def check(self, options: ExportOptions) -> None:
         """Refuse options that mean nothing for this form. Raises UsageError."""
-        refuse_options(self.name, options, self.heeds if self.of_dataset else {*self.heeds, "labels"})
+        refuse_options(self.name, options, self.accepted if self.of_dataset else {*self.accepted, "labels"})
 
 
-def refuse_options(form: str, options: Options, heeded: Collection[str] = ()) -> None:
+def refuse_options(form: str, options: ExportOptions, accepted: Collection[str] = ()) -> None:
     """Refuse options that a form does not look at. Raises UsageError."""
     for name, flag in FLAGS.items():
-        if getattr(options, name) != getattr(Options(), name) and name not in heeded:
-            taking = f"it takes {', '.join(FLAGS[n] for n in FLAGS if n in heeded)}" if heeded else "it takes none"
-            raise UsageError(f"{flag}: means nothing for {form}", hint=f"leave it out; {taking}")
+        if getattr(options, name) != getattr(ExportOptions(), name) and name not in accepted:
+            takes = f"it takes {', '.join(FLAGS[n] for n in FLAGS if n in accepted)}" if accepted else "it takes none"
+            raise UsageError(f"{flag}: means nothing for {form}", hint=f"leave it out; {takes}")
 
 
 FLAGS = {
@@ -164,4 +167,4 @@ FLAGS = {
     "shapes": "--shapes",
     "link": "--link",
 }
-"""How the command calls the fields of `Options`."""
+"""How the command calls the fields of `ExportOptions`."""

@@ -8,7 +8,7 @@ from osteon.core.file_names import free_name, name_key
 from osteon.dataset.case_ids import safe_id
 
 
-def file_names(names: Sequence[str]) -> list[str]:
+def unique_stems(names: Sequence[str]) -> list[str]:
     """A file's stem for each name; no two are one file on any system."""
     taken: set[str] = set()
     tried: dict[str, int] = {}

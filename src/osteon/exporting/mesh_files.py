@@ -6,24 +6,23 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from osteon.core.errors import GeometryError, LabelError
 from osteon.core.labels import Structure
 from osteon.dataset.dataset import Dataset
-from osteon.exporting.export_form import ExportCase, Form, Made, Options, Output
-from osteon.exporting.file_names import file_names
-from osteon.exporting.masks import Cut, cut_masks
-from osteon.exporting.meshes import joined, surfaces
+from osteon.exporting.export_form import ExportCase, ExportedCase, Exporter, ExportForm, ExportOptions, OutputFile
+from osteon.exporting.file_names import unique_stems
+from osteon.exporting.masks import CroppedMask, crop_masks
+from osteon.exporting.meshes import join_meshes, make_surfaces
 from osteon.formats.obj import write_materials, write_obj
 from osteon.formats.ply import write_ply
 from osteon.formats.stl import TO_RAS, Mesh, write_stl
 
-_HEEDS = frozenset({"space", "fragments", "smallest_mm3"})
+_OPTIONS = frozenset({"space", "fragments", "smallest_mm3"})
 
 
 @dataclass(frozen=True)
-class Meshes:
+class MeshExport(Exporter):
     """The export of one of the three formats.
 
     Attributes:
@@ -31,10 +30,10 @@ class Meshes:
         outputs: From a case's id and its named meshes to files.
     """
 
-    options: Options
-    outputs: Callable[[str, Sequence[tuple[str, Mesh]], str], list[Output]]
+    options: ExportOptions
+    outputs: Callable[[str, Sequence[tuple[str, Mesh]], str], list[OutputFile]]
 
-    def case(self, case: ExportCase) -> Made:
+    def case(self, case: ExportCase) -> ExportedCase:
         """Meshes of a case's structures.
 
         Raises:
@@ -47,10 +46,10 @@ class Meshes:
                 f"{case.file}: is measured in {segmentation.geometry.unit}: a picture has no surface",
                 hint="export rle-csv, coco or table",
             )
-        names = file_names([s.name for s in segmentation.structures])
+        names = unique_stems([s.name for s in segmentation.structures])
         meshes: list[tuple[str, Mesh]] = []
         left_out = []
-        for name, cut in zip(names, cut_masks(segmentation), strict=True):
+        for name, cut in zip(names, crop_masks(segmentation), strict=True):
             found = self._meshes(cut)
             meshes += [(name if not self.options.fragments else f"{name}_{n}", mesh) for n, mesh in found]
             if not found and cut.mask.any():
@@ -58,46 +57,44 @@ class Meshes:
         if not meshes:
             raise LabelError(f"{case.file}: no structure has a piece that is large enough", hint="leave this case out")
         notes = [f"{', '.join(left_out)}: no piece is large enough"] if left_out else []
-        return Made(self.outputs(case.id, meshes, self.options.space), None, notes)
+        return ExportedCase(self.outputs(case.id, meshes, self.options.space), None, notes)
 
-    def finish(self, rows: Sequence[Any]) -> Made:  # noqa: ARG002 (all is written with the cases)
-        """Nothing more."""
-        return Made()
-
-    def _meshes(self, cut: Cut) -> list[tuple[int, Mesh]]:
+    def _meshes(self, cut: CroppedMask) -> list[tuple[int, Mesh]]:
         """Numbered from 1, in the world and colour wanted."""
-        found = surfaces(cut.mask, cut.geometry, smallest_mm3=self.options.smallest_mm3)
+        found = make_surfaces(cut.mask, cut.geometry, smallest_mm3=self.options.smallest_mm3)
         if found and not self.options.fragments:
-            found = [joined(found)]
-        return [(n, _placed(mesh, cut.structure, self.options)) for n, mesh in enumerate(found, start=1)]
+            found = [join_meshes(found)]
+        return [(n, _finish_mesh(mesh, cut.structure, self.options)) for n, mesh in enumerate(found, start=1)]
 
 
-def _placed(mesh: Mesh, structure: Structure, options: Options) -> Mesh:
+def _finish_mesh(mesh: Mesh, structure: Structure, options: ExportOptions) -> Mesh:
     return replace(mesh, vertices=mesh.vertices * TO_RAS[options.space], colour=structure.colour)
 
 
-def _stl(case: str, meshes: Sequence[tuple[str, Mesh]], space: str) -> list[Output]:
-    return [Output(Path(case, f"{name}.stl"), partial(write_stl, mesh=mesh, space=space)) for name, mesh in meshes]
+def _stl(case: str, meshes: Sequence[tuple[str, Mesh]], space: str) -> list[OutputFile]:
+    return [OutputFile(Path(case, f"{name}.stl"), partial(write_stl, mesh=mesh, space=space)) for name, mesh in meshes]
 
 
-def _ply(case: str, meshes: Sequence[tuple[str, Mesh]], space: str) -> list[Output]:
-    return [Output(Path(case, f"{name}.ply"), partial(write_ply, mesh=mesh, space=space)) for name, mesh in meshes]
+def _ply(case: str, meshes: Sequence[tuple[str, Mesh]], space: str) -> list[OutputFile]:
+    return [OutputFile(Path(case, f"{name}.ply"), partial(write_ply, mesh=mesh, space=space)) for name, mesh in meshes]
 
 
-def _obj(case: str, meshes: Sequence[tuple[str, Mesh]], space: str) -> list[Output]:
+def _obj(case: str, meshes: Sequence[tuple[str, Mesh]], space: str) -> list[OutputFile]:
     materials = {name: mesh.colour or "#ffffff" for name, mesh in meshes}
     write = partial(write_obj, meshes=dict(meshes), materials=f"{case}.mtl", space=space)
     return [
-        Output(Path(f"{case}.mtl"), partial(write_materials, colours=materials)),
-        Output(Path(f"{case}.obj"), write),
+        OutputFile(Path(f"{case}.mtl"), partial(write_materials, colours=materials)),
+        OutputFile(Path(f"{case}.obj"), write),
     ]
 
 
-def _form(name: str, what: str, outputs: Callable[[str, Sequence[tuple[str, Mesh]], str], list[Output]]) -> Form:
-    def start(options: Options, _: Dataset | None) -> Meshes:
-        return Meshes(options, outputs)
+def _form(
+    name: str, what: str, outputs: Callable[[str, Sequence[tuple[str, Mesh]], str], list[OutputFile]]
+) -> ExportForm:
+    def start(options: ExportOptions, _: Dataset | None) -> MeshExport:
+        return MeshExport(options, outputs)
 
-    return Form(name, what, start, heeds=_HEEDS)
+    return ExportForm(name, what, start, accepted=_OPTIONS)
 
 
 STL = _form("stl", "a surface of every structure, in world millimetres", _stl)

@@ -10,22 +10,23 @@ import numpy as np
 import torch
 
 from osteon.core.errors import UsageError
-from osteon.core.files import whole_file, write_json
+from osteon.core.files import atomic_write, write_json
 from osteon.exporting import client
-from osteon.exporting.output_record import Ledger
-from osteon.networks.registry import inputs, outputs
+from osteon.exporting.output_record import OutputRecord
+from osteon.networks.registry import input_channels, output_channels
 from osteon.plan.schema import FILE_NAME as PLAN
 from osteon.plan.schema import Plan, Pretrained, write_plan
-from osteon.predicting.engines import export_onnx, kind_of, openvino_model, write_openvino
-from osteon.predicting.model import load_model, model_folder
+from osteon.predicting.engines import export_onnx, find_engine, openvino_model, write_openvino
+from osteon.predicting.model_folder import find_model_folder, load_model
 from osteon.predicting.records import FIRST
-from osteon.predicting.tiles import AIR_HU, SURE
+from osteon.predicting.tiles import AIR_HU, BACKGROUND_LOGIT
+from osteon.preparing.strategies import grid_strategy
 
 FILES = {"onnx": ("network.onnx",), "openvino": ("network.xml", "network.bin")}
 """Which files of a network each form has."""
 ABOUT = "model.json"
 CLIENT = "client.py"
-AGREES = 1e-3
+TOLERANCE = 1e-3
 """Logits of an exported network differ at most by this part of their spread from torch's."""
 
 
@@ -51,30 +52,30 @@ def export_model(form: str, model: Path, out: Path, *, overwrite: bool = False) 
         UsageError: What writes the form is not installed, or cannot write this network.
         FileError: `out` holds other files of these names, or cannot be written.
     """
-    kind_of(form)
-    loaded = load_model(model_folder(model))
+    find_engine(form)
+    loaded = load_model(find_model_folder(model))
     plan = loaded.plan
-    with_client = plan.grid.nnunet is None
+    with_client = grid_strategy(plan).has_client
     files = [Path(name) for name in (*FILES[form], PLAN, ABOUT, *([CLIENT] if with_client else []))]
-    ledger = Ledger.open(out, overwrite=overwrite)
-    with ledger.claim(form, ""):
-        ledger.check(form, files)
+    record = OutputRecord.open(out, overwrite=overwrite)
+    with record.claim(form, ""):
+        record.check(form, files)
         out.mkdir(parents=True, exist_ok=True)
-        ledger.begin(form, "", files)
-        shape = (1, inputs(plan), *plan.patch.size)
+        record.begin(form, "", files)
+        shape = (1, input_channels(plan), *plan.patch.size)
         if form == "onnx":
-            with whole_file(out / "network.onnx") as temporary:
+            with atomic_write(out / "network.onnx") as temporary:
                 export_onnx(loaded.network, shape, temporary, any_size=not _fixed(plan))
         else:
             write_openvino(openvino_model(loaded.network, shape, any_size=not _fixed(plan)), out / "network.xml")
         write_plan(out / PLAN, plan)
-        write_json(out / ABOUT, about(plan))
+        write_json(out / ABOUT, describe_for_client(plan))
         if with_client:
-            with whole_file(out / CLIENT) as temporary:
+            with atomic_write(out / CLIENT) as temporary:
                 shutil.copyfile(Path(client.__file__), temporary)
         _compare(out, loaded.network, shape, plan)
-        ledger.end(form, "", files)
-    ledger.sum_up()
+        record.end(form, "", files)
+    record.write_summary()
     left_out = {
         "names in order": plan.sequence is not None,
         "closer looks": plan.zoom is not None and plan.zoom.predict,
@@ -83,13 +84,13 @@ def export_model(form: str, model: Path, out: Path, *, overwrite: bool = False) 
     if not with_client:
         notes = [f"no {CLIENT}: it does not know nnU-Net's way of preparing scans, in which this model was trained"]
         if loaded.first is not None:
-            notes.append(f"the first model of the cascade is exported by itself: {model_folder(model) / FIRST}")
+            notes.append(f"the first model of the cascade is exported by itself: {find_model_folder(model) / FIRST}")
         return [out / file for file in files], notes
     notes = [f"{CLIENT} leaves out what osteon does besides: {what}" for what, there in left_out.items() if there]
     return [out / file for file in files], notes
 
 
-def about(plan: Plan) -> dict[str, Any]:
+def describe_for_client(plan: Plan) -> dict[str, Any]:
     """The figures of a plan that a client needs, as client.py reads them."""
     how = plan.intensities[0]
     ct = len(plan.channels) == 1 and plan.channels[0].modality == "ct" and how.mean is not None and how.std is not None
@@ -106,7 +107,9 @@ def about(plan: Plan) -> dict[str, Any]:
         "overlapping": plan.overlapping,
         "values": [*([] if plan.overlapping else [0]), *(s.value for s in plan.structures)],
         "names": [*([] if plan.overlapping else ["background"]), *(s.name for s in plan.structures)],
-        "nothing": [-SURE] * outputs(plan) if plan.overlapping else [SURE, *[0.0] * (outputs(plan) - 1)],
+        "nothing": [-BACKGROUND_LOGIT] * output_channels(plan)
+        if plan.overlapping
+        else [BACKGROUND_LOGIT, *[0.0] * (output_channels(plan) - 1)],
         "air": (AIR_HU - how.mean) / how.std if ct and how.mean is not None and how.std is not None else None,
     }
 
@@ -124,7 +127,7 @@ def _compare(out: Path, network: torch.nn.Module, shape: tuple[int, ...], plan: 
         with torch.inference_mode():
             expected = network(image)[0].numpy()
         off = float(np.abs(run(image.numpy()) - expected).max() / max(float(expected.std()), 1e-6))
-        if not off < AGREES:
+        if not off < TOLERANCE:
             raise UsageError(
                 f"{out}: what was written differs from the model's network by {off:.2g} of its logits' spread",
                 hint="this network cannot be exported in this form; try the other (onnx, openvino)",

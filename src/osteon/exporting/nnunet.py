@@ -23,14 +23,14 @@ from osteon.core.files import write_json
 from osteon.core.labels import Segmentation, make_structures
 from osteon.dataset.dataset import Dataset
 from osteon.exporting.dataset_files import (
-    ENDING,
+    SUFFIX,
+    channel_files,
     channel_name,
+    check_fully_annotated,
+    dataset_entry,
     label_file,
-    listed,
-    refuse_unknown,
-    split_images,
 )
-from osteon.exporting.export_form import ExportCase, Form, Made, Options, Output
+from osteon.exporting.export_form import ExportCase, ExportedCase, Exporter, ExportForm, ExportOptions, OutputFile
 
 FILE_NAME = "dataset.json"
 RESERVED = ("background", "ignore")
@@ -41,7 +41,7 @@ Combination = tuple[bool, ...]
 
 
 @dataclass
-class Nnunet:
+class NnunetExport(Exporter):
     """The export in progress.
 
     Attributes:
@@ -52,23 +52,23 @@ class Nnunet:
     """
 
     dataset: Dataset
-    options: Options
+    options: ExportOptions
     values: dict[Combination, int] = field(default_factory=dict)
     voxels: Counter[Combination] = field(default_factory=Counter)
 
-    def case(self, case: ExportCase) -> Made:
+    def case(self, case: ExportCase) -> ExportedCase:
         """Images and labels; cases held out or without labels go to imagesTs, and references of those to labelsTs."""
-        refuse_unknown(case, "nnU-Net")
-        _, entry = listed(case)
+        check_fully_annotated(case, "nnU-Net")
+        _, entry = dataset_entry(case)
         part = "Ts" if entry.segmentation is None or entry.held_out else "Tr"
-        images = split_images(case, f"images{part}", link=self.options.link)
+        images = channel_files(case, f"images{part}", link=self.options.link)
         if entry.segmentation is None:
-            return Made(images, part)
+            return ExportedCase(images, part)
         segmentation = case.load()
         labels = self._combined(segmentation) if self.dataset.manifest.overlapping else self._numbered(segmentation)
-        return Made([*images, label_file(case, f"labels{part}", labels)], part)
+        return ExportedCase([*images, label_file(case, f"labels{part}", labels)], part)
 
-    def finish(self, rows: Sequence[Any]) -> Made:
+    def finish(self, rows: Sequence[Any]) -> ExportedCase:
         """dataset.json."""
         manifest = self.dataset.manifest
         numbers = self._numbers()
@@ -95,9 +95,9 @@ class Nnunet:
             "labels": labels,
             **more,
             "numTraining": rows.count("Tr"),
-            "file_ending": ENDING,
+            "file_ending": SUFFIX,
         }
-        return Made([Output(Path(FILE_NAME), partial(write_json, data=data))], None, notes)
+        return ExportedCase([OutputFile(Path(FILE_NAME), partial(write_json, data=data))], None, notes)
 
     def _numbers(self) -> dict[str, int]:
         """Structure → number: the dataset's where these are 1 … n, else in their order."""
@@ -147,7 +147,7 @@ class Nnunet:
         return regions, drawn
 
 
-def _start(options: Options, dataset: Dataset | None) -> Nnunet:
+def _start(options: ExportOptions, dataset: Dataset | None) -> NnunetExport:
     if dataset is None:
         raise UsageError("nnunet takes a dataset", hint="give a folder with dataset.yaml")
     if taken := [structure.name for structure in dataset.structures if structure.name in RESERVED]:
@@ -155,15 +155,15 @@ def _start(options: Options, dataset: Dataset | None) -> Nnunet:
             f"{dataset.folder}: nnU-Net keeps the name {taken[0]} for itself",
             hint="give the structure another one in dataset.yaml",
         )
-    return Nnunet(dataset, options)
+    return NnunetExport(dataset, options)
 
 
-FORM = Form(
+FORM = ExportForm(
     "nnunet",
     "a dataset as nnU-Net's raw folder",
     _start,
     of_dataset=True,
     once=(FILE_NAME,),
-    heeds=frozenset({"link"}),
+    accepted=frozenset({"link"}),
 )
 """The form as the table of forms has it."""

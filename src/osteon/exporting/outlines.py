@@ -29,7 +29,7 @@ def outlines(mask: Mask) -> list[Points]:
     found = []
     for number, box in enumerate(ndimage.find_objects(numbered), start=1):
         first = np.array([part.start for part in box])
-        found.append(_keyholed(_loops(numbered[box] == number)) + first)
+        found.append(_join_holes(_loops(numbered[box] == number)) + first)
     return found
 
 
@@ -39,16 +39,16 @@ def _loops(piece: Mask) -> list[Points]:
 
     loops = [loop[:-1] - 1 for loop in find_contours(np.pad(piece, 1).astype(np.float64), 0.5)]
     loops.sort(key=lambda loop: -np.ptp(loop[:, 0]))  # the outer one reaches furthest
-    return [_without_straight(loop) for loop in loops]
+    return [_drop_straight_corners(loop) for loop in loops]
 
 
-def _without_straight(loop: Points) -> Points:
+def _drop_straight_corners(loop: Points) -> Points:
     before, after = loop - np.roll(loop, 1, axis=0), np.roll(loop, -1, axis=0) - loop
     turns = before[:, 0] * after[:, 1] != before[:, 1] * after[:, 0]
     return loop[turns]
 
 
-def _keyholed(loops: list[Points]) -> Points:
+def _join_holes(loops: list[Points]) -> Points:
     """One loop of all: each inner one is entered where it comes nearest, and left there."""
     outer, *inner = loops
     for hole in sorted(inner, key=lambda loop: float(loop[:, 0].min())):

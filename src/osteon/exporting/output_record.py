@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from osteon.core.case_records import FOLDER, CaseRecords
+from osteon.core.case_records import RECORDS_FOLDER, CaseRecords
 from osteon.core.errors import FileError
-from osteon.core.file_stamps import file_state
-from osteon.core.files import is_file, read_json, remove_file, write_json
+from osteon.core.file_stamps import modification_stamp
+from osteon.core.files import is_file, remove_file, write_json
+from osteon.core.records import read_record
 
 FILE_NAME = "exports.json"
 _EACH = Path(FILE_NAME).stem
@@ -22,14 +23,14 @@ _WRITING = "being written"
 
 
 @dataclass
-class Ledger:
-    """The record of a folder.
+class OutputRecord:
+    """The files that exports have written into a folder.
 
     Attributes:
         folder: The output folder.
-        overwrite: Whether files of others may be replaced.
+        overwrite: Whether files that no export wrote may be replaced.
         entries: Form → case (empty for all cases' files) → file, relative → its state when it was written, as it was
-            when the folder was opened, and what was written since by this ledger.
+            when the folder was opened, and what was written since by this record.
         states: Form → file → its states in `entries`.
     """
 
@@ -39,13 +40,13 @@ class Ledger:
     states: dict[str, dict[str, set[str]]] = field(default_factory=dict)
 
     @classmethod
-    def open(cls, folder: Path, *, overwrite: bool = False) -> Ledger:
+    def open(cls, folder: Path, *, overwrite: bool = False) -> OutputRecord:
         """The record of a folder; an empty one where there is none. Raises FileError where it is damaged."""
-        ledger = cls(Path(folder), overwrite, _entries(Path(folder)))
-        for form, cases in ledger.entries.items():
+        record = cls(Path(folder), overwrite, _entries(Path(folder)))
+        for form, cases in record.entries.items():
             for files in cases.values():
-                ledger._note(form, files)
-        return ledger
+                record._note(form, files)
+        return record
 
     def check(self, form: str, files: Sequence[Path], kept: Sequence[Path] = ()) -> None:
         """Refuse to replace what is not known to be an export of this form as it was written, and what is read from.
@@ -64,7 +65,7 @@ class Ledger:
             if target.resolve() in sources and not target.is_symlink():
                 raise FileError(f"{target}: is what is exported from", hint="choose another output folder")
             there = target.exists() or target.is_symlink()
-            if there and not self.overwrite and not self._is_ours(form, file):
+            if there and not self.overwrite and not self._is_export(form, file):
                 raise FileError(
                     f"{target}: is there already, and {FILE_NAME} does not say that it was exported as {form}",
                     hint="choose another output folder, or --overwrite to replace the file",
@@ -85,7 +86,7 @@ class Ledger:
                     self._note(form, files)
                 yield
         finally:
-            records.tidy()  # a refused export leaves nothing
+            records.remove_empty()  # a refused export leaves nothing
 
     def begin(self, form: str, case: str, files: Sequence[Path]) -> None:
         """Note which files are about to be written for a case (empty: about all): a killed export goes on then."""
@@ -105,7 +106,7 @@ class Ledger:
         self._note(form, known)
         self._records(form).write(case, known)
 
-    def sum_up(self) -> None:
+    def write_summary(self) -> None:
         """Write exports.json, of what all exports have recorded. Raises FileError, DiskFullError."""
         if entries := _entries(self.folder):
             write_json(self.folder / FILE_NAME, entries)
@@ -117,31 +118,22 @@ class Ledger:
         for name, state in files.items():
             self.states.setdefault(form, {}).setdefault(name, set()).add(state)
 
-    def _is_ours(self, form: str, file: Path) -> bool:
+    def _is_export(self, form: str, file: Path) -> bool:
         known = self.states.get(form, {}).get(file.as_posix(), set())
         return not known.isdisjoint((_state(self.folder / file), _WRITING))
 
 
 def _entries(folder: Path) -> dict[str, dict[str, dict[str, str]]]:
-    """What all exports into a folder have recorded."""
-    path = folder / FILE_NAME
-    found = read_json(path, "the record of exports") if is_file(path) else {}
-    if _is_record(found):
-        for each in sorted((folder / FOLDER / _EACH).glob("*/")):
-            found.setdefault(each.name, {}).update(CaseRecords(folder, f"{_EACH}/{each.name}").each_record())
-    if not _is_record(found):
-        raise FileError(f"{path}: is no record of exports", hint="move it away, or choose another output folder")
-    return dict(found)
-
-
-def _is_record(data: Any) -> bool:
-    def of_text(value: Any) -> bool:
-        return isinstance(value, Mapping) and all(isinstance(state, str) for state in value.values())
-
-    cases = list(data.values()) if isinstance(data, dict) else [None]
-    return all(isinstance(value, dict) and all(map(of_text, value.values())) for value in cases)
+    """Form → case → file → its state, of all exports into a folder. Raises FileError where a record is damaged."""
+    path, hint = folder / FILE_NAME, "move it away, or choose another output folder"
+    shape = dict[str, dict[str, dict[str, str]]]
+    found: dict[str, Any] = read_record(path, "the record of exports", shape, hint) if is_file(path) else {}
+    for each in sorted((folder / RECORDS_FOLDER / _EACH).glob("*/")):
+        records = CaseRecords(folder, f"{_EACH}/{each.name}", dict[str, str])
+        found.setdefault(each.name, {}).update(records.read_records())
+    return found
 
 
 def _state(path: Path) -> str:
     """Size and time of change; where a link leads to."""
-    return f"link to {path.readlink()}" if path.is_symlink() else file_state(path)
+    return f"link to {path.readlink()}" if path.is_symlink() else modification_stamp(path)

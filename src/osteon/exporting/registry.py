@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from osteon.core.errors import UsageError
 from osteon.exporting import coco, decathlon, dicom_seg, mesh_files, nnunet, rle_table, rtstruct, seg_nrrd, table
-from osteon.exporting.export_form import Form
+from osteon.exporting.export_form import ExportForm
 
-FORMS: tuple[Form, ...] = (
+FORMS: tuple[ExportForm, ...] = (
     mesh_files.STL,
     mesh_files.PLY,
     mesh_files.OBJ,
@@ -25,7 +25,7 @@ MODEL_FORMS = ("onnx", "openvino")
 """Forms of models: `model_files`."""
 
 
-def form_of(name: str) -> Form:
+def find_form(name: str) -> ExportForm:
     """The row of that name. Raises UsageError that lists the known ones."""
     for form in FORMS:
         if form.name == name:

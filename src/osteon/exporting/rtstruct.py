@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -15,10 +14,10 @@ from osteon.core.errors import CaseError
 from osteon.core.labels import Structure
 from osteon.core.version import __version__
 from osteon.dataset.dataset import Dataset as OsteonDataset
-from osteon.exporting.dicom_common import derived_uid, quietly, repeated, save
-from osteon.exporting.dicom_source import DicomSources, Placed
-from osteon.exporting.export_form import ExportCase, Form, Made, Options, Output
-from osteon.exporting.masks import cut_masks
+from osteon.exporting.dicom_common import copy_elements, derived_uid, ignore_pydicom_warnings, save_dicom
+from osteon.exporting.dicom_source import DicomSources, PlacedSegmentation
+from osteon.exporting.export_form import ExportCase, ExportedCase, Exporter, ExportForm, ExportOptions, OutputFile
+from osteon.exporting.masks import crop_masks
 from osteon.exporting.outlines import outlines
 from osteon.formats.dicom_stack import LPS_TO_RAS
 
@@ -46,12 +45,12 @@ _REPEATED = (
 
 
 @dataclass(frozen=True)
-class Rtstruct:
+class RtstructExport(Exporter):
     """The export in progress."""
 
     sources: DicomSources
 
-    def case(self, case: ExportCase) -> Made:
+    def case(self, case: ExportCase) -> ExportedCase:
         """One file. Raises as `DicomSources.place`, and CaseError for a picture, which lies nowhere."""
         placed = self.sources.place(case)
         if placed.series.picture:
@@ -60,14 +59,12 @@ class Rtstruct:
                 hint="export dicom-seg or coco",
             )
         dataset = make_rtstruct(placed, model=case.model)
-        return Made([Output(Path(f"{case.id}_rtstruct.dcm"), partial(save, dataset=dataset))], None, placed.notes)
-
-    def finish(self, rows: Sequence[Any]) -> Made:  # noqa: ARG002 (all is written with the cases)
-        """Nothing more."""
-        return Made()
+        return ExportedCase(
+            [OutputFile(Path(f"{case.id}_rtstruct.dcm"), partial(save_dicom, dataset=dataset))], None, placed.notes
+        )
 
 
-def make_rtstruct(placed: Placed, *, model: str) -> Dataset:
+def make_rtstruct(placed: PlacedSegmentation, *, model: str) -> Dataset:
     """The RTSTRUCT as a pydicom dataset (PS3.3, A.19); structures without a voxel are left out.
 
     Args:
@@ -79,16 +76,16 @@ def make_rtstruct(placed: Placed, *, model: str) -> Dataset:
 
     header = next(iter(placed.headers.values()))
     contours = {structure: found for structure, found in _contours(placed) if found}
-    told = [(s.name, [item.ContourData for item in found]) for s, found in contours.items()]
+    content = [(s.name, [item.ContourData for item in found]) for s, found in contours.items()]
     dataset = Dataset()
     dataset.file_meta = FileMetaDataset()
     dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    uid = UID(derived_uid(placed.series.uid, told))
+    uid = UID(derived_uid(placed.series.uid, content))
     dataset.SOPClassUID, dataset.SOPInstanceUID = STORAGE, uid
     dataset.file_meta.MediaStorageSOPClassUID = UID(STORAGE)
     dataset.file_meta.MediaStorageSOPInstanceUID = uid
-    with quietly():
-        for keyword, value in repeated(header, _REPEATED).items():
+    with ignore_pydicom_warnings():
+        for keyword, value in copy_elements(header, _REPEATED).items():
             setattr(dataset, keyword, value)
     now = datetime.now().astimezone()
     dataset.Modality, dataset.SeriesInstanceUID = "RTSTRUCT", derived_uid(uid, "series")
@@ -123,12 +120,12 @@ def _add(dataset: Dataset, structure: Structure, contours: list[Dataset], number
     dataset.RTROIObservationsSequence.append(observed)
 
 
-def _contours(placed: Placed) -> list[tuple[Structure, list[Dataset]]]:
+def _contours(placed: PlacedSegmentation) -> list[tuple[Structure, list[Dataset]]]:
     """The contours of each structure, slice by slice."""
     found = []
     to_lps = LPS_TO_RAS @ placed.segmentation.geometry.affine_ras
     to_index = np.linalg.inv(placed.segmentation.geometry.affine_ras)
-    for cut in cut_masks(placed.segmentation):
+    for cut in crop_masks(placed.segmentation):
         first = np.rint((to_index @ cut.geometry.affine_ras)[:3, 3])
         contours = []
         for k in np.flatnonzero(cut.mask.any(axis=(0, 1))):
@@ -140,7 +137,7 @@ def _contours(placed: Placed) -> list[tuple[Structure, list[Dataset]]]:
     return found
 
 
-def _contour(points: Any, placed: Placed, k: int) -> Dataset:
+def _contour(points: Any, placed: PlacedSegmentation, k: int) -> Dataset:
     from pydicom.dataset import Dataset
 
     contour = Dataset()
@@ -150,7 +147,7 @@ def _contour(points: Any, placed: Placed, k: int) -> Dataset:
     return contour
 
 
-def _image(placed: Placed, k: int) -> Dataset:
+def _image(placed: PlacedSegmentation, k: int) -> Dataset:
     """A reference to the image of a slice."""
     from pydicom.dataset import Dataset
 
@@ -162,7 +159,7 @@ def _image(placed: Placed, k: int) -> Dataset:
     return image
 
 
-def _references(placed: Placed, header: Dataset) -> Dataset:
+def _references(placed: PlacedSegmentation, header: Dataset) -> Dataset:
     """The frame of reference, the study and the series, with its images."""
     from pydicom.dataset import Dataset
 
@@ -176,14 +173,14 @@ def _references(placed: Placed, header: Dataset) -> Dataset:
     return frame
 
 
-def _start(options: Options, _: OsteonDataset | None) -> Rtstruct:
-    return Rtstruct(DicomSources(options.source, by_grid=options.ignore_references))
+def _start(options: ExportOptions, _: OsteonDataset | None) -> RtstructExport:
+    return RtstructExport(DicomSources(options.source, by_grid=options.ignore_references))
 
 
-FORM = Form(
+FORM = ExportForm(
     "rtstruct",
     "RTSTRUCT: contours that refer to the scan's series",
     _start,
-    heeds=frozenset({"source", "ignore_references"}),
+    accepted=frozenset({"source", "ignore_references"}),
 )
 """The form as the table of forms has it."""

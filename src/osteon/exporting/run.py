@@ -14,16 +14,16 @@ from osteon.core.parallel import for_each
 from osteon.core.progress import status
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import FILE_NAME as MANIFEST
-from osteon.exporting.cases import find_segmentations, of_dataset
-from osteon.exporting.export_form import ExportCase, Exporter, Form, Made, Options, refuse_options
-from osteon.exporting.output_record import Ledger
-from osteon.exporting.registry import MODEL_FORMS, form_of
-from osteon.formats.registry import tell_oddities
+from osteon.exporting.cases import dataset_case, find_segmentations
+from osteon.exporting.export_form import ExportCase, ExportedCase, Exporter, ExportForm, ExportOptions, refuse_options
+from osteon.exporting.output_record import OutputRecord
+from osteon.exporting.registry import MODEL_FORMS, find_form
+from osteon.formats.registry import describe_header_warnings
 
 
 @dataclass(frozen=True)
 class ExportReport:
-    """What came of it.
+    """The result of an export.
 
     Attributes:
         out: The output folder.
@@ -41,7 +41,7 @@ class ExportReport:
 
 
 def export(
-    form: str, sources: Sequence[Path], out: Path, options: Options | None = None, *, overwrite: bool = False
+    form: str, sources: Sequence[Path], out: Path, options: ExportOptions | None = None, *, overwrite: bool = False
 ) -> ExportReport:
     """Write segmentations, or a dataset, in another form.
 
@@ -57,38 +57,38 @@ def export(
         UsageError: Form, options or sources make no sense.
         FileError: A source does not exist, or `out` cannot be written.
     """
-    options, out = options or Options(), Path(out)
+    options, out = options or ExportOptions(), Path(out)
     if out.exists() and not out.is_dir():
         raise UsageError(f"{out}: the output is a folder, and this is a file", hint="name a folder for it")
     if form in MODEL_FORMS:
         return _model(form, sources, out, options, overwrite=overwrite)
-    row = form_of(form)
+    row = find_form(form)
     row.check(options)
     dataset = _dataset(row, sources) if row.of_dataset else None
     cases = (
         find_segmentations(sources, _structures(options))
         if dataset is None
-        else [of_dataset(dataset, case) for case in dataset.manifest.cases]
+        else [dataset_case(dataset, case) for case in dataset.manifest.cases]
     )
-    ledger = Ledger.open(out, overwrite=overwrite)
-    ledger.check(row.name, [Path(name) for name in row.once])
-    job = _Job(row, row.start(options, dataset), ledger)
+    record = OutputRecord.open(out, overwrite=overwrite)
+    record.check(row.name, [Path(name) for name in row.once])
+    job = _ExportRun(row, row.start(options, dataset), record)
     report = ExportReport(out)
     try:
         _export(job, cases, report)
     except BaseException:
         with suppress(OsteonError):  # what stopped the work is what counts
-            ledger.sum_up()
+            record.write_summary()
         raise
-    ledger.sum_up()
+    record.write_summary()
     return report
 
 
-def _export(job: _Job, cases: Sequence[ExportCase], report: ExportReport) -> None:
+def _export(job: _ExportRun, cases: Sequence[ExportCase], report: ExportReport) -> None:
     """Case by case, and then what is about all of them."""
     rows, out = [], report.out
     for outcome in for_each(job.case, cases, f"exporting {job.form.name}", name=lambda case: f"case {case.id}"):
-        case, made = outcome.item, outcome.result or Made()
+        case, made = outcome.item, outcome.result or ExportedCase()
         if outcome.error is not None:
             report.failed[case.id] = outcome.error
             continue
@@ -97,7 +97,7 @@ def _export(job: _Job, cases: Sequence[ExportCase], report: ExportReport) -> Non
         report.files.extend(out / file.path for file in made.files)
         report.notes.extend(f"{case.id}: {note}" for note in made.notes)
     done = set(report.done)
-    report.notes.extend(tell_oddities((case.file, True) for case in cases if case.file and case.id in done))
+    report.notes.extend(describe_header_warnings((case.file, True) for case in cases if case.file and case.id in done))
     if rows:
         made = job.all_cases(rows, cases)
         report.files.extend(out / file.path for file in made.files)
@@ -105,37 +105,37 @@ def _export(job: _Job, cases: Sequence[ExportCase], report: ExportReport) -> Non
 
 
 @dataclass(frozen=True)
-class _Job:
-    form: Form
+class _ExportRun:
+    form: ExportForm
     exporter: Exporter
-    ledger: Ledger
+    record: OutputRecord
 
-    def case(self, case: ExportCase) -> Made:
+    def case(self, case: ExportCase) -> ExportedCase:
         """Make and write one case."""
         made = self.exporter.case(case)
         self._write(case.id, made, [case])
         return made
 
-    def all_cases(self, rows: Sequence[Any], cases: Sequence[ExportCase]) -> Made:
+    def all_cases(self, rows: Sequence[Any], cases: Sequence[ExportCase]) -> ExportedCase:
         """Make and write what is about all cases."""
         made = self.exporter.finish(rows)
         self._write("", made, cases)
         return made
 
-    def _write(self, name: str, made: Made, cases: Sequence[ExportCase]) -> None:
+    def _write(self, name: str, made: ExportedCase, cases: Sequence[ExportCase]) -> None:
         files = [file.path for file in made.files]
         if not files:
             return
         kept = [path for case in cases for path in (case.file, *case.scan) if path is not None]
-        with self.ledger.claim(self.form.name, name):
-            self.ledger.check(self.form.name, files, kept)
-            self.ledger.begin(self.form.name, name, files)
+        with self.record.claim(self.form.name, name):
+            self.record.check(self.form.name, files, kept)
+            self.record.begin(self.form.name, name, files)
             for file in made.files:
-                file.write(self.ledger.folder / file.path)
-            self.ledger.end(self.form.name, name, files)
+                file.write(self.record.folder / file.path)
+            self.record.end(self.form.name, name, files)
 
 
-def _model(form: str, sources: Sequence[Path], out: Path, options: Options, *, overwrite: bool) -> ExportReport:
+def _model(form: str, sources: Sequence[Path], out: Path, options: ExportOptions, *, overwrite: bool) -> ExportReport:
     from osteon.exporting.model_files import export_model  # loads torch
 
     refuse_options(form, options)
@@ -146,7 +146,7 @@ def _model(form: str, sources: Sequence[Path], out: Path, options: Options, *, o
     return ExportReport(out, [str(sources[0])], files, {}, notes)
 
 
-def _dataset(form: Form, sources: Sequence[Path]) -> Dataset:
+def _dataset(form: ExportForm, sources: Sequence[Path]) -> Dataset:
     if len(sources) != 1 or not (Path(sources[0]) / MANIFEST).is_file():
         raise UsageError(
             f"{form.name} takes one dataset, not {', '.join(map(str, sources))}",
@@ -155,7 +155,7 @@ def _dataset(form: Form, sources: Sequence[Path]) -> Dataset:
     return Dataset.open(Path(sources[0]))
 
 
-def _structures(options: Options) -> tuple[Structure, ...] | None:
+def _structures(options: ExportOptions) -> tuple[Structure, ...] | None:
     if options.labels is None:
         return None
     if any(value < 1 for value in options.labels.values()) or len(set(options.labels.values())) < len(options.labels):

@@ -38,7 +38,7 @@ _BETWEEN = ((2, 1), (1, -1), (2, -1), (1, 1))
 
 
 @dataclass(frozen=True, eq=False)
-class Net:
+class SurfaceNet:
     """A closed surface of polygons, in voxel indices.
 
     Attributes:
@@ -56,7 +56,7 @@ class Net:
     rings: tuple[tuple[int, ...], ...]
 
 
-def net_around(mask: Mask) -> Net:
+def make_surface_net(mask: Mask) -> SurfaceNet:
     """The boundary of a mask `[i, j, k]`, closed also where the mask ends. An empty mask gives an empty net."""
     padded = np.pad(mask, 1)
     cells = _Cells(padded)
@@ -75,7 +75,7 @@ def net_around(mask: Mask) -> Net:
         for n in np.flatnonzero(~plain):
             rings.append(faces.ring(around[n], unclear[n], places[n], bool(outward[n]), axes))
     more = faces.corners()
-    return Net(
+    return SurfaceNet(
         np.concatenate([points, more[0]]) - 1,
         np.concatenate([low, more[1]]) - 1,
         np.concatenate([high, more[2]]) - 1,
@@ -84,7 +84,7 @@ def net_around(mask: Mask) -> Net:
     )
 
 
-def triangles(net: Net, points: Points) -> Ints:
+def triangulate(net: SurfaceNet, points: Points) -> Ints:
     """`[t, 3]` corners of triangles, counter-clockwise seen from outside.
 
     Args:
@@ -98,7 +98,7 @@ def triangles(net: Net, points: Points) -> Ints:
     return np.concatenate([quads[:, [0, 1, 2]], quads[:, [0, 2, 3]], np.array(fans, np.int64).reshape(-1, 3)])
 
 
-def sides(net: Net) -> Ints:
+def net_edges(net: SurfaceNet) -> Ints:
     """`[s, 2]` the polygons' edges, each once in either direction."""
     rings = [(ring[n - 1], ring[n]) for ring in net.rings for n in range(len(ring))]
     quads = np.stack([net.quads, np.roll(net.quads, -1, axis=1)], axis=-1).reshape(-1, 2)

@@ -15,19 +15,19 @@ from __future__ import annotations
 import numpy as np
 from scipy import sparse
 
-from osteon.exporting.surface import Ints, Net, Points, sides, triangles
+from osteon.exporting.surface import Ints, Points, SurfaceNet, net_edges, triangulate
 
-ROUNDS = 20
+ITERATIONS = 20
 """Times that the mean is taken: reaches about 4 voxels. On spheres 10 left more of the steps, 40 took more shape."""
 _PUT_BACK = 2
 VOLUME_TOLERANCE = 1e-4
 """Part of the volume that may be missing in the end."""
-_MOST_MOVES = 60
+_MAX_MOVES = 60
 """Even masks of noise need fewer than ten."""
 _HALVINGS = 30
 
 
-def smoothed(net: Net, voxels: int) -> tuple[Points, Ints]:
+def smooth_surface(net: SurfaceNet, voxels: int) -> tuple[Points, Ints]:
     """Corners and triangles of a net, smoothed.
 
     Args:
@@ -38,10 +38,10 @@ def smoothed(net: Net, voxels: int) -> tuple[Points, Ints]:
         `[n, 3]` corners in voxel indices, within their boxes, and `[t, 3]` triangles, counter-clockwise seen from
         outside. They enclose `voxels`, to `VOLUME_TOLERANCE`.
     """
-    points = np.clip(_twiced(net), net.low, net.high)
-    faces = triangles(net, points)
-    for _ in range(_MOST_MOVES):
-        missing = voxels - volume(points, faces)
+    points = np.clip(_low_pass(net), net.low, net.high)
+    faces = triangulate(net, points)
+    for _ in range(_MAX_MOVES):
+        missing = voxels - enclosed_volume(points, faces)
         if abs(missing) <= VOLUME_TOLERANCE * voxels:
             return points, faces
         normals = _normals(points, faces)
@@ -51,27 +51,28 @@ def smoothed(net: Net, voxels: int) -> tuple[Points, Ints]:
     return _towards_voxels(net, points, voxels)
 
 
-def volume(points: Points, faces: Ints) -> float:
+def enclosed_volume(points: Points, faces: Ints) -> float:
     """What a closed surface encloses, in cubes of its unit (by Gauss' theorem)."""
     a, b, c = (points[faces[:, n]] - points[:1] for n in range(3))
     return float(np.einsum("ij,ij", a, np.cross(b, c)) / 6)
 
 
-def _twiced(net: Net) -> Points:
+def _low_pass(net: SurfaceNet) -> Points:
+    """`[n, 3]` corners without their high frequencies; what a pass took away is smoothed, too, and put back."""
     mean = _mean(net)
     result = np.zeros_like(net.points)
     rest = net.points
     for _ in range(1 + _PUT_BACK):
-        for _ in range(ROUNDS):
+        for _ in range(ITERATIONS):
             rest = mean @ rest
         result = result + rest
         rest = net.points - result
     return result
 
 
-def _mean(net: Net) -> sparse.csr_matrix:
+def _mean(net: SurfaceNet) -> sparse.csr_matrix:
     """The mean of each corner and its neighbours, in which it counts as much as all of them."""
-    ends, count = sides(net), len(net.points)
+    ends, count = net_edges(net), len(net.points)
     ends = np.concatenate([ends, ends[:, ::-1]])
     linked = sparse.csr_matrix((np.ones(len(ends)), (ends[:, 0], ends[:, 1])), (count, count))
     linked.data[:] = 1
@@ -88,11 +89,11 @@ def _normals(points: Points, faces: Ints) -> Points:
     )
 
 
-def _towards_voxels(net: Net, points: Points, voxels: int) -> tuple[Points, Ints]:
+def _towards_voxels(net: SurfaceNet, points: Points, voxels: int) -> tuple[Points, Ints]:
     """As far back as the volume asks: with its corners in the middle of their cells the boundary's volume is exact."""
     for halving in range(_HALVINGS):
         tried = net.points + (points - net.points) / 2**halving
-        faces = triangles(net, tried)
-        if abs(volume(tried, faces) - voxels) <= VOLUME_TOLERANCE * voxels:
+        faces = triangulate(net, tried)
+        if abs(enclosed_volume(tried, faces) - voxels) <= VOLUME_TOLERANCE * voxels:
             break
     return tried, faces

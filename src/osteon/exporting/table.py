@@ -11,11 +11,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from osteon.core.files import whole_file
-from osteon.core.spreadsheets import table_of, write_rows
-from osteon.dataset.dataset import Dataset
-from osteon.exporting.export_form import ExportCase, Form, Made, Options, Output
-from osteon.exporting.masks import JOINED, Cut, cut_masks
+from osteon.core.files import atomic_write
+from osteon.core.spreadsheets import tabulate, write_rows
+from osteon.exporting.export_form import ExportCase, ExportedCase, Exporter, ExportForm, OutputFile
+from osteon.exporting.masks import CONNECTIVITY, CroppedMask, crop_masks
 
 FILE_NAME = "volumes.csv"
 COLUMNS = (
@@ -42,7 +41,7 @@ _NOTHING = 1e-9
 Row = dict[str, Any]
 
 
-def measures(cut: Cut) -> Row:
+def measure_mask(cut: CroppedMask) -> Row:
     """What a structure measures; millimetres stay empty where it is not there, and for pictures measured in pixels.
 
     A picture, one voxel thin, has an area and no volume, and no length along its thin axis: nobody measured that.
@@ -53,7 +52,7 @@ def measures(cut: Cut) -> Row:
     - `centroid_*`: the mean of the voxels' centres, RAS.
     - `fragments`: pieces whose voxels share a face or an edge.
     """
-    row: Row = {"voxels": int(np.count_nonzero(cut.mask)), "fragments": int(ndimage.label(cut.mask, JOINED)[1])}
+    row: Row = {"voxels": int(np.count_nonzero(cut.mask)), "fragments": int(ndimage.label(cut.mask, CONNECTIVITY)[1])}
     if not row["voxels"] or cut.geometry.unit != "mm":
         return row
     matrix = cut.geometry.affine_ras[:3, :3].copy()
@@ -85,35 +84,33 @@ def _extents(
     return [float(np.ptp(places @ way) + np.abs(way).sum()) for way in along]
 
 
-class Table:
+class TableExport(Exporter):
     """The export in progress."""
 
-    def case(self, case: ExportCase) -> Made:
+    def case(self, case: ExportCase) -> ExportedCase:
         """Measure a case's structures. One that nobody looked for has no row; one that is not there has 0 voxels."""
         segmentation = case.load()
         known = case.annotated
         rows = [
-            {"case": case.id, "structure": cut.structure.name, **measures(cut)}
-            for cut in cut_masks(segmentation)
+            {"case": case.id, "structure": cut.structure.name, **measure_mask(cut)}
+            for cut in crop_masks(segmentation)
             if known is None or cut.structure.name in known
         ]
-        return Made((), rows)
+        return ExportedCase((), rows)
 
-    def finish(self, rows: Sequence[Any]) -> Made:
+    def finish(self, rows: Sequence[Any]) -> ExportedCase:
         """The one file."""
         every = [row for of_case in rows for row in of_case]
-        return Made([Output(Path(FILE_NAME), partial(_write, rows=every))])
+        return ExportedCase([OutputFile(Path(FILE_NAME), partial(_write, rows=every))])
 
 
 def _write(path: Path, rows: Iterable[Row]) -> None:
-    with whole_file(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
+    with atomic_write(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
         rounded = ({k: round(v, _DIGITS) if isinstance(v, float) else v for k, v in row.items()} for row in rows)
-        write_rows(stream, table_of(rounded, COLUMNS))
+        write_rows(stream, tabulate(rounded, COLUMNS))
 
 
-def _start(_: Options, __: Dataset | None) -> Table:
-    return Table()
-
-
-FORM = Form("table", "volumes and dimensions of every structure and case (CSV)", _start, once=(FILE_NAME,))
+FORM = ExportForm(
+    "table", "volumes and dimensions of every structure and case (CSV)", lambda *_: TableExport(), once=(FILE_NAME,)
+)
 """The form as the table of forms has it."""

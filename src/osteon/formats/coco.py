@@ -19,9 +19,9 @@ import numpy.typing as npt
 
 from osteon.core.errors import FileError, LabelError
 from osteon.core.files import read_json
-from osteon.formats.annotation_fields import Points, checked_label, checked_points
+from osteon.formats.annotation_fields import Points, check_label, check_points
 
-Shape = Points | Mapping[str, Any]
+CocoShape = Points | Mapping[str, Any]
 """A polygon, or a run-length code as the file holds it."""
 _HINT = "write it again with pycocotools, or as polygons"
 
@@ -46,7 +46,7 @@ class CocoImage:
 
 
 @dataclass(frozen=True)
-class Coco:
+class CocoFile:
     """A whole file: the categories' names in the file's order, its pictures, and what is odd about it."""
 
     names: tuple[str, ...]
@@ -61,7 +61,7 @@ def is_coco(data: Any) -> bool:
     )
 
 
-def read_coco(path: Path) -> Coco:
+def read_coco(path: Path) -> CocoFile:
     """Read a file; its shapes are looked at when they are asked for, by `polygons_of` and `mask_of`.
 
     Raises:
@@ -79,7 +79,7 @@ def read_coco(path: Path) -> Coco:
         raise FileError(f"{path}: an entry lacks a field ({error})", hint="write the file again") from error
 
 
-def _coco(data: Mapping[str, Any], path: Path) -> Coco:
+def _coco(data: Mapping[str, Any], path: Path) -> CocoFile:
     entries = data["annotations"]
     names = _categories(data["categories"], Counter(entry["category_id"] for entry in entries), path)
     pictures = _pictures(data["images"], path)
@@ -115,14 +115,14 @@ def _coco(data: Mapping[str, Any], path: Path) -> Coco:
             annotated = tuple(name for name in dict.fromkeys(names.values()) if name in sought)
         size = (width, height) if sized else None
         images.append(CocoImage(str(image["file_name"]), size, marked, annotated, tuple(boxed[number])))
-    return Coco(tuple(dict.fromkeys(names.values())), tuple(images), tuple(_notes(entries)))
+    return CocoFile(tuple(dict.fromkeys(names.values())), tuple(images), tuple(_notes(entries)))
 
 
 def _categories(entries: Iterable[Any], used: Mapping[Any, int], path: Path) -> dict[Any, str]:
     """Number → name. Of two that share a name one may be nobody's: Roboflow lists a group as a category of its own."""
     names: dict[Any, str] = {}
     for entry in entries:
-        number, name = entry["id"], checked_label(entry["name"], f"{path}: category {str(entry['id'])[:40]}")
+        number, name = entry["id"], check_label(entry["name"], f"{path}: category {str(entry['id'])[:40]}")
         if names.setdefault(number, name) != name:
             raise LabelError(
                 f"{path}: two categories, {names[number]} and {name}, share an id", hint="correct `categories`"
@@ -168,7 +168,7 @@ def polygons_of(shapes: Sequence[Any], name: str) -> list[Points]:
     flat = [shape for shape in shapes if not isinstance(shape, dict)]
     if any(not isinstance(shape, list) or len(shape) % 2 for shape in flat):
         raise LabelError(f"{name}: a polygon is not a list x1, y1, x2, y2 …", hint=_HINT)
-    return [checked_points([shape[n : n + 2] for n in range(0, len(shape), 2)], name) for shape in flat]
+    return [check_points([shape[n : n + 2] for n in range(0, len(shape), 2)], name) for shape in flat]
 
 
 def masks_of(shapes: Sequence[Any], shape: tuple[int, int], name: str) -> list[npt.NDArray[np.bool_]]:
@@ -181,7 +181,7 @@ def _decoded(code: Mapping[str, Any], shape: tuple[int, int], name: str) -> npt.
     if size is not None and list(size if isinstance(size, list) else []) != list(shape):
         raise LabelError(f"{name}: is coded for {str(size)[:40]} rows and columns, not {list(shape)}", hint=_HINT)
     if isinstance(counts, str):
-        lengths = unpack(counts, name)
+        lengths = unpack_rle(counts, name)
     elif isinstance(counts, list) and all(isinstance(n, int) and 0 <= n < 2**40 for n in counts):
         lengths = np.array(counts, dtype=np.int64)
     else:
@@ -194,7 +194,7 @@ def _decoded(code: Mapping[str, Any], shape: tuple[int, int], name: str) -> npt.
     return np.repeat(inside, lengths).reshape(shape[::-1]).T
 
 
-def unpack(text: str, name: str = "the code") -> npt.NDArray[np.int64]:
+def unpack_rle(text: str, name: str = "the code") -> npt.NDArray[np.int64]:
     """The run lengths of a packed code. Raises LabelError."""
     broken = LabelError(f"{name}: its run-length code is damaged", hint=_HINT)
     if not text:

@@ -17,7 +17,7 @@ from osteon.formats.coco_rasterisation import fill_coco
 Mask = npt.NDArray[np.bool_]
 
 
-def annotation(mask: Mask, *, polygons: bool) -> dict[str, Any]:
+def make_annotation(mask: Mask, *, polygons: bool) -> dict[str, Any]:
     """`segmentation`, `area`, `bbox` and `iscrowd` of a mask.
 
     Args:
@@ -26,8 +26,8 @@ def annotation(mask: Mask, *, polygons: bool) -> dict[str, Any]:
     """
     rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
     box = [columns[0], rows[0], columns[-1] - columns[0] + 1, rows[-1] - rows[0] + 1]
-    outlines = outline(mask) if polygons else None
-    code = {"size": list(mask.shape), "counts": pack(run_lengths(mask))}
+    outlines = trace_outline(mask) if polygons else None
+    code = {"size": list(mask.shape), "counts": pack_rle(run_lengths(mask))}
     return {
         "segmentation": code if outlines is None else outlines,
         "area": int(mask.sum()),
@@ -45,8 +45,8 @@ def run_lengths(mask: Mask) -> npt.NDArray[np.int64]:
     return lengths
 
 
-def pack(lengths: npt.NDArray[np.int64]) -> str:
-    """Run lengths as text: `coco.unpack` is the inverse."""
+def pack_rle(lengths: npt.NDArray[np.int64]) -> str:
+    """Run lengths as text: `coco.unpack_rle` is the inverse."""
     numbers = lengths.copy()
     numbers[3:] -= lengths[1:-2]
     characters = []
@@ -60,7 +60,7 @@ def pack(lengths: npt.NDArray[np.int64]) -> str:
     return "".join(characters)
 
 
-def outline(mask: Mask) -> list[list[int]] | None:
+def trace_outline(mask: Mask) -> list[list[int]] | None:
     """Polygons `x1, y1, x2, y2 …` along pixels' edges whose filling is the mask; None where it has a hole."""
     import cv2
 

@@ -16,7 +16,7 @@ NOTHING = 1e-12
 """Of a pixel: nearer to its centre is at it."""
 
 
-def fill(contours: Sequence[Points], shape: tuple[int, int]) -> Mask:
+def fill_even_odd(contours: Sequence[Points], shape: tuple[int, int]) -> Mask:
     """Pixels whose centres lie inside an odd number of closed contours.
 
     Centres lie at whole numbers. One that lies exactly on a contour belongs to the side of larger indices, so that
@@ -43,23 +43,23 @@ def fill(contours: Sequence[Points], shape: tuple[int, int]) -> Mask:
     return inside
 
 
-def combine(contours: Sequence[Points], shape: tuple[int, int]) -> tuple[Mask, int]:
+def fill_nested(contours: Sequence[Points], shape: tuple[int, int]) -> tuple[Mask, int]:
     """Pixels of a region: contours are united, and one that lies wholly within another is a hole in it.
 
     A contour within a hole is an island, one within that a hole again. Within means that no pixel lies outside, so that
     a hole may touch the edge. Of contours with the same pixels one counts: some programs write them twice.
 
     Args:
-        contours: Each `[n, 2]`, in pixels. Of one alone the crossings are counted, as `fill` does: a hole that a slit
-            joins to the outer contour (keyhole) stays one.
+        contours: Each `[n, 2]`, in pixels. Of one alone the crossings are counted, as in `fill_even_odd`: a hole that a
+            slit joins to the outer contour (keyhole) stays one.
         shape: Of the picture.
 
     Returns:
         The pixels, and how many pairs of contours overlap partly.
     """
     if len(contours) == 1:
-        return fill(contours, shape), 0
-    masks = [fill([contour], shape) for contour in contours]
+        return fill_even_odd(contours, shape), 0
+    masks = [fill_even_odd([contour], shape) for contour in contours]
     sizes = [int(np.count_nonzero(mask)) for mask in masks]
     ends = [(contour.min(axis=0), contour.max(axis=0)) for contour in contours]
     kept: list[int] = []

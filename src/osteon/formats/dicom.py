@@ -11,13 +11,13 @@ from pathlib import Path
 
 import numpy as np
 
-from osteon.core.errors import FileError, LabelError, OsteonError, UsageError, missing_file
+from osteon.core.errors import FileError, LabelError, OsteonError, UsageError, missing_file_error
 from osteon.core.folders import files_below
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation, Structure
-from osteon.core.text import counted, shortly
+from osteon.core.text import pluralise, shorten_list
 from osteon.core.volume import Volume
-from osteon.formats.dicom_inventory import Series, SeriesFound, sort_files
+from osteon.formats.dicom_inventory import DicomInventory, Series, sort_dicom_files
 from osteon.formats.dicom_seg import (
     is_dicom_seg,
     read_dicom_seg,
@@ -25,7 +25,7 @@ from osteon.formats.dicom_seg import (
     read_dicom_seg_structures,
 )
 from osteon.formats.dicom_series import read_series, series_geometry
-from osteon.formats.labelmap import index_map, match
+from osteon.formats.labelmap import make_index_map, match_structures
 
 SUFFIXES: tuple[str, ...] = (".dcm", ".dicom")
 _LISTED = 8
@@ -48,7 +48,7 @@ def read_dicom(path: Path, *, single: bool = False) -> Volume:
 def read_dicom_files(files: Iterable[Path], *, single: bool = False) -> Volume:
     """Read the one image series that these files make, as `read_dicom` does."""
     files = list(files)
-    series = _only(sort_files(files), files[0].parent if len(files) > 1 else files[0])
+    series = _only(sort_dicom_files(files), files[0].parent if len(files) > 1 else files[0])
     return read_series(series, single=single)[0]
 
 
@@ -76,9 +76,9 @@ def read_dicom_segmentation(path: Path, structures: Sequence[Structure] | None =
     if structures is None:
         return found
     if not found.overlapping:
-        labels, named = index_map(found.array, found.structures, structures, path, by_value=False)
+        labels, named = make_index_map(found.array, found.structures, structures, path, by_value=False)
         return Segmentation(labels, found.geometry, named)
-    mapping, unknown = match(found.structures, structures, by_value=False)
+    mapping, unknown = match_structures(found.structures, structures, by_value=False)
     if strange := [s.name for s in unknown if found.mask(s).any()]:
         raise LabelError(
             f"{path}: holds segments that no structure is named after: {', '.join(strange)} "
@@ -103,8 +103,8 @@ def _only_segmentation(path: Path) -> Path:
     if path.is_file():
         return path
     if not path.is_dir():
-        raise missing_file(path, "the DICOM file or folder")
-    found = sort_files(files_below(path))
+        raise missing_file_error(path, "the DICOM file or folder")
+    found = sort_dicom_files(files_below(path))
     if len(found.segmentations) != 1:
         raise FileError(
             f"{path}: holds {len(found.segmentations)} DICOM segmentations where one is wanted",
@@ -115,15 +115,15 @@ def _only_segmentation(path: Path) -> Path:
 
 def _only_series(path: Path) -> Series:
     if not path.exists():
-        raise missing_file(path, "the DICOM file or folder")
-    return _only(sort_files([path] if path.is_file() else files_below(path)), path)
+        raise missing_file_error(path, "the DICOM file or folder")
+    return _only(sort_dicom_files([path] if path.is_file() else files_below(path)), path)
 
 
-def _only(found: SeriesFound, path: Path) -> Series:
+def _only(found: DicomInventory, path: Path) -> Series:
     if len(found.series) == 1:
         return found.series[0]
     if found.series:
-        some = shortly([describe(series) for series in found.series], _LISTED, mark="; ")
+        some = shorten_list([describe_series(series) for series in found.series], _LISTED, separator="; ")
         raise FileError(
             f"{path}: holds {len(found.series)} image series where one is wanted: {some}",
             hint="give the folder of one series alone, or import them all with `osteon import`",
@@ -131,23 +131,23 @@ def _only(found: SeriesFound, path: Path) -> Series:
     raise _nothing(found, path)
 
 
-def _nothing(found: SeriesFound, path: Path) -> OsteonError:
+def _nothing(found: DicomInventory, path: Path) -> OsteonError:
     if found.segmentations or found.structure_sets:
         kind = "a segmentation" if found.segmentations else "contours (RTSTRUCT)"
         return FileError(f"{path}: holds {kind} and no image", hint="give the series on which it was drawn")
     if path.is_file() and found.skipped:
         return FileError(f"{path}: {found.skipped[0][1]}", hint="check that it is the image, and whole")
     reasons = sorted({reason for _, reason in found.skipped})
-    listed = f" ({counted(len(found.skipped), 'file')}: {'; '.join(reasons[:3])})" if reasons else ""
+    listed = f" ({pluralise(len(found.skipped), 'file')}: {'; '.join(reasons[:3])})" if reasons else ""
     return FileError(f"{path}: holds no DICOM image{listed}", hint="give a folder with a DICOM series")
 
 
-def describe(series: Series) -> str:
+def describe_series(series: Series) -> str:
     """A series in words, without anything about the patient: `12 CT images, series 3, BONE in DICOM`."""
-    return f"{title(series)} in {series.folder.name}"
+    return f"{series_title(series)} in {series.folder.name}"
 
 
-def title(series: Series) -> str:
+def series_title(series: Series) -> str:
     """The same without its folder."""
     number = "" if series.number is None else f"series {series.number}"
     named = ", ".join(part for part in (number, series.description) if part)
@@ -155,9 +155,9 @@ def title(series: Series) -> str:
     return f"{images}, {named}" if named else images
 
 
-def titles(several: Sequence[Series]) -> list[str]:
+def series_titles(several: Sequence[Series]) -> list[str]:
     """Words for each of several series; with the SeriesInstanceUID where number and description are the same."""
-    plain = [title(series) for series in several]
+    plain = [series_title(series) for series in several]
     often = Counter(plain)
     return [
         f"{words}, SeriesInstanceUID {series.uid or 'missing'}" if often[words] > 1 else words
@@ -165,16 +165,16 @@ def titles(several: Sequence[Series]) -> list[str]:
     ]
 
 
-def is_called(series: Series, which: str) -> bool:
+def matches_series(series: Series, which: str) -> bool:
     """Whether a series has this number, SeriesInstanceUID or description (capitals or not)."""
     words = which.strip().casefold()
     plain = series.description.removesuffix(series.part).rstrip(", ")
     return words in {str(series.number), series.uid, series.description.casefold(), plain.casefold()} - {"", "None"}
 
 
-def check_called(series: Sequence[Series], which: str) -> None:
+def check_series_choice(series: Sequence[Series], which: str) -> None:
     """Raise UsageError, listing what there is, where no series is called so."""
-    if any(is_called(one, which) for one in series):
+    if any(matches_series(one, which) for one in series):
         return
     found = dict.fromkeys(
         f"{'no number' if one.number is None else one.number} ({one.description or 'no description'})" for one in series
@@ -183,7 +183,7 @@ def check_called(series: Sequence[Series], which: str) -> None:
     raise UsageError(f"--series {which}: no series has this number, UID or description", hint=there)
 
 
-def chosen_series(series: Sequence[Series], which: str) -> tuple[list[Series], list[list[Series]]]:
+def select_series(series: Sequence[Series], which: str) -> tuple[list[Series], list[list[Series]]]:
     """Of several series of one patient and study those that are called so; the only one of a study stays.
 
     Returns:
@@ -192,5 +192,7 @@ def chosen_series(series: Sequence[Series], which: str) -> tuple[list[Series], l
     studies: dict[tuple[str, str], list[Series]] = defaultdict(list)
     for one in series:
         studies[one.patient_key, one.study].append(one)
-    kept = [one for one in series if is_called(one, which) or len(studies[one.patient_key, one.study]) == 1]
-    return kept, [own for own in studies.values() if len(own) > 1 and not any(is_called(one, which) for one in own)]
+    kept = [one for one in series if matches_series(one, which) or len(studies[one.patient_key, one.study]) == 1]
+    return kept, [
+        own for own in studies.values() if len(own) > 1 and not any(matches_series(one, which) for one in own)
+    ]

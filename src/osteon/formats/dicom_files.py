@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from osteon.core.errors import FileError, OsteonError, missing_file
+from osteon.core.errors import FileError, OsteonError, missing_file_error
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -24,14 +24,14 @@ _MAGIC = b"DICM"
 _BARE = (b"\x08\x00", b"\x02\x00")
 """The little-endian group numbers with which a file without preamble begins."""
 _HINT = "copy the file again from its source; it was probably cut short or damaged on its way"
-_LONGEST = 160
+_MAX_MESSAGE_LENGTH = 160
 """Characters of another library's message that are handed on."""
 DIRECTORY = "1.2.840.10008.1.3.10"
 """Media Storage Directory Storage: a DICOMDIR."""
 
 
 @contextmanager
-def reading(path: Path, what: str = "damaged, or no DICOM") -> Iterator[None]:
+def file_errors(path: Path, what: str = "damaged, or no DICOM") -> Iterator[None]:
     """Whatever goes wrong in the block is the file's fault: a FileError that names it.
 
     pydicom looks at values when they are used and its decoders raise whatever they like, so no shorter list of
@@ -45,7 +45,7 @@ def reading(path: Path, what: str = "damaged, or no DICOM") -> Iterator[None]:
         raise
     except Exception as error:
         text = re.sub(r"\s+", " ", str(error)) or type(error).__name__
-        text = text if len(text) <= _LONGEST else text[:_LONGEST] + "…"
+        text = text if len(text) <= _MAX_MESSAGE_LENGTH else text[:_MAX_MESSAGE_LENGTH] + "…"
         raise FileError(f"{path}: {what} ({text})", hint=_HINT) from error
 
 
@@ -69,18 +69,20 @@ def read_dataset(path: Path, *, pixels: bool) -> Dataset:
         FileError: The file is missing, is no DICOM, or is damaged.
     """
     if not path.is_file():
-        raise missing_file(path, "the DICOM file")
+        raise missing_file_error(path, "the DICOM file")
     if not looks_like_dicom(path):
         raise FileError(f"{path}: not a DICOM file", hint="check that the suffix says what the file is")
     from pydicom import dcmread
 
-    with reading(path):
+    with file_errors(path):
         try:
             dataset = dcmread(path, stop_before_pixels=not pixels, force=True)
         except MemoryError as error:  # pydicom asks for as many bytes as an element claims, up to 4 GB
             raise FileError(f"{path}: an element claims more bytes than there is memory for", hint=_HINT) from error
         # Decoded here, since values are found to be damaged when they are first used. Some programs empty it.
-        kind = text(dataset, "SOPClassUID") or text(getattr(dataset, "file_meta", None), "MediaStorageSOPClassUID")
+        kind = element_text(dataset, "SOPClassUID") or element_text(
+            getattr(dataset, "file_meta", None), "MediaStorageSOPClassUID"
+        )
         if not kind and "Modality" not in dataset:
             raise ValueError("it does not say what kind of object it is")
         dataset.SOPClassUID = kind
@@ -93,7 +95,7 @@ def transfer_syntax(dataset: Dataset) -> str:
     return str(getattr(meta, "TransferSyntaxUID", None) or "1.2.840.10008.1.2")
 
 
-def text(dataset: Any, keyword: str) -> str:
+def element_text(dataset: Any, keyword: str) -> str:
     """A value as one line of text; empty where there is none."""
     value = dataset.get(keyword) if dataset is not None else None
     if value is None:
@@ -103,7 +105,7 @@ def text(dataset: Any, keyword: str) -> str:
     return re.sub(r"[\x00-\x1f\x7f]+", " ", str(value)).strip()
 
 
-def numbers(dataset: Any, keyword: str, count: int) -> tuple[float, ...] | None:
+def element_numbers(dataset: Any, keyword: str, count: int) -> tuple[float, ...] | None:
     """`count` finite numbers; None where the element is missing or empty.
 
     Raises:
@@ -117,11 +119,11 @@ def numbers(dataset: Any, keyword: str, count: int) -> tuple[float, ...] | None:
         return None
     found = tuple(float(part) for part in parts)
     if len(found) != count or not all(math.isfinite(number) for number in found):
-        raise ValueError(f"{keyword} is {text(dataset, keyword)[:60]}, where {count} numbers belong")
+        raise ValueError(f"{keyword} is {element_text(dataset, keyword)[:60]}, where {count} numbers belong")
     return found
 
 
-def number(dataset: Any, keyword: str) -> float | None:
-    """One finite number; None where the element is missing or empty. Raises ValueError as `numbers`."""
-    found = numbers(dataset, keyword, 1)
+def element_number(dataset: Any, keyword: str) -> float | None:
+    """One finite number; None where the element is missing or empty. Raises ValueError as `element_numbers`."""
+    found = element_numbers(dataset, keyword, 1)
     return found[0] if found else None

@@ -11,7 +11,7 @@ from osteon.formats.dicom_files import looks_like_dicom
 from osteon.formats.mask_names import is_volume
 
 
-def holds_dicom(source: Path) -> bool:
+def contains_dicom(source: Path) -> bool:
     """Whether a DICOM file lies below `source`; looks at one file of each folder and kind of suffix."""
     seen = set()
     for path in files_below(source):

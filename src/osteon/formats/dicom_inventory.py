@@ -10,9 +10,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from osteon.core.errors import FileError
-from osteon.formats.dicom_files import DIRECTORY, looks_like_dicom, number, read_dataset, reading, text
+from osteon.formats.dicom_files import (
+    DIRECTORY,
+    element_number,
+    element_text,
+    file_errors,
+    looks_like_dicom,
+    read_dataset,
+)
 from osteon.formats.dicom_slices import PLANAR, Slice, slices_of
-from osteon.formats.dicom_sorting import parts
+from osteon.formats.dicom_sorting import split_volumes
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -24,10 +31,10 @@ _STRUCTURE_SET = "1.2.840.10008.5.1.4.1.1.481.3"
 _DOSE = "1.2.840.10008.5.1.4.1.1.481.2"
 _SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 _LOCALIZER = re.compile(r"\b(locali[sz]ers?|scout|topogram|surview|scanogram)\b", re.IGNORECASE)
-_SHORTEST = 3
+_MIN_ID_LENGTH = 3
 """Letters of a part of a patient's name that is looked for in a description."""
 _LIST, _OTHER = "a list of files (DICOMDIR)", "not DICOM"
-_LONGEST = 120
+_MAX_DESCRIPTION_LENGTH = 120
 """Characters of a description; the standard allows 64."""
 
 
@@ -70,7 +77,7 @@ class Series:
 
 
 @dataclass(frozen=True)
-class SeriesFound:
+class DicomInventory:
     """What lies below a folder.
 
     Attributes:
@@ -94,10 +101,10 @@ class SeriesFound:
         return [entry for entry in self.skipped if entry not in refused and entry[1] not in (_LIST, _OTHER)]
 
 
-def sort_files(files: Iterable[Path]) -> SeriesFound:
+def sort_dicom_files(files: Iterable[Path]) -> DicomInventory:
     """Sort files by what they hold; reads no pixels."""
-    found = SeriesFound()
-    heaps: dict[str, _Heap] = {}
+    found = DicomInventory()
+    heaps: dict[str, _SeriesFiles] = {}
     patients: dict[str, str] = {}
     for path in files:
         try:
@@ -116,7 +123,7 @@ def sort_files(files: Iterable[Path]) -> SeriesFound:
 
 
 @dataclass
-class _Heap:
+class _SeriesFiles:
     """All images of one SeriesInstanceUID: what is the same for all, and the slices."""
 
     shared: Series
@@ -125,8 +132,8 @@ class _Heap:
 
     def series(self) -> list[Series]:
         """One series for each volume, and one for each picture."""
-        loose = [s for s in self.slices if not s.placed]
-        placed = parts([s for s in self.slices if s.placed]) if len(loose) < len(self.slices) else []
+        loose = [s for s in self.slices if not s.has_position]
+        placed = split_volumes([s for s in self.slices if s.has_position]) if len(loose) < len(self.slices) else []
         flat, rest = (loose, []) if self.planar else ([], loose)
         # Slices that say nothing about their place stay together, so that reading them says so.
         pictures = [([s], f"image {n}" if len(flat) > 1 else "") for n, s in enumerate(flat, start=1)]
@@ -143,15 +150,19 @@ class _Heap:
             kind="image" if len(slices) == 1 else "volume",
             part=part,
             slices=tuple(slices),
-            picture=self.planar and len(slices) == 1 and not slices[0].placed,
+            picture=self.planar and len(slices) == 1 and not slices[0].has_position,
         )
 
 
-def _sort_file(path: Path, found: SeriesFound, heaps: dict[str, _Heap], patients: dict[str, str]) -> None:
+def _sort_file(path: Path, found: DicomInventory, heaps: dict[str, _SeriesFiles], patients: dict[str, str]) -> None:
     dataset = read_dataset(path, pixels=False)
-    with reading(path, "its header is damaged"):
-        kind, modality = str(dataset.SOPClassUID), text(dataset, "Modality")
-        person = text(dataset, "PatientID") or text(dataset, "PatientName") or text(dataset, "StudyInstanceUID")
+    with file_errors(path, "its header is damaged"):
+        kind, modality = str(dataset.SOPClassUID), element_text(dataset, "Modality")
+        person = (
+            element_text(dataset, "PatientID")
+            or element_text(dataset, "PatientName")
+            or element_text(dataset, "StudyInstanceUID")
+        )
         if kind in _SEGMENTATIONS:
             found.segmentations.append(path)
         elif kind == _STRUCTURE_SET:
@@ -160,12 +171,12 @@ def _sort_file(path: Path, found: SeriesFound, heaps: dict[str, _Heap], patients
             found.skipped.append((path, reason))
         else:
             slices = slices_of(dataset, path)
-            frame = text(dataset, "FrameOfReferenceUID")
-            uid = text(dataset, "SeriesInstanceUID")
+            frame = element_text(dataset, "FrameOfReferenceUID")
+            uid = element_text(dataset, "SeriesInstanceUID")
             # One UID for the images of several patients is what careless anonymisers leave behind.
-            key = "\n".join([uid or str(path.parent), modality, frame, text(dataset, "PatientID")])
+            key = "\n".join([uid or str(path.parent), modality, frame, element_text(dataset, "PatientID")])
             if key not in heaps:
-                counted = number(dataset, "SeriesNumber")
+                counted = element_number(dataset, "SeriesNumber")
                 patient = patients.setdefault(person, f"p{len(patients) + 1:03d}")
                 shared = Series(
                     files=(),
@@ -175,35 +186,35 @@ def _sort_file(path: Path, found: SeriesFound, heaps: dict[str, _Heap], patients
                     number=None if counted is None else int(counted),
                     frame_of_reference=frame,
                     patient_key=patient,
-                    patient_id=text(dataset, "PatientID"),
+                    patient_id=element_text(dataset, "PatientID"),
                     folder=path.parent,
                     kind="volume",
-                    study=text(dataset, "StudyInstanceUID"),
+                    study=element_text(dataset, "StudyInstanceUID"),
                 )
-                heaps[key] = _Heap(shared, modality in PLANAR or kind.startswith(_SECONDARY_CAPTURE))
+                heaps[key] = _SeriesFiles(shared, modality in PLANAR or kind.startswith(_SECONDARY_CAPTURE))
             heaps[key].slices.extend(slices)
 
 
 def _description(dataset: Dataset) -> str:
     """SeriesDescription without the patient's id and the parts of the name: it is shown to people."""
-    names = [word for word in re.split(r"[\W_]+", text(dataset, "PatientName")) if len(word) >= _SHORTEST]
-    told = "|".join(re.escape(word) for word in [text(dataset, "PatientID"), *names] if word)
-    description = text(dataset, "SeriesDescription")[:_LONGEST]
-    return re.sub(rf"(?<![^\W_])(?:{told})(?![^\W_])", "", description, flags=re.IGNORECASE).strip()
+    names = [word for word in re.split(r"[\W_]+", element_text(dataset, "PatientName")) if len(word) >= _MIN_ID_LENGTH]
+    patient_words = "|".join(re.escape(word) for word in [element_text(dataset, "PatientID"), *names] if word)
+    description = element_text(dataset, "SeriesDescription")[:_MAX_DESCRIPTION_LENGTH]
+    return re.sub(rf"(?<![^\W_])(?:{patient_words})(?![^\W_])", "", description, flags=re.IGNORECASE).strip()
 
 
 def _no_image(dataset: Dataset, kind: str) -> str:
     """Why a file is no image of the body; empty where it is one."""
     from pydicom.uid import UID
 
-    types = text(dataset, "ImageType").upper().split("\\")
+    types = element_text(dataset, "ImageType").upper().split("\\")
     if kind == DIRECTORY:
         return _LIST
     if kind == _DOSE:
         return "a dose, no image"
     if "Rows" not in dataset or "Columns" not in dataset:
         return f"no image ({UID(kind).name if UID(kind).is_valid else 'of unknown kind'})"
-    if "LOCALIZER" in types or "SCOUT" in types or _LOCALIZER.search(text(dataset, "SeriesDescription")):
+    if "LOCALIZER" in types or "SCOUT" in types or _LOCALIZER.search(element_text(dataset, "SeriesDescription")):
         return "a localizer"
     if kind.startswith(_SECONDARY_CAPTURE) and int(dataset.get("SamplesPerPixel") or 1) > 1:
         return "a screen capture in colour"

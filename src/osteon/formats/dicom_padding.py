@@ -46,14 +46,17 @@ def pad_with_air(
     notes = []
     kept = values[declared & ~beyond]
     if len(kept) and kept.max() > _NEAR_AIR_HU:
-        notes.append(f"declared padding ({_told(kept)}) may be a value of the body too, and was kept")
-    padding, told = declared & beyond, ""
+        notes.append(f"declared padding ({_padding_note(kept)}) may be a value of the body too, and was kept")
+    padding, undeclared = declared & beyond, ""
     if not padding.any():
-        padding, told = _at_corners(values, beyond), ", though the header does not declare it"
+        padding, undeclared = _at_corners(values, beyond), ", though the header does not declare it"
     if not padding.any():
         return values, notes
     air = max(float(AIR_HU), lowest)
-    notes.append(f"padding outside the field of view ({_told(values[padding])}) was taken as air ({air:g} HU){told}")
+    notes.append(
+        f"padding outside the field of view ({_padding_note(values[padding])}) was taken as air ({air:g} HU)"
+        f"{undeclared}"
+    )
     filled = np.where(padding, np.asarray(air).astype(values.dtype), values)
     if filled.dtype.kind == "i" and np.iinfo(np.int16).min <= filled.min() and filled.max() <= np.iinfo(np.int16).max:
         filled = filled.astype(np.int16)
@@ -100,7 +103,7 @@ def _at_corners(values: npt.NDArray[Any], beyond: npt.NDArray[np.bool_]) -> npt.
     return np.zeros(values.shape, np.bool_)
 
 
-def _told(values: npt.NDArray[Any]) -> str:
+def _padding_note(values: npt.NDArray[Any]) -> str:
     """The same words for all slices of a series."""
     low, high = values.min(), values.max()
     return f"{low:g} HU" if low == high else "several values"

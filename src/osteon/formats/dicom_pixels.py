@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from osteon.core.errors import FileError
-from osteon.formats.dicom_files import read_dataset, reading, text, transfer_syntax
+from osteon.formats.dicom_files import element_text, file_errors, read_dataset, transfer_syntax
 from osteon.formats.dicom_padding import pad_with_air
 from osteon.formats.dicom_slices import Slice
 from osteon.formats.header_limits import check_memory
@@ -55,7 +55,7 @@ def read_pixels(path: Path, wanted: Sequence[Slice]) -> tuple[list[Pixels], list
     dataset = read_dataset(path, pixels=True)
     frames = stored_frames(dataset, path)
     notes: list[str] = []
-    with reading(path, "truncated or damaged pixels"):
+    with file_errors(path, "truncated or damaged pixels"):
         samples = frames.shape[-1]
         _refuse_palettes(dataset, frames, path)
         turned = dataset.get("PhotometricInterpretation") == "MONOCHROME1"
@@ -83,7 +83,7 @@ def stored_frames(dataset: Dataset, path: Path) -> Pixels:
     Raises:
         FileError: There are no pixels, fewer than the header says, or damaged ones.
     """
-    with reading(path, "truncated or damaged pixels"):
+    with file_errors(path, "truncated or damaged pixels"):
         if not any(name in dataset for name in ("PixelData", "FloatPixelData", "DoubleFloatPixelData")):
             raise FileError(f"{path}: holds no pixels", hint="give the images of the study, not its other objects")
         _check_size(dataset, path)
@@ -93,7 +93,7 @@ def stored_frames(dataset: Dataset, path: Path) -> Pixels:
 
 def _slice(dataset: Dataset, frame: Pixels, slice_: Slice, turned: bool, path: Path) -> Pixels:
     if frame.shape[-1] > 1:
-        if slice_.placed:
+        if slice_.has_position:
             raise FileError(f"{path}: holds colours where a scan holds grey values", hint="leave this series out")
         grey = frame if (frame == frame[..., :1]).all() else np.rint(frame @ np.array(_LUMINANCE))[..., None]
         frame = grey.astype(frame.dtype)
@@ -178,7 +178,7 @@ def _refuse_palettes(dataset: Dataset, frames: Pixels, path: Path) -> None:
     """Numbers that stand for colours of a table are no grey values."""
     descriptor = dataset.get("RedPaletteColorLookupTableDescriptor")
     coloured = dataset.get("PhotometricInterpretation") == "PALETTE COLOR"
-    if text(dataset, "PixelPresentation") in ("COLOR", "MIXED") and descriptor:
+    if element_text(dataset, "PixelPresentation") in ("COLOR", "MIXED") and descriptor:
         coloured = bool(np.greater_equal(frames, int(descriptor[1])).any())
     if coloured:
         raise FileError(

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from osteon.formats.dicom_files import read_dataset, reading, text
+from osteon.formats.dicom_files import element_text, file_errors, read_dataset
 
 if TYPE_CHECKING:
     from osteon.formats.dicom_inventory import Series
@@ -22,7 +22,7 @@ _FRAME = "FrameOfReferenceUID"
 
 
 @dataclass(frozen=True)
-class References:
+class ImageReferences:
     """What a SEG or RTSTRUCT says about the images that it was drawn on; UIDs, nothing where it says nothing.
 
     Attributes:
@@ -76,34 +76,38 @@ class References:
         return series.study in self.studies if self.studies and series.study else None
 
 
-def references(path: Path) -> References:
+def read_references(path: Path) -> ImageReferences:
     """Which images a SEG or RTSTRUCT belongs to. Raises FileError where the file cannot be read."""
     dataset = read_dataset(Path(path), pixels=False)
-    with reading(Path(path), "its references are damaged"):
-        studies = {text(dataset, "StudyInstanceUID")}
+    with file_errors(Path(path), "its references are damaged"):
+        studies = {element_text(dataset, "StudyInstanceUID")}
         others = _items(dataset, "StudiesContainingOtherReferencedInstancesSequence")
         studies |= _texts(others, "StudyInstanceUID")
-        told = [item for place in (dataset, *others) for item in _items(place, "ReferencedSeriesSequence")]
+        listed_series = [item for place in (dataset, *others) for item in _items(place, "ReferencedSeriesSequence")]
         listed = {
             uid
-            for item in told
+            for item in listed_series
             for keyword in ("ReferencedInstanceSequence", "ReferencedSOPSequence")
             for uid in _images(item, keyword)
         }
-        series = _texts(told, "SeriesInstanceUID")
+        series = _texts(listed_series, "SeriesInstanceUID")
         listed |= _images(dataset, "SourceImageSequence")
         drawn, frames, regions = _of_frames(dataset), _texts([dataset], _FRAME), set[str]()
         if "ROIContourSequence" in dataset:
             drawn, regions = _of_contours(dataset)
             frames = regions or frames | _texts(_items(dataset, "ReferencedFrameOfReferenceSequence"), _FRAME)
         for frame in _items(dataset, "ReferencedFrameOfReferenceSequence"):
-            for study in _items(frame, "RTReferencedStudySequence") if text(frame, _FRAME) in frames | {""} else ():
-                studies.add(text(study, "ReferencedSOPInstanceUID"))
+            for study in (
+                _items(frame, "RTReferencedStudySequence") if element_text(frame, _FRAME) in frames | {""} else ()
+            ):
+                studies.add(element_text(study, "ReferencedSOPInstanceUID"))
                 for item in _items(study, "RTReferencedSeriesSequence"):
-                    series.add(text(item, "SeriesInstanceUID"))
+                    series.add(element_text(item, "SeriesInstanceUID"))
                     listed |= _images(item, "ContourImageSequence")
-    named, within, near, all_told, about = (frozenset(part - {""}) for part in (series, frames, drawn, listed, studies))
-    return References(named, within, near, all_told, about, text(dataset, "PatientID"), frozenset(regions))
+    sets = (series, frames, drawn, listed, studies)
+    of_series, of_frames, of_sources, of_list, of_studies = (frozenset(uids - {""}) for uids in sets)
+    patient_id = element_text(dataset, "PatientID")
+    return ImageReferences(of_series, of_frames, of_sources, of_list, of_studies, patient_id, frozenset(regions))
 
 
 def _of_frames(dataset: Any) -> set[str]:
@@ -119,7 +123,7 @@ def _of_contours(dataset: Any) -> tuple[set[str], set[str]]:
     contours = [contour for region in regions for contour in _items(region, "ContourSequence")]
     drawn = {uid for contour in contours for uid in _images(contour, "ContourImageSequence")}
     numbers = _texts(regions, "ReferencedROINumber")
-    rois = [roi for roi in _items(dataset, "StructureSetROISequence") if text(roi, "ROINumber") in numbers]
+    rois = [roi for roi in _items(dataset, "StructureSetROISequence") if element_text(roi, "ROINumber") in numbers]
     return drawn, _texts(rois, "ReferencedFrameOfReferenceUID") - {""}
 
 
@@ -132,4 +136,4 @@ def _images(place: Any, keyword: str) -> set[str]:
 
 
 def _texts(items: Iterable[Any], keyword: str) -> set[str]:
-    return {text(item, keyword) for item in items}
+    return {element_text(item, keyword) for item in items}

@@ -16,7 +16,7 @@ _MOST_MADE_UP = 1.0
 """At most as many slices are put between the measured ones as were measured."""
 
 
-def straightened(
+def resample_stack(
     stack: Stack, volume: npt.NDArray[np.generic], name: str | Path
 ) -> tuple[npt.NDArray[np.generic], Geometry, list[str]]:
     """Resample a stack onto an even, right-angled grid, float32.
@@ -54,7 +54,9 @@ def straightened(
     fill = float(np.asarray(volume.min()))
     moved = np.full((wide, high, count), fill, dtype=np.float32)
     for k in range(count):
-        moved[:, :, k] = _moved(np.asarray(volume[:, :, k], dtype=np.float32), shift[k] - first, (wide, high), fill)
+        moved[:, :, k] = _shift_plane(
+            np.asarray(volume[:, :, k], dtype=np.float32), shift[k] - first, (wide, high), fill
+        )
     notes = []
     if stack.tilted:
         notes.append(
@@ -79,7 +81,7 @@ def straightened(
     return result, Geometry(result.shape, affine), notes
 
 
-def _moved(
+def _shift_plane(
     plane: npt.NDArray[np.float32], shift: npt.NDArray[np.float64], shape: tuple[int, int], fill: float
 ) -> npt.NDArray[np.float32]:
     """The plane on a larger grid, moved by a shift in pixels (none negative)."""

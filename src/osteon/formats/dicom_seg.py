@@ -20,17 +20,24 @@ import numpy.typing as npt
 from osteon.core.errors import FileError, GeometryError, LabelError
 from osteon.core.geometry import POSITION_TOLERANCE, Geometry, reorient_like
 from osteon.core.labels import Segmentation, Structure, side_of
-from osteon.formats.dicom_files import number, read_dataset, reading, text
+from osteon.formats.dicom_files import element_number, element_text, file_errors, read_dataset
 from osteon.formats.dicom_pixels import stored_frames
 from osteon.formats.dicom_slices import Slice, slices_of
-from osteon.formats.dicom_stack import EVEN, LPS_TO_RAS, SAME_PLACE, UNKNOWN_STEP, affine_ras, picture_geometry
-from osteon.formats.dicom_structures import Part, compose, name_structures
+from osteon.formats.dicom_stack import (
+    EVEN_TOLERANCE,
+    LPS_TO_RAS,
+    SAME_POSITION_MM,
+    UNKNOWN_STEP,
+    affine_ras,
+    picture_geometry,
+)
+from osteon.formats.dicom_structures import PartialMask, compose_segmentation, name_structures
 from osteon.formats.header_limits import check_memory
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
-STORAGES = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
+SOP_CLASSES = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
 THRESHOLD = 0.5
 """From this fraction on, a voxel belongs to the segment."""
 _SIDES: dict[str, Literal["left", "right"]] = {
@@ -70,13 +77,13 @@ def read_dicom_seg(path: Path, geometry: Geometry | None = None) -> Segmentation
     own, places = _grid(dataset, slices, geometry, path)
     check_memory(path, int(np.prod(own.shape, dtype=float)) * (len(structures) + 1))
     parts = []
-    with reading(path, "its frames are damaged"):
+    with file_errors(path, "its frames are damaged"):
         for n, place in enumerate(places):
             where = (slice(None), slice(None), slice(place, place + 1))
             for segment, mask in _masks(dataset, frames[n], n, segments, path):
-                parts.append(Part(segments.index(segment), where, mask.T[:, :, None]))
-    found = compose(parts, structures, own, path)
-    return found if geometry is None else _laid_onto(found, geometry, placed=slices[0].placed, path=path)
+                parts.append(PartialMask(segments.index(segment), where, mask.T[:, :, None]))
+    found = compose_segmentation(parts, structures, own, path)
+    return found if geometry is None else _place_on_grid(found, geometry, placed=slices[0].has_position, path=path)
 
 
 def read_dicom_seg_geometry(path: Path) -> Geometry:
@@ -93,15 +100,18 @@ def read_dicom_seg_structures(path: Path) -> tuple[Structure, ...]:
 
 def is_dicom_seg(path: Path) -> bool:
     """Whether a DICOM file is a SEG. Raises FileError where it cannot be read."""
-    return str(read_dataset(Path(path), pixels=False).SOPClassUID) in STORAGES
+    return str(read_dataset(Path(path), pixels=False).SOPClassUID) in SOP_CLASSES
 
 
 def _open(path: Path, *, pixels: bool) -> Dataset:
     dataset = read_dataset(path, pixels=pixels)
-    if str(dataset.SOPClassUID) not in STORAGES:
+    if str(dataset.SOPClassUID) not in SOP_CLASSES:
         raise FileError(f"{path}: no DICOM SEG", hint="give the file with the segmentation")
-    with reading(path, "its header is damaged"):
-        tiled = text(dataset, "DimensionOrganizationType").startswith("TILED") or "TotalPixelMatrixColumns" in dataset
+    with file_errors(path, "its header is damaged"):
+        tiled = (
+            element_text(dataset, "DimensionOrganizationType").startswith("TILED")
+            or "TotalPixelMatrixColumns" in dataset
+        )
     if tiled:
         raise FileError(f"{path}: a segmentation of a tiled slide", hint="osteon reads scans and radiographs")
     return dataset
@@ -109,7 +119,7 @@ def _open(path: Path, *, pixels: bool) -> Dataset:
 
 def _structures(dataset: Dataset, path: Path) -> tuple[tuple[Structure, ...], list[int]]:
     """The segments as structures, and their numbers in the file."""
-    with reading(path, "its segments are damaged"):
+    with file_errors(path, "its segments are damaged"):
         found = [_segment(item) for item in dataset.get("SegmentSequence") or []]
         found = [segment for segment in found if segment.number > 0]  # a label map may name its background
         numbers = [segment.number for segment in found]
@@ -119,13 +129,13 @@ def _structures(dataset: Dataset, path: Path) -> tuple[tuple[Structure, ...], li
 
 
 def _segment(item: Any) -> _Segment:
-    name = text(item, "SegmentLabel")
+    name = element_text(item, "SegmentLabel")
     codes = list(item.get("SegmentedPropertyTypeModifierCodeSequence") or [])
     for region in item.get("AnatomicRegionSequence") or []:
         codes += list(region.get("AnatomicRegionModifierSequence") or [])
-    sides = {_SIDES[text(code, "CodeValue")] for code in codes if text(code, "CodeValue") in _SIDES}
-    told = re.search(r"\b(left|right)\b", name, re.IGNORECASE) or side_of(name)[0]
-    if len(sides) == 1 and not told:
+    sides = {_SIDES[element_text(code, "CodeValue")] for code in codes if element_text(code, "CodeValue") in _SIDES}
+    side_in_name = re.search(r"\b(left|right)\b", name, re.IGNORECASE) or side_of(name)[0]
+    if len(sides) == 1 and not side_in_name:
         name = f"{name} {sides.pop()}".strip()
     lab = [int(part) for part in item.get("RecommendedDisplayCIELabValue") or []]
     return _Segment(int(item.SegmentNumber), name, _colour(lab) if len(lab) == 3 else None)
@@ -142,7 +152,7 @@ def _masks(
     dataset: Dataset, frame: npt.NDArray[Any], n: int, segments: Sequence[int], path: Path
 ) -> list[tuple[int, npt.NDArray[np.bool_]]]:
     """The segments of a frame, `[row, column]` each."""
-    kind = text(dataset, "SegmentationType")
+    kind = element_text(dataset, "SegmentationType")
     if kind == "LABELMAP":
         values = {int(value) for value in np.unique(frame)} - {0}
         if "PixelPaddingValue" in dataset:
@@ -153,8 +163,10 @@ def _masks(
             )
         return [(value, frame == value) for value in sorted(values)]
     groups = [dataset.PerFrameFunctionalGroupsSequence[n], (dataset.get("SharedFunctionalGroupsSequence") or [{}])[0]]
-    told = [group["SegmentIdentificationSequence"][0] for group in groups if "SegmentIdentificationSequence" in group]
-    segment = int(told[0].ReferencedSegmentNumber)
+    identified = [
+        group["SegmentIdentificationSequence"][0] for group in groups if "SegmentIdentificationSequence" in group
+    ]
+    segment = int(identified[0].ReferencedSegmentNumber)
     if segment not in segments:
         raise ValueError(f"a frame of segment {segment}, which does not exist")
     if kind == "BINARY":
@@ -169,9 +181,9 @@ def _grid(
 ) -> tuple[Geometry, list[int]]:
     """The segmentation's own grid, and the slice in it of each frame."""
     first = slices[0]
-    if not any(slice_.placed for slice_ in slices):
+    if not any(slice_.has_position for slice_ in slices):
         return picture_geometry(first), [0] * len(slices)
-    if not all(slice_.placed and slice_.spacing == first.spacing for slice_ in slices) or first.spacing is None:
+    if not all(slice_.has_position and slice_.spacing == first.spacing for slice_ in slices) or first.spacing is None:
         raise GeometryError(f"{path}: its frames do not say where they lie", hint="save the segmentation again")
     frames = np.array([slice_.orientation for slice_ in slices], dtype=np.float64)
     row, column = frames[0, :3], frames[0, 3:]
@@ -201,19 +213,19 @@ def _step(
     """
     spacing = first.spacing or (1.0, 1.0)
     distinct = np.diff(np.sort(depth))
-    distinct = distinct[distinct > SAME_PLACE * min(spacing)]
+    distinct = distinct[distinct > SAME_POSITION_MM * min(spacing)]
     candidates = []
     if geometry is not None:
         frame = np.array(first.orientation)
         normal = LPS_TO_RAS[:3, :3] @ np.cross(frame[:3], frame[3:])
         candidates.append(geometry.spacing_mm[int(np.argmax(np.abs(geometry.directions.T @ normal)))])
-    with reading(path, "its header is damaged"):
+    with file_errors(path, "its header is damaged"):
         shared = (dataset.get("SharedFunctionalGroupsSequence") or [{}])[0]
         for measures in shared.get("PixelMeasuresSequence") or []:
-            candidates.append(number(measures, "SpacingBetweenSlices") or 0.0)
+            candidates.append(element_number(measures, "SpacingBetweenSlices") or 0.0)
     candidates += [float(distinct.min())] if len(distinct) else [UNKNOWN_STEP]
     for step in candidates:
-        if step > 0 and (np.abs(depth / step - np.rint(depth / step)) <= EVEN).all():
+        if step > 0 and (np.abs(depth / step - np.rint(depth / step)) <= EVEN_TOLERANCE).all():
             return float(step)
     raise GeometryError(
         f"{path}: its slices lie at uneven distances, {distinct.min():.4g} to {distinct.max():.4g} mm",
@@ -221,7 +233,7 @@ def _step(
     )
 
 
-def _laid_onto(found: Segmentation, geometry: Geometry, *, placed: bool, path: Path) -> Segmentation:
+def _place_on_grid(found: Segmentation, geometry: Geometry, *, placed: bool, path: Path) -> Segmentation:
     """The segmentation on the image's grid, of which its own must be a part."""
     own = found.geometry
     if not placed:

@@ -11,32 +11,32 @@ from pathlib import Path
 
 import numpy as np
 
-from osteon.core.errors import FileError, missing_file
+from osteon.core.errors import FileError, missing_file_error
 from osteon.core.folders import files_below
 from osteon.core.geometry import Geometry
 from osteon.core.volume import Volume
-from osteon.formats.dicom_inventory import Series, SeriesFound, sort_files
+from osteon.formats.dicom_inventory import DicomInventory, Series, sort_dicom_files
 from osteon.formats.dicom_pixels import Pixels, read_pixels
-from osteon.formats.dicom_resample import straightened
+from osteon.formats.dicom_resample import resample_stack
 from osteon.formats.dicom_slices import Slice
 from osteon.formats.dicom_stack import UNKNOWN_STEP, Stack, check_stack, make_stack, picture_geometry
-from osteon.formats.voxel_stream import kept_type, lay
+from osteon.formats.voxel_stream import array_type, copy_into
 
 _TOGETHER = 32
 """Slices that are laid into a volume at once."""
 
-__all__ = ["Series", "SeriesFound", "find_series", "read_series", "series_geometry", "slices_in_order"]
+__all__ = ["DicomInventory", "Series", "find_series", "read_series", "series_geometry", "slices_in_order"]
 
 
-def find_series(folder: Path) -> SeriesFound:
+def find_series(folder: Path) -> DicomInventory:
     """Find all DICOM series anywhere below `folder`, by content; suffixes do not matter. Reads no pixels.
 
     Raises:
         FileError: `folder` is missing.
     """
     if not Path(folder).is_dir():
-        raise missing_file(Path(folder), "the folder")
-    return sort_files(files_below(Path(folder)))
+        raise missing_file_error(Path(folder), "the folder")
+    return sort_dicom_files(files_below(Path(folder)))
 
 
 def read_series(
@@ -59,18 +59,18 @@ def read_series(
     """
     name = _name(series)
     if series.picture:
-        volume, notes = _joined(series.slices, single=single)
+        volume, notes = _stack_pixels(series.slices, single=single)
         return Volume(volume[None], picture_geometry(series.slices[0])), [*notes, *_picture_notes(series)]
-    slices, notes = _without_copies(series)
+    slices, notes = _drop_copies(series)
     stack = make_stack(slices, name)
     check_stack(stack, name, accept_gaps=accept_gaps, resample_tilt=resample_tilt)
-    volume, more = _joined(stack.slices, single=single)
+    volume, more = _stack_pixels(stack.slices, single=single)
     notes += more
     if len(slices) == 1:
         notes.append(f"one slice: its thickness is not known from positions, {UNKNOWN_STEP:g} mm stands for it")
     if stack.even and not stack.tilted:
         return Volume(volume[None], stack.geometry()), notes
-    resampled, geometry, done = straightened(stack, volume, name)
+    resampled, geometry, done = resample_stack(stack, volume, name)
     return Volume(resampled[None], geometry), [*notes, *done]
 
 
@@ -113,7 +113,7 @@ def _picture_notes(series: Series) -> list[str]:
     return []
 
 
-def _without_copies(series: Series) -> tuple[list[Slice], list[str]]:
+def _drop_copies(series: Series) -> tuple[list[Slice], list[str]]:
     """The slices without those that are another's copy.
 
     The same file often lies in two folders. Equal UIDs alone do not prove it, since some programs give one to all:
@@ -132,7 +132,7 @@ def _without_copies(series: Series) -> tuple[list[Slice], list[str]]:
     return kept, [f"{left} files that are copies of others were left out"] if left else []
 
 
-def _joined(slices: Sequence[Slice], *, single: bool) -> tuple[Pixels, list[str]]:
+def _stack_pixels(slices: Sequence[Slice], *, single: bool) -> tuple[Pixels, list[str]]:
     """Slices as `[i, j, k]` in the smallest type that holds them all, and what was done to them; files read once.
 
     Beside the volume only some slices are held: as many as fill lines of the processor's cache.
@@ -150,14 +150,14 @@ def _joined(slices: Sequence[Slice], *, single: bool) -> tuple[Pixels, list[str]
         if len(waiting) < _TOGETHER and number < len(places):
             continue
         types = [plane.dtype for _, plane in waiting] + ([] if volume is None else [volume.dtype])
-        kind = kept_type(np.result_type(*types), single=single)
+        kind = array_type(np.result_type(*types), single=single)
         if volume is None:
             volume = np.zeros((slices[0].columns, slices[0].rows, len(slices)), dtype=kind)
         volume = volume.astype(kind, copy=False)
         for first in _runs([place for place, _ in waiting]):
             run = np.stack([plane for _, plane in waiting[first]])
             start = waiting[first][0][0]
-            lay(run.T, volume[:, :, start : start + len(run)])
+            copy_into(run.T, volume[:, :, start : start + len(run)])
         waiting = []
     if volume is None:
         raise ValueError("a series without a slice")

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from osteon.core.errors import FileError
-from osteon.formats.dicom_files import number, numbers, reading, text
+from osteon.formats.dicom_files import element_number, element_numbers, element_text, file_errors
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -25,8 +25,8 @@ PLANAR = frozenset({"CR", "DX", "DR", "RG", "MG", "IO", "PX", "XA", "RF", "SC", 
 """Modalities whose images are pictures: each stands alone, and lies nowhere in the patient."""
 _SQUARE = 0.01
 """How far row and column may be from right-angled unit vectors; headers round cosines to 4 digits at worst."""
-_MOST_FRAMES = 200_000
-_TELLS = (
+_MAX_FRAMES = 200_000
+_DISCRIMINATORS = (
     # keyword of a classic header; functional group and keyword of a frame; what people call it
     ("TemporalPositionIdentifier", "FrameContentSequence", "TemporalPositionIndex", "time"),
     ("ImageType", "", "FrameType", "type"),
@@ -42,7 +42,7 @@ _TELLS = (
     ("ContentTime", "", "", ""),
 )
 """What may tell images at one position apart, the most telling first. Those without a name are dates: never shown."""
-TELL_NAMES = tuple(row[3] for row in _TELLS)
+DISCRIMINATOR_NAMES = tuple(row[3] for row in _DISCRIMINATORS)
 _FRAME_TYPES = (
     "MRImageFrameTypeSequence",
     "CTImageFrameTypeSequence",
@@ -69,7 +69,7 @@ class Slice:
         echo_ms: Echo time.
         echo_number: As counted by the scanner.
         stack: StackID of a frame.
-        tells: Values of `_TELLS`, in their order.
+        discriminators: Values of `_DISCRIMINATORS`, in their order.
         slope: Of the rescaling to HU or other units.
         intercept: Likewise.
     """
@@ -86,12 +86,12 @@ class Slice:
     echo_ms: float | None
     echo_number: str
     stack: str
-    tells: tuple[str, ...]
+    discriminators: tuple[str, ...]
     slope: float
     intercept: float
 
     @property
-    def placed(self) -> bool:
+    def has_position(self) -> bool:
         """Whether the slice says where it lies."""
         return self.position is not None and self.orientation is not None
 
@@ -102,10 +102,10 @@ def slices_of(dataset: Dataset, path: Path) -> list[Slice]:
     Raises:
         FileError: The header lacks the matrix or the frames' places, or holds numbers that are none.
     """
-    with reading(path, "its header is damaged"):
-        rows, columns = number(dataset, "Rows"), number(dataset, "Columns")
-        frames = number(dataset, "NumberOfFrames") or 1
-        if not rows or not columns or not 1 <= frames <= _MOST_FRAMES or frames != int(frames):
+    with file_errors(path, "its header is damaged"):
+        rows, columns = element_number(dataset, "Rows"), element_number(dataset, "Columns")
+        frames = element_number(dataset, "NumberOfFrames") or 1
+        if not rows or not columns or not 1 <= frames <= _MAX_FRAMES or frames != int(frames):
             raise ValueError(f"{columns or 0:g} columns, {rows or 0:g} rows, {frames:g} frames")
         shared = (dataset.get("SharedFunctionalGroupsSequence") or [None])[0]
         each = dataset.get("PerFrameFunctionalGroupsSequence") or []
@@ -129,44 +129,44 @@ def _slice(dataset: Dataset, groups: list[Any], frame: int, path: Path) -> Slice
                 return found[0]
         return dataset
 
-    position = numbers(item("PlanePositionSequence"), "ImagePositionPatient", 3)
-    orientation = numbers(item("PlaneOrientationSequence"), "ImageOrientationPatient", 6)
-    spacing = numbers(item("PixelMeasuresSequence"), "PixelSpacing", 2)
+    position = element_numbers(item("PlanePositionSequence"), "ImagePositionPatient", 3)
+    orientation = element_numbers(item("PlaneOrientationSequence"), "ImageOrientationPatient", 6)
+    spacing = element_numbers(item("PixelMeasuresSequence"), "PixelSpacing", 2)
     if spacing and min(spacing) <= 0:
         raise ValueError(f"a pixel spacing of {spacing[0]:g} and {spacing[1]:g} mm")
     echo = item("MREchoSequence")
-    slope = number(item("PixelValueTransformationSequence"), "RescaleSlope")
-    intercept = number(item("PixelValueTransformationSequence"), "RescaleIntercept")
+    slope = element_number(item("PixelValueTransformationSequence"), "RescaleSlope")
+    intercept = element_number(item("PixelValueTransformationSequence"), "RescaleIntercept")
     if slope == 0:
         raise ValueError("a RescaleSlope of 0")
     return Slice(
         path=path,
         frame=frame,
-        instance=text(dataset, "SOPInstanceUID")
-        or text(getattr(dataset, "file_meta", None), "MediaStorageSOPInstanceUID")
+        instance=element_text(dataset, "SOPInstanceUID")
+        or element_text(getattr(dataset, "file_meta", None), "MediaStorageSOPInstanceUID")
         or str(path),
         rows=int(dataset.Rows),
         columns=int(dataset.Columns),
         position=position,
         orientation=_right_angled(orientation) if orientation else None,
         spacing=spacing,
-        detector_spacing=numbers(dataset, "ImagerPixelSpacing", 2),
-        echo_ms=number(echo, "EchoTime" if echo is dataset else "EffectiveEchoTime"),
-        echo_number=text(dataset, "EchoNumbers"),
-        stack=text(item("FrameContentSequence"), "StackID"),
-        tells=tuple(_tell(dataset, item, row) for row in _TELLS),
+        detector_spacing=element_numbers(dataset, "ImagerPixelSpacing", 2),
+        echo_ms=element_number(echo, "EchoTime" if echo is dataset else "EffectiveEchoTime"),
+        echo_number=element_text(dataset, "EchoNumbers"),
+        stack=element_text(item("FrameContentSequence"), "StackID"),
+        discriminators=tuple(_discriminator(dataset, item, row) for row in _DISCRIMINATORS),
         slope=1.0 if slope is None else slope,
         intercept=intercept or 0.0,
     )
 
 
-def _tell(dataset: Dataset, item: Any, row: tuple[str, str, str, str]) -> str:
+def _discriminator(dataset: Dataset, item: Any, row: tuple[str, str, str, str]) -> str:
     classic, sequence, keyword, _ = row
     for name in [sequence] if sequence else _FRAME_TYPES if keyword else ():
         found = item(name)
         if found is not dataset and keyword in found:
-            return text(found, keyword)
-    return text(dataset, classic)
+            return element_text(found, keyword)
+    return element_text(dataset, classic)
 
 
 def _right_angled(orientation: tuple[float, ...]) -> tuple[float, ...]:

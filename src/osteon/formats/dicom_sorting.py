@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from osteon.formats.dicom_slices import TELL_NAMES, Slice
-from osteon.formats.dicom_stack import SAME_PLACE
+from osteon.formats.dicom_slices import DISCRIMINATOR_NAMES, Slice
+from osteon.formats.dicom_stack import SAME_POSITION_MM
 
 _COSINE = 1e-3
 """Cosines that differ by less are one orientation; headers round to 4 digits at worst."""
@@ -16,7 +16,7 @@ _SPACING = 1e-4
 _ECHO_MS = 0.05
 
 
-def parts(slices: Sequence[Slice]) -> list[tuple[list[Slice], str]]:
+def split_volumes(slices: Sequence[Slice]) -> list[tuple[list[Slice], str]]:
     """Split the slices of one SeriesInstanceUID into those that make one volume each.
 
     They are told apart by matrix, orientation, pixel spacing, stack and echo; then, where several share a position, by
@@ -29,18 +29,18 @@ def parts(slices: Sequence[Slice]) -> list[tuple[list[Slice], str]]:
         The parts in the order of their first slices, each with words for what is particular to it (empty where there
         is one part only). Images that nothing tells apart stay in one part.
     """
-    alike: list[list[Slice]] = []
+    groups: list[list[Slice]] = []
     for slice_ in slices:
-        for group in alike:
-            if _alike(group[0], slice_):
+        for group in groups:
+            if _is_one_volume(group[0], slice_):
                 group.append(slice_)
                 break
         else:
-            alike.append([slice_])
+            groups.append([slice_])
     found: list[tuple[list[Slice], list[str]]] = []
-    for group in alike:
-        words = _differences(group[0], [other[0] for other in alike])
-        found += [(part, [*words, *more]) for part, more in _unstacked(group)]
+    for group in groups:
+        words = _differences(group[0], [other[0] for other in groups])
+        found += [(part, [*words, *more]) for part, more in _split_by_content(group)]
     named = [(part, ", ".join(word for word in words if word)) for part, words in found]
     if len(named) == 1:
         return [(named[0][0], "")]
@@ -51,7 +51,7 @@ def parts(slices: Sequence[Slice]) -> list[tuple[list[Slice], str]]:
     ]
 
 
-def _alike(one: Slice, other: Slice) -> bool:
+def _is_one_volume(one: Slice, other: Slice) -> bool:
     same = (one.rows, one.columns, one.stack, one.echo_number) == (
         other.rows,
         other.columns,
@@ -66,28 +66,32 @@ def _alike(one: Slice, other: Slice) -> bool:
     return not (turned or scaled or later)
 
 
-def _unstacked(group: list[Slice]) -> list[tuple[list[Slice], list[str]]]:
+def _split_by_content(group: list[Slice]) -> list[tuple[list[Slice], list[str]]]:
     """The parts of a group in which each position has one image; the group as it is where none can be found."""
     most = _most_at_one_place(group)
     if most == 1:
         return [(group, [])]
     tried: list[int] = []
-    for tell in range(len(TELL_NAMES)):
+    for tell in range(len(DISCRIMINATOR_NAMES)):
         tried.append(tell)
         for keys in ([tell], tried):
             sorted_out: dict[tuple[str, ...], list[Slice]] = {}
             for slice_ in group:
-                sorted_out.setdefault(tuple(slice_.tells[key] for key in keys), []).append(slice_)
+                sorted_out.setdefault(tuple(slice_.discriminators[key] for key in keys), []).append(slice_)
             # More parts than images at a place: each image has a value of its own, and that tells nothing.
             if len(sorted_out) == most and all(_most_at_one_place(part) == 1 for part in sorted_out.values()):
-                return [(part, _words(keys, values, sorted_out)) for values, part in sorted_out.items()]
+                return [(part, _discriminator_words(keys, values, sorted_out)) for values, part in sorted_out.items()]
     return [(group, [])]
 
 
-def _words(keys: Sequence[int], values: tuple[str, ...], among: dict[tuple[str, ...], list[Slice]]) -> list[str]:
+def _discriminator_words(
+    keys: Sequence[int], values: tuple[str, ...], among: dict[tuple[str, ...], list[Slice]]
+) -> list[str]:
     varies = [n for n in range(len(keys)) if len({other[n] for other in among}) > 1]
     return [
-        f"{TELL_NAMES[keys[n]]} {values[n].replace(chr(92), ' ')}" for n in varies if TELL_NAMES[keys[n]] and values[n]
+        f"{DISCRIMINATOR_NAMES[keys[n]]} {values[n].replace(chr(92), ' ')}"
+        for n in varies
+        if DISCRIMINATOR_NAMES[keys[n]] and values[n]
     ]
 
 
@@ -99,7 +103,7 @@ def _most_at_one_place(slices: Sequence[Slice]) -> int:
     frame = np.array(images[0].orientation)
     places = np.array([slice_.position for slice_ in images])
     depth = np.sort(places @ np.cross(frame[:3], frame[3:]))
-    near = np.diff(depth) < SAME_PLACE * min(images[0].spacing or (1.0,))
+    near = np.diff(depth) < SAME_POSITION_MM * min(images[0].spacing or (1.0,))
     most = run = 1
     for same in near:
         run = run + 1 if same else 1

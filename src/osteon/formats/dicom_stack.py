@@ -19,9 +19,9 @@ from osteon.formats.dicom_slices import Slice, Vector
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 """The one place where DICOM's world turns into RAS."""
-EVEN = 0.05
+EVEN_TOLERANCE = 0.05
 """How far a slice may lie from its even place, in parts of the distance between slices."""
-SAME_PLACE = 0.01
+SAME_POSITION_MM = 0.01
 """Slices nearer to each other than this part of a pixel lie at one position."""
 UNKNOWN_STEP = 1.0
 """Millimetres along k for a single slice, whose thickness no position tells."""
@@ -53,7 +53,7 @@ class Stack:
     def even(self) -> bool:
         """Whether the slices lie at even distances."""
         places = np.arange(len(self.slices)) * self.spacing[2]
-        return bool((np.abs(self.depth - places) <= EVEN * self.spacing[2]).all())
+        return bool((np.abs(self.depth - places) <= EVEN_TOLERANCE * self.spacing[2]).all())
 
     @property
     def tilted(self) -> bool:
@@ -100,8 +100,8 @@ def make_stack(slices: Sequence[Slice], name: str | Path) -> Stack:
         GeometryError: A slice lacks its place or spacing, or two lie at one position.
     """
     for slice_ in slices:
-        if not slice_.placed or slice_.spacing is None:
-            lack = "position or orientation" if not slice_.placed else "PixelSpacing"
+        if not slice_.has_position or slice_.spacing is None:
+            lack = "position or orientation" if not slice_.has_position else "PixelSpacing"
             raise GeometryError(
                 f"{name}: {slice_.path.name} gives no {lack}, so its place in the patient would be made up",
                 hint="export the series again as the scanner made it",
@@ -119,7 +119,7 @@ def make_stack(slices: Sequence[Slice], name: str | Path) -> Stack:
     )
     ordered = tuple(slices[n] for n in order)
     step = float(depth[-1]) / (len(ordered) - 1) if len(ordered) > 1 else UNKNOWN_STEP
-    twins = np.flatnonzero(np.diff(depth) < SAME_PLACE * min(between_rows, between_columns))
+    twins = np.flatnonzero(np.diff(depth) < SAME_POSITION_MM * min(between_rows, between_columns))
     if len(twins):
         one, other = ordered[twins[0]], ordered[twins[0] + 1]
         raise GeometryError(
@@ -143,7 +143,11 @@ def check_stack(stack: Stack, name: str | Path, *, accept_gaps: bool, resample_t
         usual = float(np.median(steps))
         worst = int(np.argmax(np.abs(steps - usual)))
         missing = round(float(steps[worst]) / usual) - 1
-        lost = f"; {missing} missing there" if missing >= 1 and abs(steps[worst] / usual - missing - 1) < EVEN else ""
+        lost = (
+            f"; {missing} missing there"
+            if missing >= 1 and abs(steps[worst] / usual - missing - 1) < EVEN_TOLERANCE
+            else ""
+        )
         wrong.append(
             f"slices lie {usual:.4g} mm apart, but {steps[worst]:.4g} mm between {_label(stack.slices[worst])} and "
             f"{_label(stack.slices[worst + 1])}{lost}"

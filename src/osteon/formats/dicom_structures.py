@@ -15,11 +15,11 @@ from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation, Structure, make_structures
 from osteon.formats.labelmap import smallest_uint
 
-Place = tuple[slice, slice, slice]
+GridSlices = tuple[slice, slice, slice]
 
 
 @dataclass(frozen=True)
-class Part:
+class PartialMask:
     """Voxels of one structure in a part of the grid: mostly one slice.
 
     Attributes:
@@ -29,7 +29,7 @@ class Part:
     """
 
     structure: int
-    where: Place
+    where: GridSlices
     mask: npt.NDArray[np.bool_]
 
 
@@ -56,8 +56,8 @@ def name_structures(
     )
 
 
-def compose(
-    parts: Sequence[Part], structures: tuple[Structure, ...], geometry: Geometry, name: str | Path
+def compose_segmentation(
+    parts: Sequence[PartialMask], structures: tuple[Structure, ...], geometry: Geometry, name: str | Path
 ) -> Segmentation:
     """An index map, or multi-hot where parts of different structures share voxels.
 

@@ -16,7 +16,7 @@ from osteon.core.errors import FileError
 
 DEFLATE_RATIO = 1032
 """The most that DEFLATE packs: 258 bytes in 2 bits (zlib.net/zlib_tech.html)."""
-LONGEST_HEADER = 64 << 20
+MAX_HEADER_BYTES = 64 << 20
 """Bytes. The longest headers in use (diffusion tables, hundreds of named segments) have a hundredth of it."""
 SLACK = 16 << 20
 """Bytes that may follow the voxels: other programs' padding and notes."""
@@ -24,7 +24,7 @@ _CHUNK = 1 << 20
 _CUT = "copy the file again from its source; it was probably cut short"
 
 
-def check_claim(path: Path, claimed: int, *, packed: bool, held: int | None = None) -> None:
+def check_claimed_size(path: Path, claimed: int, *, packed: bool, held: int | None = None) -> None:
     """Refuse a header that claims more bytes than the file can hold, or than fit into memory.
 
     Args:
@@ -57,7 +57,7 @@ def check_memory(path: Path, needed: int) -> None:
         )
 
 
-class Stream(Protocol):
+class ReadableStream(Protocol):
     """What bytes are read from."""
 
     def read(self, count: int, /) -> bytes:
@@ -65,7 +65,7 @@ class Stream(Protocol):
         ...
 
 
-def reader(stream: Stream, voxels: int, size: int, path: Path) -> Callable[[int], bytes]:
+def make_reader(stream: ReadableStream, voxels: int, size: int, path: Path) -> Callable[[int], bytes]:
     """What reads so many bytes of `voxels` of `size` bytes each, and raises FileError where the stream ends before."""
     given = 0
 

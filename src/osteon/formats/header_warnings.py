@@ -1,38 +1,38 @@
-"""What is odd about a file that can be read: its header contradicts itself, or leaves open what is then guessed."""
+"""Warnings about files that can be read: a header contradicts itself, or leaves open what is then guessed."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import NamedTuple
 
-_SINGLY = 3
-"""Files with the same oddity that are told singly; more become one line."""
+_MAX_FILES_NAMED = 3
+"""Files with the same warning that get a line each; more become one line."""
 
 
-class Oddity(NamedTuple):
-    """One of them.
+class HeaderWarning(NamedTuple):
+    """A contradiction or a gap in a file's header.
 
     Attributes:
-        kind: A word for programs; files with the same one are told together.
+        kind: A word for programs; files with the same one are described together.
         what: What the header says, and what was taken.
-        grave: Whether other programs may see the file elsewhere, in another size or with other values.
+        severe: Whether other programs may see the file elsewhere, in another size or with other values.
     """
 
     kind: str
     what: str
-    grave: bool = False
+    severe: bool = False
 
 
-def told(found: Iterable[tuple[str, Oddity]]) -> list[str]:
-    """The oddities of files, by the files' names, as lines for people; alike ones become one with their count."""
-    alike: dict[str, list[tuple[str, str]]] = {}
-    for name, oddity in found:
-        alike.setdefault(oddity.kind, []).append((name, oddity.what))
+def describe_warnings(found: Iterable[tuple[str, HeaderWarning]]) -> list[str]:
+    """Pairs of file name and warning as lines for people; many files with one kind of warning become one line."""
+    by_kind: dict[str, list[tuple[str, str]]] = {}
+    for name, warning in found:
+        by_kind.setdefault(warning.kind, []).append((name, warning.what))
     lines = []
-    for files in alike.values():
-        if len(files) <= _SINGLY:
+    for files in by_kind.values():
+        if len(files) <= _MAX_FILES_NAMED:
             lines += [f"{name}: {what}" for name, what in files]
             continue
-        others = ", ".join(name for name, _ in files[1:_SINGLY])
+        others = ", ".join(name for name, _ in files[1:_MAX_FILES_NAMED])
         lines.append(f"{files[0][0]}: {files[0][1]}; likewise in {len(files) - 1} more files ({others}, …)")
     return lines

@@ -19,7 +19,7 @@ import numpy as np
 from osteon.core.errors import CaseError, DatasetError, LabelError, UnknownValueError
 from osteon.core.files import is_file, read_json
 from osteon.core.labels import BACKGROUND, Segmentation, Structure, make_structures
-from osteon.formats.labelmap import index_map, is_generic, match, smallest_uint
+from osteon.formats.labelmap import is_placeholder, make_index_map, match_structures, smallest_uint
 from osteon.formats.registry import read_segmentation, read_structures
 
 FILE_NAME = "dataset.json"
@@ -27,7 +27,7 @@ _IGNORED = "ignore"
 
 
 @dataclass(frozen=True)
-class Legend:
+class LabelMeanings:
     """What numbers mean.
 
     Attributes:
@@ -77,23 +77,23 @@ class Legend:
         return Segmentation(array, segmentation.geometry, self.structures)
 
 
-def legend_of(labels: Mapping[str, int]) -> Legend:
+def parse_label_meanings(labels: Mapping[str, int]) -> LabelMeanings:
     """What a person says of the numbers (`--labels`)."""
-    return Legend("--labels", {name: (number,) for name, number in labels.items()}, chosen=True)
+    return LabelMeanings("--labels", {name: (number,) for name, number in labels.items()}, chosen=True)
 
 
-def legend_for(files: Iterable[Path], labels: Mapping[str, int] | None = None) -> Legend | None:
+def label_meanings_for(files: Iterable[Path], labels: Mapping[str, int] | None = None) -> LabelMeanings | None:
     """What numbers mean in label files of one folder that name nothing: as a person says it, or a dataset.json there.
 
-    None where every file names its structures, or nobody says it. Raises as `find_legend`.
+    None where every file names its structures, or nobody says it. Raises as `find_label_meanings`.
     """
     if labels:
-        return legend_of(labels)
-    first = next((path for path in files if is_nameless(path)), None)
-    return None if first is None else find_legend(first.parent)
+        return parse_label_meanings(labels)
+    first = next((path for path in files if has_placeholder_names(path)), None)
+    return None if first is None else find_label_meanings(first.parent)
 
 
-def find_legend(folder: Path) -> Legend | None:
+def find_label_meanings(folder: Path) -> LabelMeanings | None:
     """What a dataset.json says of the label files in a folder; None where none does.
 
     Raises:
@@ -111,7 +111,7 @@ def find_legend(folder: Path) -> Legend | None:
     if path is None or not isinstance(data, dict) or not isinstance(data.get("labels"), dict):
         return None
     numbers = _numbers(data["labels"], path)
-    return Legend(str(path), numbers) if numbers else None
+    return LabelMeanings(str(path), numbers) if numbers else None
 
 
 def _numbers(table: Mapping[str, Any], path: Path) -> dict[str, tuple[int, ...]]:
@@ -131,20 +131,22 @@ def _listed(value: Any) -> list[int]:
     return [int(number) for number in (value if isinstance(value, list) else [value])]
 
 
-def is_nameless(path: Path) -> bool:
+def has_placeholder_names(path: Path) -> bool:
     """Whether a label file's header names nothing, or only what programs make up; no for one that cannot be read."""
     try:
-        return names_nothing(read_structures(path))
+        return are_placeholders(read_structures(path))
     except CaseError:
         return False  # reading it will say why
 
 
-def names_nothing(own: Sequence[Structure]) -> bool:
+def are_placeholders(own: Sequence[Structure]) -> bool:
     """Whether what a header names are no names, or only those that programs make up."""
-    return all(is_generic(structure.name) for structure in own)
+    return all(is_placeholder(structure.name) for structure in own)
 
 
-def read_meant(path: Path, known: Sequence[Structure] | None = None, legend: Legend | None = None) -> Segmentation:
+def read_named_labels(
+    path: Path, known: Sequence[Structure] | None = None, legend: LabelMeanings | None = None
+) -> Segmentation:
     """Read somebody's labels as what their names say: those in the header, or else the legend's.
 
     A number decides only where nothing names it: two programs number structures as they like.
@@ -159,7 +161,7 @@ def read_meant(path: Path, known: Sequence[Structure] | None = None, legend: Leg
         LabelError: As `read_segmentation`; or it holds a structure of a name that is not known.
     """
     own = read_structures(path)
-    if names_nothing(own):
+    if are_placeholders(own):
         if legend is None:
             return read_segmentation(path, known)
         found = legend.name(read_segmentation(path), path)
@@ -181,9 +183,9 @@ def read_meant(path: Path, known: Sequence[Structure] | None = None, legend: Leg
 def _in_terms_of(found: Segmentation, known: Sequence[Structure], path: Path) -> Segmentation:
     """The same voxels as the known structures, by name. Raises LabelError where one is not known."""
     if not found.overlapping:
-        array, structures = index_map(found.array, found.structures, known, path, by_value=False)
+        array, structures = make_index_map(found.array, found.structures, known, path, by_value=False)
         return Segmentation(array, found.geometry, structures)
-    mapping, unknown = match(found.structures, known, by_value=False)
+    mapping, unknown = match_structures(found.structures, known, by_value=False)
     strange = [s.name for s in unknown if found.mask(s).any()]
     if strange:
         raise LabelError(

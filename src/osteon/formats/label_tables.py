@@ -21,9 +21,11 @@ import numpy as np
 from osteon.core.errors import DatasetError, FileError, OsteonError
 from osteon.core.files import is_file, read_json, read_text
 from osteon.core.labels import BACKGROUND, Structure, make_structures
-from osteon.formats.annotation_fields import checked_label
+from osteon.formats.annotation_fields import check_label
 
-NAMES = tuple(f"label{plural}.{suffix}" for plural in ("s", "") for suffix in ("json", "txt", "csv", "tsv", "ctbl"))
+TABLE_NAMES = tuple(
+    f"label{plural}.{suffix}" for plural in ("s", "") for suffix in ("json", "txt", "csv", "tsv", "ctbl")
+)
 _HIGHEST = np.iinfo(np.int32).max
 """More than any program numbers; NIfTI's usual types hold no more."""
 _BACKGROUND = {"background", "clear label", "unknown", "bg", "air"}
@@ -32,10 +34,20 @@ _UNUSED = {"none", "(none)"}
 SUFFIXES = (".ctbl", ".label")
 """Of files that are tables of labels and nothing else."""
 _ALONE = (".txt", *SUFFIXES)
-_BESIDE = ("_ColorTable.ctbl", "_ColorTable.csv", "_ColorTable.txt", ".ctbl")
-_MAYBE_BESIDE = (".label", "_labels.json", "_labels.txt", "_labels.csv", "_labels.tsv", ".tsv", ".txt", ".json", ".csv")
+_ENDINGS = ("_ColorTable.ctbl", "_ColorTable.csv", "_ColorTable.txt", ".ctbl")
+_AMBIGUOUS_ENDINGS = (
+    ".label",
+    "_labels.json",
+    "_labels.txt",
+    "_labels.csv",
+    "_labels.tsv",
+    ".tsv",
+    ".txt",
+    ".json",
+    ".csv",
+)
 """What may as well be something else that is called after the label map (measurements): it then names nothing."""
-_LONGEST_TEXT = 1 << 20
+_MAX_TEXT_BYTES = 1 << 20
 """Bytes of a text that may be a table; logs are longer."""
 _HEADING = re.compile(r"^(label_?value|value|index|id|label|number)[,;\t].*name", re.IGNORECASE)
 _DESCRIPTION = re.compile(r'^\s*\d+(\s+\d+){3}\s+[\d.]+\s+[01]\s+[01]\s+"', re.MULTILINE)
@@ -43,14 +55,14 @@ _DESCRIPTION = re.compile(r'^\s*\d+(\s+\d+){3}\s+[\d.]+\s+[01]\s+[01]\s+"', re.M
 
 
 @dataclass(frozen=True)
-class Table:
+class LabelTable:
     """What a table says of a label map's values."""
 
     path: Path
     structures: tuple[Structure, ...]
 
 
-def table_beside(path: Path, stem: str) -> Table | None:
+def table_beside(path: Path, stem: str) -> LabelTable | None:
     """The table that belongs to a label map alone, called after it; None where there is none.
 
     Args:
@@ -58,24 +70,24 @@ def table_beside(path: Path, stem: str) -> Table | None:
         stem: Its name without its suffix.
 
     Raises:
-        FileError, DatasetError, LabelError: As `read_table`.
+        FileError, DatasetError, LabelError: As `read_label_table`.
     """
-    for ending in _BESIDE:
+    for ending in _ENDINGS:
         if is_file(beside := path.with_name(f"{stem}{ending}")):
-            return Table(beside, read_table(beside))
-    for ending in _MAYBE_BESIDE:
+            return LabelTable(beside, read_label_table(beside))
+    for ending in _AMBIGUOUS_ENDINGS:
         beside = path.with_name(f"{stem}{ending}")
         if not is_file(beside):
             continue
         try:
-            if "label" in ending or _is_plainly_one(beside):
-                return Table(beside, read_table(beside))
+            if "label" in ending or _is_unambiguous(beside):
+                return LabelTable(beside, read_label_table(beside))
         except OsteonError:
             continue
     return None
 
 
-def _is_plainly_one(path: Path) -> bool:
+def _is_unambiguous(path: Path) -> bool:
     """Whether a file whose name says nothing maps values to names beyond doubt. Raises FileError.
 
     {"EchoTime": 5} does not, nor does a table of measurements.
@@ -97,13 +109,13 @@ def _counts_up(data: dict[str, Any]) -> bool:
     return len(data) > 1 and sorted(numbers) in (list(range(len(data))), list(range(1, len(data) + 1)))
 
 
-def maybe_beside(path: Path, stem: str) -> list[Path]:
+def ambiguous_tables_beside(path: Path, stem: str) -> list[Path]:
     """What is called after a label map and can be read as a table of its own, but as something else too."""
-    beside = [path.with_name(f"{stem}{ending}") for ending in _MAYBE_BESIDE if "label" not in ending]
-    return [other for other in beside if is_file(other) and is_table(other)]
+    beside = [path.with_name(f"{stem}{ending}") for ending in _AMBIGUOUS_ENDINGS if "label" not in ending]
+    return [other for other in beside if is_file(other) and is_label_table(other)]
 
 
-def find_table(folder: Path, others: Collection[Path] = ()) -> Path | None:
+def find_label_table(folder: Path, others: Collection[Path] = ()) -> Path | None:
     """The table in `folder`, by its name, or else the only file there that can be nothing but a table.
 
     Args:
@@ -113,32 +125,32 @@ def find_table(folder: Path, others: Collection[Path] = ()) -> Path | None:
     Raises:
         DatasetError: There are several of the names that say so.
     """
-    there = [folder / name for name in NAMES if (folder / name).is_file()]
+    there = [folder / name for name in TABLE_NAMES if (folder / name).is_file()]
     if not there and folder.is_dir():
         text = [path for path in folder.iterdir() if path.suffix.lower() in _ALONE and not path.name.startswith(".")]
-        alone = [path for path in sorted(text) if path not in others and is_file(path) and is_only_a_table(path)]
+        alone = [path for path in sorted(text) if path not in others and is_file(path) and is_unambiguous_table(path)]
         there = alone if len(alone) == 1 else []
     if len(there) > 1:
         raise DatasetError(f"{folder}: holds {there[0].name} and {there[1].name}", hint="keep the one that is right")
     return there[0] if there else None
 
 
-def is_only_a_table(path: Path) -> bool:
+def is_unambiguous_table(path: Path) -> bool:
     """Whether a file is a table of labels and can be nothing else, by its suffix or, in text, by how it begins."""
     if path.suffix.lower() == ".txt":
-        return path.stat().st_size <= _LONGEST_TEXT and is_table(path) and _is_plainly_one(path)
-    return path.suffix.lower() in SUFFIXES and is_table(path)
+        return path.stat().st_size <= _MAX_TEXT_BYTES and is_label_table(path) and _is_unambiguous(path)
+    return path.suffix.lower() in SUFFIXES and is_label_table(path)
 
 
-def is_table(path: Path) -> bool:
+def is_label_table(path: Path) -> bool:
     """Whether a file can be read as a table of labels."""
     try:
-        return bool(read_table(path))
+        return bool(read_label_table(path))
     except OsteonError:
         return False
 
 
-def read_table(path: Path) -> tuple[Structure, ...]:
+def read_label_table(path: Path) -> tuple[Structure, ...]:
     """The structures of a table, by ascending value.
 
     Raises:
@@ -171,7 +183,7 @@ def _from_json(data: Any, path: Path) -> dict[str, int]:
             f"{path}: does not say one name for each value{several}",
             hint='write {"1": "femur", "2": "tibia"}, or name the structures: --labels femur=1,tibia=2',
         ) from None
-    return _once(pairs, path)
+    return _check_unique(pairs, path)
 
 
 def _from_text(path: Path) -> dict[str, int]:
@@ -184,7 +196,7 @@ def _from_text(path: Path) -> dict[str, int]:
         words = [field for field in fields[1:] if not re.fullmatch(r"[-\d.]+", field)]
         if words and words[0].lower() not in _UNUSED:
             pairs.append((words[0], int(fields[0])))
-    return _once(pairs, path)
+    return _check_unique(pairs, path)
 
 
 def _fields(text: str) -> list[str]:
@@ -197,12 +209,12 @@ def _fields(text: str) -> list[str]:
         return text.split()
 
 
-def _once(pairs: list[tuple[str, int]], path: Path) -> dict[str, int]:
+def _check_unique(pairs: list[tuple[str, int]], path: Path) -> dict[str, int]:
     named = dict(pairs)
     if len(named) < len(pairs):
         raise FileError(f"{path}: gives a name twice", hint="give each value a name of its own")
     for name, value in pairs:
-        checked_label(name, str(path))
+        check_label(name, str(path))
         if value > _HIGHEST:
             raise DatasetError(f"{path}: {name} has the value {value}", hint=f"values go up to {_HIGHEST}")
     return named

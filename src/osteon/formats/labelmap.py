@@ -10,25 +10,25 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from osteon.core.boxes import box_of
+from osteon.core.boxes import bounding_box
 from osteon.core.errors import LabelError, UnknownValueError
-from osteon.core.label_values import HIGHEST, exchange
+from osteon.core.label_values import MAX_VALUE, remap_values
 from osteon.core.labels import BACKGROUND, Segmentation, Structure, make_structures
-from osteon.formats.voxel_stream import kept_type
+from osteon.formats.voxel_stream import array_type
 
-_GENERIC = re.compile(r"(label|segment)[ _-]?\d+", re.IGNORECASE)
+_PLACEHOLDER = re.compile(r"(label|segment)[ _-]?\d+", re.IGNORECASE)
 """Names that programs make up (`label_3`, `Segment_1`) say no more than the value beside them."""
 _LISTED = 10
 """How many strange values a message lists."""
 _SLAB = 1 << 20
 """Voxels that are counted at a time."""
-_MOST_UNNAMED = 500
+_MAX_UNNAMED = 500
 """More values than this without names are an image, not labels; the largest label sets in use have about 200."""
 
 
-def is_generic(name: str) -> bool:
+def is_placeholder(name: str) -> bool:
     """Whether a structure's name is one that programs make up, such as `label_3`."""
-    return _GENERIC.fullmatch(name) is not None
+    return _PLACEHOLDER.fullmatch(name) is not None
 
 
 def smallest_uint(highest: int) -> type[np.unsignedinteger[Any]]:
@@ -36,12 +36,12 @@ def smallest_uint(highest: int) -> type[np.unsignedinteger[Any]]:
     return next(kind for kind in (np.uint8, np.uint16, np.uint32, np.uint64) if highest <= np.iinfo(kind).max)
 
 
-def storable(array: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
+def to_storable(array: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
     """The array in a native type that image files hold: bool as uint8, float16 as float32, long double as float64."""
-    return array.astype(kept_type(array.dtype), copy=False)
+    return array.astype(array_type(array.dtype), copy=False)
 
 
-def whole_labels(array: npt.NDArray[np.generic], name: str | Path) -> npt.NDArray[np.integer]:
+def to_integer_labels(array: npt.NDArray[np.generic], name: str | Path) -> npt.NDArray[np.integer]:
     """Labels as integers, in the smallest unsigned type that holds them where none is negative.
 
     Args:
@@ -55,7 +55,7 @@ def whole_labels(array: npt.NDArray[np.generic], name: str | Path) -> npt.NDArra
         with np.errstate(over="ignore", invalid="ignore"):
             whole = np.rint(array)
             away = np.abs(np.asarray(array - whole, dtype=np.float64))
-            broken = ~(away == 0) | (np.abs(whole) > HIGHEST)  # NaN and Inf too
+            broken = ~(away == 0) | (np.abs(whole) > MAX_VALUE)  # NaN and Inf too
         if broken.any():
             badness = np.where(broken, np.nan_to_num(away, nan=1.0), -1.0)
             worst = array[np.unravel_index(int(np.argmax(badness)), array.shape)]
@@ -71,9 +71,9 @@ def whole_labels(array: npt.NDArray[np.generic], name: str | Path) -> npt.NDArra
     labels: npt.NDArray[np.integer] = array  # type: ignore[assignment]
     if labels.dtype == np.uint8:
         return labels
-    if labels.size and labels.dtype.itemsize == 8 and int(labels.max()) > HIGHEST:
+    if labels.size and labels.dtype.itemsize == 8 and int(labels.max()) > MAX_VALUE:
         raise LabelError(
-            f"{name}: holds the value {int(labels.max())}; a structure's value is at most {HIGHEST}",
+            f"{name}: holds the value {int(labels.max())}; a structure's value is at most {MAX_VALUE}",
             hint="give an integer label map whose values are small numbers",
         )
     if labels.size and int(labels.min()) >= 0:
@@ -88,7 +88,7 @@ def value_counts(labels: npt.NDArray[np.integer]) -> dict[int, int]:
     highest = int(labels.max())
     if highest <= np.iinfo(np.uint16).max and (labels.dtype.kind == "u" or int(labels.min()) >= 0):
         counts = np.zeros(highest + 1, dtype=np.int64)
-        box = box_of(labels) if labels.ndim == 3 else None
+        box = bounding_box(labels) if labels.ndim == 3 else None
         inside = labels if box is None else labels[box.slices]
         slab = max(1, _SLAB // inside[:1].size)  # bincount makes int64 of what it counts
         for start in range(0, len(inside), slab):
@@ -102,7 +102,7 @@ def value_counts(labels: npt.NDArray[np.integer]) -> dict[int, int]:
     return found
 
 
-def match(
+def match_structures(
     own: Sequence[Structure], known: Sequence[Structure], *, by_value: bool
 ) -> tuple[dict[int, int], list[Structure]]:
     """Which known value each of a file's own structures stands for.
@@ -120,14 +120,14 @@ def match(
         if structure.name in values:
             continue
         free = structure.value in values.values() and structure.value not in mapping.values()
-        if free and (by_value or is_generic(structure.name)):
+        if free and (by_value or is_placeholder(structure.name)):
             mapping[structure.value] = structure.value
         else:
             unknown.append(structure)
     return mapping, unknown
 
 
-def index_map(
+def make_index_map(
     labels: npt.NDArray[np.integer],
     own: Sequence[Structure],
     known: Sequence[Structure] | None,
@@ -142,7 +142,7 @@ def index_map(
         own: The structures that the file itself names; may be empty.
         known: The structures to be used; None takes the file's own and names the other values `label_<value>`.
         name: The file, for messages.
-        by_value: See `match`.
+        by_value: See `match_structures`.
 
     Raises:
         LabelError: A value stands for no structure; the message lists values and voxel counts.
@@ -153,14 +153,14 @@ def index_map(
     if known is None:
         named = {structure.value: structure for structure in own}
         extra = [value for value in counts if value not in named]
-        if len(extra) > _MOST_UNNAMED:
+        if len(extra) > _MAX_UNNAMED:
             raise LabelError(
                 f"{name}: holds {len(extra)} different values without names; it looks like an image, not labels",
                 hint="check that image and label are not swapped, or name the structures (--labels NAME=VALUE,…)",
             )
         made = make_structures([f"label_{value}" for value in extra], extra)
         return labels, tuple(sorted((*own, *made), key=lambda s: s.value))
-    mapping, unknown = match(own, known, by_value=by_value)
+    mapping, unknown = match_structures(own, known, by_value=by_value)
     spoken_for = {s.value for s in own}
     values = {s.value for s in known}
     taken = set(mapping.values())  # a value without a name is not what a named one already stands for
@@ -171,7 +171,7 @@ def index_map(
     highest = max(mapping.values(), default=0)
     if all(mapping[value] == value for value in counts):
         return labels, tuple(known)
-    return exchange(labels, mapping, smallest_uint(highest)), tuple(known)
+    return remap_values(labels, mapping, smallest_uint(highest)), tuple(known)
 
 
 def _unnamed(
@@ -189,7 +189,7 @@ def _unnamed(
     )
 
 
-def as_multi_hot(segmentation: Segmentation) -> Segmentation:
+def to_multi_hot(segmentation: Segmentation) -> Segmentation:
     """The same structures as multi-hot uint8 `[structure, i, j, k]`."""
     if segmentation.overlapping:
         return segmentation
@@ -197,7 +197,7 @@ def as_multi_hot(segmentation: Segmentation) -> Segmentation:
     return Segmentation(layers, segmentation.geometry, segmentation.structures)
 
 
-def as_index_map(segmentation: Segmentation, name: str | Path) -> Segmentation:
+def to_index_map(segmentation: Segmentation, name: str | Path) -> Segmentation:
     """The same structures as an index map `[i, j, k]`.
 
     Raises:

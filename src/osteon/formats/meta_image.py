@@ -18,14 +18,14 @@ import isal.isal_zlib
 import numpy as np
 import numpy.typing as npt
 
-from osteon.core.errors import FileError, LabelError, missing_file
+from osteon.core.errors import FileError, LabelError, missing_file_error
 from osteon.core.geometry import Geometry
 from osteon.core.gzip_files import GZIP_ERRORS
 from osteon.core.labels import Segmentation, Structure
 from osteon.core.volume import Volume
-from osteon.formats.header_limits import LONGEST_HEADER, check_claim, reader
-from osteon.formats.labelmap import index_map, whole_labels
-from osteon.formats.voxel_stream import fill, kept_type
+from osteon.formats.header_limits import MAX_HEADER_BYTES, check_claimed_size, make_reader
+from osteon.formats.labelmap import make_index_map, to_integer_labels
+from osteon.formats.voxel_stream import array_type, fill_array
 
 TO_RAS = np.array([-1.0, -1.0, 1.0])
 """The one place where a MetaImage's world turns into RAS: the signs of its axes."""
@@ -107,7 +107,7 @@ def read_meta_image_segmentation(path: Path, structures: Sequence[Structure] | N
             f"{path}: {len(volume.array)} channels where an index map has one",
             hint="store overlapping structures as 3D Slicer's .seg.nrrd",
         )
-    labels, named = index_map(whole_labels(volume.array[0], path), (), structures, path, by_value=True)
+    labels, named = make_index_map(to_integer_labels(volume.array[0], path), (), structures, path, by_value=True)
     return Segmentation(labels, volume.geometry, named)
 
 
@@ -119,7 +119,7 @@ def meta_image_data(path: Path) -> tuple[Path, ...]:
 
 def _read_header(path: Path) -> _Header:
     if not path.is_file():
-        raise missing_file(path, "the MetaImage file")
+        raise missing_file_error(path, "the MetaImage file")
     try:
         with path.open("rb") as stream:
             fields = _fields(stream, path)
@@ -127,7 +127,7 @@ def _read_header(path: Path) -> _Header:
     except OSError as error:
         raise FileError(f"{path}: cannot be read ({error.strerror})", hint="check the file's permissions") from error
     try:
-        return _understand(fields, path, start)
+        return _parse_header(fields, path, start)
     except (KeyError, ValueError, OverflowError) as error:
         what = f"lacks {error.args[0]}" if isinstance(error, KeyError) else str(error)
         raise FileError(f"{path}: the header is damaged: {what}", hint=_AGAIN) from error
@@ -137,8 +137,8 @@ def _fields(stream: BinaryIO, path: Path) -> dict[str, str]:
     """The tags up to the one that says where the voxels are; the stream then stands behind it."""
     fields: dict[str, str] = {}
     while "elementdatafile" not in fields:
-        line = stream.readline(LONGEST_HEADER)
-        if stream.tell() > LONGEST_HEADER or not line:
+        line = stream.readline(MAX_HEADER_BYTES)
+        if stream.tell() > MAX_HEADER_BYTES or not line:
             what = "the header does not say where the voxels are" if fields else "not a MetaImage file"
             raise FileError(f"{path}: {what}", hint=_CUT)
         name, equals, value = line.decode("latin-1").partition("=")
@@ -148,7 +148,7 @@ def _fields(stream: BinaryIO, path: Path) -> dict[str, str]:
     return fields
 
 
-def _understand(fields: dict[str, str], path: Path, start: int) -> _Header:
+def _parse_header(fields: dict[str, str], path: Path, start: int) -> _Header:
     if fields.get("objecttype", "Image").lower() != "image":
         raise FileError(f"{path}: holds a {fields['objecttype']}, no image", hint="give the image itself")
     axes = int(fields["ndims"])
@@ -161,7 +161,7 @@ def _understand(fields: dict[str, str], path: Path, start: int) -> _Header:
     kind = fields["elementtype"].lower().removeprefix("met_").removesuffix("_array")
     if kind not in _TYPES:
         raise ValueError(f"voxels of type {fields['elementtype']}")
-    if not _true(fields.get("binarydata", "True")):
+    if not _is_true(fields.get("binarydata", "True")):
         raise FileError(f"{path}: its voxels are written as text", hint=_AGAIN)
     scale = float(fields.get("elementtointensityfunctionslope", "1") or 1)
     if scale != 1 or float(fields.get("elementtointensityfunctionoffset", "0") or 0) != 0:
@@ -170,7 +170,7 @@ def _understand(fields: dict[str, str], path: Path, start: int) -> _Header:
             "their values cannot be told",
             hint="save the scaled voxels, or take the scale out of the header where it is not meant",
         )
-    swapped = _true(fields.get("elementbyteordermsb", fields.get("binarydatabyteordermsb", "False")))
+    swapped = _is_true(fields.get("elementbyteordermsb", fields.get("binarydatabyteordermsb", "False")))
     i, j, k = (*sizes[:3], 1)[:3]
     data, begin = _data_file(fields, path, start)
     return _Header(
@@ -180,7 +180,7 @@ def _understand(fields: dict[str, str], path: Path, start: int) -> _Header:
         np.dtype((">" if swapped else "<") + _TYPES[kind]),
         data,
         begin,
-        _true(fields.get("compresseddata", "False")),
+        _is_true(fields.get("compresseddata", "False")),
     )
 
 
@@ -233,7 +233,7 @@ def _numbers(fields: Mapping[str, str], names: Sequence[str], count: int) -> npt
     return numbers
 
 
-def _true(text: str) -> bool:
+def _is_true(text: str) -> bool:
     return text.strip().lower() in ("true", "t", "1")
 
 
@@ -242,17 +242,17 @@ def _voxels(header: _Header, path: Path, *, single: bool) -> npt.NDArray[np.gene
     count = math.prod(header.shape)
     claimed = count * header.dtype.itemsize
     if not header.data.is_file():
-        raise missing_file(header.data, f"the file of voxels of {path}")
-    kind = kept_type(header.dtype, single=single)
-    check_claim(header.data, claimed, packed=header.packed, held=count * kind.itemsize)
+        raise missing_file_error(header.data, f"the file of voxels of {path}")
+    kind = array_type(header.dtype, single=single)
+    check_claimed_size(header.data, claimed, packed=header.packed, held=count * kind.itemsize)
     beside, i, j, k, following = header.shape
     array = np.zeros((beside * following, i, j, k), dtype=kind)
     own_axes = np.moveaxis(array, 0, -1)[None] if following > 1 else array[..., None]
     try:
         with header.data.open("rb") as stream:
             stream.seek(header.start if header.start is not None else max(header.data.stat().st_size - claimed, 0))
-            packed = _Unpacked(stream) if header.packed else None
-            fill(own_axes, reader(packed or stream, count, header.dtype.itemsize, header.data), header.dtype)
+            packed = _ZlibReader(stream) if header.packed else None
+            fill_array(own_axes, make_reader(packed or stream, count, header.dtype.itemsize, header.data), header.dtype)
             if packed is not None:
                 packed.check_end(claimed, header.data)
     except GZIP_ERRORS as error:
@@ -260,7 +260,7 @@ def _voxels(header: _Header, path: Path, *, single: bool) -> npt.NDArray[np.gene
     return array
 
 
-class _Unpacked:
+class _ZlibReader:
     """What a stream of zlib holds, unpacked as it is read."""
 
     def __init__(self, stream: BinaryIO) -> None:

@@ -21,18 +21,18 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import TypeAdapter, ValidationError
 
-from osteon.core.errors import FileError, LabelError, in_short, missing_file
-from osteon.core.files import whole_file
+from osteon.core.errors import FileError, LabelError, missing_file_error, summarise_error
+from osteon.core.files import atomic_write
 from osteon.core.geometry import Geometry
 from osteon.core.gzip_files import is_gzip, open_gzip, pack_into
 from osteon.core.labels import Segmentation, Structure
 from osteon.core.volume import Volume
-from osteon.formats.header_limits import check_claim, check_memory, read_rest, reader
-from osteon.formats.header_warnings import Oddity
-from osteon.formats.labelmap import index_map, smallest_uint, storable, whole_labels
-from osteon.formats.nifti_header import COMMENT, HINT, READ_ERRORS, Header, geometry_of, read_header
-from osteon.formats.nifti_warnings import header_oddities
-from osteon.formats.voxel_stream import fill, kept_type, pour
+from osteon.formats.header_limits import check_claimed_size, check_memory, make_reader, read_rest
+from osteon.formats.header_warnings import HeaderWarning
+from osteon.formats.labelmap import make_index_map, smallest_uint, to_integer_labels, to_storable
+from osteon.formats.nifti_header import COMMENT, HINT, READ_ERRORS, NiftiHeader, geometry_of, read_header
+from osteon.formats.nifti_warnings import find_header_warnings
+from osteon.formats.voxel_stream import array_type, fill_array, voxel_pieces
 
 _GZIP = b"\x1f\x8b"
 _PIECE = 2**18
@@ -78,7 +78,7 @@ def stored_values(path: Path) -> Iterator[npt.NDArray[np.generic]]:
                 left -= len(piece)
                 yield np.frombuffer(piece, dtype, len(piece) // dtype.itemsize)
         except READ_ERRORS as error:
-            raise FileError(f"{path}: truncated or damaged ({in_short(error)})", hint=HINT) from error
+            raise FileError(f"{path}: truncated or damaged ({summarise_error(error)})", hint=HINT) from error
 
 
 def read_nifti_segmentation(path: Path, structures: Sequence[Structure] | None = None) -> Segmentation:
@@ -101,7 +101,7 @@ def read_nifti_segmentation(path: Path, structures: Sequence[Structure] | None =
             hint="store overlapping structures as 3D Slicer's .seg.nrrd",
         )
     own = _own_structures(header, path)
-    labels, named = index_map(whole_labels(array[0], path), own, structures, path, by_value=True)
+    labels, named = make_index_map(to_integer_labels(array[0], path), own, structures, path, by_value=True)
     return Segmentation(labels, geometry_of(header, path), named)
 
 
@@ -111,7 +111,7 @@ def read_nifti_structures(path: Path) -> tuple[Structure, ...]:
     return _own_structures(_read_header(path), path)
 
 
-def nifti_oddities(path: Path, *, label: bool) -> list[Oddity]:
+def nifti_header_warnings(path: Path, *, label: bool) -> list[HeaderWarning]:
     """Where the header contradicts itself, or leaves open what was then taken; reads no voxels.
 
     Args:
@@ -122,7 +122,7 @@ def nifti_oddities(path: Path, *, label: bool) -> list[Oddity]:
         FileError: As `read_nifti` does for the header.
     """
     path = Path(path)
-    return list(header_oddities(_read_header(path), path, label=label))
+    return list(find_header_warnings(_read_header(path), path, label=label))
 
 
 def write_nifti(path: Path, content: Volume | Segmentation) -> None:
@@ -142,7 +142,7 @@ def write_nifti(path: Path, content: Volume | Segmentation) -> None:
         data: npt.NDArray[np.generic] = content.array.astype(smallest_uint(highest), copy=False)
         note["structures"] = [s.model_dump(exclude_none=True) for s in content.structures]
     else:
-        data = storable(content.array)
+        data = to_storable(content.array)
         data = data[0] if len(data) == 1 else np.moveaxis(data, 0, -1)
     kind: Any = nib.Nifti1Image if max(data.shape) < 2**15 else nib.Nifti2Image
     image = kind(data, content.geometry.affine_ras, dtype=data.dtype)
@@ -152,7 +152,7 @@ def write_nifti(path: Path, content: Volume | Segmentation) -> None:
         image.header.set_intent("label")
     if isinstance(content, Segmentation) or content.geometry.unit != "mm":
         image.header.extensions.append(nib.nifti1.Nifti1Extension(COMMENT, json.dumps(note).encode("ascii")))
-    with whole_file(path) as temporary, temporary.open("wb") as stream:
+    with atomic_write(path) as temporary, temporary.open("wb") as stream:
         if path.suffix.lower() == ".gz":
             with pack_into(stream) as packed:
                 _write(image, packed)
@@ -166,7 +166,7 @@ def _write(image: Any, stream: Any) -> None:
     image.header.set_slope_inter(1.0, 0.0)
     image.header.write_to(stream)
     stream.write(bytes(image.header.get_data_offset() - stream.tell()))
-    for piece in pour(image.dataobj):
+    for piece in voxel_pieces(image.dataobj):
         stream.write(piece.data)
 
 
@@ -184,7 +184,7 @@ def _set_affine(image: Any, geometry: Geometry) -> None:
 def _open(path: Path, *, whole: bool) -> BinaryIO:
     """The file's content, unpacked as it is read where it is gzip, whatever its name says; whole, or only its start."""
     if not path.is_file():
-        raise missing_file(path, "the NIfTI file")
+        raise missing_file_error(path, "the NIfTI file")
     try:
         with path.open("rb") as stream:
             packed = stream.read(2) == _GZIP
@@ -195,39 +195,39 @@ def _open(path: Path, *, whole: bool) -> BinaryIO:
         raise FileError(f"{path}: cannot be read ({error.strerror})", hint="check the file's permissions") from error
 
 
-def _read_header(path: Path) -> Header:
+def _read_header(path: Path) -> NiftiHeader:
     with _open(path, whole=False) as stream:
         return read_header(stream, path)
 
 
-def _load(path: Path, *, single: bool = False) -> tuple[Header, npt.NDArray[np.generic]]:
+def _load(path: Path, *, single: bool = False) -> tuple[NiftiHeader, npt.NDArray[np.generic]]:
     """The header, and the voxels `[channel, i, j, k]`, contiguous and native."""
     header = _read_header(path)
     with _open(path, whole=True) as stream:
-        check_claim(path, header.end, packed=is_gzip(stream), held=0)
+        check_claimed_size(path, header.end, packed=is_gzip(stream), held=0)
         stored, channels = _stored(header, path)
         scale, spatial = _scale(header, path), (*header.shape, 1, 1, 1)[:3]
         kind, count = (
-            kept_type(stored if scale is None else _scaled_type(stored), single=single),
+            array_type(stored if scale is None else _scaled_type(stored), single=single),
             math.prod(header.shape),
         )
         check_memory(path, count * kind.itemsize)
         array = np.zeros((channels, *spatial), dtype=kind)
         try:
             stream.read(header.start)
-            read = reader(stream, count, stored.itemsize, path)
-            fill(np.moveaxis(array, 0, -1), read, stored, _plain if scale is None else partial(_scaled, scale))
+            read = make_reader(stream, count, stored.itemsize, path)
+            fill_array(np.moveaxis(array, 0, -1), read, stored, _plain if scale is None else partial(_scaled, scale))
             beyond = read_rest(stream, header.end, path)
         except FileError as error:
             raise error if header.start_said else _no_start(header, path) from error
         except READ_ERRORS as error:
-            raise FileError(f"{path}: truncated or damaged ({in_short(error)})", hint=HINT) from error
+            raise FileError(f"{path}: truncated or damaged ({summarise_error(error)})", hint=HINT) from error
     if not header.start_said and beyond:
         raise _no_start(header, path)
     return header, array
 
 
-def _no_start(header: Header, path: Path) -> FileError:
+def _no_start(header: NiftiHeader, path: Path) -> FileError:
     return FileError(
         f"{path}: vox_offset {float(header.raw['vox_offset']):g} lies within the header, and the file's length "
         "does not say where its voxels begin",
@@ -235,7 +235,7 @@ def _no_start(header: Header, path: Path) -> FileError:
     )
 
 
-def _stored(header: Header, path: Path) -> tuple[np.dtype[Any], int]:
+def _stored(header: NiftiHeader, path: Path) -> tuple[np.dtype[Any], int]:
     """The voxels' type in the file, and how many channels there are."""
     dtype: np.dtype[Any] = header.fields.get_data_dtype()
     if dtype.kind not in "iuf":
@@ -251,7 +251,7 @@ def _stored(header: Header, path: Path) -> tuple[np.dtype[Any], int]:
     return dtype, (rest or [1])[0]
 
 
-def _scale(header: Header, path: Path) -> tuple[np.float64, np.float64] | None:
+def _scale(header: NiftiHeader, path: Path) -> tuple[np.float64, np.float64] | None:
     """Slope and intercept; None where values mean what they are."""
     try:
         slope, intercept = header.fields.get_slope_inter()  # None where the slope is NaN or 0: no scaling
@@ -278,7 +278,7 @@ def _scaled(scale: tuple[np.float64, np.float64], values: npt.NDArray[Any]) -> n
         return np.asarray(values * scale[0] + scale[1])
 
 
-def _own_structures(header: Header, path: Path) -> tuple[Structure, ...]:
+def _own_structures(header: NiftiHeader, path: Path) -> tuple[Structure, ...]:
     try:
         return _STRUCTURES.validate_python(header.note.get("structures", []))
     except ValidationError as error:

@@ -22,10 +22,10 @@ import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 
-from osteon.core.errors import FileError, in_short
+from osteon.core.errors import FileError, summarise_error
 from osteon.core.geometry import Geometry, Unit
 from osteon.core.gzip_files import GZIP_ERRORS
-from osteon.formats.header_limits import LONGEST_HEADER
+from osteon.formats.header_limits import MAX_HEADER_BYTES
 
 COMMENT = 6
 """The code of a plain-text header extension (nifti1_io.h, NIFTI_ECODE_COMMENT)."""
@@ -48,7 +48,7 @@ Affine = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Header:
+class NiftiHeader:
     """What stands before the voxels.
 
     Attributes:
@@ -90,7 +90,7 @@ class Header:
         return {}
 
 
-def read_header(stream: BinaryIO, path: Path) -> Header:
+def read_header(stream: BinaryIO, path: Path) -> NiftiHeader:
     """Read header and extensions.
 
     Raises:
@@ -106,7 +106,7 @@ def read_header(stream: BinaryIO, path: Path) -> Header:
             warnings.filterwarnings("ignore", message="Extension size is not a multiple of 16", category=UserWarning)
             raw: Any = kind.from_fileobj(io.BytesIO(head[:size] + bytes(4)), check=False)
             start = int(raw["vox_offset"])
-            if head[size : size + 1] not in (b"", b"\0") and size < start <= LONGEST_HEADER:
+            if head[size : size + 1] not in (b"", b"\0") and size < start <= MAX_HEADER_BYTES:
                 stream.seek(0)  # extensions lie between header and voxels; nothing beyond is read for them
                 raw = kind.from_fileobj(io.BytesIO(stream.read(start)), check=False)
             fields = raw.copy()
@@ -115,18 +115,18 @@ def read_header(stream: BinaryIO, path: Path) -> Header:
             else:
                 fields["vox_offset"] = least
             fields.check_fix(logger=_SILENT, error_level=40)
-        header = Header(fields, raw, start if said else least, said)
+        header = NiftiHeader(fields, raw, start if said else least, said)
         magic, shape = raw["magic"].item(), header.shape
     except READ_ERRORS as error:
-        raise FileError(f"{path}: truncated, or not a NIfTI file ({in_short(error)})", hint=HINT) from error
+        raise FileError(f"{path}: truncated, or not a NIfTI file ({summarise_error(error)})", hint=HINT) from error
     if not magic.startswith(b"n+"):
         raise FileError(f"{path}: not a single-file NIfTI", hint="convert .hdr/.img pairs to .nii.gz first")
-    if not 0 <= start <= LONGEST_HEADER or min(shape, default=0) < 1:
+    if not 0 <= start <= MAX_HEADER_BYTES or min(shape, default=0) < 1:
         raise FileError(f"{path}: the header is damaged: shape {shape}, voxels from byte {start}", hint=HINT)
     return header
 
 
-def geometry_of(header: Header, path: Path) -> Geometry:
+def geometry_of(header: NiftiHeader, path: Path) -> Geometry:
     """Where the voxels lie, by the rule above; what the other form says goes into `alternative_affines`.
 
     Raises:
@@ -134,9 +134,9 @@ def geometry_of(header: Header, path: Path) -> Geometry:
     """
     try:
         with np.errstate(invalid="ignore"):  # NaN is refused below
-            forms = forms_of(header)
+            forms = affines_by_form(header)
     except READ_ERRORS as error:
-        raise FileError(f"{path}: its place in the world is damaged ({in_short(error)})", hint=HINT) from error
+        raise FileError(f"{path}: its place in the world is damaged ({summarise_error(error)})", hint=HINT) from error
     (name, affine), *others = forms.items()
     if name != "sform":
         _refuse_guesses(header, name, path)
@@ -146,14 +146,14 @@ def geometry_of(header: Header, path: Path) -> Geometry:
         taken = Geometry((i, j, k), affine, unit)
     except ValueError as error:
         way = "correct the header: every voxel needs a size above zero"
-        if others and is_whole(others[0][1]):
+        if others and is_valid_affine(others[0][1]):
             way = f"its {others[0][0]} is whole: correct the {name}, or set {name}_code to 0"
         raise FileError(f"{path}: its {name} is singular or not finite", hint=way) from error
-    also = [(n, Geometry((i, j, k), a, unit)) for n, a in others if is_whole(a)]
+    also = [(n, Geometry((i, j, k), a, unit)) for n, a in others if is_valid_affine(a)]
     return Geometry((i, j, k), affine, unit, tuple((n, g.affine_ras) for n, g in also if not g.is_close(taken)))
 
 
-def forms_of(header: Header) -> dict[str, Affine]:
+def affines_by_form(header: NiftiHeader) -> dict[str, Affine]:
     """Index → world in millimetres by each form that has a code, the one that counts first; `pixdim` where none has."""
     fields, forms = header.fields, {}
     if int(fields["sform_code"]) > 0:
@@ -176,7 +176,7 @@ def forms_of(header: Header) -> dict[str, Affine]:
     return found
 
 
-def _refuse_guesses(header: Header, name: str, path: Path) -> None:
+def _refuse_guesses(header: NiftiHeader, name: str, path: Path) -> None:
     """Refuse what the qform, or pixdim alone, would leave to be guessed."""
     shape, edges = _spatial(header), [float(edge) for edge in header.raw["pixdim"][:4]]
     odd = [edge for edge, n in zip(edges[1:], shape, strict=True) if edge < 0 or (edge == 0 and n > 1)]
@@ -192,11 +192,11 @@ def _refuse_guesses(header: Header, name: str, path: Path) -> None:
         )
 
 
-def is_whole(affine: Affine) -> bool:
+def is_valid_affine(affine: Affine) -> bool:
     """Whether an affine places voxels at all: it is finite, and not singular."""
     return bool(np.isfinite(affine).all() and abs(np.linalg.det(affine[:3, :3])) >= 1e-12)
 
 
-def _spatial(header: Header) -> tuple[int, int, int]:
+def _spatial(header: NiftiHeader) -> tuple[int, int, int]:
     i, j, k, *_ = (*header.shape, 1, 1, 1)
     return i, j, k

@@ -12,8 +12,8 @@ import numpy as np
 
 from osteon.core.geometry import Geometry
 from osteon.formats.header_limits import SLACK
-from osteon.formats.header_warnings import Oddity
-from osteon.formats.nifti_header import MM, Header, forms_of, geometry_of, is_whole
+from osteon.formats.header_warnings import HeaderWarning
+from osteon.formats.nifti_header import MM, NiftiHeader, affines_by_form, geometry_of, is_valid_affine
 
 _UNITS = {1: "metres", 3: "micrometres"}
 _PLAUSIBLE_MM = (0.005, 50.0)
@@ -22,93 +22,99 @@ _LABELS = (1002, 1003)
 """Intent codes of label maps: NIFTI_INTENT_LABEL, NIFTI_INTENT_NEURONAME."""
 
 
-def header_oddities(header: Header, path: Path, *, label: bool) -> Iterator[Oddity]:
+def find_header_warnings(header: NiftiHeader, path: Path, *, label: bool) -> Iterator[HeaderWarning]:
     """What the header leaves open, or says twice and differently. Raises FileError as `geometry_of`."""
     geometry = geometry_of(header, path)
-    yield from _odd_places(header, geometry)
-    yield from _odd_sizes(header, geometry)
-    yield from _odd_values(header, label=label)
-    yield from _odd_bytes(header, path)
+    yield from _position_warnings(header, geometry)
+    yield from _size_warnings(header, geometry)
+    yield from _value_warnings(header, label=label)
+    yield from _length_warnings(header, path)
 
 
-def _odd_places(header: Header, geometry: Geometry) -> Iterator[Oddity]:
+def _position_warnings(header: NiftiHeader, geometry: Geometry) -> Iterator[HeaderWarning]:
     codes = {name: int(header.raw[f"{name}_code"]) for name in ("sform", "qform")}
-    forms = forms_of(header)
+    forms = affines_by_form(header)
     taken = next(iter(forms))
     for name, code in codes.items():
         if code != int(header.fields[f"{name}_code"]):
-            yield Oddity(f"{name} code", f"{name}_code {code} is none of the standard's; it counts as 0", grave=True)
+            yield HeaderWarning(
+                f"{name} code", f"{name}_code {code} is none of the standard's; it counts as 0", severe=True
+            )
     if taken == "pixdim":
         what = "sform_code and qform_code are 0, so nothing says where right, front and top are; taken are the axes "
-        yield Oddity(
-            "no orientation", f"{what}left, front, top, as nibabel does (ITK takes left, back, top)", grave=True
+        yield HeaderWarning(
+            "no orientation", f"{what}left, front, top, as nibabel does (ITK takes left, back, top)", severe=True
         )
     for name, affine in geometry.alternative_affines:
         other = "; ".join(Geometry(geometry.shape, affine, geometry.unit).explain_mismatch(geometry))
         itk = f" (ITK's readers take the {name}, as sform_code is {codes['sform']})" if codes["sform"] != 1 else ""
-        yield Oddity(
-            "sform against qform", f"its {name} contradicts its {taken}: {other}; taken is the {taken}{itk}", grave=True
+        yield HeaderWarning(
+            "sform against qform",
+            f"its {name} contradicts its {taken}: {other}; taken is the {taken}{itk}",
+            severe=True,
         )
-    if taken == "sform" and codes["qform"] > 0 and not (len(forms) > 1 and is_whole(forms["qform"])):
-        yield Oddity("qform", "its qform is damaged; taken is the sform", grave=True)
+    if taken == "sform" and codes["qform"] > 0 and not (len(forms) > 1 and is_valid_affine(forms["qform"])):
+        yield HeaderWarning("qform", "its qform is damaged; taken is the sform", severe=True)
     qfac = float(header.raw["pixdim"][0])
     if taken == "qform" and qfac not in (-1, 1):
-        yield Oddity("qfac", f"pixdim[0] (qfac) is {qfac:g}, neither 1 nor -1; taken as 1")
+        yield HeaderWarning("qfac", f"pixdim[0] (qfac) is {qfac:g}, neither 1 nor -1; taken as 1")
 
 
-def _odd_sizes(header: Header, geometry: Geometry) -> Iterator[Oddity]:
+def _size_warnings(header: NiftiHeader, geometry: Geometry) -> Iterator[HeaderWarning]:
     if geometry.unit == "px":
         return
     code, spacing = int(header.raw["xyzt_units"]) & 7, np.array(geometry.spacing_mm)
     size = "×".join(f"{edge:.4g}" for edge in spacing)
     if code in _UNITS:
-        yield Oddity(
-            "unit", f"its unit is {_UNITS[code]}, and was applied: voxels of {size} mm (nibabel does not)", grave=True
+        yield HeaderWarning(
+            "unit", f"its unit is {_UNITS[code]}, and was applied: voxels of {size} mm (nibabel does not)", severe=True
         )
     elif code not in MM:
-        yield Oddity("unit", f"its unit (xyzt_units {code}) is none of the standard's; taken as mm", grave=True)
+        yield HeaderWarning("unit", f"its unit (xyzt_units {code}) is none of the standard's; taken as mm", severe=True)
     elif code == 0 and not (_PLAUSIBLE_MM[0] <= spacing.min() and spacing.max() <= _PLAUSIBLE_MM[1]):
-        yield Oddity("unit", f"says no unit; taken as mm, which makes voxels of {size} mm", grave=True)
+        yield HeaderWarning("unit", f"says no unit; taken as mm, which makes voxels of {size} mm", severe=True)
     said = np.array(header.raw["pixdim"][1:4], np.float64) * MM.get(code, 1.0)
     shape = np.array(geometry.shape)
     with np.errstate(invalid="ignore"):
         apart = (shape > 1) & ~(np.abs(said - spacing) * shape <= 0.1 * spacing.min())
     if apart.any():
-        theirs = "×".join(f"{edge:.4g}" for edge in said)
-        what = f"voxels of {size} mm by the affine, of {theirs} mm by pixdim; taken is the affine (ITK takes pixdim)"
-        yield Oddity("affine against pixdim", what, grave=True)
+        by_pixdim = "×".join(f"{edge:.4g}" for edge in said)
+        what = f"voxels of {size} mm by the affine, of {by_pixdim} mm by pixdim; taken is the affine (ITK takes pixdim)"
+        yield HeaderWarning("affine against pixdim", what, severe=True)
 
 
-def _odd_values(header: Header, *, label: bool) -> Iterator[Oddity]:
+def _value_warnings(header: NiftiHeader, *, label: bool) -> Iterator[HeaderWarning]:
     slope, intercept = float(header.raw["scl_slope"]), float(header.raw["scl_inter"])
     scaled = math.isfinite(slope) and slope != 0
     if not scaled and math.isfinite(intercept) and intercept != 0:
         what = f"scl_slope is {slope:g}, so scl_inter {intercept:g} is not added (ITK adds it)"
-        yield Oddity("scale", what, grave=True)
+        yield HeaderWarning("scale", what, severe=True)
     elif math.isinf(slope):
-        yield Oddity("scale", f"scl_slope is {slope:g}; the values are taken as they are stored", grave=True)
+        yield HeaderWarning("scale", f"scl_slope is {slope:g}; the values are taken as they are stored", severe=True)
     elif label and scaled and (slope, intercept) != (1, 0):
         what = f"its labels are scaled: stored value × {slope:g} + {intercept:g} is taken"
-        yield Oddity("scaled labels", what, grave=True)
+        yield HeaderWarning("scaled labels", what, severe=True)
     bits = int(header.fields.get_data_dtype().itemsize) * 8
     if int(header.raw["bitpix"]) != bits:
         kind = header.fields.get_value_label("datatype")
-        yield Oddity("bitpix", f"bitpix {int(header.raw['bitpix'])} contradicts the datatype {kind}, which is taken")
+        yield HeaderWarning(
+            "bitpix", f"bitpix {int(header.raw['bitpix'])} contradicts the datatype {kind}, which is taken"
+        )
     intent = int(header.raw["intent_code"])
     if not label and intent in _LABELS:
-        yield Oddity("intent", f"says that it is a label map (intent code {intent}), and is taken as an image")
+        yield HeaderWarning("intent", f"says that it is a label map (intent code {intent}), and is taken as an image")
     elif label and intent and intent not in _LABELS:
-        yield Oddity("intent", f"says that it is no label map (intent code {intent}), and is taken as one")
+        yield HeaderWarning("intent", f"says that it is no label map (intent code {intent}), and is taken as one")
 
 
-def _odd_bytes(header: Header, path: Path) -> Iterator[Oddity]:
+def _length_warnings(header: NiftiHeader, path: Path) -> Iterator[HeaderWarning]:
     if not header.start_said:
         what = f"vox_offset {float(header.raw['vox_offset']):g} lies within the header; voxels are taken from byte "
-        yield Oddity("vox_offset", f"{what}{header.start}, which its length confirms", grave=True)
+        yield HeaderWarning("vox_offset", f"{what}{header.start}, which its length confirms", severe=True)
     slice_bytes = math.prod(header.shape[:2]) * int(header.fields.get_data_dtype().itemsize)
     beyond = _length(path) - header.end
     if slice_bytes <= beyond <= SLACK:
-        yield Oddity(
+        yield HeaderWarning(
             "bytes beyond", f"{beyond} bytes follow the voxels that its header speaks of; they are passed over"
         )
 

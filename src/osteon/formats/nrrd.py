@@ -11,17 +11,17 @@ from typing import BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from osteon.core.errors import FileError, LabelError, missing_file
-from osteon.core.files import whole_file
+from osteon.core.errors import FileError, LabelError, missing_file_error
+from osteon.core.files import atomic_write
 from osteon.core.geometry import Geometry
 from osteon.core.gzip_files import GZIP_ERRORS, open_gzip, pack_into
 from osteon.core.labels import Segmentation, Structure
 from osteon.core.volume import Volume
-from osteon.formats.header_limits import check_claim, read_rest, reader
-from osteon.formats.header_warnings import Oddity
-from osteon.formats.labelmap import index_map, storable, whole_labels
-from osteon.formats.nrrd_header import UNITS, Header, header_text, read_header
-from osteon.formats.voxel_stream import fill, kept_type, pour
+from osteon.formats.header_limits import check_claimed_size, make_reader, read_rest
+from osteon.formats.header_warnings import HeaderWarning
+from osteon.formats.labelmap import make_index_map, to_integer_labels, to_storable
+from osteon.formats.nrrd_header import UNITS, NrrdHeader, header_text, read_header
+from osteon.formats.voxel_stream import array_type, fill_array, voxel_pieces
 
 _DAMAGE: tuple[type[Exception], ...] = (*GZIP_ERRORS, OverflowError)
 
@@ -45,11 +45,11 @@ def read_nrrd_geometry(path: Path) -> Geometry:
     return read_nrrd_header(path).geometry
 
 
-def read_nrrd_header(path: Path) -> Header:
+def read_nrrd_header(path: Path) -> NrrdHeader:
     """Everything before the voxels. Raises FileError as `read_nrrd`."""
     path = Path(path)
     if not path.is_file():
-        raise missing_file(path, "the NRRD file")
+        raise missing_file_error(path, "the NRRD file")
     try:
         with path.open("rb") as stream:
             return read_header(stream, path)
@@ -70,7 +70,7 @@ def read_nrrd_segmentation(path: Path, structures: Sequence[Structure] | None = 
             f"{path}: {len(array)} channels where an index map has one",
             hint="store overlapping structures as 3D Slicer's .seg.nrrd",
         )
-    labels, named = index_map(whole_labels(array[0], path), (), structures, path, by_value=True)
+    labels, named = make_index_map(to_integer_labels(array[0], path), (), structures, path, by_value=True)
     return Segmentation(labels, header.geometry, named)
 
 
@@ -80,36 +80,36 @@ def write_nrrd(path: Path, volume: Volume) -> None:
     Raises:
         FileError: The file cannot be written.
     """
-    data = storable(volume.array)
+    data = to_storable(volume.array)
     store_nrrd(path, data[0] if len(data) == 1 else data, volume.geometry, {}, channel_kind="vector")
 
 
-def nrrd_oddities(path: Path, *, label: bool) -> list[Oddity]:  # noqa: ARG001 (labels are no odder than images)
+def nrrd_header_warnings(path: Path, *, label: bool) -> list[HeaderWarning]:  # noqa: ARG001 (labels are no odder than images)
     """Where the header leaves open what was then taken; reads no voxels. Raises FileError as `read_nrrd`."""
     fields = read_nrrd_header(path).fields
     found = []
     if "space" not in fields:
         what = "does not say its space; taken as left-posterior-superior, as ITK and 3D Slicer do"
-        found.append(Oddity("no space", what, grave=True))
+        found.append(HeaderWarning("no space", what, severe=True))
     if "spacings" in fields and "space directions" in fields:
         what = "gives spacings beside space directions, which say them too; taken are the directions"
-        found.append(Oddity("spacings", what, grave=True))
+        found.append(HeaderWarning("spacings", what, severe=True))
     units = set(fields.get("space units", "").replace('"', " ").split()) - {"mm", "px"}
     if applied := sorted(units & set(UNITS)):
         what = f"its unit is {', '.join(applied)}, and was applied (ITK and 3D Slicer do not)"
-        found.append(Oddity("unit", what, grave=True))
+        found.append(HeaderWarning("unit", what, severe=True))
     if others := sorted(
         (units - set(UNITS)) | (set(fields.get("units", "").replace('"', " ").split()) - {"mm", "???"})
     ):
-        found.append(Oddity("unit", f"its unit is {', '.join(others)}; taken as mm", grave=True))
+        found.append(HeaderWarning("unit", f"its unit is {', '.join(others)}; taken as mm", severe=True))
     return found
 
 
-def load_nrrd(path: Path, *, single: bool = False) -> tuple[Header, npt.NDArray[np.generic]]:
+def load_nrrd(path: Path, *, single: bool = False) -> tuple[NrrdHeader, npt.NDArray[np.generic]]:
     """Read header and voxels `[channel, i, j, k]`, contiguous and native. Raises FileError as `read_nrrd`."""
     path = Path(path)
     if not path.is_file():
-        raise missing_file(path, "the NRRD file")
+        raise missing_file_error(path, "the NRRD file")
     try:
         with path.open("rb") as stream:
             header = read_header(stream, path)
@@ -145,40 +145,42 @@ def store_nrrd(
     """
     path = Path(path)
     head = header_text(array.shape, change(array[..., :0].T).dtype, geometry, keys, channel_kind=channel_kind)
-    with whole_file(path) as temporary, temporary.open("wb") as stream:
+    with atomic_write(path) as temporary, temporary.open("wb") as stream:
         stream.write(head.encode("utf-8"))
         with pack_into(stream) as packed:
-            for piece in map(change, pour(array)):
+            for piece in map(change, voxel_pieces(array)):
                 packed.write(piece.astype(piece.dtype.newbyteorder("<"), order="C", copy=False).data)
 
 
-def _voxels(stream: BinaryIO, header: Header, path: Path, *, single: bool) -> npt.NDArray[np.generic]:
+def _voxels(stream: BinaryIO, header: NrrdHeader, path: Path, *, single: bool) -> npt.NDArray[np.generic]:
     """The voxels that follow the header, `[channel, i, j, k]`."""
     encoding, count, axis = header.fields["encoding"].lower(), math.prod(header.sizes), header.channel_axis
     if any(header.fields.get(name, "0") != "0" for name in ("byte skip", "byteskip", "line skip", "lineskip")):
         raise FileError(f"{path}: skips bytes before its voxels", hint="save it again as a plain .nrrd file")
-    kind, size = kept_type(header.dtype, single=single), header.dtype.itemsize
+    kind, size = array_type(header.dtype, single=single), header.dtype.itemsize
     claimed = count * size
     spatial = [n for place, n in enumerate(header.sizes) if place != axis]
     shape = (1 if axis is None else header.sizes[axis], *spatial)
 
     def filled(read: Callable[[int], bytes]) -> npt.NDArray[np.generic]:
         array = np.zeros(shape, dtype=kind)
-        fill(array[0] if axis is None else np.moveaxis(array, 0, axis), read, header.dtype)
+        fill_array(array[0] if axis is None else np.moveaxis(array, 0, axis), read, header.dtype)
         return array.reshape((shape[0], *header.geometry.shape))
 
     if encoding in ("ascii", "txt", "text"):
-        check_claim(path, count, packed=False, held=count * kind.itemsize)  # a digit and a space each, at the least
+        check_claimed_size(
+            path, count, packed=False, held=count * kind.itemsize
+        )  # a digit and a space each, at the least
         flat = np.array(stream.read().split(maxsplit=count)[:count], dtype=header.dtype)
-        return filled(reader(io.BytesIO(flat.tobytes()), count, size, path))
+        return filled(make_reader(io.BytesIO(flat.tobytes()), count, size, path))
     if encoding not in ("raw", "gzip", "gz"):
         raise FileError(
             f"{path}: voxels are packed as {encoding}", hint="save it again with encoding raw, gzip or ascii"
         )
-    check_claim(path, claimed, packed=encoding != "raw", held=count * kind.itemsize)
+    check_claimed_size(path, claimed, packed=encoding != "raw", held=count * kind.itemsize)
     if encoding == "raw":
-        return filled(reader(stream, count, size, path))
+        return filled(make_reader(stream, count, size, path))
     with open_gzip(stream) as unpacked:
-        array = filled(reader(unpacked, count, size, path))
+        array = filled(make_reader(unpacked, count, size, path))
         read_rest(unpacked, claimed, path)
         return array

@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from osteon.core.errors import FileError
 from osteon.core.geometry import Geometry, Unit
-from osteon.formats.header_limits import LONGEST_HEADER
+from osteon.formats.header_limits import MAX_HEADER_BYTES
 
 TO_RAS = {
     "right-anterior-superior": (1.0, 1.0, 1.0),
@@ -31,7 +31,7 @@ TO_RAS = {
     "lps": (-1.0, -1.0, 1.0),
 }
 """The one place where a NRRD's world turns into RAS: the signs of its axes."""
-_UNSAID = "lps"
+_DEFAULT_SPACE = "lps"
 """The space of a file that says none."""
 
 UNITS = {"mm": 1.0, "cm": 10.0, "m": 1000.0, "um": 0.001, "µm": 0.001, "micron": 0.001}
@@ -67,7 +67,7 @@ TYPE_NAMES = {
 
 
 @dataclass(frozen=True)
-class Header:
+class NrrdHeader:
     """What a NRRD's header says.
 
     Attributes:
@@ -87,7 +87,7 @@ class Header:
     dtype: np.dtype[np.generic]
 
 
-def read_header(stream: BinaryIO, path: Path) -> Header:
+def read_header(stream: BinaryIO, path: Path) -> NrrdHeader:
     """Read up to the blank line that ends the header; the stream then stands at the voxels.
 
     Raises:
@@ -99,8 +99,8 @@ def read_header(stream: BinaryIO, path: Path) -> Header:
     fields: dict[str, str] = {}
     keys: dict[str, str] = {}
     while True:
-        line = stream.readline(LONGEST_HEADER)
-        if stream.tell() > LONGEST_HEADER:
+        line = stream.readline(MAX_HEADER_BYTES)
+        if stream.tell() > MAX_HEADER_BYTES:
             raise FileError(f"{path}: the header does not end", hint=_TRUNCATED)
         if not line.endswith(b"\n"):
             raise FileError(f"{path}: the header is truncated", hint=_TRUNCATED)
@@ -114,7 +114,7 @@ def read_header(stream: BinaryIO, path: Path) -> Header:
             hint="save it as one .nrrd file, for example with 3D Slicer or `unu save -f nrrd`",
         )
     try:
-        return _understand(fields, keys, path)
+        return _parse_header(fields, keys, path)
     except (KeyError, ValueError, IndexError, OverflowError) as error:
         what = f"lacks {error}" if isinstance(error, KeyError) else str(error)
         raise FileError(f"{path}: the header is damaged: {what}", hint="save the file again from its source") from error
@@ -130,7 +130,7 @@ def _take_line(text: str, fields: dict[str, str], keys: dict[str, str]) -> None:
         fields[text[:colon].strip().lower()] = text[colon + 1 :].strip()
 
 
-def _understand(fields: dict[str, str], keys: dict[str, str], path: Path) -> Header:
+def _parse_header(fields: dict[str, str], keys: dict[str, str], path: Path) -> NrrdHeader:
     sizes = tuple(int(size) for size in fields["sizes"].split())
     if len(sizes) != int(fields["dimension"]) or min(sizes) < 1:
         raise ValueError(f"sizes {fields['sizes']} for dimension {fields['dimension']}")
@@ -145,7 +145,7 @@ def _understand(fields: dict[str, str], keys: dict[str, str], path: Path) -> Hea
     if len(lists) > 1 or len(spatial) not in (2, 3):
         raise ValueError(f"{len(sizes)} axes, of which {len(spatial)} lie in space")
     geometry = _geometry(fields, sizes, spatial, directions, path)
-    return Header(fields, keys, sizes, lists[0] if lists else None, geometry, np.dtype(order + kind))
+    return NrrdHeader(fields, keys, sizes, lists[0] if lists else None, geometry, np.dtype(order + kind))
 
 
 def _directions(fields: Mapping[str, str], axes: int) -> list[npt.NDArray[np.float64] | None] | None:
@@ -209,7 +209,7 @@ def _geometry(
             f"{path}: its space `{fields['space']}` does not say where left and right are",
             hint="save the file with `space: left-posterior-superior`, as 3D Slicer and ITK do",
         )
-    affine[:3] *= np.array(TO_RAS[space or _UNSAID])[:, None]
+    affine[:3] *= np.array(TO_RAS[space or _DEFAULT_SPACE])[:, None]
     i, j, k = (*(sizes[axis] for axis in spatial), 1)[:3]
     return Geometry((i, j, k), affine, unit)
 

@@ -1,7 +1,7 @@
 """Wavefront OBJ surfaces, written: several named objects in one text file, and their colours in a second (MTL).
 
 Reference: the appendix of Wavefront's Advanced Visualizer manual (http://paulbourke.net/dataformats/obj/ and /mtl/).
-Corners are numbered from 1 throughout the file. The comment `SPACE=LPS` is the one that 3D Slicer writes and heeds.
+Corners are numbered from 1 throughout the file. The comment `SPACE=LPS` is the one that 3D Slicer writes and reads.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from osteon.core.files import whole_file, write_text
+from osteon.core.files import atomic_write, write_text
 from osteon.formats.stl import Mesh
 
 
@@ -27,7 +27,7 @@ def write_obj(path: Path, meshes: Mapping[str, Mesh], *, materials: str, space: 
         FileError: The file cannot be written.
     """
     first = 1
-    with whole_file(Path(path)) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as stream:
+    with atomic_write(Path(path)) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as stream:
         stream.write(f"# osteon\n# SPACE={space}\n# UNIT=mm\nmtllib {_word(materials)}\n")
         for name, mesh in meshes.items():
             stream.write(f"o {_word(name)}\nusemtl {_word(name)}\n")

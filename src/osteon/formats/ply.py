@@ -1,7 +1,7 @@
 """PLY surfaces, written: binary, little-endian, with a colour in every corner.
 
 Reference: G. Turk, "The PLY polygon file format", 1994 (http://paulbourke.net/dataformats/ply/). Programs differ in
-which world they take coordinates to be in; the comment `SPACE=LPS` is the one that 3D Slicer writes and heeds.
+which world they take coordinates to be in; the comment `SPACE=LPS` is the one that 3D Slicer writes and reads.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from osteon.core.files import whole_file
+from osteon.core.files import atomic_write
 from osteon.formats.stl import Mesh
 
 _CORNER = np.dtype([("place", "<f4", (3,)), ("colour", "u1", (3,))])
@@ -46,7 +46,7 @@ def write_ply(path: Path, mesh: Mesh, *, space: str) -> None:
         "property list uchar int vertex_indices",
         "end_header\n",
     ]
-    with whole_file(Path(path)) as temporary, temporary.open("wb") as stream:
+    with atomic_write(Path(path)) as temporary, temporary.open("wb") as stream:
         stream.write("\n".join(head).encode("ascii"))
         stream.write(corners.tobytes())
         stream.write(faces.tobytes())

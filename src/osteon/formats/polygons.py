@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from osteon.core.errors import FileError
 from osteon.core.files import read_json
-from osteon.formats.annotation_fields import Points, checked_label, checked_points
+from osteon.formats.annotation_fields import Points, check_label, check_points
 from osteon.formats.labelme import is_labelme, labelme_shapes
 
 _FAR = 0.05
@@ -27,7 +27,7 @@ _MARGIN = 512
 
 
 @dataclass(frozen=True)
-class Outlines:
+class PictureOutlines:
     """What one file says of one picture.
 
     Attributes:
@@ -41,7 +41,7 @@ class Outlines:
     polygons: Mapping[str, Sequence[Points]]
 
 
-def read_outlines(path: Path) -> Outlines:
+def read_outlines(path: Path) -> PictureOutlines:
     """Read the JSON of one picture.
 
     Raises:
@@ -52,7 +52,7 @@ def read_outlines(path: Path) -> Outlines:
     return parse_outlines(read_json(path, "the outlines"), Path(path))
 
 
-def parse_outlines(data: Any, path: Path) -> Outlines:
+def parse_outlines(data: Any, path: Path) -> PictureOutlines:
     """What the JSON of one picture says, parsed already. Raises as `read_outlines`."""
     if is_labelme(data):
         pairs, name_of = labelme_shapes(data, path), "imagePath"
@@ -66,7 +66,7 @@ def parse_outlines(data: Any, path: Path) -> Outlines:
     for label, points in pairs:
         polygons.setdefault(label, []).append(points)
     picture = data.get(name_of)
-    return Outlines(
+    return PictureOutlines(
         picture if isinstance(picture, str) and picture else None, _size([data.get("metadata"), data]), polygons
     )
 
@@ -79,18 +79,18 @@ def is_outlines(data: Any) -> bool:
 
 def _annotations(entries: Sequence[Mapping[str, Any]], path: Path) -> Iterator[tuple[str, Points]]:
     for number, entry in enumerate(entries, start=1):
-        label = checked_label(entry["label"], f"{path}: annotation {number}")
-        yield label, checked_points(entry["points"], f"{path}: {label} (annotation {number})")
+        label = check_label(entry["label"], f"{path}: annotation {number}")
+        yield label, check_points(entry["points"], f"{path}: {label} (annotation {number})")
 
 
-def fill(polygons: Sequence[Points], shape: tuple[int, int]) -> npt.NDArray[np.bool_]:
+def fill_polygons(polygons: Sequence[Points], shape: tuple[int, int]) -> npt.NDArray[np.bool_]:
     """The union of polygons as a mask `[rows, columns]`; what lies outside the picture is cut off.
 
     Corners are rounded to whole pixels, and the pixels on an edge belong to the polygon: truncated corners move every
     outline by half a pixel. Where a polygon crosses itself, the even-odd rule tells inside from outside.
 
     Args:
-        polygons: Corners as `checked_points` gives them.
+        polygons: Corners as `check_points` gives them.
         shape: Rows and columns of the picture.
     """
     import cv2
@@ -103,7 +103,7 @@ def fill(polygons: Sequence[Points], shape: tuple[int, int]) -> npt.NDArray[np.b
             cv2.fillPoly(mask, [corners.astype(np.int32)], 1)
             continue
         # cv2 paints what lies outside onto the picture's edge. A margin keeps that away from the picture.
-        corners = np.floor(_cut(corners, -_MARGIN, last + _MARGIN) + 0.5)
+        corners = np.floor(_clip(corners, -_MARGIN, last + _MARGIN) + 0.5)
         if len(corners) == 0:
             continue
         first, end = corners.min(axis=0), corners.max(axis=0)
@@ -117,7 +117,7 @@ def fill(polygons: Sequence[Points], shape: tuple[int, int]) -> npt.NDArray[np.b
     return mask.view(np.bool_)
 
 
-def _cut(corners: Points, lowest: int, highest: npt.NDArray[np.signedinteger]) -> Points:
+def _clip(corners: Points, lowest: int, highest: npt.NDArray[np.signedinteger]) -> Points:
     """The part of a polygon inside a rectangle (Sutherland and Hodgman, CACM 17, 1974)."""
     for axis, limit, sign in ((0, lowest, 1), (0, highest[0], -1), (1, lowest, 1), (1, highest[1], -1)):
         depth = sign * (corners[:, axis] - limit)
@@ -135,7 +135,7 @@ def _cut(corners: Points, lowest: int, highest: npt.NDArray[np.signedinteger]) -
     return corners
 
 
-def outside(polygons: Sequence[Points], shape: tuple[int, int]) -> float:
+def distance_outside(polygons: Sequence[Points], shape: tuple[int, int]) -> float:
     """How far the furthest corner lies outside the picture, in pixels; 0 where that is within what a hand misses."""
     rows, columns = shape
     last = np.array([columns - 1, rows - 1])

@@ -26,8 +26,8 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, PositiveInt, ValidationError
 
-from osteon.core.errors import FileError, in_short, missing_file
-from osteon.core.files import whole_file
+from osteon.core.errors import FileError, missing_file_error, summarise_error
+from osteon.core.files import atomic_write
 from osteon.core.geometry import Geometry, Unit
 from osteon.core.labels import Structure
 from osteon.formats.header_limits import check_memory
@@ -36,14 +36,14 @@ SUFFIX = ".probabilities.npz"
 LEVELS = 255
 """Steps from 0 to 1: two structures whose probabilities differ by less than .004 may change places."""
 _ABOUT = "about.json"
-_LONGEST_ABOUT = 16 << 20
-_LONGEST_HEAD = 1 << 12
+_MAX_HEADER_BYTES = 16 << 20
+_MAX_NPY_HEADER_BYTES = 1 << 12
 """Bytes before the voxels of an .npy; usually 128."""
 _FASTEST = 1
 _DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, KeyError, NotImplementedError, RuntimeError)
 
 
-class About(BaseModel):
+class ProbabilitiesHeader(BaseModel):
     """What the outputs are.
 
     Attributes:
@@ -76,9 +76,11 @@ class About(BaseModel):
         return Geometry(self.shape, np.array(self.affine_ras), self.unit)
 
 
-def about(structures: tuple[Structure, ...], geometry: Geometry, *, overlapping: bool, model: str = "") -> About:
+def make_header(
+    structures: tuple[Structure, ...], geometry: Geometry, *, overlapping: bool, model: str = ""
+) -> ProbabilitiesHeader:
     """What a file of such probabilities says of itself."""
-    return About(
+    return ProbabilitiesHeader(
         structures=structures,
         overlapping=overlapping,
         shape=geometry.shape,
@@ -88,15 +90,15 @@ def about(structures: tuple[Structure, ...], geometry: Geometry, *, overlapping:
     )
 
 
-class Writer:
+class ProbabilitiesWriter:
     """Takes the outputs in their order, one after the other."""
 
     def __init__(self, archive: zipfile.ZipFile) -> None:
         self._archive = archive
-        self._about: About | None = None
+        self._about: ProbabilitiesHeader | None = None
         self._taken = 0
 
-    def begin(self, what: About) -> None:
+    def begin(self, what: ProbabilitiesHeader) -> None:
         """Say what the outputs will be."""
         self._about = what
         self._archive.writestr(_entry(_ABOUT), what.model_dump_json(exclude_none=True))
@@ -126,25 +128,25 @@ def _entry(name: str) -> zipfile.ZipInfo:
     return entry
 
 
-class _Incomplete(Exception):  # noqa: N818 (no error: it leaves a block without a file, and goes no further)
-    pass
+class _IncompleteError(Exception):
+    """Ends a block without a file; it goes no further."""
 
 
 @contextmanager
-def write_probabilities(path: Path) -> Iterator[Writer]:
+def write_probabilities(path: Path) -> Iterator[ProbabilitiesWriter]:
     """A writer for the outputs. The file is there when the block has ended and all have come, and else is not.
 
     Raises:
         FileError: The disk is full, or the folder cannot be written.
     """
     try:
-        with whole_file(Path(path)) as temporary:
+        with atomic_write(Path(path)) as temporary:
             with zipfile.ZipFile(temporary, "w", compresslevel=_FASTEST) as archive:
-                writer = Writer(archive)
+                writer = ProbabilitiesWriter(archive)
                 yield writer
             if not writer.complete:
-                raise _Incomplete
-    except _Incomplete:
+                raise _IncompleteError
+    except _IncompleteError:
         return
 
 
@@ -159,7 +161,7 @@ class Probabilities:
     """
 
     path: Path
-    about: About
+    about: ProbabilitiesHeader
     geometry: Geometry
 
     def output(self, number: int) -> npt.NDArray[np.uint8]:
@@ -171,7 +173,7 @@ class Probabilities:
                     raise ValueError("another version of .npy")
                 shape, turned, kind = np.lib.format.read_array_header_1_0(stream)
                 if shape != self.geometry.shape or turned or kind != np.uint8:
-                    raise ValueError(f"{kind} {shape} where uint8 {self.geometry.shape} is told")
+                    raise ValueError(f"{kind} {shape} where its header says uint8 {self.geometry.shape}")
                 raw = stream.read(voxels)
                 if len(raw) < voxels or stream.read(1):
                     raise ValueError(f"{len(raw)} of {voxels} voxels")
@@ -193,18 +195,18 @@ def read_probabilities(path: Path) -> Probabilities:
     """
     path = Path(path)
     if not path.is_file():
-        raise missing_file(path, "the file of probabilities")
+        raise missing_file_error(path, "the file of probabilities")
     try:
         with zipfile.ZipFile(path) as archive:
-            if archive.getinfo(_ABOUT).file_size > _LONGEST_ABOUT:
+            if archive.getinfo(_ABOUT).file_size > _MAX_HEADER_BYTES:
                 raise ValueError(f"{_ABOUT} is too long")
-            told: Any = json.loads(archive.read(_ABOUT))
-            found = About.model_validate(told)
+            header: Any = json.loads(archive.read(_ABOUT))
+            found = ProbabilitiesHeader.model_validate(header)
             geometry = found.geometry
             voxels = math.prod(geometry.shape)
             for number in range(found.outputs):
                 size = archive.getinfo(f"{number}.npy").file_size
-                if not voxels < size <= voxels + _LONGEST_HEAD:
+                if not voxels < size <= voxels + _MAX_NPY_HEADER_BYTES:
                     raise ValueError(f"output {number} has {size} bytes for {voxels} voxels")
     except (*_DAMAGE, ValidationError, RecursionError) as error:
         raise _damaged(path, error) from error
@@ -214,6 +216,6 @@ def read_probabilities(path: Path) -> Probabilities:
 
 def _damaged(path: Path, error: BaseException) -> FileError:
     return FileError(
-        f"{path}: damaged, or no file of probabilities ({in_short(error)})",
+        f"{path}: damaged, or no file of probabilities ({summarise_error(error)})",
         hint="predict again with --probabilities --overwrite",
     )

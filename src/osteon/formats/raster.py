@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from osteon.core.errors import FileError, LabelError, missing_file
+from osteon.core.errors import FileError, LabelError, missing_file_error
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation, Structure
 from osteon.core.volume import Volume
-from osteon.formats.labelmap import index_map, value_counts, whole_labels
+from osteon.formats.labelmap import make_index_map, to_integer_labels, value_counts
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -28,18 +28,18 @@ if TYPE_CHECKING:
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 TO_RAS = np.array([[-1.0, 0, 0, 0], [0, 0, 1, 0], [0, -1, 0, 0], [0, 0, 0, 1]])
 """Index → world of every picture: the pixel (i, j, 0) lies at (−i, 0, −j), in pixels."""
-MOST_PIXELS = 80_000_000
+MAX_PIXELS = 80_000_000
 """More than any detector has (about 30 million); a picture that claims more is refused before it is unpacked."""
 _LUMINANCE = (0.299, 0.587, 0.114)
 """Weights of red, green and blue (ITU-R BT.601), for pictures in true colours."""
-_KINDS = ("PNG", "JPEG", "TIFF", "BMP")
+_PILLOW_FORMATS = ("PNG", "JPEG", "TIFF", "BMP")
 """What Pillow may take a file for; its other readers run other programs or are of no use here."""
 _ORIENTATION = 0x0112
 _PHOTOMETRIC = 262
-_STRETCHED = {"L;2": 85, "L;4": 17}
+_SCALED_LEVELS = {"L;2": 85, "L;4": 17}
 """Pillow stretches grey levels of 2 and 4 bits to 0 … 255; in a label map that must be undone."""
 _HINT = "copy the picture again from its source; it was probably cut short"
-_SMEARED = 4
+_MAX_SMEARED = 4
 """So many different values, 255 among them and none with a name, are the soft edge of a mask and no labels."""
 
 
@@ -50,7 +50,7 @@ def read_raster(path: Path, *, single: bool = False) -> Volume:  # noqa: ARG001 
     their luminance, 0.299 R + 0.587 G + 0.114 B, rounded. The alpha channel is ignored. An EXIF orientation is applied.
 
     Raises:
-        FileError: The file is missing, truncated, damaged, of several pages, or larger than `MOST_PIXELS`.
+        FileError: The file is missing, truncated, damaged, of several pages, or larger than `MAX_PIXELS`.
     """
     rows = _grey(read_pixels(path))
     return Volume(np.ascontiguousarray(rows.T)[None, :, :, None], _geometry(rows.shape[1], rows.shape[0]))
@@ -59,7 +59,7 @@ def read_raster(path: Path, *, single: bool = False) -> Volume:  # noqa: ARG001 
 def read_raster_geometry(path: Path) -> Geometry:
     """The grid alone; unpacks no pixel. Raises FileError as `read_raster` does for the header."""
     path = Path(path)
-    with _opened(path) as image:
+    with _open(path) as image:
         turned = int(image.getexif().get(_ORIENTATION, 1)) >= 5
         width, height = image.size[::-1] if turned else image.size
     return _geometry(width, height)
@@ -84,23 +84,23 @@ def read_raster_segmentation(path: Path, structures: Sequence[Structure] | None 
             f"{path}: holds colours where a label map has one number for each pixel",
             hint="save one mask file for each structure, or the labels as grey levels 1, 2, 3 …",
         )
-    rows = whole_labels(_grey(pixels), path)
+    rows = to_integer_labels(_grey(pixels), path)
     levels = value_counts(rows)
-    if structures is None and 255 in levels and len(levels) >= _SMEARED:
+    if structures is None and 255 in levels and len(levels) >= _MAX_SMEARED:
         raise LabelError(
             f"{path}: holds {len(levels)} different values up to 255; it looks like a mask with soft edges",
             hint="put it into a folder `masks/<structure>`, where half of 255 is the edge, or name the values: "
             "--labels NAME=VALUE,…",
         )
-    labels, named = index_map(np.ascontiguousarray(rows.T)[:, :, None], (), structures, path, by_value=True)
+    labels, named = make_index_map(np.ascontiguousarray(rows.T)[:, :, None], (), structures, path, by_value=True)
     return Segmentation(labels, _geometry(rows.shape[1], rows.shape[0]), named)
 
 
-def orientation_of(path: Path) -> int:
+def read_orientation(path: Path) -> int:
     """How a JPEG or TIFF is to be turned to stand upright (EXIF; 1: it stands). Raises FileError as `read_raster`."""
     if Path(path).suffix.lower() not in (".jpg", ".jpeg", ".tif", ".tiff"):
         return 1
-    with _opened(Path(path)) as image:
+    with _open(Path(path)) as image:
         return int(image.getexif().get(_ORIENTATION, 1))
 
 
@@ -116,7 +116,7 @@ def read_pixels(path: Path, *, labels: bool = False) -> npt.NDArray[np.generic]:
         LabelError: `labels`, and the file is a JPEG.
     """
     path = Path(path)
-    with _opened(path) as image:
+    with _open(path) as image:
         if labels and image.format in ("JPEG", "MPO"):
             raise LabelError(f"{path}: JPEG changes values; no label map", hint="save the labels as PNG")
         layout = _layout(image)  # unpacking, as getexif may do, clears it
@@ -128,8 +128,8 @@ def read_pixels(path: Path, *, labels: bool = False) -> npt.NDArray[np.generic]:
             pixels = np.asarray(image)
         elif image.mode in ("1", "L", "I", "F") or image.mode.startswith("I;16"):
             pixels = np.asarray(image)
-            if labels and layout in _STRETCHED:
-                pixels = pixels // _STRETCHED[layout]
+            if labels and layout in _SCALED_LEVELS:
+                pixels = pixels // _SCALED_LEVELS[layout]
         elif image.mode == "LA":
             pixels = np.asarray(image.convert("RGBA"))
         else:
@@ -140,10 +140,10 @@ def read_pixels(path: Path, *, labels: bool = False) -> npt.NDArray[np.generic]:
             pixels = np.iinfo(np.uint16).max - pixels  # white is zero; Pillow turns 8 bits only
     if pixels.dtype == np.bool_:
         pixels = pixels.astype(np.uint8)
-    return _upright(pixels.astype(pixels.dtype.newbyteorder("="), copy=False), orientation)
+    return _apply_orientation(pixels.astype(pixels.dtype.newbyteorder("="), copy=False), orientation)
 
 
-def lies_nowhere(geometry: Geometry) -> bool:
+def has_unknown_sides(geometry: Geometry) -> bool:
     """Whether it is a picture whose place and sides were made up, as `TO_RAS` and DICOM's radiographs have them.
 
     Such a picture runs from the world's 0 to the patient's left and feet, whatever file it was written to since, and
@@ -160,20 +160,20 @@ def _geometry(width: int, height: int) -> Geometry:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Image]:
+def _open(path: Path) -> Iterator[Image]:
     """The picture with its header read. What goes wrong in the block is the file's fault as well."""
     import PIL.Image
 
     if not path.is_file():
-        raise missing_file(path, "the picture")
+        raise missing_file_error(path, "the picture")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # odd tags; a size that matters is refused below
-            with PIL.Image.open(path, formats=_KINDS) as image:
+            with PIL.Image.open(path, formats=_PILLOW_FORMATS) as image:
                 width, height = image.size
-                if width * height > MOST_PIXELS:
+                if width * height > MAX_PIXELS:
                     raise FileError(
-                        f"{path}: claims {width}×{height} pixels, more than the {MOST_PIXELS:,} that osteon unpacks",
+                        f"{path}: claims {width}×{height} pixels, more than the {MAX_PIXELS:,} that osteon unpacks",
                         hint="make a smaller copy, or cut the picture into parts",
                     )
                 if image.format == "TIFF" and getattr(image, "n_frames", 1) > 1:
@@ -217,7 +217,7 @@ def _grey(pixels: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
     return np.rint(weighted).astype(pixels.dtype)
 
 
-def _upright(pixels: npt.NDArray[np.generic], orientation: int) -> npt.NDArray[np.generic]:
+def _apply_orientation(pixels: npt.NDArray[np.generic], orientation: int) -> npt.NDArray[np.generic]:
     """Apply an EXIF orientation (CIPA DC-008, Orientation): 1 upright, 2 … 8 mirrored and turned."""
     if orientation in (5, 6, 7, 8):
         pixels = pixels.swapaxes(0, 1)

@@ -1,7 +1,7 @@
 """The mask of one structure in a picture's file: which of its pixels belong to the structure.
 
 Programs write 0/1, 0/255, a class' colour on black, a palette whose background is white, an outside that is 255, soft
-edges, a border of another value, or transparency. What is no plain two values is told.
+edges, a border of another value, or transparency. What has more than two plain values is reported.
 """
 
 from __future__ import annotations
@@ -63,10 +63,10 @@ def read_mask(path: Path, marks: MaskMarks | None = None, *, whole: bool = True)
             if (seen != seen[0]).any():
                 notes.append("some of it is transparent: that marks the outside, and no colour does")
             colours = alpha[..., None]
-    levels = _highest(colours)
+    levels = _max_channel(colours)
     background = _background(colours, levels, marks) if whole or marks == "dark" else None
     if background is not None:
-        levels = _away(colours, background)
+        levels = _colour_distance(colours, background)
     counts = _counts(levels)
     if not counts:
         return np.zeros(levels.shape, bool), notes
@@ -130,12 +130,12 @@ def _counts(levels: Values) -> dict[float, int]:
     return dict(zip(values.tolist(), counts.tolist(), strict=True))
 
 
-def _away(colours: Values, colour: Values) -> Values:
+def _colour_distance(colours: Values, colour: Values) -> Values:
     """How far each pixel's colour is from one: the most that any channel differs."""
-    return _highest(np.maximum(colours, colour) - np.minimum(colours, colour))
+    return _max_channel(np.maximum(colours, colour) - np.minimum(colours, colour))
 
 
-def _highest(colours: Values) -> Values:
+def _max_channel(colours: Values) -> Values:
     """Of all channels; numpy is slow along so short an axis."""
     return reduce(np.maximum, np.moveaxis(colours, 2, 0))
 
@@ -154,7 +154,7 @@ def _background(colours: Values, levels: Values, marks: MaskMarks | None) -> Val
         return usual
     if usual.max() <= HALF * top:
         return None
-    away = _away(colours, usual)
+    away = _colour_distance(colours, usual)
     near = HALF * float(away.max())
     if not near:
         return None

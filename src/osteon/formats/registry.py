@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from osteon.core.errors import FileError, OsteonError, missing_file
+from osteon.core.errors import FileError, OsteonError, missing_file_error
 from osteon.core.files import is_file, is_folder
-from osteon.core.folders import is_pointer
+from osteon.core.folders import is_pointer_file
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation, Structure
 from osteon.core.volume import Volume
@@ -23,9 +23,9 @@ from osteon.formats.dicom import (
     read_dicom_structures,
 )
 from osteon.formats.dicom_files import looks_like_dicom
-from osteon.formats.header_warnings import Oddity, told
-from osteon.formats.label_tables import Table, table_beside
-from osteon.formats.labelmap import index_map, is_generic
+from osteon.formats.header_warnings import HeaderWarning, describe_warnings
+from osteon.formats.label_tables import LabelTable, table_beside
+from osteon.formats.labelmap import is_placeholder, make_index_map
 from osteon.formats.meta_image import (
     meta_image_data,
     read_meta_image,
@@ -33,26 +33,26 @@ from osteon.formats.meta_image import (
     read_meta_image_segmentation,
 )
 from osteon.formats.nifti import (
-    nifti_oddities,
+    nifti_header_warnings,
     read_nifti,
     read_nifti_geometry,
     read_nifti_segmentation,
     read_nifti_structures,
     write_nifti,
 )
-from osteon.formats.nrrd import nrrd_oddities, read_nrrd, read_nrrd_geometry, read_nrrd_segmentation, write_nrrd
+from osteon.formats.nrrd import nrrd_header_warnings, read_nrrd, read_nrrd_geometry, read_nrrd_segmentation, write_nrrd
 from osteon.formats.raster import SUFFIXES as PICTURE_SUFFIXES
 from osteon.formats.raster import read_raster, read_raster_geometry, read_raster_segmentation
 from osteon.formats.seg_nrrd import read_seg_nrrd, read_seg_nrrd_structures, write_seg_nrrd
-from osteon.formats.unsupported import unread_format
+from osteon.formats.unsupported import unsupported_format
 
 
 class _ReadVolume(Protocol):
     def __call__(self, path: Path, *, single: bool = False) -> Volume: ...
 
 
-class _Oddities(Protocol):
-    def __call__(self, path: Path, *, label: bool) -> list[Oddity]: ...
+class _FindHeaderWarnings(Protocol):
+    def __call__(self, path: Path, *, label: bool) -> list[HeaderWarning]: ...
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Format:
         write_volume: Writes an image; None where the format holds none.
         write_segmentation: Writes labels; None where the format loses their names.
         holds_overlaps: Whether structures that share voxels can be written.
-        oddities: What is odd about a file's header, taken as labels or as an image; None where nothing can be.
+        header_warnings: Finds warnings about a file's header, read as labels or as an image; None where there are none.
         read_companions: Which files beside it hold a part of it; None where none can.
     """
 
@@ -82,7 +82,7 @@ class Format:
     write_volume: Callable[[Path, Volume], None] | None = None
     write_segmentation: Callable[[Path, Segmentation], None] | None = None
     holds_overlaps: bool = False
-    oddities: _Oddities | None = None
+    header_warnings: _FindHeaderWarnings | None = None
     read_companions: Callable[[Path], tuple[Path, ...]] | None = None
 
 
@@ -96,7 +96,7 @@ FORMATS = (
         read_structures=read_nifti_structures,
         write_volume=write_nifti,
         write_segmentation=write_nifti,
-        oddities=nifti_oddities,
+        header_warnings=nifti_header_warnings,
     ),
     Format(
         "3D Slicer segmentation",
@@ -107,7 +107,7 @@ FORMATS = (
         read_structures=read_seg_nrrd_structures,
         write_segmentation=write_seg_nrrd,
         holds_overlaps=True,
-        oddities=nrrd_oddities,
+        header_warnings=nrrd_header_warnings,
     ),
     Format(
         "NRRD",
@@ -116,7 +116,7 @@ FORMATS = (
         read_nrrd_geometry,
         read_nrrd_segmentation,
         write_volume=write_nrrd,
-        oddities=nrrd_oddities,
+        header_warnings=nrrd_header_warnings,
     ),
     Format(
         "MetaImage",
@@ -160,8 +160,8 @@ def format_of(path: Path) -> Format:
     for row in FORMATS:
         if suffix in row.suffixes:
             return row
-    if unread := unread_format(Path(path)):
-        raise FileError(f"{path}: is not read ({unread.name})", hint=unread.way)
+    if unread := unsupported_format(Path(path)):
+        raise FileError(f"{path}: is not read ({unread.name})", hint=unread.advice)
     raise FileError(
         f"{path}: no known image format", hint=f"give a file that ends in {', '.join(sorted(known_suffixes()))}"
     )
@@ -174,11 +174,11 @@ def _to_read(path: Path) -> Format:
     if is_folder(path) or (there and suffix_of(path) is None and looks_like_dicom(path)):
         return format_of(Path(f"any{DICOM_SUFFIXES[0]}"))
     if not there and suffix_of(path) is None and os.path.islink(path):  # noqa: PTH114 (a name that no system takes is none)
-        raise missing_file(path, "the file")
+        raise missing_file_error(path, "the file")
     row = format_of(path)
     if not there:
-        raise missing_file(path, f"the {row.name} file")
-    if is_pointer(path):
+        raise missing_file_error(path, f"the {row.name} file")
+    if is_pointer_file(path):
         raise FileError(
             f"{path}: is a pointer of Git LFS or git-annex; the file itself was not fetched",
             hint="fetch it: `git lfs pull`, `git annex get` or `datalad get`",
@@ -213,7 +213,7 @@ def read_geometry(path: Path) -> Geometry:
 
 
 def read_segmentation(
-    path: Path, structures: Sequence[Structure] | None = None, *, table: Table | None = None
+    path: Path, structures: Sequence[Structure] | None = None, *, table: LabelTable | None = None
 ) -> Segmentation:
     """Read labels: an index map, or multi-hot where the file's structures overlap.
 
@@ -227,11 +227,11 @@ def read_segmentation(
         LabelError: Values are not whole numbers, or are not among `structures`; the message lists values and voxels.
     """
     row = _to_read(path)
-    table = table or own_table(path)
+    table = table or table_of(path)
     own = None if table is None else row.read_segmentation(Path(path), None)
     if table is None or own is None or own.overlapping:
         return row.read_segmentation(Path(path), structures)
-    labels, named = index_map(own.array, table.structures, structures, path, by_value=True)
+    labels, named = make_index_map(own.array, table.structures, structures, path, by_value=True)
     return Segmentation(labels, own.geometry, named)
 
 
@@ -244,18 +244,18 @@ def read_structures(path: Path) -> tuple[Structure, ...]:
         FileError: As `read_geometry`.
         LabelError: Two of them share a name or a value.
     """
-    table = own_table(path)
+    table = table_of(path)
     return table.structures if table is not None else _in_header(path)
 
 
-def own_table(path: Path) -> Table | None:
+def table_of(path: Path) -> LabelTable | None:
     """The table beside a label file that names its values; None where there is none, or the header has names.
 
     Raises:
         FileError, DatasetError, LabelError: The header or the table cannot be read.
     """
     table = table_beside(Path(path), stem_of(path)) if is_file(Path(path)) else None
-    return table if table is None or all(is_generic(s.name) for s in _in_header(path)) else None
+    return table if table is None or all(is_placeholder(s.name) for s in _in_header(path)) else None
 
 
 def _in_header(path: Path) -> tuple[Structure, ...]:
@@ -263,7 +263,7 @@ def _in_header(path: Path) -> tuple[Structure, ...]:
     return row.read_structures(Path(path)) if row.read_structures else ()
 
 
-def oddities(path: Path, *, label: bool) -> list[Oddity]:
+def header_warnings(path: Path, *, label: bool) -> list[HeaderWarning]:
     """What is odd about a file that can be read: where its header contradicts itself, or left open what was then taken.
 
     Reads no voxels. Files of several series, and those that cannot be read, have none.
@@ -274,24 +274,26 @@ def oddities(path: Path, *, label: bool) -> list[Oddity]:
     """
     suffix = suffix_of(path)
     row = next((row for row in FORMATS if suffix in row.suffixes), None)
-    if row is None or row.oddities is None:
+    if row is None or row.header_warnings is None:
         return []
     try:
-        return row.oddities(Path(path), label=label)
+        return row.header_warnings(Path(path), label=label)
     except OsteonError:  # said when it is read
         return []
 
 
-def tell_oddities(files: Iterable[tuple[Path, bool]]) -> list[str]:
-    """The oddities of files as lines for people, each file named; alike ones of many files become one line.
+def describe_header_warnings(files: Iterable[tuple[Path, bool]]) -> list[str]:
+    """Header warnings as lines for people, each file named; many files with one kind of warning become one line.
 
     Args:
-        files: Each with whether it is taken as labels; one that comes twice is told once.
+        files: Each with whether it is taken as labels; one that comes twice is described once.
     """
-    return told((str(path), odd) for path, label in dict.fromkeys(files) for odd in oddities(path, label=label))
+    return describe_warnings(
+        (str(path), odd) for path, label in dict.fromkeys(files) for odd in header_warnings(path, label=label)
+    )
 
 
-def companions(path: Path) -> tuple[Path, ...]:
+def companion_paths(path: Path) -> tuple[Path, ...]:
     """Files beside an image or label file that hold a part of it, such as the voxels of a header. Raises FileError."""
     row = _to_read(path)
     return row.read_companions(Path(path)) if row.read_companions else ()
@@ -319,7 +321,7 @@ def write_segmentation(path: Path, segmentation: Segmentation) -> None:
     row.write_segmentation(Path(path), segmentation)
 
 
-_NO_DATA = (
+_OTHER_SUFFIXES = (
     ".txt",
     ".md",
     ".pdf",
@@ -339,6 +341,6 @@ _NO_DATA = (
 
 def may_be_data(path: Path, annotations: Sequence[str] = ()) -> bool:
     """Whether a scan, a mask, a table or a folder of any may be meant; many DICOM files have no suffix."""
-    if suffix_of(path) or unread_format(path) or path.name.lower().endswith(tuple(annotations)):
+    if suffix_of(path) or unsupported_format(path) or path.name.lower().endswith(tuple(annotations)):
         return True
-    return path.suffix.lower() not in _NO_DATA
+    return path.suffix.lower() not in _OTHER_SUFFIXES

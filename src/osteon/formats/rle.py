@@ -18,9 +18,15 @@ from typing import BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from osteon.core.errors import FileError, LabelError, missing_file
-from osteon.core.files import whole_file
-from osteon.formats.rle_convention import DOWN_THE_COLUMNS, USUAL, Base, Counting, counting_by
+from osteon.core.errors import FileError, LabelError, missing_file_error
+from osteon.core.files import atomic_write
+from osteon.formats.rle_convention import (
+    DEFAULT_CONVENTION,
+    DOWN_THE_COLUMNS,
+    Base,
+    RleConvention,
+    convention_by_column,
+)
 
 COLUMNS = ("image_name", "class", "rle")
 _OTHER_NAMES = {
@@ -28,15 +34,15 @@ _OTHER_NAMES = {
     "class": ("class", "class_name", "label", "structure", "classid", "class_id"),
     "rle": ("rle", *DOWN_THE_COLUMNS),
 }
-_LONGEST_ROW = 1 << 26
+_MAX_ROW_BYTES = 1 << 26
 """Bytes. A mask of 2048² in which every second pixel is set takes 32 million; a longer row is a stray quote."""
 _NUMBERS = re.compile(r"[0-9\s]*", re.ASCII)
 _TOO_LONG = re.compile(r"[0-9]{19}", re.ASCII)
 _HINT = "pairs of first pixel and length are needed, such as `1 3 10 2`"
 
 
-def decode(
-    text: str, shape: tuple[int, int], counting: Counting = USUAL, *, name: str = "the RLE"
+def decode_rle(
+    text: str, shape: tuple[int, int], counting: RleConvention = DEFAULT_CONVENTION, *, name: str = "the RLE"
 ) -> npt.NDArray[np.bool_]:
     """The mask `[rows, columns]` of a text of runs.
 
@@ -50,7 +56,7 @@ def decode(
         LabelError: The text holds something else than whole numbers, or an odd count of them; a run begins before the
             first pixel, is empty, ends behind the picture, or overlaps another.
     """
-    starts, lengths = check_runs(parse(text, name=name), shape, base=counting.base, name=name).T
+    starts, lengths = check_runs(parse_runs(text, name=name), shape, base=counting.base, name=name).T
     ends = starts + lengths  # the first pixel behind each run, from 1
     stretches = np.empty(2 * len(starts) + 1, dtype=np.int64)  # background and run in turns
     stretches[0:-1:2] = starts - np.concatenate(([1], ends[:-1]))
@@ -60,8 +66,8 @@ def decode(
     return flat.reshape(shape) if counting.order == "rows" else flat.reshape(shape[::-1]).T
 
 
-def parse(text: str, *, name: str = "the RLE") -> npt.NDArray[np.int64]:
-    """The runs `[n, 2]` of first pixel and length that a text says. Raises LabelError as `decode`.
+def parse_runs(text: str, *, name: str = "the RLE") -> npt.NDArray[np.int64]:
+    """The runs `[n, 2]` of first pixel and length that a text says. Raises LabelError as `decode_rle`.
 
     `-1` is none, as Kaggle's SIIM-ACR Pneumothorax Segmentation writes it.
     """
@@ -81,13 +87,13 @@ def check_runs(
     """The runs `[n, 2]`, counted from 1, in ascending order, all of them within the picture.
 
     Args:
-        runs: As `parse` gives them.
+        runs: As `parse_runs` gives them.
         shape: Rows and columns of the picture.
         base: The first pixel's number in `runs`.
         name: For messages.
 
     Raises:
-        LabelError: As `decode`.
+        LabelError: As `decode_rle`.
     """
     pixels = shape[0] * shape[1]
     starts, lengths = runs[:, 0], runs[:, 1]
@@ -115,8 +121,8 @@ def check_runs(
     return runs
 
 
-def encode(mask: npt.NDArray[np.generic]) -> str:
-    """The text of a mask `[rows, columns]`: the fewest runs, in ascending order. `decode` is its exact inverse."""
+def encode_rle(mask: npt.NDArray[np.generic]) -> str:
+    """The text of a mask `[rows, columns]`: the fewest runs, in ascending order. `decode_rle` is its exact inverse."""
     flat = np.zeros(mask.size + 2, dtype=bool)
     flat[1:-1] = np.asarray(mask).reshape(-1) != 0
     edges = np.flatnonzero(flat[1:] != flat[:-1])  # in turns: where a run begins, and where it has ended
@@ -127,7 +133,7 @@ def encode(mask: npt.NDArray[np.generic]) -> str:
 
 
 def runs_to_text(runs: npt.NDArray[np.int64]) -> str:
-    """The text of runs `[n, 2]` as they are; `parse` is its inverse."""
+    """The text of runs `[n, 2]` as they are; `parse_runs` is its inverse."""
     return " ".join(map(str, runs.ravel().tolist()))
 
 
@@ -155,14 +161,14 @@ def read_rle_csv(path: Path, *, broken: Callable[[int, FileError], None] | None 
 
     Args:
         path: The file.
-        broken: Is told line and error of each row that cannot be read, and the next one is read; None raises the error.
+        broken: Called with line and error of each row that cannot be read; None: the error is raised.
 
     Raises:
         FileError: The file is missing or not text, its heading lacks a column, or a row is too short; the message
             names the line.
     """
     path = Path(path)
-    with _opened(path) as stream:
+    with _open(path) as stream:
         columns, separator, _ = _heading(stream, path)
         for line, offset, record in _records(stream):
             try:
@@ -178,7 +184,7 @@ def read_rle_csv(path: Path, *, broken: Callable[[int, FileError], None] | None 
 def read_rle_rows(path: Path, rows: Sequence[tuple[int, int]]) -> Iterator[RleRow]:
     """Some rows of a table again, given by `line` and `offset`, without reading the others. Raises FileError."""
     path = Path(path)
-    with _opened(path) as stream:
+    with _open(path) as stream:
         columns, separator, _ = _heading(stream, path)
         for line, offset in rows:
             stream.seek(offset)
@@ -189,8 +195,8 @@ def read_rle_rows(path: Path, rows: Sequence[tuple[int, int]]) -> Iterator[RleRo
 
 
 def write_rle_csv(path: Path, rows: Iterable[tuple[str, str, str]]) -> None:
-    """Write a table row by row: picture, structure, runs (as `encode` gives them). Raises FileError."""
-    with whole_file(Path(path)) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
+    """Write a table row by row: picture, structure, runs (as `encode_rle` gives them). Raises FileError."""
+    with atomic_write(Path(path)) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
         writer.writerow(COLUMNS)
         writer.writerows(rows)
@@ -199,17 +205,17 @@ def write_rle_csv(path: Path, rows: Iterable[tuple[str, str, str]]) -> None:
 def is_rle_csv(path: Path) -> bool:
     """Whether a file's heading is that of such a table."""
     try:
-        read_counting(path)
+        read_convention(path)
     except FileError:
         return False
     return True
 
 
-def lacks(path: Path) -> str:
+def describe_missing_columns(path: Path) -> str:
     """What keeps a table with runs from being one that is read, in words; empty where no column holds runs."""
     try:
-        with _opened(Path(path)) as stream:
-            raw = stream.readline(_LONGEST_ROW).decode("utf-8-sig", errors="replace").strip()
+        with _open(Path(path)) as stream:
+            raw = stream.readline(_MAX_ROW_BYTES).decode("utf-8-sig", errors="replace").strip()
     except FileError:
         return ""
     separator = max(",;\t", key=raw.count)
@@ -220,30 +226,30 @@ def lacks(path: Path) -> str:
     return f"{path.name} has runs, but no column {' and no column '.join(missing)}" if missing else ""
 
 
-def read_counting(path: Path) -> Counting:
+def read_convention(path: Path) -> RleConvention:
     """How a table counts, as far as its heading tells. Raises FileError where it is none."""
-    with _opened(Path(path)) as stream:
+    with _open(Path(path)) as stream:
         return _heading(stream, Path(path))[2]
 
 
-def _opened(path: Path) -> BinaryIO:
+def _open(path: Path) -> BinaryIO:
     if not path.is_file():
-        raise missing_file(path, "the table of RLE")
+        raise missing_file_error(path, "the table of RLE")
     try:
         return path.open("rb")
     except OSError as error:
         raise FileError(f"{path}: cannot be read ({error.strerror})", hint="check the file's permissions") from error
 
 
-def _heading(stream: BinaryIO, path: Path) -> tuple[tuple[int, int, int], str, Counting]:
+def _heading(stream: BinaryIO, path: Path) -> tuple[tuple[int, int, int], str, RleConvention]:
     """Where the three columns stand, what separates them, how pixels are counted; the stream is at the first row."""
-    raw = stream.readline(_LONGEST_ROW).decode("utf-8-sig", errors="replace").strip()
+    raw = stream.readline(_MAX_ROW_BYTES).decode("utf-8-sig", errors="replace").strip()
     for separator in (",", ";", "\t"):
         written = _fields(raw, separator)
         names = [name.strip().lower() for name in written]
         places = [next((names.index(n) for n in _OTHER_NAMES[c] if n in names), -1) for c in COLUMNS]
         if min(places) >= 0:
-            return (places[0], places[1], places[2]), separator, counting_by(written[places[2]])
+            return (places[0], places[1], places[2]), separator, convention_by_column(written[places[2]])
     raise FileError(
         f"{path}: its first line names no columns {', '.join(COLUMNS)}", hint=f"begin the file with {','.join(COLUMNS)}"
     )
@@ -256,9 +262,9 @@ def _records(stream: BinaryIO, *, first_line: int = 2) -> Iterator[tuple[int, in
     begins behind that.
     """
     line, offset = first_line, stream.tell()
-    while raw := stream.readline(_LONGEST_ROW):
+    while raw := stream.readline(_MAX_ROW_BYTES):
         parts, quotes, length = [raw], raw.count(b'"'), len(raw)
-        while quotes % 2 and length < _LONGEST_ROW and (more := stream.readline(_LONGEST_ROW)):
+        while quotes % 2 and length < _MAX_ROW_BYTES and (more := stream.readline(_MAX_ROW_BYTES)):
             parts.append(more)
             quotes, length = quotes + more.count(b'"'), length + len(more)
         if quotes % 2:
@@ -271,7 +277,7 @@ def _records(stream: BinaryIO, *, first_line: int = 2) -> Iterator[tuple[int, in
 
 
 def _row(raw: bytes, line: int, offset: int, columns: tuple[int, int, int], separator: str, path: Path) -> RleRow:
-    if raw.count(b'"') % 2 or len(raw) >= _LONGEST_ROW:
+    if raw.count(b'"') % 2 or len(raw) >= _MAX_ROW_BYTES:
         raise FileError(f"{path}: line {line} does not end; a quote is missing", hint="save the table again as CSV")
     try:
         record = raw.decode("utf-8").strip("\r\n")
@@ -290,5 +296,5 @@ def _row(raw: bytes, line: int, offset: int, columns: tuple[int, int, int], sepa
 def _fields(record: str, separator: str) -> list[str]:
     if '"' not in record:  # the csv module has a limit of its own on long fields
         return record.split(separator)
-    csv.field_size_limit(max(csv.field_size_limit(), _LONGEST_ROW))
+    csv.field_size_limit(max(csv.field_size_limit(), _MAX_ROW_BYTES))
     return next(csv.reader(io.StringIO(record, newline=""), delimiter=separator), [])

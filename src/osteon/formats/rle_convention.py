@@ -16,11 +16,11 @@ import numpy.typing as npt
 
 Order = Literal["rows", "columns"]
 Base = Literal[0, 1]
-Runs = npt.NDArray[np.int64]
+RunArray = npt.NDArray[np.int64]
 
 DOWN_THE_COLUMNS = ("encodedpixels", "encoded_pixels", "rle_mask")
 """Names of the column with the runs, in small letters; with every other name they go along the rows."""
-MOST_ROWS = 2000
+MAX_ROWS = 2000
 """Rows of a table that are looked at."""
 _TIMES = 2.0
 """Where outlines get longer than this by counting the one way, pixels were counted the other way."""
@@ -29,7 +29,7 @@ _BROKEN = 3
 
 
 @dataclass(frozen=True)
-class Counting:
+class RleConvention:
     """How pixels are counted.
 
     Attributes:
@@ -47,19 +47,19 @@ class Counting:
         return f"runs are counted along {self.order}, from {self.base} ({self.why})"
 
 
-USUAL = Counting()
+DEFAULT_CONVENTION = RleConvention()
 RENAME = "call the column `rle` where pixels go along the rows, `EncodedPixels` where down the columns, both from 1"
 """The way out where no option says how pixels are counted."""
 
 
-def counting_by(column: str) -> Counting:
+def convention_by_column(column: str) -> RleConvention:
     """What the name of the column with the runs tells."""
     down = column.strip().lower() in DOWN_THE_COLUMNS
-    return Counting("columns" if down else "rows", 1, f"by the column's name {column.strip()[:40]}")
+    return RleConvention("columns" if down else "rows", 1, f"by the column's name {column.strip()[:40]}")
 
 
 @dataclass
-class Evidence:
+class ConventionEvidence:
     """What the masks of a table look like, counted along rows and along columns.
 
     A structure hangs together: what lies in one line mostly lies in the next one, too. Counted the wrong way it becomes
@@ -79,11 +79,11 @@ class Evidence:
     square: bool = True
     zero: int | None = None
 
-    def add(self, runs: Runs, shape: tuple[int, int] | None, line: int) -> None:
+    def add(self, runs: RunArray, shape: tuple[int, int] | None, line: int) -> None:
         """Look at a row's runs `[n, 2]` as the table has them, in a picture of so many rows and columns, if known."""
         if len(runs) and self.zero is None and (runs[:, 0] == 0).any():
             self.zero = line
-        if self.rows >= MOST_ROWS or not len(runs) or shape is None:
+        if self.rows >= MAX_ROWS or not len(runs) or shape is None:
             return
         self.rows += 1
         self.square &= shape[0] == shape[1]
@@ -98,7 +98,7 @@ class Evidence:
                 first, last = (starts - base) % length, (stops - base) % length
                 self.broken[order, base] += int(((first > 0) & (last > 0) & (first + runs[:, 1] > length)).sum())
 
-    def other_order(self, counting: Counting) -> tuple[Order, str] | None:
+    def other_order(self, counting: RleConvention) -> tuple[Order, str] | None:
         """The order that fits far better, and why; None where there is none."""
         other: Order = "rows" if counting.order == "columns" else "columns"
         here, there = self.outline[counting.order], self.outline[other]
@@ -112,7 +112,7 @@ class Evidence:
             return None
         return other, f"{counting.describe()}, {why}"
 
-    def other_base(self, counting: Counting) -> tuple[Base, str] | None:
+    def other_base(self, counting: RleConvention) -> tuple[Base, str] | None:
         """The same for the first pixel's number."""
         other: Base = 0 if counting.base else 1
         if not self._breaks(counting.order, counting.base, counting.order, other):
@@ -123,13 +123,13 @@ class Evidence:
         """Whether runs lie in two lines, counted in the one way, and none does in the other."""
         return self.broken[order, base] >= _BROKEN and not self.broken[other_order, other_base]
 
-    def doubt(self, counting: Counting) -> str | None:
+    def doubt(self, counting: RleConvention) -> str | None:
         """What speaks against a way of counting; None where nothing does."""
         other = self.other_order(counting) or self.other_base(counting)
         return None if other is None else other[1]
 
 
-def _below(place: npt.NDArray[np.int64], runs: Runs) -> npt.NDArray[np.int64]:
+def _below(place: npt.NDArray[np.int64], runs: RunArray) -> npt.NDArray[np.int64]:
     """How many pixels of sorted runs lie before each place."""
     before = np.concatenate(([0], np.cumsum(runs[:, 1])))
     run = np.searchsorted(runs[:, 0], place, side="right") - 1

@@ -18,12 +18,12 @@ import numpy.typing as npt
 from osteon.core.errors import FileError, GeometryError
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation
-from osteon.core.text import counted
-from osteon.formats.contours import Points, combine, fill
-from osteon.formats.dicom_files import read_dataset, reading, text
-from osteon.formats.dicom_references import references
+from osteon.core.text import pluralise
+from osteon.formats.contours import Points, fill_even_odd, fill_nested
+from osteon.formats.dicom_files import element_text, file_errors, read_dataset
+from osteon.formats.dicom_references import read_references
 from osteon.formats.dicom_stack import LPS_TO_RAS
-from osteon.formats.dicom_structures import Part, compose, name_structures
+from osteon.formats.dicom_structures import PartialMask, compose_segmentation, name_structures
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -79,13 +79,13 @@ def read_rtstruct(
         raise FileError(f"{path}: no RTSTRUCT", hint="give the file with the contours")
     if geometry.unit != "mm":
         raise GeometryError(f"{path}: contours in mm on an image in {geometry.unit}", hint="give the image's spacing")
-    frames = references(path).frames if frame_of_reference else frozenset()
+    frames = read_references(path).frames if frame_of_reference else frozenset()
     if frames and frame_of_reference not in frames:
         raise GeometryError(
             f"{path}: its contours belong to another frame of reference than the image",
             hint="give the series on which they were drawn",
         )
-    with reading(path, "its contours are damaged"):
+    with file_errors(path, "its contours are damaged"):
         regions = _regions(dataset)
     points = [contour for region in regions for contour in region.contours]
     to_index: Points = np.asarray(np.linalg.inv(geometry.affine_ras) @ LPS_TO_RAS, dtype=np.float64)
@@ -99,24 +99,24 @@ def read_rtstruct(
             sides = np.delete(geometry.shape, axis)
             low, high = (ends.astype(int) for ends in _ends(flat, sides))
             drawn, shape = [contour - low for contour in flat], (high[0] - low[0], high[1] - low[1])
-            mask, pairs = (fill(drawn, shape), 0) if region.crossing else combine(drawn, shape)
+            mask, pairs = (fill_even_odd(drawn, shape), 0) if region.crossing else fill_nested(drawn, shape)
             partly += [place] if pairs else []
             slots = [slice(a, b) for a, b in zip(low, high, strict=True)]
             slots.insert(axis, slice(place, place + 1))
-            parts.append(Part(n, (slots[0], slots[1], slots[2]), np.expand_dims(mask, axis)))
+            parts.append(PartialMask(n, (slots[0], slots[1], slots[2]), np.expand_dims(mask, axis)))
         if partly and notes is not None:
             notes.append(
                 f"{region.name or 'a region without name'}: contours overlap partly in "
-                f"{counted(len(partly), 'slice')}, the first of them slice {min(partly) + 1}; they were united"
+                f"{pluralise(len(partly), 'slice')}, the first of them slice {min(partly) + 1}; they were united"
             )
     numbers, names = [region.number for region in regions], [region.name for region in regions]
     structures = name_structures(names, numbers, [region.colour for region in regions]) if regions else ()
-    return compose(parts, structures, geometry, path)
+    return compose_segmentation(parts, structures, geometry, path)
 
 
 def _regions(dataset: Dataset) -> list[_Region]:
     """The regions that have closed contours, by their number."""
-    names = {int(roi.ROINumber): text(roi, "ROIName") for roi in dataset.get("StructureSetROISequence") or []}
+    names = {int(roi.ROINumber): element_text(roi, "ROIName") for roi in dataset.get("StructureSetROISequence") or []}
     found = []
     for item in dataset.get("ROIContourSequence") or []:
         number = int(item.ReferencedROINumber)
@@ -126,13 +126,13 @@ def _regions(dataset: Dataset) -> list[_Region]:
             # Some programs write a contour twice; odd and even would cancel it.
             if len(points) > 2 and not any(np.array_equal(points, other) for other in region.contours):
                 region.contours.append(points)
-                region.crossing |= text(contour, "ContourGeometricType") == _XOR
+                region.crossing |= element_text(contour, "ContourGeometricType") == _XOR
         found += [region] if region.contours else []
     return sorted(found, key=lambda region: region.number)
 
 
 def _points(contour: Any) -> Points:
-    if text(contour, "ContourGeometricType") not in _CLOSED:
+    if element_text(contour, "ContourGeometricType") not in _CLOSED:
         return np.zeros((0, 3))
     values = np.array([float(value) for value in contour.get("ContourData") or []])
     if len(values) % 3 or not np.isfinite(values).all():

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from osteon.core.errors import FileError, LabelError
 from osteon.core.labels import Segmentation, Structure, make_structures, palette
 from osteon.formats.header_limits import check_memory
-from osteon.formats.labelmap import index_map, match, smallest_uint, whole_labels
+from osteon.formats.labelmap import make_index_map, match_structures, smallest_uint, to_integer_labels
 from osteon.formats.nrrd import load_nrrd, read_nrrd_header, store_nrrd
 
 _SIDES: dict[str, Literal["left", "right"]] = {"left": "left", "right": "right"}
@@ -50,10 +50,10 @@ def read_seg_nrrd(path: Path, structures: Sequence[Structure] | None = None) -> 
     path = Path(path)
     header, array = load_nrrd(path)
     segments = _segments(header.keys, layers=len(array), path=path)
-    labels = whole_labels(array, path)
+    labels = to_integer_labels(array, path)
     if len(labels) == 1:
         own = [segment.structure for segment in segments]
-        index, named = index_map(labels[0], own, structures, path, by_value=not own)
+        index, named = make_index_map(labels[0], own, structures, path, by_value=not own)
         return Segmentation(index, header.geometry, named)
     if not segments:
         raise LabelError(
@@ -112,7 +112,7 @@ def write_seg_nrrd(path: Path, segmentation: Segmentation) -> None:
 def _by_name(
     masks: Sequence[npt.NDArray[np.bool_]], own: Sequence[Structure], structures: Sequence[Structure], path: Path
 ) -> npt.NDArray[np.uint8]:
-    mapping, unknown = match(own, structures, by_value=False)
+    mapping, unknown = match_structures(own, structures, by_value=False)
     strange = [f"{s.name} in {int(masks[own.index(s)].sum())} voxels" for s in unknown if masks[own.index(s)].any()]
     if strange:
         raise LabelError(

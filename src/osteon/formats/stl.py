@@ -2,7 +2,7 @@
 
 The format knows neither unit nor world, so coordinates stay as the file has them. 3D Slicer writes the world into the
 header, as `SPACE=LPS` or `SPACE=RAS` (since 2017, in text too, behind `solid`), and osteon both; else
-`importing.meshes.space` finds them out.
+`importing.meshes.frames` finds them out.
 Colours: Materialise Magics writes `COLOR=` and four bytes RGBA into the header, and 15 bits per facet with red lowest;
 VisCAM and SolidView write 15 bits per facet with blue lowest and no header. Both keep them in the facet's two spare
 bytes (https://en.wikipedia.org/wiki/STL_(file_format), "Color in binary STL").
@@ -18,11 +18,11 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from osteon.core.errors import FileError, missing_file
-from osteon.core.files import whole_file
+from osteon.core.errors import FileError, missing_file_error
+from osteon.core.files import atomic_write
 from osteon.formats.stl_ascii import looks_like_text, parse_ascii
 
-HEAD = 84
+HEADER_BYTES = 84
 """Bytes before the first facet: 80 of header, 4 of count."""
 _FACET = np.dtype([("normal", "<f4", (3,)), ("corners", "<f4", (3, 3)), ("spare", "<u2")])
 _COLOR = b"COLOR="
@@ -72,7 +72,7 @@ def read_stl(path: Path) -> Mesh:
         FileError: The file is missing, truncated, damaged, no STL, holds no facet, or holds NaN or infinite corners.
     """
     path = Path(path)
-    head, size = _head(path)
+    head, size = _read_header(path)
     try:
         if _is_binary(head, size, path):
             return _binary(path.read_bytes(), head, path)
@@ -88,7 +88,7 @@ def read_stl_colour(path: Path) -> str | None:
     Raises:
         FileError: The file is missing, or not long enough for an STL.
     """
-    head, size = _head(Path(path))
+    head, size = _read_header(Path(path))
     return _header_colour(head) if _is_binary(head, size, Path(path)) else None
 
 
@@ -98,7 +98,7 @@ def read_stl_frame(path: Path) -> tuple[str | None, str | None]:
     Raises:
         FileError: The file is missing, or not long enough for an STL.
     """
-    head, size = _head(Path(path))
+    head, size = _read_header(Path(path))
     line = head[:80] if _is_binary(head, size, Path(path)) else head.replace(b"\r", b"\n").lstrip().partition(b"\n")[0]
     said = {name.upper(): value.decode() for name, value in _FRAME.findall(line)}
     unit, space = said.get(b"UNIT", "").lower(), said.get(b"SPACE", "").upper()
@@ -128,15 +128,15 @@ def write_stl(path: Path, mesh: Mesh, *, space: str = "") -> None:
     if mesh.colour is not None:
         head += b" " + _COLOR + bytes.fromhex(mesh.colour.removeprefix("#")) + b"\xff"
         facets["spare"] = 0x8000  # in Magics' way: this facet has the colour of the whole
-    with whole_file(Path(path)) as temporary, temporary.open("wb") as stream:
+    with atomic_write(Path(path)) as temporary, temporary.open("wb") as stream:
         stream.write(head.ljust(80, b" ") + len(facets).to_bytes(4, "little"))
         stream.write(facets.tobytes())
 
 
-def _head(path: Path) -> tuple[bytes, int]:
+def _read_header(path: Path) -> tuple[bytes, int]:
     """The first bytes and the file's size."""
     if not path.is_file():
-        raise missing_file(path, "the STL surface")
+        raise missing_file_error(path, "the STL surface")
     try:
         with path.open("rb") as stream:
             head = stream.read(1024)
@@ -150,24 +150,24 @@ def _is_binary(head: bytes, size: int, path: Path) -> bool:
 
     A file that fits neither kind is an error.
     """
-    count = int.from_bytes(head[80:HEAD], "little")
-    if size >= HEAD and size == HEAD + _FACET.itemsize * count:
+    count = int.from_bytes(head[80:HEADER_BYTES], "little")
+    if size >= HEADER_BYTES and size == HEADER_BYTES + _FACET.itemsize * count:
         return True
     if looks_like_text(head):
         return False
-    if size < HEAD:
+    if size < HEADER_BYTES:
         raise FileError(f"{path}: {size} bytes are no STL surface", hint=_HINT)
     raise FileError(
         f"{path}: truncated or damaged: the header announces {count} facets, the file holds "
-        f"{(size - HEAD) / _FACET.itemsize:.10g}",
+        f"{(size - HEADER_BYTES) / _FACET.itemsize:.10g}",
         hint=_HINT,
     )
 
 
 def _binary(data: bytes, head: bytes, path: Path) -> Mesh:
-    if len(data) < HEAD + _FACET.itemsize:
+    if len(data) < HEADER_BYTES + _FACET.itemsize:
         raise FileError(f"{path}: the surface has no facet", hint="export it again")
-    facets = np.frombuffer(data, _FACET, offset=HEAD)
+    facets = np.frombuffer(data, _FACET, offset=HEADER_BYTES)
     with np.errstate(invalid="ignore"):  # a signalling NaN; `_finite` names it
         vertices = facets["corners"].reshape(-1, 3).astype(np.float64)
     colour = _header_colour(head)

@@ -15,12 +15,12 @@ import numpy.typing as npt
 
 PIECE_BYTES = 16 << 20
 """Of a file that are unpacked at a time: planes enough to fill the lines of the processor's cache."""
-Read = Callable[[int], bytes]
+ReadBytes = Callable[[int], bytes]
 """Gives so many bytes, no fewer."""
 Values = npt.NDArray[Any]
 
 
-def kept_type(stored: np.dtype[Any], *, single: bool = False) -> np.dtype[Any]:
+def array_type(stored: np.dtype[Any], *, single: bool = False) -> np.dtype[Any]:
     """The native type that arrays have: bool is uint8, float16 float32, long double float64.
 
     Args:
@@ -34,8 +34,8 @@ def kept_type(stored: np.dtype[Any], *, single: bool = False) -> np.dtype[Any]:
     return np.dtype(np.float64) if stored.kind == "f" and stored.itemsize > 8 else stored.newbyteorder("=")
 
 
-def fill(
-    array: Values, read: Read, stored: np.dtype[Any], change: Callable[[Values], Values] = lambda values: values
+def fill_array(
+    array: Values, read: ReadBytes, stored: np.dtype[Any], change: Callable[[Values], Values] = lambda values: values
 ) -> None:
     """Fill an array of zeros with what a stream gives.
 
@@ -49,17 +49,17 @@ def fill(
     plane = math.prod(inner) * stored.itemsize
     if plane > PIECE_BYTES and inner:
         for number in range(last):
-            fill(array[..., number], read, stored, change)
+            fill_array(array[..., number], read, stored, change)
         return
     step = max(1, PIECE_BYTES // max(1, plane))
     for first in range(0, last, step):
         part = array[..., first : first + step]
         values = np.frombuffer(read(part.size * stored.itemsize), stored).reshape(part.shape, order="F")
-        lay(change(values), part)
+        copy_into(change(values), part)
 
 
-def pour(array: Values) -> Iterator[Values]:
-    """The voxels of an array in any order of its axes, the first axis fastest, in contiguous pieces: what `fill` reads.
+def voxel_pieces(array: Values) -> Iterator[Values]:
+    """An array's voxels, the first axis fastest, in contiguous pieces: the inverse of `fill_array`.
 
     Voxel by voxel along the first axis of an array whose last is fastest, each would come with a line of the cache
     that is gone when its next voxel is due.
@@ -68,17 +68,17 @@ def pour(array: Values) -> Iterator[Values]:
     plane = math.prod(inner) * array.itemsize
     if plane > PIECE_BYTES and inner:
         for number in range(last):
-            yield from pour(array[..., number])
+            yield from voxel_pieces(array[..., number])
         return
     step = max(1, PIECE_BYTES // max(1, plane))
     for first in range(0, last, step):
         part = array[..., first : first + step]
         piece = np.zeros(part.shape[::-1], array.dtype)
-        lay(part, piece.T)
+        copy_into(part, piece.T)
         yield piece
 
 
-def lay(values: Values, part: Values) -> None:
+def copy_into(values: Values, part: Values) -> None:
     """Copy values into a part of an array of zeros, plane by plane of the axis before the last.
 
     A plane of both fits into the processor's cache, and all of them do not. Rows that lie apart in memory are brought

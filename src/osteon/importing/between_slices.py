@@ -1,4 +1,4 @@
-"""Slices between those that were drawn: interpolated by shape, or left empty, and told in either case.
+"""Slices between those that were drawn: interpolated by shape, or left empty, and reported in either case.
 
 By shape: the signed distance to the outline, in mm in the slice's plane, is interpolated between the two slices that
 were drawn (Raya and Udupa, IEEE Transactions on Medical Imaging 9, 1990). Nothing is made up beyond the first slice and
@@ -19,9 +19,9 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from osteon.core.labels import Segmentation
-from osteon.core.text import shortly
-from osteon.dataset.sparse_labels import Drawn, Mask, Pair, drawn_slices, every
-from osteon.importing.source_forms import BetweenSlices
+from osteon.core.text import shorten_list
+from osteon.dataset.sparse_labels import Mask, Pair, SparseStructure, describe_step, find_sparse_structures
+from osteon.importing.options import BetweenSlices
 
 Distance = npt.NDArray[np.float64]
 _LISTED = 12
@@ -41,33 +41,37 @@ class _Shape:
     inside: Mask
 
 
-def settle_between(segmentation: Segmentation, how: BetweenSlices) -> tuple[Segmentation, bool, list[str]]:
-    """The segmentation with its sparse structures filled or left, whether it was changed, and what is to be told.
+def resolve_gaps(segmentation: Segmentation, mode: BetweenSlices) -> tuple[Segmentation, bool, list[str]]:
+    """The segmentation with its sparse structures filled or left, whether it was changed, and lines for people.
 
     Args:
         segmentation: On its image's grid; stays as it is.
-        how: `fill` or `leave`.
+        mode: `fill` or `leave`.
     """
-    found = drawn_slices(segmentation)
+    found = find_sparse_structures(segmentation)
     sparse = [drawn for drawn in found if drawn.step > 1]
-    fill = how == "fill" and any(drawn.between for drawn in sparse)
+    fill = mode == "fill" and any(drawn.short_gaps for drawn in sparse)
     empty: Mapping[str, int] = {}
     if fill:
-        segmentation, empty = fill_between(segmentation, sparse)
+        segmentation, empty = interpolate_slices(segmentation, sparse)
     lines = []
     for step in sorted({drawn.step for drawn in sparse}):
-        listed = _listed([drawn.describe() for drawn in sparse if drawn.step == step])
-        done = _FILLED if how == "fill" else _LEFT
-        lines.append(f"labels were drawn on {every(step)}: {listed}; {done}")
+        listed = shorten_list([drawn.describe() for drawn in sparse if drawn.step == step], _LISTED)
+        done = _FILLED if mode == "fill" else _LEFT
+        lines.append(f"labels were drawn on {describe_step(step)}: {listed}; {done}")
     if empty:
-        listed = _listed([f"{name} ({count})" for name, count in empty.items()])
+        listed = shorten_list([f"{name} ({count})" for name, count in empty.items()], _LISTED)
         lines.append(f"slices that stayed empty, since the outlines on both sides do not lie over each other: {listed}")
-    if gaps := [drawn.describe_gaps() for drawn in found if drawn.gaps]:
-        lines.append(f"empty between slices that were drawn, and left so, as it may be anatomy: {_listed(gaps)}")
+    if gaps := [drawn.describe_gaps() for drawn in found if drawn.long_gaps]:
+        lines.append(
+            f"empty between slices that were drawn, and left so, as it may be anatomy: {shorten_list(gaps, _LISTED)}"
+        )
     return segmentation, fill, lines
 
 
-def fill_between(segmentation: Segmentation, sparse: Sequence[Drawn]) -> tuple[Segmentation, dict[str, int]]:
+def interpolate_slices(
+    segmentation: Segmentation, sparse: Sequence[SparseStructure]
+) -> tuple[Segmentation, dict[str, int]]:
     """Draw the slices between, and count those of each structure that stay empty.
 
     Structures that share no voxel where they were drawn share none here: a voxel goes to the one that it lies deeper
@@ -84,7 +88,7 @@ def fill_between(segmentation: Segmentation, sparse: Sequence[Drawn]) -> tuple[S
             n = numbers[drawn.structure.name]
             rows, columns = (part for a, part in enumerate(drawn.box) if a != axis)
             depth_at = lru_cache(maxsize=2)(partial(_depth, segmentation, n, axis, (rows, columns), spacing))
-            for pair in drawn.between:
+            for pair in drawn.short_gaps:
                 for place in range(pair[0] + 1, pair[1]):
                     wanted[place].append(partial(_between, n, (rows, columns), depth_at, pair, place))
         for place in sorted(wanted):
@@ -133,12 +137,12 @@ def _keep_apart(
         both = _common(one.window, other.window)
         if both is None:
             continue
-        mine, theirs = (tuple(_within(both, shape.window)) for shape in (one, other))
-        shared = one.inside[mine] & other.inside[theirs]
+        in_one, in_other = (tuple(_within(both, shape.window)) for shape in (one, other))
+        shared = one.inside[in_one] & other.inside[in_other]
         if shared.any() and apart(one.number, other.number):
-            deeper = one.depth[mine] >= other.depth[theirs]
-            other.inside[theirs] &= ~(shared & deeper)
-            one.inside[mine] &= ~(shared & ~deeper)
+            deeper = one.depth[in_one] >= other.depth[in_other]
+            other.inside[in_other] &= ~(shared & deeper)
+            one.inside[in_one] &= ~(shared & ~deeper)
     for shape in shapes:
         for n in range(len(segmentation.structures)) if segmentation.overlapping else ():
             drawn = _plane(segmentation, n, axis, place, shape.window) & shape.inside
@@ -161,7 +165,3 @@ def _common(one: tuple[slice, slice], other: tuple[slice, slice]) -> tuple[slice
 
 def _within(part: tuple[slice, slice], window: tuple[slice, slice]) -> list[slice]:
     return [slice(p.start - w.start, p.stop - w.start) for p, w in zip(part, window, strict=True)]
-
-
-def _listed(parts: Sequence[str]) -> str:
-    return shortly(parts, _LISTED)

@@ -13,10 +13,11 @@ from collections.abc import Collection, Sequence
 
 from osteon.core.errors import DatasetError, UsageError
 from osteon.core.file_names import natural_key
-from osteon.dataset.folds import SAY_WHO, group_cases, told_subject
+from osteon.dataset.folds import SUBJECT_HINT, describe_main_subject, group_cases
 from osteon.dataset.manifest import Manifest
+from osteon.importing.source_forms import SourceCase
 
-FORMS = "first:N, last:N, N (the last N), a share such as 0.2, or ids with commas between"
+SYNTAX = "first:N, last:N, N (the last N), a share such as 0.2, or ids with commas between"
 _SEED = 0
 """The seed of a share: the same cases and the same share give the same choice everywhere."""
 _SHOWN = 5
@@ -24,7 +25,7 @@ _COUNT = re.compile(r"(?:(first|last):)?(\d+)", re.IGNORECASE)
 _SHARE = re.compile(r"\d*\.\d+|\d+\.")
 
 
-def select(
+def select_cases(
     selection: str | Sequence[str],
     ids: Collection[str],
     option: str,
@@ -66,13 +67,13 @@ def select(
         elif part:
             raise _unknown(part, ids, option)
     if not chosen:
-        raise UsageError(f"{option}: chooses nothing", hint=f"say {FORMS}")
+        raise UsageError(f"{option}: chooses nothing", hint=f"say {SYNTAX}")
     return sorted(chosen, key=natural_key)
 
 
 def _ends(number: int, end: str | None, ordered: Sequence[str], what: str) -> Sequence[str]:
     if not 1 <= number <= len(ordered):
-        raise UsageError(f"{what}: there are {len(ordered)} cases to choose from", hint=f"say {FORMS}")
+        raise UsageError(f"{what}: there are {len(ordered)} cases to choose from", hint=f"say {SYNTAX}")
     return ordered[:number] if (end or "last").lower() == "first" else ordered[-number:]
 
 
@@ -95,10 +96,33 @@ def _share(share: float, ordered: Sequence[str], groups: Sequence[Sequence[str]]
 def _unknown(part: str, ids: Collection[str], option: str) -> UsageError:
     some = ", ".join(sorted(ids, key=natural_key)[:_SHOWN])
     more = " …" * (len(ids) > _SHOWN)
-    return UsageError(f"{option} {part}: no case {part}", hint=f"ids are {some}{more}; or say {FORMS}")
+    return UsageError(f"{option} {part}: no case {part}", hint=f"ids are {some}{more}; or say {SYNTAX}")
 
 
-def hold_out(
+def choose_cases(
+    cases: Sequence[SourceCase], only: str | Sequence[str] | None, hold_out: str | None
+) -> list[SourceCase]:
+    """The cases to be read, in the source's order; what `hold_out` asks for is checked before anything is read.
+
+    Raises:
+        UsageError: As `select_cases`; or no case has a label, though some are to be held out.
+        DatasetError: No labelled case would be left to train on.
+    """
+    chosen = None if only is None else set(select_cases(only, [case.id for case in cases], "--only"))
+    kept = [case for case in cases if chosen is None or case.id in chosen]
+    if hold_out is not None and kept:
+        labelled = [case.id for case in kept if case.labelled]
+        if not labelled:
+            raise UsageError(
+                f"--hold-out {hold_out}: none of the {len(kept)} cases has a label, so no test can score them",
+                hint="leave it out",
+            )
+        if set(select_cases(hold_out, [case.id for case in kept], "--hold-out", counted=labelled)) >= set(labelled):
+            raise no_training_cases(len(labelled))
+    return kept
+
+
+def hold_out_cases(
     manifest: Manifest, selection: str | Sequence[str], *, dropped: Collection[str] = ()
 ) -> tuple[Manifest, list[str]]:
     """Mark the chosen cases as held out, with every case that shares a subject or an image's voxels with one of them.
@@ -107,31 +131,31 @@ def hold_out(
 
     Args:
         manifest: The cases.
-        selection: What `select` takes.
+        selection: What `select_cases` takes.
         dropped: Ids that the source has, but that could not be imported: they are passed over with a warning.
 
     Returns:
         The manifest with `held_out` set, and warnings.
 
     Raises:
-        UsageError: As `select`.
+        UsageError: As `select_cases`.
         DatasetError: No labelled case is left to train on, or none to test with.
     """
     labelled = [case.id for case in manifest.labelled]
     groups = group_cases(manifest.cases)
     known = {case.id for case in manifest.cases}
-    chosen = select(selection, known | set(dropped), "--hold-out", counted=labelled, groups=groups)
+    chosen = select_cases(selection, known | set(dropped), "--hold-out", counted=labelled, groups=groups)
     warnings = [f"case {i} was to be held out, but is not in the dataset" for i in chosen if i not in known]
     wanted = {i for i in chosen if i in known}
     held: set[str] = set()
     for group in groups:
-        asked, pulled = sorted(wanted & set(group), key=natural_key), sorted(set(group) - wanted, key=natural_key)
-        held |= set(group) if asked else set()
-        if asked and pulled:
-            one = len(pulled) == 1
+        chosen_here, others = sorted(wanted & set(group), key=natural_key), sorted(set(group) - wanted, key=natural_key)
+        held |= set(group) if chosen_here else set()
+        if chosen_here and others:
+            one = len(others) == 1
             warnings.append(
-                f"{', '.join(pulled)}: held out too, since {'it shares' if one else 'they share'} subject or image "
-                f"with {', '.join(asked)}"
+                f"{', '.join(others)}: held out too, since {'it shares' if one else 'they share'} subject or image "
+                f"with {', '.join(chosen_here)}"
             )
     unlabelled = sorted(wanted - set(labelled), key=natural_key)
     if unlabelled:
@@ -139,15 +163,15 @@ def hold_out(
     cases = [case.model_copy(update={"held_out": case.id in held}) for case in manifest.cases]
     marked = manifest.model_copy(update={"cases": cases})
     if not marked.trainable:
-        raise nothing_left(len(labelled), told_subject(manifest.labelled))
+        raise no_training_cases(len(labelled), describe_main_subject(manifest.labelled))
     if not held & set(labelled):
-        raise DatasetError("--hold-out: no labelled case is held out, so nothing can be tested", hint=f"say {FORMS}")
+        raise DatasetError("--hold-out: no labelled case is held out, so nothing can be tested", hint=f"say {SYNTAX}")
     return marked, warnings
 
 
-def nothing_left(labelled: int, why: str = "") -> DatasetError:
-    """The error for a selection that takes all cases there are to train on; `why` is from `told_subject`."""
+def no_training_cases(labelled: int, why: str = "") -> DatasetError:
+    """The error for a selection that takes all cases there are to train on; `why` is from `describe_main_subject`."""
     return DatasetError(
         f"--hold-out: of {labelled} labelled cases none is left to train on{why and f': {why}'}",
-        hint=SAY_WHO if why else "hold out fewer; cases of one subject, and copies of one image, go together",
+        hint=SUBJECT_HINT if why else "hold out fewer; cases of one subject, and copies of one image, go together",
     )

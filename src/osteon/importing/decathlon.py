@@ -18,7 +18,9 @@ from osteon.dataset.case_ids import unique_ids
 from osteon.dataset.manifest import Channel
 from osteon.dataset.modality import modality_of
 from osteon.formats.registry import stem_of, suffix_of
-from osteon.importing.source_forms import Form, Found, FoundCase, Options
+from osteon.importing.options import ImportOptions
+from osteon.importing.source_forms import Source, SourceCase, SourceForm
+from osteon.importing.structure_names import user_structures
 
 _FILE = "dataset.json"
 
@@ -27,7 +29,7 @@ def _json_path(source: Path) -> Path:
     return source / _FILE if source.is_dir() else source
 
 
-def misses(source: Path) -> str | None:
+def explain_mismatch(source: Path) -> str | None:
     """What `source` lacks to be a Decathlon folder (or its dataset.json)."""
     path = _json_path(source)
     if path.name != _FILE or not path.is_file():
@@ -47,13 +49,13 @@ def _is_numbered(training: list[Any], folder: Path) -> bool:
     """Whether the first image is not there, but is with nnU-Net's number of the channel."""
     entry = training[0] if training else None
     image = entry.get("image") if isinstance(entry, dict) else entry
-    if not isinstance(image, str) or is_file(folder / _plain(image)):
+    if not isinstance(image, str) or is_file(folder / _normalise(image)):
         return False
-    file = folder / _plain(image)
+    file = folder / _normalise(image)
     return is_file(file.with_name(f"{stem_of(file)}_0000{file.name[len(stem_of(file)) :]}")) if file.name else False
 
 
-def read(source: Path, options: Options) -> Found:
+def read(source: Path, options: ImportOptions) -> Source:
     """List the cases of a Decathlon folder.
 
     Raises:
@@ -61,11 +63,11 @@ def read(source: Path, options: Options) -> Found:
     """
     path = _json_path(source)
     data = read_json(path, "the Decathlon description")
-    found = Found(
+    found = Source(
         name=str(data.get("name") or path.parent.name),
-        channels=channels_of(data, options),
+        channels=parse_channels(data, options),
         cases=[],
-        structures=options.named_structures() or structures_of(data, path),
+        structures=user_structures(options.structures) or parse_structures(data, path),
     )
     entries = [(entry, True) for entry in data["training"]] + [(entry, False) for entry in data.get("test") or []]
     pairs: list[tuple[Path, Path | None]] = []
@@ -90,7 +92,7 @@ def read(source: Path, options: Options) -> Found:
     ids = unique_ids(
         [stems, [f"{i.parent.name}_{stem}" for i, stem in zip(images, stems, strict=True)]], found.warnings
     )
-    found.cases = [FoundCase(n, (image,), label) for n, (image, label) in zip(ids, pairs, strict=True)]
+    found.cases = [SourceCase(n, (image,), label) for n, (image, label) in zip(ids, pairs, strict=True)]
     return found
 
 
@@ -103,7 +105,7 @@ def _unlisted(folder: Path, images: Sequence[Path]) -> list[str]:
     return [f"{len(left)} images, such as {left[0]}, are not listed in {_FILE}; the list is taken"]
 
 
-def channels_of(data: dict[str, Any], options: Options) -> list[Channel]:
+def parse_channels(data: dict[str, Any], options: ImportOptions) -> list[Channel]:
     """Channels from `channel_names` or `modality`. Raises DatasetError where they are not numbered."""
     table = data.get("channel_names") or data.get("modality") or {"0": options.modality or "image"}
     if isinstance(table, dict):
@@ -115,7 +117,7 @@ def channels_of(data: dict[str, Any], options: Options) -> list[Channel]:
     return [Channel(name=name, modality=options.modality or modality_of(name)) for name in names]
 
 
-def structures_of(data: dict[str, Any], path: Path) -> tuple[Structure, ...]:
+def parse_structures(data: dict[str, Any], path: Path) -> tuple[Structure, ...]:
     """Structures from {"1": "femur"} (Decathlon) or {"femur": 1} (nnU-Net)."""
     table = data.get("labels")
     if not isinstance(table, dict) or not table:
@@ -140,10 +142,10 @@ def structures_of(data: dict[str, Any], path: Path) -> tuple[Structure, ...]:
 def _entry(entry: object, trained: bool, path: Path) -> tuple[str, str | None]:
     """Image and label of one list entry, relative to dataset.json."""
     if isinstance(entry, dict) and isinstance(entry.get("image"), str):
-        image, label = _plain(entry["image"]), entry.get("label")
-        return image, _plain(label) if trained and isinstance(label, str) and label else None
+        image, label = _normalise(entry["image"]), entry.get("label")
+        return image, _normalise(label) if trained and isinstance(label, str) and label else None
     if isinstance(entry, str):
-        image = _plain(entry)
+        image = _normalise(entry)
         parts = PurePosixPath(image).parts
         label = str(PurePosixPath(*("labelsTr" if part == "imagesTr" else part for part in parts)))
         return image, label if trained and label != image else None
@@ -152,10 +154,14 @@ def _entry(entry: object, trained: bool, path: Path) -> tuple[str, str | None]:
     )
 
 
-def _plain(text: str) -> str:
+def _normalise(text: str) -> str:
     return str(PurePosixPath(text.strip().replace("\\", "/")))
 
 
-FORM = Form(
-    "decathlon", "a folder with dataset.json, imagesTr and labelsTr (MSD)", misses, read, "`training` in dataset.json"
+FORM = SourceForm(
+    "decathlon",
+    "a folder with dataset.json, imagesTr and labelsTr (MSD)",
+    explain_mismatch,
+    read,
+    "`training` in dataset.json",
 )

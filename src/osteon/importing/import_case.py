@@ -6,7 +6,7 @@ import os
 from collections import defaultdict
 from collections.abc import Collection, Iterable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from osteon.core.errors import DatasetError, GeometryError, LabelError, OsteonError
 from osteon.core.files import is_file
+from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation, Structure
 from osteon.core.volume import Volume
 from osteon.dataset.checks import (
@@ -21,16 +22,22 @@ from osteon.dataset.checks import (
     check_image,
     check_labels,
     content_hash,
+    find_background_like,
     present_structures,
     resample_labels,
-    seem_background,
 )
 from osteon.dataset.dataset import read_channels
-from osteon.dataset.label_placement import lay_segmentation
-from osteon.dataset.manifest import Case, explain
-from osteon.formats.registry import own_table, read_segmentation, tell_oddities, write_segmentation, write_volume
-from osteon.importing.between_slices import settle_between
-from osteon.importing.source_forms import Converted, Found, FoundCase
+from osteon.dataset.label_placement import place_segmentation
+from osteon.dataset.manifest import Case, describe_errors
+from osteon.formats.registry import (
+    describe_header_warnings,
+    read_segmentation,
+    table_of,
+    write_segmentation,
+    write_volume,
+)
+from osteon.importing.between_slices import resolve_gaps
+from osteon.importing.source_forms import ConvertedCase, Source, SourceCase
 
 _LOSS = 0.05
 """A repair that loses more of the labelled volume than this is reported."""
@@ -39,8 +46,17 @@ _LISTED = 8
 
 
 @dataclass(frozen=True)
-class TakenCase:
-    """A case that passed: its entry, and what was seen while its voxels were in memory."""
+class ImportedCase:
+    """A case that passed: its entry, and what was seen while its voxels were in memory.
+
+    Attributes:
+        entry: As the manifest has it.
+        structures: Those of its label.
+        present: Names of the structures that have a voxel.
+        overlaps: Whether a voxel belongs to several structures.
+        warnings: What a person should look at; each names the case.
+        lost: What was there and was not taken; likewise.
+    """
 
     entry: Case
     structures: tuple[Structure, ...] = ()
@@ -50,15 +66,34 @@ class TakenCase:
     lost: tuple[str, ...] = ()
 
 
-def take_case(
-    case: FoundCase,
-    found: Found,
+@dataclass
+class _Labels:
+    """The labels of a case on its image's grid.
+
+    Attributes:
+        segmentation: They.
+        name: What they are called in messages.
+        changed: Whether they must be written anew, since the file that they come from says something else.
+        provenance: What was done to them.
+        warnings: What a person should look at; each names the case.
+    """
+
+    segmentation: Segmentation
+    name: str
+    changed: bool = True
+    provenance: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+def import_case(
+    case: SourceCase,
+    found: Source,
     folder: Path,
     *,
     repair_geometry: bool,
     allow_empty: bool,
-    theirs: Collection[Path] = (),
-) -> TakenCase:
+    protected: Collection[Path] = (),
+) -> ImportedCase:
     """Read image and label of one case, check them, and write what had to be converted.
 
     Args:
@@ -67,77 +102,77 @@ def take_case(
         folder: The dataset.
         repair_geometry: Resample a label that does not lie on its image's grid.
         allow_empty: Take an empty label.
-        theirs: The user's files, from `files_of`; none of them is written over.
+        protected: The user's files, from `user_files`; none of them is written over.
     """
     name = f"case {case.id}"
-    converted = case.convert() if case.convert is not None else Converted()
-    volume = converted.volume
-    if volume is None:
+    converted = case.convert() if case.convert is not None else ConvertedCase()
+    if converted.volume is None:
         volume = read_channels(case.images, found.channels, name)
     else:
+        volume = converted.volume
         check_image(volume, name)
+    entry = _make_entry(case, converted, content_hash(volume), folder)
+    warnings = [f"{name}: {line}" for line in converted.warnings]
+    lost = tuple(f"{name}: {line}" for line in converted.lost)
+    labels = _read_labels(case, converted, found, volume, repair_geometry=repair_geometry)
+    present = () if labels is None else _check(labels, case, allow_empty=allow_empty)
+    if converted.volume is not None:
+        write_volume(_writable(folder / entry.images[0], protected), volume)
+    if labels is None:
+        return ImportedCase(entry, warnings=tuple(warnings), lost=lost)
+    segmentation = labels.segmentation
+    if labels.changed or case.label is None:
+        path = f"labels/{case.id}{'.seg.nrrd' if segmentation.overlapping else '.nii.gz'}"
+        write_segmentation(_writable(folder / path, protected), segmentation)
+    else:
+        path = _path_in_manifest(case.label, folder)
+    overlaps = segmentation.overlapping and bool((np.count_nonzero(segmentation.array, axis=0) > 1).any())
+    update = {"segmentation": path, "provenance": [*entry.provenance, *labels.provenance]}
+    entry = entry.model_copy(update=update)
+    return ImportedCase(entry, segmentation.structures, present, overlaps, (*warnings, *labels.warnings), lost)
+
+
+def _make_entry(case: SourceCase, converted: ConvertedCase, content: str, folder: Path) -> Case:
+    """The case as the manifest has it, without its labels."""
+    written = [f"images/{case.id}.nii.gz"] if converted.volume is not None else None
     try:
-        entry = Case(
+        return Case(
             id=case.id,
-            images=[f"images/{case.id}.nii.gz"]
-            if converted.volume is not None
-            else [_refer(path, folder) for path in case.images],
+            images=written or [_path_in_manifest(path, folder) for path in case.images],
             subject=case.subject,
             site=case.site,
             annotated=None if converted.annotated is None else list(converted.annotated),
-            content=content_hash(volume),
+            content=content,
             provenance=list(converted.provenance),
         )
     except ValidationError as error:
-        raise DatasetError(f"{name}: {explain(error)}", hint="rename the image's file") from None
-    warnings = [f"warning: {name}: {line}" for line in converted.warnings]
-    lost = tuple(f"{name}: {line}" for line in converted.lost)
-    if converted.segmentation is not None:
-        segmentation, written = converted.segmentation, True
-        segmentation = align_segmentation(segmentation, volume.geometry, name=name, image_name="its image")
-        label_name = f"{name}: its label"
-    elif case.label is not None:
-        segmentation, written, lines = _label(case, case.label, found, volume, repair_geometry=repair_geometry)
-        warnings += [line for line in lines if line.startswith("warning: ")]
-        done = [line for line in lines if line not in warnings]
-        entry = entry.model_copy(update={"provenance": [*entry.provenance, *done]})
-        label_name = f"{name}: {case.label}"
-    else:
-        if converted.volume is not None:
-            write_volume(_free(folder / entry.images[0], theirs), volume)
-        return TakenCase(entry, warnings=tuple(line.removeprefix("warning: ") for line in warnings), lost=lost)
-    segmentation, filled, lines = settle_between(segmentation, case.between_slices)
-    written |= filled
-    warnings += [f"warning: {label_name}: {line}" for line in lines]
-    entry = entry.model_copy(update={"provenance": [*entry.provenance, *lines]})
-    present = present_structures(segmentation) if allow_empty else check_labels(segmentation, label_name)
+        raise DatasetError(f"case {case.id}: {describe_errors(error)}", hint="rename the image's file") from None
+
+
+def _check(labels: _Labels, case: SourceCase, *, allow_empty: bool) -> tuple[str, ...]:
+    """Resolve the gaps of sparse labels, and give the structures that have a voxel.
+
+    Raises:
+        LabelError: None has, and the label may not be empty.
+    """
+    labels.segmentation, filled, lines = resolve_gaps(labels.segmentation, case.between_slices)
+    labels.changed |= filled
+    labels.provenance += lines
+    labels.warnings += [f"{labels.name}: {line}" for line in lines]
+    present = present_structures(labels.segmentation) if allow_empty else check_labels(labels.segmentation, labels.name)
     if not present:
-        warnings.append(f"warning: {label_name}: the label is empty")
-    for structure in seem_background(segmentation):
+        labels.warnings.append(f"{labels.name}: the label is empty")
+    for structure in find_background_like(labels.segmentation):
         covers = "covers more than half of the image and most of its sides"
-        warnings.append(f"warning: {name}: {structure} {covers}: is it the background, or the mask inverted?")
-    if converted.volume is not None:
-        write_volume(_free(folder / entry.images[0], theirs), volume)
-    if written or case.label is None:
-        path = f"labels/{case.id}{'.seg.nrrd' if segmentation.overlapping else '.nii.gz'}"
-        write_segmentation(_free(folder / path, theirs), segmentation)
-    else:
-        path = _refer(case.label, folder)
-    return TakenCase(
-        entry.model_copy(update={"segmentation": path}),
-        segmentation.structures,
-        present,
-        segmentation.overlapping and bool((np.count_nonzero(segmentation.array, axis=0) > 1).any()),
-        tuple(line.removeprefix("warning: ") for line in warnings),
-        lost,
-    )
+        labels.warnings.append(f"case {case.id}: {structure} {covers}: is it the background, or the mask inverted?")
+    return present
 
 
-def told_once(taken: Iterable[TakenCase]) -> list[str]:
-    """What is told of the cases; what is the same of several, once."""
+def merge_warnings(imported: Iterable[ImportedCase]) -> list[str]:
+    """The warnings of all cases; those that several share stand once."""
     cases: dict[str, list[str]] = defaultdict(list)
     lines: dict[str, str] = {}
-    for case in taken:
+    for case in imported:
         for line in case.warnings:
             what = line.removeprefix(f"case {case.entry.id}: ")
             cases[what].append(case.entry.id)
@@ -148,25 +183,25 @@ def told_once(taken: Iterable[TakenCase]) -> list[str]:
     ]
 
 
-def with_oddities(error: OsteonError, case: FoundCase) -> OsteonError:
+def add_header_notes(error: OsteonError, case: SourceCase) -> OsteonError:
     """The error of a case that does not fit or holds odd values, with what its files' headers leave open."""
     if not isinstance(error, (GeometryError, LabelError)):
         return error
     with suppress(OsteonError):
-        if lines := tell_oddities(case.files):
+        if lines := describe_header_warnings(case.files):
             return type(error)("\n  ".join([error.message, *lines]), hint=error.hint)
     return error
 
 
-def files_of(found: Found) -> frozenset[Path]:
+def user_files(found: Source) -> frozenset[Path]:
     """The user's files of all cases that are there, links resolved."""
     files = (path for c in found.cases for path in (*c.images, *((c.label,) if c.label else ()), *c.parts))
     return frozenset(Path(os.path.realpath(path)) for path in files if is_file(path))
 
 
-def _free(path: Path, theirs: Collection[Path]) -> Path:
-    """A place to write to, which is none of the user's files: they stay as they are, also where DATASET is SOURCE."""
-    if Path(os.path.realpath(path)) in theirs:
+def _writable(path: Path, protected: Collection[Path]) -> Path:
+    """A path that is none of the user's files: these stay as they are, also where DATASET is SOURCE."""
+    if Path(os.path.realpath(path)) in protected:
         raise DatasetError(
             f"{path}: is one of the files to import, and would be written over",
             hint="choose another folder for the dataset",
@@ -174,43 +209,61 @@ def _free(path: Path, theirs: Collection[Path]) -> Path:
     return path
 
 
-def _label(
-    case: FoundCase, label: Path, found: Found, volume: Volume, *, repair_geometry: bool
-) -> tuple[Segmentation, bool, list[str]]:
-    """The labels on the image's grid, whether they must be written anew, and what was done to them."""
-    table = case.table or own_table(label)
-    segmentation = read_segmentation(label, found.structures, table=table)
-    name, image_name = f"case {case.id}: {label}", str(case.images[0])
+def _read_labels(
+    case: SourceCase, converted: ConvertedCase, found: Source, volume: Volume, *, repair_geometry: bool
+) -> _Labels | None:
+    """The labels on the image's grid; None where the case has none."""
+    if converted.segmentation is not None:
+        aligned = align_segmentation(
+            converted.segmentation, volume.geometry, name=f"case {case.id}", image_name="its image"
+        )
+        return _Labels(aligned, f"case {case.id}: its label")
+    if case.label is None:
+        return None
+    table = case.table or table_of(case.label)
+    segmentation = read_segmentation(case.label, found.structures, table=table)
+    labels = _Labels(segmentation, f"case {case.id}: {case.label}", changed=False)
     known = None if found.structures is None else {s.name: s.value for s in found.structures}
-    done = []
     if table is not None and (known is None or any(known.get(s.name, s.value) != s.value for s in table.structures)):
         meant = ", ".join(f"{s.value} {s.name}" for s in table.structures[:_LISTED])
-        done = [f"segmentation from {label.absolute()}, whose values {table.path.name} names: {meant}"]
+        source = case.label.absolute()
+        labels.provenance.append(f"segmentation from {source}, whose values {table.path.name} names: {meant}")
+        labels.changed = True
+    _lay_on_image(labels, case.label, volume.geometry, str(case.images[0]), repair_geometry=repair_geometry)
+    return labels
+
+
+def _lay_on_image(labels: _Labels, file: Path, grid: Geometry, image_name: str, *, repair_geometry: bool) -> None:
+    """Bring the labels of a file onto the image's grid. Raises GeometryError where they do not fit."""
+    segmentation = labels.segmentation
     try:
-        aligned, how = lay_segmentation(segmentation, volume.geometry, name=name, image_name=image_name)
-        told = [f"segmentation from {label.absolute()}: {how}", f"warning: case {case.id}: {label} is {how}"]
-        return aligned, bool(how or done), done + (told if how else [])
+        labels.segmentation, placement = place_segmentation(segmentation, grid, name=labels.name, image_name=image_name)
     except GeometryError:
-        if not repair_geometry or segmentation.geometry.unit != volume.geometry.unit:
+        if not repair_geometry or segmentation.geometry.unit != grid.unit:
             raise
-    repaired = resample_labels(segmentation, volume.geometry)
-    kept = _labelled_mm3(repaired) / (_labelled_mm3(segmentation) or 1.0)
-    lines = [
-        *done,
-        f"segmentation resampled (nearest neighbour, in the world) from {label.absolute()}, "
-        f"{segmentation.geometry.describe()}, to the image's grid, {volume.geometry.describe()}; "
-        f"{kept:.1%} of the labelled volume is kept",
-    ]
+    else:
+        if placement:
+            labels.changed = True
+            labels.provenance.append(f"segmentation from {file.absolute()}: {placement}")
+            labels.warnings.append(f"{labels.name} is {placement}")
+        return
+    labels.segmentation, labels.changed = resample_labels(segmentation, grid), True
+    kept = _labelled_mm3(labels.segmentation) / (_labelled_mm3(segmentation) or 1.0)
+    labels.provenance.append(
+        f"segmentation resampled (nearest neighbour, in the world) from {file.absolute()}, "
+        f"{segmentation.geometry.describe()}, to the image's grid, {grid.describe()}; "
+        f"{kept:.1%} of the labelled volume is kept"
+    )
     if abs(kept - 1) > _LOSS:
-        lines.append(f"warning: case {case.id}: the repair of its geometry keeps {kept:.1%} of the labelled volume")
-    return repaired, True, lines
+        case = labels.name.partition(":")[0]
+        labels.warnings.append(f"{case}: the repair of its geometry keeps {kept:.1%} of the labelled volume")
 
 
 def _labelled_mm3(segmentation: Segmentation) -> float:
     return int(np.count_nonzero(segmentation.array)) * segmentation.geometry.voxel_volume_mm3
 
 
-def _refer(path: Path, folder: Path) -> str:
+def _path_in_manifest(path: Path, folder: Path) -> str:
     """A file as the manifest names it: relative where it lies below or beside the dataset's folder, absolute else."""
     file, home = Path(os.path.abspath(path)), Path(os.path.abspath(folder))  # noqa: PTH100 (links stay as they are)
     beside = home.parent

@@ -19,7 +19,7 @@ IMPORT_TEXTS = {
 }
 """What is typed."""
 IMPORT_CHOICES: dict[str, tuple[str, dict[str, str]]] = {
-    "--group": ("Meshes that become one structure", {"color": "of one colour", "all": "all", "none": "each its own"}),
+    "--group": ("Meshes that become one structure", {"colour": "of one colour", "all": "all", "none": "each its own"}),
     "--mesh-unit": ("Unit of the meshes", {"mm": "mm", "cm": "cm", "m": "m"}),
     "--mesh-space": ("World of the meshes", {"LPS": "LPS (DICOM)", "RAS": "RAS (NIfTI)"}),
     "--mask-marks": ("Masks of pictures mark with", {"bright": "bright pixels", "dark": "dark pixels"}),

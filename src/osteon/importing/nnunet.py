@@ -19,28 +19,30 @@ from typing import Any
 
 import numpy as np
 
-from osteon.core.errors import DatasetError, FileError, LabelError, UsageError
+from osteon.core.errors import DatasetError, FileError, LabelError
 from osteon.core.file_names import natural_key
 from osteon.core.files import is_file, read_json
-from osteon.core.folders import absent_below
-from osteon.core.label_values import HIGHEST
+from osteon.core.folders import missing_files_below
+from osteon.core.label_values import MAX_VALUE
 from osteon.core.labels import BACKGROUND, Structure, make_structures
-from osteon.core.text import counted
+from osteon.core.text import pluralise
 from osteon.dataset.case_ids import safe_id, unique_ids
-from osteon.dataset.label_placement import lay_segmentation
-from osteon.formats.labelmap import value_counts, whole_labels
+from osteon.dataset.label_placement import place_segmentation
+from osteon.formats.labelmap import to_integer_labels, value_counts
 from osteon.formats.registry import format_of, read_geometry, read_segmentation, read_volume, suffix_of
-from osteon.formats.unsupported import unread_format
-from osteon.importing.decathlon import channels_of, structures_of
-from osteon.importing.masks.merging import merge
-from osteon.importing.source_forms import Converted, Form, Found, FoundCase, Options
+from osteon.formats.unsupported import unsupported_format
+from osteon.importing.decathlon import parse_channels, parse_structures
+from osteon.importing.masks.merging import merge_masks
+from osteon.importing.options import ImportOptions
+from osteon.importing.source_forms import ConvertedCase, Source, SourceCase, SourceForm
+from osteon.importing.structure_names import check_priority, user_structures
 
 _FILE = "dataset.json"
 _IMAGE = re.compile(r"(.+)_(\d{4})")
 _WHAT = "nnU-Net's description"
 
 
-def misses(source: Path) -> str | None:
+def explain_mismatch(source: Path) -> str | None:
     """What `source` lacks to be a raw folder of nnU-Net (or its dataset.json)."""
     path = source / _FILE if source.is_dir() else source
     if path.name != _FILE or not path.is_file():
@@ -60,7 +62,7 @@ def misses(source: Path) -> str | None:
     return f"{_FILE} lists its images in `training`" if listed and _listed_is_there(data, path) else None
 
 
-def read(source: Path, options: Options) -> Found:
+def read(source: Path, options: ImportOptions) -> Source:
     """List the cases of a raw folder.
 
     Raises:
@@ -72,30 +74,28 @@ def read(source: Path, options: Options) -> Found:
     data = read_json(path, _WHAT)
     ending = _ending(data)
     format_of(Path("case" + ending))
-    regions, ignore = _regions(data, path), _ignore(data, path)
-    structures = options.named_structures()
+    regions, ignore = _regions(data, path), _ignore_value(data, path)
+    structures = user_structures(options.structures)
     if structures is None:
-        structures = make_structures(list(regions)) if regions else structures_of(_without_ignore(data), path)
-    if unknown := [name for name in options.priority or () if name not in {s.name for s in structures}]:
-        raise UsageError(f"--priority: no structure {unknown[0]}", hint=f"use {', '.join(s.name for s in structures)}")
-    if options.priority and not regions:
-        raise UsageError("--priority: label maps cannot overlap", hint="leave it out")
-    found = Found(str(data.get("name") or path.parent.absolute().name), channels_of(data, options), [], structures)
+        structures = make_structures(list(regions)) if regions else parse_structures(_without_ignore(data), path)
+    check_priority(options.priority, structures)
+    check_priority(options.priority, structures if regions else None)
+    found = Source(str(data.get("name") or path.parent.absolute().name), parse_channels(data, options), [], structures)
     if not isinstance(data.get("channel_names") or data.get("modality"), dict):
         raise DatasetError(f"{path}: names no channels", hint='add "channel_names": {"0": "CT"}')
-    cases = _explicit(data, path) if isinstance(data.get("dataset"), dict) else _by_name(path, ending, found)
+    cases = _listed_cases(data, path) if isinstance(data.get("dataset"), dict) else _named_cases(path, ending, found)
     ids = unique_ids([[case for case, *_ in cases]], found.warnings)
     for case_id, (_, images, label) in zip(ids, cases, strict=True):
         found.cases.append(_case(case_id, images, label, found, regions, ignore, options))
     labelled = sum(case.labelled for case in found.cases)
-    found.understood = [
-        f"{counted(len(found.cases), 'case')}, {labelled} of them with labels, {len(found.channels)} channels"
+    found.summary = [
+        f"{pluralise(len(found.cases), 'case')}, {labelled} of them with labels, {len(found.channels)} channels"
     ]
     if regions:
-        told = "; ".join(f"{name} = {', '.join(map(str, values))}" for name, values in regions.items())
-        found.understood.append(f"regions become structures that may overlap: {told}")
+        listed = "; ".join(f"{name} = {', '.join(map(str, values))}" for name, values in regions.items())
+        found.summary.append(f"regions become structures that may overlap: {listed}")
     if ignore is not None:
-        found.understood.append(f"{ignore} is the ignore label: cases that have it are left out")
+        found.summary.append(f"{ignore} is the ignore label: cases that have it are left out")
     return found
 
 
@@ -132,15 +132,16 @@ def _regions(data: dict[str, Any], path: Path) -> dict[str, tuple[int, ...]]:
         if name == "ignore" or values == [BACKGROUND]:
             continue
         whole = [v for v in values if isinstance(v, int) and not isinstance(v, bool)]
-        if not values or len(whole) < len(values) or not all(BACKGROUND < v <= HIGHEST for v in whole):
+        if not values or len(whole) < len(values) or not all(BACKGROUND < v <= MAX_VALUE for v in whole):
             raise DatasetError(
-                f"{path}: the region {name} is {value}", hint=f"give whole numbers from 1 to {HIGHEST}, such as [1, 2]"
+                f"{path}: the region {name} is {value}",
+                hint=f"give whole numbers from 1 to {MAX_VALUE}, such as [1, 2]",
             )
         regions[name] = tuple(values)
     return regions
 
 
-def _ignore(data: dict[str, Any], path: Path) -> int | None:
+def _ignore_value(data: dict[str, Any], path: Path) -> int | None:
     value = data["labels"].get("ignore")
     if value is None or (isinstance(value, int) and value > BACKGROUND):
         return value
@@ -151,7 +152,7 @@ def _without_ignore(data: dict[str, Any]) -> dict[str, Any]:
     return {**data, "labels": {name: value for name, value in data["labels"].items() if name != "ignore"}}
 
 
-def _explicit(data: dict[str, Any], path: Path) -> list[tuple[str, tuple[Path, ...], Path | None]]:
+def _listed_cases(data: dict[str, Any], path: Path) -> list[tuple[str, tuple[Path, ...], Path | None]]:
     """Cases of the key `dataset`: {"case": {"images": ["…"], "label": "…"}}."""
     cases = []
     for name, entry in data["dataset"].items():
@@ -164,8 +165,8 @@ def _explicit(data: dict[str, Any], path: Path) -> list[tuple[str, tuple[Path, .
     return cases
 
 
-def _by_name(path: Path, ending: str, found: Found) -> list[tuple[str, tuple[Path, ...], Path | None]]:
-    """Cases of imagesTr and imagesTs, told by their names."""
+def _named_cases(path: Path, ending: str, found: Source) -> list[tuple[str, tuple[Path, ...], Path | None]]:
+    """Cases of imagesTr and imagesTs, by their names."""
     cases = []
     for part in ("Tr", "Ts"):
         images: dict[str, list[Path]] = defaultdict(list)
@@ -173,11 +174,13 @@ def _by_name(path: Path, ending: str, found: Found) -> list[tuple[str, tuple[Pat
             if match := _IMAGE.fullmatch(_stem(file, ending)):
                 images[match[1]].append(file)
             else:
-                told = found.lost if suffix_of(file) or unread_format(file) else found.warnings
-                told.append(f"{file}: is not called CASE_0000{ending}; passed over")
+                lines = found.lost if suffix_of(file) or unsupported_format(file) else found.warnings
+                lines.append(f"{file}: is not called CASE_0000{ending}; passed over")
         if part == "Tr":
-            found.lost += _strays(path.parent / "labelsTr", ending, images)
-        found.lost += [f"{file}: is {why}; passed over" for file, why in absent_below(path.parent / f"images{part}")]
+            found.lost += _report_unmatched(path.parent / "labelsTr", ending, images)
+        found.lost += [
+            f"{file}: is {why}; passed over" for file, why in missing_files_below(path.parent / f"images{part}")
+        ]
         for name in sorted(images, key=natural_key):
             files = images[name]
             label = path.parent / "labelsTr" / f"{name}{ending}" if part == "Tr" else None
@@ -190,7 +193,7 @@ def _by_name(path: Path, ending: str, found: Found) -> list[tuple[str, tuple[Pat
     return cases
 
 
-def _strays(folder: Path, ending: str, cases: Container[str]) -> list[str]:
+def _report_unmatched(folder: Path, ending: str, cases: Container[str]) -> list[str]:
     """Labels that belong to no image."""
     files = [file for file in _files(folder) if suffix_of(file) and _stem(file, ending) not in cases]
     return [f"{file}: has no image in imagesTr; passed over" for file in files]
@@ -200,23 +203,23 @@ def _case(
     case_id: str,
     images: tuple[Path, ...],
     label: Path | None,
-    found: Found,
+    found: Source,
     regions: dict[str, tuple[int, ...]],
     ignore: int | None,
-    options: Options,
-) -> FoundCase:
+    options: ImportOptions,
+) -> SourceCase:
     numbers = [int(m[2]) for image in images if (m := _IMAGE.fullmatch(image.name.split(".")[0]))]
     if len(images) != len(found.channels) or (numbers and numbers != list(range(len(numbers)))):
-        return FoundCase(case_id, images, None, convert=partial(_wrong_channels, images, found), labels=True)
+        return SourceCase(case_id, images, None, convert=partial(_wrong_channels, images, found), labels=True)
     if label is None or not (regions or ignore is not None):
-        return FoundCase(case_id, images, label)
+        return SourceCase(case_id, images, label)
     if not regions:  # the label file can be referred to, once it is seen to have nothing that is ignored
-        return FoundCase(case_id, images, label, convert=partial(_check_ignored, label, ignore))
+        return SourceCase(case_id, images, label, convert=partial(_check_ignored, label, ignore))
     convert = partial(_convert, images[0], label, found, regions, ignore, options)
-    return FoundCase(case_id, images, None, convert=convert, parts=(label,), labels=True)
+    return SourceCase(case_id, images, None, convert=convert, parts=(label,), labels=True)
 
 
-def _wrong_channels(images: tuple[Path, ...], found: Found) -> Converted:
+def _wrong_channels(images: tuple[Path, ...], found: Source) -> ConvertedCase:
     names = ", ".join(channel.name for channel in found.channels)
     raise DatasetError(
         f"{', '.join(image.name for image in images)}: are not one image for each of the channels {names}",
@@ -224,42 +227,48 @@ def _wrong_channels(images: tuple[Path, ...], found: Found) -> Converted:
     )
 
 
-def _check_ignored(label: Path, ignore: int | None) -> Converted:
-    count = value_counts(whole_labels(read_volume(label).array, label)).get(ignore or 0, 0)
+def _check_ignored(label: Path, ignore: int | None) -> ConvertedCase:
+    count = value_counts(to_integer_labels(read_volume(label).array, label)).get(ignore or 0, 0)
     if count:
         raise LabelError(
             f"{label}: {count} voxels hold the ignore label {ignore}; what was annotated is known for whole cases only",
             hint="finish the annotation of this case, or leave it out",
         )
-    return Converted()
+    return ConvertedCase()
 
 
 def _convert(
-    image: Path, label: Path, found: Found, regions: dict[str, tuple[int, ...]], ignore: int | None, options: Options
-) -> Converted:
+    image: Path,
+    label: Path,
+    found: Source,
+    regions: dict[str, tuple[int, ...]],
+    ignore: int | None,
+    options: ImportOptions,
+) -> ConvertedCase:
     """The regions of one label file as structures that may overlap."""
     if ignore is not None:
         _check_ignored(label, ignore)
     values = sorted({value for listed in regions.values() for value in listed})
     known = make_structures([f"label_{value}" for value in values], values)
     geometry = read_geometry(image)
-    own, how = lay_segmentation(read_segmentation(label, known), geometry, name=str(label), image_name=str(image))
+    labels, placement = place_segmentation(
+        read_segmentation(label, known), geometry, name=str(label), image_name=str(image)
+    )
     structures: tuple[Structure, ...] = found.structures or ()
     missing = [s.name for s in structures if s.name not in regions]
     if missing:
         raise LabelError(f"{label}: no region is called {missing[0]}", hint=f"regions are {', '.join(regions)}")
-    masks = [(s.name, np.isin(own.array, regions[s.name])) for s in structures]
-    segmentation, _ = merge(masks, structures, geometry, options.priority)
-    told = (f"{label} is {how}",) if how else ()
-    return Converted(None, segmentation, None, (f"regions from {label.name}", *told), told)
+    masks = [(s.name, np.isin(labels.array, regions[s.name])) for s in structures]
+    segmentation, _ = merge_masks(masks, structures, geometry, options.priority)
+    notes = (f"{label} is {placement}",) if placement else ()
+    return ConvertedCase(None, segmentation, None, (f"regions from {label.name}", *notes), notes)
 
 
-FORM = Form(
+FORM = SourceForm(
     "nnunet",
     "a raw folder of nnU-Net: dataset.json, imagesTr with CASE_0000, labelsTr",
-    misses,
+    explain_mismatch,
     read,
     "dataset.json and files called CASE_0000",
     frozenset({"priority"}),
 )
-"""The form as the table of forms has it."""

@@ -18,8 +18,10 @@ from osteon.core.files import is_file, read_text
 from osteon.dataset.case_ids import unique_ids
 from osteon.dataset.manifest import Channel
 from osteon.formats.registry import stem_of, suffix_of
-from osteon.formats.unsupported import unread_format
-from osteon.importing.source_forms import Form, Found, FoundCase, Options
+from osteon.formats.unsupported import unsupported_format
+from osteon.importing.options import ImportOptions
+from osteon.importing.source_forms import Source, SourceCase, SourceForm
+from osteon.importing.structure_names import user_structures
 
 _NAMES = ("pairs.txt", "pairs.csv", "pairs.tsv")
 _SUFFIXES = (".txt", ".csv", ".tsv", ".lst")
@@ -34,7 +36,7 @@ def _text_path(source: Path) -> Path | None:
     return source if source.suffix.lower() in _SUFFIXES else None
 
 
-def misses(source: Path) -> str | None:
+def explain_mismatch(source: Path) -> str | None:
     """What `source` lacks to be a list of pairs (or a folder with one)."""
     path = _text_path(source)
     if path is None:
@@ -46,7 +48,7 @@ def misses(source: Path) -> str | None:
     if first is None:
         return f"{path.name} lists nothing"
     number, fields = first
-    if suffix_of(Path(fields[0])) is None and unread_format(Path(fields[0])) is None:
+    if suffix_of(Path(fields[0])) is None and unsupported_format(Path(fields[0])) is None:
         return f"line {number} of {path.name} begins with `{fields[0]}`, which is no image file"
     if len(fields) > 2 and path.name not in _NAMES:  # a table of something else; in pairs.csv it is a mistake
         return f"line {number} of {path.name} has {len(fields)} fields, not `image,label`"
@@ -96,7 +98,7 @@ def _place(folder: Path, text: str) -> Path:
     return path
 
 
-def read(source: Path, options: Options) -> Found:
+def read(source: Path, options: ImportOptions) -> Source:
     """List the cases of a text file of pairs.
 
     Raises:
@@ -104,12 +106,11 @@ def read(source: Path, options: Options) -> Found:
         DatasetError: A line is not `image,label`, or two lines give one image different labels.
     """
     path = _text_path(source) or source
-    modality = options.modality or "other"
-    found = Found(
+    found = Source(
         name=path.parent.absolute().name if path.stem == "pairs" else path.stem,
-        channels=[Channel(name="image" if modality == "other" else modality, modality=modality)],
+        channels=[Channel.of(options.modality or "other")],
         cases=[],
-        structures=options.named_structures(),
+        structures=user_structures(options.structures),
     )
     if options.modality is None:
         found.warnings.append(f"{path}: does not say what the images are; pass --modality ct, mr or xray")
@@ -131,7 +132,7 @@ def read(source: Path, options: Options) -> Found:
                 f"{path}: line {number} gives {fields[0]} a second label", hint="list every image once, or copy it"
             )
     ids = _ids(list(pairs), path.parent, found.warnings)
-    found.cases = [FoundCase(n, (image,), label) for n, (image, label) in zip(ids, pairs.items(), strict=True)]
+    found.cases = [SourceCase(n, (image,), label) for n, (image, label) in zip(ids, pairs.items(), strict=True)]
     return found
 
 
@@ -152,10 +153,10 @@ def _ids(images: list[Path], folder: Path, warnings: list[str]) -> list[str]:
     return unique_ids(candidates, warnings)
 
 
-FORM = Form(
+FORM = SourceForm(
     "pairs",
     "a text file with a line `image,label` for each case",
-    misses,
+    explain_mismatch,
     read,
     "a list whose lines begin with an image file",
 )

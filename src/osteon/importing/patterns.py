@@ -6,9 +6,9 @@ import re
 from collections.abc import Callable
 
 from osteon.core.errors import UsageError
-from osteon.importing.source_forms import FoundCase
+from osteon.importing.source_forms import SourceCase
 
-PROPOSALS = (
+COMMON_PATTERNS = (
     r"^([^/]+)/",
     r"(?:^|/)([A-Za-z]*[-_ ]?\d+)[^/]*$",
     r"(?:^|/)([^/_]+)_[^/]*$",
@@ -19,7 +19,7 @@ PROPOSALS = (
 """Patterns for `--case-pattern` that people can read; the first is proposed that sorts their files."""
 
 
-def finder(pattern: str | None, option: str) -> Callable[[FoundCase], str | None]:
+def compile_pattern(pattern: str | None, option: str) -> Callable[[SourceCase], str | None]:
     """What finds the first group of `pattern` in a case's id, or else in its image's path; None where it is in neither.
 
     Raises:
@@ -34,16 +34,16 @@ def finder(pattern: str | None, option: str) -> Callable[[FoundCase], str | None
     if compiled.groups < 1:
         raise UsageError(f"{option} {pattern}: has no group", hint="put brackets around the part wanted: `^(\\d+)_`")
 
-    def find(case: FoundCase) -> str | None:
+    def find(case: SourceCase) -> str | None:
         texts = [case.id, *(image.as_posix() for image in case.images[:1])]
         return next((m[1] for text in texts if (m := compiled.search(text)) and m[1]), None)
 
     return find
 
 
-def path_finder(pattern: str | None, option: str) -> Callable[[str], str | None] | None:
-    """What finds the first group of `pattern` in a path; None where there is no pattern. Raises as `finder`."""
+def compile_path_pattern(pattern: str | None, option: str) -> Callable[[str], str | None] | None:
+    """Likewise for a path, None without a pattern. Raises as `compile_pattern`."""
     if pattern is None:
         return None
-    find = finder(pattern, option)
-    return lambda path: find(FoundCase(path, ()))
+    find = compile_pattern(pattern, option)
+    return lambda path: find(SourceCase(path, ()))

@@ -17,9 +17,9 @@ from pathlib import Path, PurePosixPath
 
 from osteon.core.errors import FileError
 from osteon.core.files import read_text, write_text
-from osteon.core.spreadsheets import as_text, meant
+from osteon.core.spreadsheets import to_csv, unescape_cell
 from osteon.dataset.case_ids import safe_id, unique_ids
-from osteon.importing.source_forms import Converted
+from osteon.importing.source_forms import ConvertedCase
 
 TABLE = "osteon-pseudonyms.csv"
 _HEAD = ("key", "patient_id", "patient_name")
@@ -49,15 +49,16 @@ class Pseudonyms:
     Args:
         source: The folder that is imported; the table of an earlier import is read from it or from its parent.
         patients: In the order in which keys are given.
+        keep_identity: Give no keys and hide nothing, as the user asks.
     """
 
-    def __init__(self, source: Path, patients: Iterable[Patient]) -> None:
-        self.source = source
+    def __init__(self, source: Path, patients: Iterable[Patient], *, keep_identity: bool = False) -> None:
+        self.source, self.keep_identity = source, keep_identity
         self.places = (source / TABLE, source.absolute().parent / TABLE)
-        self.keys = _known(self.places)
+        self.keys = {} if keep_identity else _read_table(self.places)
         highest = max((int(key[1:]) for key in self.keys.values() if re.fullmatch(r"p\d+", key)), default=0)
         for patient in patients:
-            if patient and patient not in self.keys:
+            if patient and patient not in self.keys and not keep_identity:
                 highest += 1
                 self.keys[patient] = f"p{highest:03d}"
 
@@ -65,17 +66,19 @@ class Pseudonyms:
         """The patient's key; None where the scan does not say who it shows."""
         return self.keys.get(patient)
 
-    def subject(self, patient: Patient, *, keep_identity: bool) -> str | None:
+    def subject(self, patient: Patient) -> str | None:
         """What the dataset calls the patient; None where the scan does not say who it shows."""
-        return (patient.id or patient.name or None) if keep_identity else self.key(patient)
+        return (patient.id or patient.name or None) if self.keep_identity else self.key(patient)
 
     def hide_ids(self, ids: Sequence[str], patients: Sequence[Patient], warnings: list[str]) -> list[str]:
-        """Case ids without names and dates; those that come to the same are numbered, and told in `warnings`."""
+        """Case ids without names and dates; those that come to the same are numbered, with a line in `warnings`."""
         hidden = [self.hide(name, patient) for name, patient in zip(ids, patients, strict=True)]
         hidden = [safe_id(new) if new != old else old for new, old in zip(hidden, ids, strict=True)]
         return unique_ids([hidden], warnings)
 
-    def without_names(self, convert: Callable[[], Converted], patient: Patient, files: Iterable[Path]) -> Converted:
+    def without_names(
+        self, convert: Callable[[], ConvertedCase], patient: Patient, files: Iterable[Path]
+    ) -> ConvertedCase:
         """A converted case in which nothing says who the patient is; the table that leads back is written.
 
         Args:
@@ -83,14 +86,14 @@ class Pseudonyms:
             patient: Whom it shows.
             files: All that it is made from: provenance names them, or their folders, relative to the source or not.
         """
-        made = convert()
+        converted = convert()
         if self.key(patient) is None:
-            return made
-        said = self.write()
-        warnings = (*made.warnings, *([said.removeprefix("warning: ")] if said.startswith("warning: ") else []))
+            return converted
+        note = self.write()
+        warnings = (*converted.warnings, *([note.removeprefix("warning: ")] if note.startswith("warning: ") else []))
         places = self._places_of(files)
-        provenance = tuple(self.hide_in(line, patient, places) for line in made.provenance)
-        return replace(made, provenance=provenance, warnings=warnings)
+        provenance = tuple(self.hide_in(line, patient, places) for line in converted.provenance)
+        return replace(converted, provenance=provenance, warnings=warnings)
 
     def hide(self, text: str, patient: Patient) -> str:
         """The text with every folder or word that is the patient's name, id or date replaced by the key or `date`.
@@ -100,11 +103,11 @@ class Pseudonyms:
         key = self.key(patient)
         if key is None:
             return text
-        told = [[patient.id], [patient.name]]
+        names = [[patient.id], [patient.name]]
         parts = re.findall(r"[^\W_]+", patient.name)[:_MOST_PARTS]
-        told += [list(order) for order in permutations(parts)]
-        for whole in sorted(told, key=lambda words: len("".join(words)), reverse=True):
-            text = _replaced(text, " ".join(whole), key)
+        names += [list(order) for order in permutations(parts)]
+        for whole in sorted(names, key=lambda words: len("".join(words)), reverse=True):
+            text = _replace_words(text, " ".join(whole), key)
         for part in parts:
             if len(part) >= _SHORTEST_PART and part.isalpha():
                 text = re.sub(rf"(?<![^\W_]){re.escape(part)}(?![^\W_])", key, text, flags=re.IGNORECASE)
@@ -136,7 +139,7 @@ class Pseudonyms:
 
     def write(self) -> str:
         """Write the table beside the source; what was done, or a warning that it was not possible."""
-        text = as_text([_HEAD, *((key, patient.id, patient.name) for patient, key in self.keys.items())])
+        text = to_csv([_HEAD, *((key, patient.id, patient.name) for patient, key in self.keys.items())])
         for place in self.places:
             try:
                 if not place.is_file() or place.read_text(encoding="utf-8") != text:
@@ -147,8 +150,8 @@ class Pseudonyms:
         return "warning: the table of pseudonyms could not be written beside the source; note the order of patients"
 
 
-def _replaced(text: str, told: str, key: str) -> str:
-    letters = re.findall(r"[^\W_]+", told)
+def _replace_words(text: str, name: str, key: str) -> str:
+    letters = re.findall(r"[^\W_]+", name)
     if not letters:
         return text
     pattern = r"[\W_]*".join(re.escape(part) for part in letters)
@@ -157,14 +160,16 @@ def _replaced(text: str, told: str, key: str) -> str:
     return re.sub(pattern, key, text, flags=re.IGNORECASE)
 
 
-def _known(places: Iterable[Path]) -> dict[Patient, str]:
+def _read_table(places: Iterable[Path]) -> dict[Patient, str]:
     for place in places:
         if place.is_file():
             rows = csv.DictReader(io.StringIO(read_text(place, "the table of pseudonyms")))
             if rows.fieldnames is None or not set(_HEAD) <= set(rows.fieldnames):
                 raise FileError(f"{place}: is no table of pseudonyms", hint=f"its columns are {', '.join(_HEAD)}")
             return {
-                Patient(meant(row["patient_id"] or ""), meant(row["patient_name"] or "")): meant(row["key"] or "")
+                Patient(
+                    unescape_cell(row["patient_id"] or ""), unescape_cell(row["patient_name"] or "")
+                ): unescape_cell(row["key"] or "")
                 for row in rows
             }
     return {}

@@ -1,11 +1,10 @@
 """Every case of a source read once, in as many processes as memory allows, and kept as it is read.
 
-DATASET/.records/import/<case>.json   what came of a case: an import that was ended goes on after it
+DATASET/.records/import/<case>.json   the result of a case: an import that was ended goes on after it
 """
 
 from __future__ import annotations
 
-import hashlib
 import pickle
 import shutil
 from collections.abc import Collection, Mapping, Sequence
@@ -21,10 +20,9 @@ from osteon.core.errors import OsteonError
 from osteon.core.files import is_file
 from osteon.core.labels import Structure
 from osteon.core.parallel import for_each, worker_count
-from osteon.core.version import __version__
 from osteon.dataset.manifest import Case
-from osteon.importing.import_case import TakenCase, files_of, take_case, with_oddities
-from osteon.importing.source_forms import Found, FoundCase
+from osteon.importing.import_case import ImportedCase, add_header_notes, import_case, user_files
+from osteon.importing.source_forms import Source, SourceCase
 
 MANY_BYTES = 200e6
 """Of files: from here on, processes gain more than their start costs."""
@@ -34,33 +32,27 @@ _TIMES_ELSE = 10
 
 
 @dataclass(frozen=True)
-class Reading:
+class ReadSettings:
     """How the cases of a source are read.
 
     Attributes:
         found: What the source holds.
         folder: The dataset.
-        made_from: Stands for the source's files, the options and osteon's version: what was read before counts where it
-            is the same.
-        repair_geometry: As for `take_case`.
+        made_from: From `ImportOrigin.digest`: what was read before counts where it is the same.
+        repair_geometry: As for `import_case`.
         allow_empty: Likewise.
     """
 
-    found: Found
+    found: Source
     folder: Path
     made_from: str
     repair_geometry: bool
     allow_empty: bool
 
 
-def made_from(place: str, told: Mapping[str, Any], inputs: str) -> str:
-    """What stands for a source's place, the options and the source's files, of `repeat.inputs_digest`."""
-    return hashlib.sha256(repr((place, sorted(told.items()), inputs, __version__)).encode()).hexdigest()
-
-
 def read_cases(
-    reading: Reading, cases: Sequence[FoundCase], workers: int | None = None
-) -> tuple[list[TakenCase], dict[str, OsteonError]]:
+    settings: ReadSettings, cases: Sequence[SourceCase], workers: int | None = None
+) -> tuple[list[ImportedCase], dict[str, OsteonError]]:
     """Read cases that were not read before.
 
     Returns:
@@ -69,117 +61,117 @@ def read_cases(
     Raises:
         DiskFullError: What was read is kept.
     """
-    records = _records(reading.folder)
-    taken = {case.id: known for case in cases if (known := _known(reading, records.get(case.id))) is not None}
-    left = [case for case in cases if case.id not in taken]
-    work = _Work(reading, tuple(left), files_of(reading.found))
-    if left and (count := workers or _workers(left)) > 1:
-        packed = _packed(work)
-        function, setup = (_take_there, partial(_unpack, packed)) if packed else (work.take, None)
-        count = count if packed else 1
-    else:
-        function, setup, count = work.take, None, 1
+    records = _records(settings.folder)
+    imported = {case.id: known for case in cases if (known := _from_record(settings, records.get(case.id))) is not None}
+    left = [case for case in cases if case.id not in imported]
+    worker = _Worker(settings, tuple(left), user_files(settings.found))
+    count = (workers or _workers(left)) if left else 1
+    packed = _pack(worker) if count > 1 else b""
     failed: dict[str, OsteonError] = {}
-    numbers = range(len(left))
     for outcome in for_each(
-        function, numbers, "Reading cases", name=lambda n: f"case {left[n].id}", workers=count, setup=setup
+        _import_in_process if packed else worker.run,
+        range(len(left)),
+        "Reading cases",
+        name=lambda n: f"case {left[n].id}",
+        workers=count if packed else 1,
+        setup=partial(_unpack, packed) if packed else None,
     ):
         name = left[outcome.item].id
         if outcome.result is not None:
-            taken[name] = outcome.result
+            imported[name] = outcome.result
         elif outcome.error is not None:
             failed[name] = outcome.error
     ids = [case.id for case in cases]
-    return [taken[name] for name in ids if name in taken], {name: failed[name] for name in ids if name in failed}
+    return [imported[name] for name in ids if name in imported], {name: failed[name] for name in ids if name in failed}
 
 
-def forget(folder: Path) -> None:
+def remove_records(folder: Path) -> None:
     """Remove what was kept of the cases: the dataset is whole."""
     records = _records(folder)
-    shutil.rmtree(records.each, ignore_errors=True)
-    records.tidy()
+    shutil.rmtree(records.records_folder, ignore_errors=True)
+    records.remove_empty()
 
 
 @dataclass(frozen=True)
-class _Work:
-    """What a process needs to take any of the cases."""
+class _Worker:
+    """All that a process needs to import any of the cases."""
 
-    reading: Reading
-    cases: tuple[FoundCase, ...]
-    theirs: Collection[Path]
+    settings: ReadSettings
+    cases: tuple[SourceCase, ...]
+    protected: Collection[Path]
 
-    def take(self, number: int) -> TakenCase:
-        """Take a case, and keep what came of it."""
-        case, how = self.cases[number], self.reading
+    def run(self, number: int) -> ImportedCase:
+        """Import a case, and keep the result in its record."""
+        case, settings = self.cases[number], self.settings
         try:
-            taken = take_case(
+            imported = import_case(
                 case,
-                how.found,
-                how.folder,
-                repair_geometry=how.repair_geometry,
-                allow_empty=how.allow_empty,
-                theirs=self.theirs,
+                settings.found,
+                settings.folder,
+                repair_geometry=settings.repair_geometry,
+                allow_empty=settings.allow_empty,
+                protected=self.protected,
             )
         except OsteonError as error:
-            if (told := with_oddities(error, case)) is error:
+            if (explained := add_header_notes(error, case)) is error:
                 raise
-            raise told from error
-        kept = asdict(taken) | {
-            "entry": taken.entry.model_dump(mode="json"),
-            "structures": [structure.model_dump() for structure in taken.structures],
+            raise explained from error
+        kept = asdict(imported) | {
+            "entry": imported.entry.model_dump(mode="json"),
+            "structures": [structure.model_dump() for structure in imported.structures],
         }
-        _records(how.folder).write(case.id, {"made_from": how.made_from, "taken": kept})
-        return taken
+        _records(settings.folder).write(case.id, {"made_from": settings.made_from, "taken": kept})
+        return imported
 
 
-_there: list[_Work] = []
-"""The work of a process that reads for another."""
+_worker_here: list[_Worker] = []
+"""What a process has to do that reads for another."""
 
 
-def _packed(work: _Work) -> bytes:
-    """The work for another process; empty where a form's way of converting cannot be sent to one."""
+def _pack(worker: _Worker) -> bytes:
+    """The worker for another process; empty where a form's way of converting cannot be sent to one."""
     try:
-        return pickle.dumps(work)
+        return pickle.dumps(worker)
     except (pickle.PicklingError, AttributeError, TypeError):
         return b""
 
 
 def _unpack(packed: bytes) -> None:
-    _there[:] = [pickle.loads(packed)]
+    _worker_here[:] = [pickle.loads(packed)]
 
 
-def _take_there(number: int) -> TakenCase:
-    return _there[0].take(number)
+def _import_in_process(number: int) -> ImportedCase:
+    return _worker_here[0].run(number)
 
 
 def _records(folder: Path) -> CaseRecords:
     return CaseRecords(folder, "import.json")
 
 
-def _known(reading: Reading, record: Mapping[str, Any] | None) -> TakenCase | None:
-    """What came of a case before, where it was made from the same and its files are there."""
-    if record is None or record.get("made_from") != reading.made_from:
+def _from_record(settings: ReadSettings, record: Mapping[str, Any] | None) -> ImportedCase | None:
+    """The result of an earlier import of a case, where it was made from the same and its files are there."""
+    if record is None or record.get("made_from") != settings.made_from:
         return None
     try:
-        told = record["taken"]
-        entry = Case.model_validate(told["entry"])
-        structures = tuple(Structure.model_validate(structure) for structure in told["structures"])
-        plain = {name: tuple(told[name]) for name in ("present", "warnings", "lost")}
-        taken = TakenCase(entry, structures, overlaps=bool(told["overlaps"]), **plain)
+        kept = record["taken"]
+        entry = Case.model_validate(kept["entry"])
+        structures = tuple(Structure.model_validate(structure) for structure in kept["structures"])
+        plain = {name: tuple(kept[name]) for name in ("present", "warnings", "lost")}
+        imported = ImportedCase(entry, structures, overlaps=bool(kept["overlaps"]), **plain)
     except (KeyError, TypeError, ValidationError):
         return None
     files = [*entry.images, *([entry.segmentation] if entry.segmentation is not None else [])]
-    return taken if all(is_file(reading.folder / file) for file in files) else None
+    return imported if all(is_file(settings.folder / file) for file in files) else None
 
 
-def _workers(cases: Sequence[FoundCase]) -> int:
+def _workers(cases: Sequence[SourceCase]) -> int:
     """How many processes read, as the files' sizes tell."""
     files = [[path for path in case.images or case.parts if is_file(path)] for case in cases]
     if sum(path.stat().st_size for paths in files for path in paths) < MANY_BYTES:
         return 1
-    return worker_count(len(cases), max(map(_needs, files)))
+    return worker_count(len(cases), max(map(_memory_needed, files)))
 
 
-def _needs(files: Sequence[Path]) -> int:
+def _memory_needed(files: Sequence[Path]) -> int:
     """Bytes of memory that a case's files take, at most: all of its channels, or its series, are held at once."""
     return sum(path.stat().st_size * _TIMES.get(path.suffix.lower(), _TIMES_ELSE) for path in files)

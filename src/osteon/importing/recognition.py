@@ -7,18 +7,18 @@ from collections import Counter
 from itertools import islice
 from pathlib import Path
 
-from osteon.core.errors import UsageError, missing_file
+from osteon.core.errors import UsageError, missing_file_error
 from osteon.core.folders import files_below
 from osteon.formats.dicom_files import looks_like_dicom
 from osteon.formats.registry import suffix_of
-from osteon.formats.unsupported import told_unread
+from osteon.formats.unsupported import describe_unsupported
 from osteon.importing import decathlon, nnunet, pairs, scans
 from osteon.importing.masks import form as masks
 from osteon.importing.meshes import form as meshes
 from osteon.importing.radiographs import form as radiographs
-from osteon.importing.source_forms import Form
+from osteon.importing.source_forms import SourceForm
 
-FORMS: tuple[Form, ...] = (
+FORMS: tuple[SourceForm, ...] = (
     decathlon.FORM,
     nnunet.FORM,
     pairs.FORM,
@@ -33,16 +33,30 @@ _LOOKED_AT = 10_000
 _SUFFIX = re.compile(r"(\.[a-z][a-z0-9]{0,7})+")
 
 
-def form_named(name: str) -> Form:
+def form_named(name: str) -> SourceForm:
     """The form of that name. Raises UsageError that lists the names."""
     for form in FORMS:
         if form.name == name:
             return form
-    known = "; ".join(f"{form.name}: {form.what}" for form in FORMS)
+    known = "; ".join(f"{form.name}: {form.description}" for form in FORMS)
     raise UsageError(f"--form {name}: no such form", hint=f"known forms: {known}")
 
 
-def recognise(source: Path) -> Form:
+def find_form(source: Path, name: str | None) -> SourceForm:
+    """The form of that name, which `source` must have; the one that it has where there is no name.
+
+    Raises:
+        FileError, UsageError: As `recognise`; or there is no such form, or `source` is not of it.
+    """
+    if name is None:
+        return recognise(source)
+    form = form_named(name)
+    if (reason := form.explain_mismatch(source)) is not None:
+        raise UsageError(f"{source}: is not of the form {name}: {reason}", hint="check SOURCE, or leave --form out")
+    return form
+
+
+def recognise(source: Path) -> SourceForm:
     """The one form that `source` has.
 
     Raises:
@@ -51,12 +65,12 @@ def recognise(source: Path) -> Form:
     """
     source = Path(source)
     if not source.exists():
-        raise missing_file(source, "the data to import")
+        raise missing_file_error(source, "the data to import")
     *labelled, bare = FORMS
-    missing = {form.name: form.misses(source) for form in labelled}
+    missing = {form.name: form.explain_mismatch(source) for form in labelled}
     fitting = [form for form in labelled if missing[form.name] is None]
     if not fitting:
-        missing[bare.name] = bare.misses(source)
+        missing[bare.name] = bare.explain_mismatch(source)
         fitting = [bare] if missing[bare.name] is None else []
     if len(fitting) == 1:
         return fitting[0]
@@ -83,7 +97,7 @@ def _kind(path: Path) -> str:
 def _ways(source: Path) -> list[str]:
     """How the files that are not read become some that are."""
     files = [source] if source.is_file() else islice(files_below(source, hidden=False), _LOOKED_AT)
-    return told_unread(files, ["images", "pictures", "surfaces", "anything"])
+    return describe_unsupported(files, ["images", "pictures", "surfaces", "anything"])
 
 
 def _inventory(source: Path) -> str:

@@ -6,85 +6,86 @@ that lies beside it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from itertools import islice
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from osteon.core.errors import DatasetError
 from osteon.core.folders import files_below
 from osteon.dataset.manifest import FILE_NAME
-from osteon.formats.dicom_folders import holds_dicom
-from osteon.formats.mask_names import kind_of
+from osteon.formats.dicom_folders import contains_dicom
+from osteon.formats.mask_names import classify_name
 from osteon.formats.raster import SUFFIXES as PICTURES
-from osteon.formats.rle import lacks
+from osteon.formats.rle import describe_missing_columns
 from osteon.importing.masks import form as masks
-from osteon.importing.masks.files import gather, volume_files
-from osteon.importing.masks.pairing import pair
-from osteon.importing.masks.values import holds_labels
+from osteon.importing.masks.files import find_source_files, path_below, volume_files
+from osteon.importing.masks.pairing import pair_files
+from osteon.importing.masks.values import is_label_map
 from osteon.importing.meshes.form import mesh_files
+from osteon.importing.options import DICOM_OPTIONS, ImportOptions
 from osteon.importing.radiographs import form as radiographs
-from osteon.importing.radiographs.detection import why_unreadable
+from osteon.importing.radiographs.detection import explain_unreadable
 from osteon.importing.radiographs.files import plain_stem
-from osteon.importing.source_forms import Form, Found, Options
+from osteon.importing.source_forms import Source, SourceForm
 
-_MARKS = (".json", ".xml", ".txt", ".csv", ".tsv")
+_ANNOTATIONS = (".json", ".xml", ".txt", ".csv", ".tsv")
 _LOOKED_AT = 20
 """Files of each kind whose voxels are looked at: a label map is no scan."""
 
 
-def misses(source: Path) -> str | None:
+def explain_mismatch(source: Path) -> str | None:
     """What `source` lacks to be scans without labels; what may be a label is named."""
     if not source.is_dir():
         return "is one file, not a folder of scans"
-    if listed := [name for name in masks.LISTS if (source / name).is_file()]:
+    if listed := [name for name in masks.CASE_LISTS if (source / name).is_file()]:
         return f"{listed[0]} lists cases with labels"
     if (mesh := next(mesh_files(source), None)) is not None:
         return f"{mesh.name} is a surface"
-    volumes, pictures = list(volume_files(source)), list(_pictures(source))
-    if not volumes and not pictures and not (holds_dicom(source) and _any_series(source)):
+    volumes, pictures = list(volume_files(source)), _files(source, PICTURES)
+    if not volumes and not pictures and not (contains_dicom(source) and _any_series(source)):
         return "no scan and no picture"
     for path in [*volumes, *pictures]:
-        if kind_of(PurePosixPath(path.relative_to(source).as_posix())) == "mask":
+        if classify_name(path_below(source, path)) == "mask":
             return f"{path.relative_to(source)} is called like a mask"
     for path in [*islice(volumes, _LOOKED_AT), *islice(pictures, _LOOKED_AT)]:
-        if holds_labels(path):
+        if is_label_map(path):
             return f"{path.relative_to(source)} holds a few whole numbers alone, as labels do"
     stems = {plain_stem(path.name) for path in pictures}
-    for path in _tables(source) if stems else ():
+    for path in _files(source, _ANNOTATIONS) if stems else ():
         if plain_stem(path.stem) in stems:
             return f"{path.relative_to(source)} is called like a picture, and may mark it in a way that is not known"
-        if path.suffix.lower() == ".json" and (why := why_unreadable(path)):
+        if path.suffix.lower() == ".json" and (why := explain_unreadable(path)):
             return f"a file that may mark pictures cannot be read: {why}"
-        if why := lacks(path) if path.suffix.lower() in (".csv", ".tsv") else "":
+        if why := describe_missing_columns(path) if path.suffix.lower() in (".csv", ".tsv") else "":
             return why
     return None
 
 
-def read(source: Path, options: Options) -> Found:
-    """List the scans; of volumes and pictures in one folder the volumes, and the pictures are told.
+def read(source: Path, options: ImportOptions) -> Source:
+    """List the scans; of volumes and pictures in one folder the volumes; the pictures are then lost.
 
     Raises:
         DatasetError: Labels lie among them after all, or nothing can be read.
         UsageError: `--case-pattern` or `--series` does not fit what was found.
     """
-    heap = gather(source)
-    if heap.masks:
-        some = heap.masks[0].place
+    inventory = find_source_files(source)
+    if inventory.masks:
+        some = inventory.masks[0].relative_path
         raise DatasetError(
-            f"{source}: {len(heap.masks)} files among the scans hold labels, such as {some}",
+            f"{source}: {len(inventory.masks)} files among the scans hold labels, such as {some}",
             hint="say which scan each belongs to: write a text file with a line `image,label` for each case, as SOURCE",
         )
-    if not heap.scans:
+    if not inventory.scans:
         found = radiographs.read(source, options, unmarked=True)
-        tables = [path for path in _tables(source) if path.suffix.lower() != ".txt"]
+        tables = [path for path in _files(source, _ANNOTATIONS) if path.suffix.lower() != ".txt"]
         if tables:
             found.warnings.append(
                 f"{len(tables)} tables, such as {tables[0]}, mark no picture in a known way; not read"
             )
         return found
-    groups = pair(heap, options.case_pattern, series=options.series)
-    found = masks.found_in(source, heap, groups, options, holding=("images", "surfaces", "pictures"))
-    left = [*(str(scan.path) for scan in heap.pictures), *map(str, _pictures(source))]
+    groups = pair_files(inventory, options.case_pattern, series=options.series)
+    found = masks.build_source(source, inventory, groups, options, holding=("images", "surfaces", "pictures"))
+    left = [*(str(scan.path) for scan in inventory.pictures), *map(str, _files(source, PICTURES))]
     if left:
         found.lost.append(
             f"{len(left)} pictures beside volumes, such as {left[0]}: passed over; import them from their own folder"
@@ -94,27 +95,21 @@ def read(source: Path, options: Options) -> Found:
 
 def _any_series(source: Path) -> bool:
     """Whether DICOM files below `source` make a series."""
-    heap = gather(source)
-    return bool(heap.scans or heap.pictures)
+    inventory = find_source_files(source)
+    return bool(inventory.scans or inventory.pictures)
 
 
-def _tables(source: Path) -> Iterator[Path]:
-    """Files that may say something of pictures."""
-    below = files_below(source, hidden=False, beside=FILE_NAME)
-    yield from sorted(path for path in below if path.suffix.lower() in _MARKS and "__MACOSX" not in path.parts)
+def _files(source: Path, suffixes: Sequence[str]) -> list[Path]:
+    """Files below the source, osteon's datasets and what macOS leaves in archives passed over, in order."""
+    below = files_below(source, hidden=False, skip_with=FILE_NAME)
+    return sorted(path for path in below if path.suffix.lower() in suffixes and "__MACOSX" not in path.parts)
 
 
-def _pictures(source: Path) -> Iterator[Path]:
-    below = files_below(source, hidden=False, beside=FILE_NAME)
-    yield from sorted(path for path in below if path.suffix.lower() in PICTURES and "__MACOSX" not in path.parts)
-
-
-FORM = Form(
+FORM = SourceForm(
     "scans",
     "scans or pictures without labels, to be looked at and segmented",
-    misses,
+    explain_mismatch,
     read,
     "scans with no label beside them",
-    frozenset({"case_pattern", "accept_gaps", "resample_tilt", "keep_identity", "series"}),
+    DICOM_OPTIONS | {"case_pattern"},
 )
-"""The form as the table of forms has it."""

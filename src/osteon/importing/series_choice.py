@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from osteon.core.text import shortly
-from osteon.formats.dicom import check_called, chosen_series, titles
+from osteon.core.text import shorten_list
+from osteon.formats.dicom import check_series_choice, select_series, series_titles
 from osteon.importing.masks.files import Scan
 
 _LISTED = 8
@@ -32,17 +32,17 @@ def choose_series(
     if which is None:
         return chosen
     everything = [scan.series for scans in chosen for scan in scans if scan.series is not None]
-    check_called(everything, which)
+    check_series_choice(everything, which)
     passed: list[Scan] = []
     for scans in chosen:
         scan_of = {id(scan.series): scan for scan in scans if scan.series is not None}
-        kept, without = chosen_series([scan.series for scan in scans if scan.series is not None], which)
+        kept, without = select_series([scan.series for scan in scans if scan.series is not None], which)
         lost += [
-            f"none of these is --series {which}; passed over: {listed([scan_of[id(one)] for one in own])}"
-            for own in without
+            f"none of these is --series {which}; passed over: {describe_scans([scan_of[id(one)] for one in study])}"
+            for study in without
         ]
         stay = {id(one) for one in kept}
-        astray = {id(one) for own in without for one in own}
+        astray = {id(one) for study in without for one in study}
         passed += [scan for one, scan in scan_of.items() if one not in stay | astray]
         scans[:] = [scan for scan in scans if scan.series is None or id(scan.series) in stay]
     if passed:
@@ -50,20 +50,20 @@ def choose_series(
     return chosen
 
 
-def one_study(scans: Iterable[Scan]) -> bool:
+def is_one_study(scans: Iterable[Scan]) -> bool:
     """Whether all are DICOM series of one study, so that a person can say which of them is meant."""
     studies = {(scan.series.patient_key, scan.series.study) if scan.series else None for scan in scans}
     return len(studies) == 1 and None not in studies
 
 
-def way_out(scans: Iterable[Scan], otherwise: str) -> str:
+def series_hint(scans: Iterable[Scan], otherwise: str) -> str:
     """The hint where nothing says which of several scans is meant: the option, where they are DICOM series."""
     all_series = all(scan.series for scan in scans)
     return "say which series is meant, by its number, description or UID: --series" if all_series else otherwise
 
 
-def listed(scans: Sequence[Scan]) -> str:
+def describe_scans(scans: Sequence[Scan]) -> str:
     """Several scans in words, by which people tell them apart."""
-    words = iter(titles([scan.series for scan in scans if scan.series is not None]))
-    told = [f"{scan.path} ({next(words)})" if scan.series is not None else str(scan.path) for scan in scans]
-    return shortly(told, _LISTED)
+    words = iter(series_titles([scan.series for scan in scans if scan.series is not None]))
+    names = [f"{scan.path} ({next(words)})" if scan.series is not None else str(scan.path) for scan in scans]
+    return shorten_list(names, _LISTED)

@@ -1,29 +1,63 @@
-"""One table of structures for a dataset, from what its label files say, each for itself."""
+"""One table of structures for a dataset: from what the user says, or from what its label files say together."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
 
-from osteon.core.errors import DatasetError, OsteonError
-from osteon.core.labels import Structure, make_structures
-from osteon.formats.labelmap import is_generic
-from osteon.formats.registry import own_table, read_structures
-from osteon.importing.source_forms import FoundCase
+from osteon.core.errors import DatasetError, OsteonError, UsageError
+from osteon.core.label_values import MAX_VALUE
+from osteon.core.labels import BACKGROUND, Structure, make_structures
+from osteon.formats.labelmap import is_placeholder
+from osteon.formats.registry import read_structures, table_of
+from osteon.importing.source_forms import SourceCase
 
 
-def unite(own: Iterable[tuple[Structure, ...]], cases: Sequence[str] = ()) -> tuple[Structure, ...]:
+def user_structures(named: Mapping[str, int] | None) -> tuple[Structure, ...] | None:
+    """The structures of `--labels`, `background` = 0 left out; None where the user gave none.
+
+    Raises:
+        UsageError: A name is empty, a value below 1 or given twice, or only the background is named.
+    """
+    if not named:
+        return None
+    named = {n: v for n, v in named.items() if (n.lower(), v) != ("background", BACKGROUND)}
+    hint = "--labels L1=1,L2=2, for example; 0 is the background and needs no name"
+    if not named:
+        raise UsageError("--labels: names no structure", hint=hint)
+    for name, value in named.items():
+        if not name:
+            raise UsageError(f"--labels: the value {value} has no name", hint=hint)
+        if value <= BACKGROUND:
+            raise UsageError(f"--labels: {name}={value}: a structure's value is at least 1", hint=hint)
+        if value > MAX_VALUE:
+            raise UsageError(f"--labels: {name}={value}: a structure's value is at most {MAX_VALUE}", hint=hint)
+        if others := [other for other in named if other != name and named[other] == value]:
+            raise UsageError(f"--labels: {name} and {others[0]} both have the value {value}", hint=hint)
+    return make_structures(list(named), list(named.values()))
+
+
+def check_priority(priority: Sequence[str] | None, structures: Sequence[Structure] | None) -> None:
+    """Refuse a `--priority` that names what is no structure, or where label maps exclude overlaps (None)."""
+    if priority and structures is None:
+        raise UsageError("--priority: label maps cannot overlap", hint="leave it out")
+    names = [structure.name for structure in structures or ()]
+    if unknown := [name for name in priority or () if name not in names]:
+        raise UsageError(f"--priority: no structure is called {unknown[0]}", hint=f"structures are {', '.join(names)}")
+
+
+def merge_structures(files: Iterable[tuple[Structure, ...]], cases: Sequence[str] = ()) -> tuple[Structure, ...]:
     """The structures of all label files together, by ascending value.
 
     A name that several files give different values keeps the first; a value that stands for several names goes to
     the first name, the others get values of their own. (Files with names are read by name.)
 
     Args:
-        own: What each label file says.
+        files: What each label file says.
         cases: Whose file each is, for messages.
 
     Raises:
@@ -32,11 +66,11 @@ def unite(own: Iterable[tuple[Structure, ...]], cases: Sequence[str] = ()) -> tu
     named: dict[str, Structure] = {}
     generic: dict[int, Structure] = {}
     whose: dict[str | int, str] = {}
-    for case, structure in ((case, one) for case, all_ in zip_longest(cases, own) for one in all_ or ()):
+    for case, structure in ((case, one) for case, all_ in zip_longest(cases, files) for one in all_ or ()):
         whose.setdefault(
-            structure.value if is_generic(structure.name) else structure.name, f" ({case})" if case else ""
+            structure.value if is_placeholder(structure.name) else structure.name, f" ({case})" if case else ""
         )
-        if is_generic(structure.name):
+        if is_placeholder(structure.name):
             generic.setdefault(structure.value, structure)
         else:
             named.setdefault(structure.name, structure)
@@ -58,11 +92,11 @@ def unite(own: Iterable[tuple[Structure, ...]], cases: Sequence[str] = ()) -> tu
         if (file := named.get(fresh.name)) is None:
             united.append(fresh)
             continue
-        united.append(_as_in_file(fresh, file, names))
+        united.append(_with_file_colours(fresh, file, names))
     return tuple(united)
 
 
-def adopt(
+def adopt_file_names(
     known: Sequence[Structure], files: Iterable[Sequence[Structure]], *, rename: bool = True
 ) -> tuple[Structure, ...]:
     """The dataset's structures with the colours, and for made-up names the names, that its label files' headers give.
@@ -80,24 +114,24 @@ def adopt(
     names, sources = [], []
     for structure in known:
         name, source = structure.name, by_name.get(structure.name)
-        told = [other for other in by_value[structure.value].values() if not is_generic(other.name)]
-        if source is None and not told:
+        named = [other for other in by_value[structure.value].values() if not is_placeholder(other.name)]
+        if source is None and not named:
             source = next(iter(by_value[structure.value].values()), None)
-        elif source is None and is_generic(name) and rename and len(told) == 1 and told[0].name not in taken:
-            name, source = told[0].name, told[0]
+        elif source is None and is_placeholder(name) and rename and len(named) == 1 and named[0].name not in taken:
+            name, source = named[0].name, named[0]
             taken.add(name)
         names.append(name)
         sources.append(source)
     fresh = make_structures(names, [structure.value for structure in known])
     coloured = (
-        new.model_copy(update={"colour": old.colour}) if source is None else _as_in_file(new, source, names)
+        new.model_copy(update={"colour": old.colour}) if source is None else _with_file_colours(new, source, names)
         for new, old, source in zip(fresh, known, sources, strict=True)
     )
     return tuple(coloured)
 
 
 @dataclass(frozen=True)
-class Named:
+class FileStructures:
     """What a label file's header, or a table beside it, calls the file's values."""
 
     path: Path
@@ -105,62 +139,62 @@ class Named:
     table: bool = False
 
 
-def named_in_files(cases: Iterable[FoundCase]) -> list[Named]:
+def read_file_structures(cases: Iterable[SourceCase]) -> list[FileStructures]:
     """What each label file's own header names, or its table. One that cannot be read says so when its case is taken."""
     named = []
     for case in cases:
         with suppress(OsteonError):
-            if (table := case.table or (own_table(case.label) if case.label is not None else None)) is not None:
-                named.append(Named(table.path, table.structures, table=True))
+            if (table := case.table or (table_of(case.label) if case.label is not None else None)) is not None:
+                named.append(FileStructures(table.path, table.structures, table=True))
             elif case.label is not None:
-                named.append(Named(case.label, read_structures(case.label)))
+                named.append(FileStructures(case.label, read_structures(case.label)))
     return named
 
 
-def contradicted(known: Sequence[Structure], files: Iterable[Named], told_by: str) -> list[str]:
+def find_contradictions(known: Sequence[Structure], files: Iterable[FileStructures], authority: str) -> list[str]:
     """A note where label files give structures other values than the dataset: each is read by its own names.
 
     Args:
         known: The dataset's structures.
         files: What each label file says of itself.
-        told_by: Who says what the dataset's values mean, for messages.
+        authority: Who says what the dataset's values mean, for messages.
 
     Raises:
         DatasetError: A value to which the dataset gives a name of its own stands for different structures in the files.
     """
     values = {structure.name: structure.value for structure in known}
     names = {structure.value: structure.name for structure in known}
-    meant: dict[int, dict[str, Path]] = defaultdict(dict)
-    other: list[tuple[Named, Structure]] = []
+    names_of: dict[int, dict[str, Path]] = defaultdict(dict)
+    other: list[tuple[FileStructures, Structure]] = []
     for file in files:
-        moved = [s for s in file.structures if values.get(s.name, s.value) != s.value]
-        if moved and (file.table or told_by != "the dataset"):
-            other.append((file, moved[0]))
+        renumbered = [s for s in file.structures if values.get(s.name, s.value) != s.value]
+        if renumbered and (file.table or authority != "the dataset"):
+            other.append((file, renumbered[0]))
         given = {values[s.name] for s in file.structures if s.name in values}
         by_value = not file.path.name.lower().endswith(".seg.nrrd")  # there, a name that is not known is refused
         for structure in file.structures if by_value else ():
             if (
                 structure.name not in values
                 and structure.value in set(names) - given
-                and not is_generic(structure.name)
+                and not is_placeholder(structure.name)
             ):
-                meant[structure.value].setdefault(structure.name, file.path)
-    for value, called in meant.items():
+                names_of[structure.value].setdefault(structure.name, file.path)
+    for value, called in names_of.items():
         if len(called) > 1:
             (one, here), (two, there), *_ = called.items()
             raise DatasetError(
-                f"{told_by} calls the value {value} {names[value]}, but it is {one} by {here} and {two} by {there}",
+                f"{authority} calls the value {value} {names[value]}, but it is {one} by {here} and {two} by {there}",
                 hint=f"leave --labels out, or use the files' own names: --labels {one}=1,{two}=2",
             )
     if not other:
         return []
     file, structure = other[0]
     more = f" (and {len(other) - 1} more files likewise)" if len(other) > 1 else ""
-    told = f"{structure.value} {structure.name}, which has the value {values[structure.name]} by {told_by}"
-    return [f"{file.path} calls {told}{more}; each is read by its own names"]
+    text = f"{structure.value} {structure.name}, which has the value {values[structure.name]} by {authority}"
+    return [f"{file.path} calls {text}{more}; each is read by its own names"]
 
 
-def _as_in_file(structure: Structure, file: Structure, names: Collection[str]) -> Structure:
+def _with_file_colours(structure: Structure, file: Structure, names: Collection[str]) -> Structure:
     """The structure with its file's colour and, where the file tells one, side."""
     other = file.counterpart if file.counterpart in names else structure.counterpart
     return structure.model_copy(

@@ -18,9 +18,9 @@ from rich.markup import escape
 
 from osteon.core.cpu_features import processor_flags
 from osteon.core.cpu_load import LoadMeter
-from osteon.core.errors import UsageError, in_short
+from osteon.core.errors import UsageError, summarise_error
 from osteon.core.labels import Segmentation
-from osteon.core.platform import cores, cpu_quota
+from osteon.core.platform import cpu_count, cpu_quota
 from osteon.core.progress import console, status, track
 from osteon.core.threads import describe_waiting, threads_may_spin
 from osteon.core.torchvision_ops import patch_torchvision_ops
@@ -28,8 +28,9 @@ from osteon.core.volume import Volume
 from osteon.dataset.dataset import Dataset
 from osteon.machine.engine_timing import EngineSpeed, measure_engines, write_speeds
 from osteon.machine.gate import GateResult, judge_engine, read_gates, write_gates
-from osteon.predicting.engines import ENGINES, Kind
-from osteon.predicting.model import Model, load_model, model_folder
+from osteon.predicting.engines import ENGINES, EngineKind
+from osteon.predicting.model import Model
+from osteon.predicting.model_folder import find_model_folder, load_model
 from osteon.predicting.quantised import quantise, quantised_file
 from osteon.predicting.training_cases import TRAINED, UNSEEN
 from osteon.runs.scoring import select_structures
@@ -93,7 +94,7 @@ def examine_machine(model: Path | None = None, dataset: Path | None = None) -> D
     ]
     if model is None:
         return DoctorReport(checks)
-    folder = model_folder(model)
+    folder = find_model_folder(model)
     loaded = load_model(folder)
     data = None if dataset is None else Dataset.open(dataset)
     ids = [] if data is None else _validation_ids(loaded, data)
@@ -140,7 +141,7 @@ def _validation_ids(model: Model, dataset: Dataset) -> list[str]:
 
 def _quantise_model(model: Model, folder: Path, dataset: Dataset, validation_ids: list[str]) -> Model:
     """The model with a network in 8-bit integers, made from training cases; as it is where that cannot be made."""
-    if any(kind.lacks() for kind in ENGINES if kind.quantised) or not any(kind.quantised for kind in ENGINES):
+    if any(kind.missing() for kind in ENGINES if kind.quantised) or not any(kind.quantised for kind in ENGINES):
         return model
     trainable = dataset.manifest.trainable
     trained = [case for case in trainable if case.id not in validation_ids] or trainable
@@ -158,7 +159,7 @@ def _quantise_model(model: Model, folder: Path, dataset: Dataset, validation_ids
 def _run_gates(
     model: Model, folder: Path, dataset: Dataset, ids: list[str], speeds: list[EngineSpeed]
 ) -> dict[str, GateResult]:
-    def cases(kind: Kind) -> Iterator[tuple[Volume, Segmentation]]:
+    def cases(kind: EngineKind) -> Iterator[tuple[Volume, Segmentation]]:
         for case_id in track(ids, f"trying {kind.name}"):
             case = dataset.case(case_id)
             reference = dataset.load_segmentation(case)
@@ -188,7 +189,7 @@ def _torchvision() -> Check:
     try:
         mended = patch_torchvision_ops()
     except RuntimeError as error:
-        return Check("torchvision", "wrong", in_short(error), "pip install a torchvision that fits torch")
+        return Check("torchvision", "wrong", summarise_error(error), "pip install a torchvision that fits torch")
     if mended:
         return Check("torchvision", "note", "is a build for CUDA beside a torch for the CPU; mended, `nms` excepted")
     return Check("torchvision", "fine", "can be imported")
@@ -209,7 +210,7 @@ def _processor() -> Check:
     features = [name for name in ("avx2", "avx512f", "avx512_bf16", "amx_bf16") if name in flags]
     quota = cpu_quota()
     limits = [] if quota is None else [f"a quota of {quota:g}"]
-    message = ", ".join([f"{cores()} cores", *limits, *features])
+    message = ", ".join([f"{cpu_count()} cores", *limits, *features])
     if "avx2" not in features and platform.machine() in ("x86_64", "AMD64"):
         return Check("processor", "note", message, "without AVX2 training on the CPU is slow")
     return Check("processor", "fine", message)
@@ -220,7 +221,7 @@ def _load() -> Check:
         time.sleep(WATCH_LOAD_S)
     if load.warning:
         return Check("load", "note", load.warning, "what is measured now is slower than this machine is")
-    return Check("load", "fine", f"{load.others:.1f} cores busy with other work")
+    return Check("load", "fine", f"{load.used_by_others:.1f} cores busy with other work")
 
 
 def _gpu() -> Check:
@@ -254,7 +255,7 @@ def _disk() -> Check:
 def _engines() -> list[Check]:
     checks = []
     for kind in ENGINES:
-        missing = kind.lacks()
+        missing = kind.missing()
         hint = "pip install 'osteon[fast]'" if "installed" in missing else ""
         checks.append(Check(f"engine {kind.name}", "note" if missing else "fine", missing or "ready", hint))
     return checks

@@ -14,18 +14,18 @@ from typing import Any
 
 import torch
 
-from osteon.core.errors import DiskFullError, OsteonError, UsageError, in_short
+from osteon.core.errors import DiskFullError, OsteonError, UsageError, summarise_error
 from osteon.core.files import write_json
 from osteon.core.geometry import Geometry
 from osteon.core.records import read_record
 from osteon.machine.gate import read_gates
-from osteon.networks.registry import inputs, outputs
+from osteon.networks.registry import input_channels, output_channels
 from osteon.plan.schema import Plan
-from osteon.predicting.engines import ENGINES, NAMES, Kind, kind_of
+from osteon.predicting.engines import ENGINES, NAMES, EngineKind, find_engine
 from osteon.predicting.model import Model
 from osteon.predicting.scans import Scan
 from osteon.predicting.tiles import tile_starts
-from osteon.preparing.case import passage
+from osteon.preparing.strategies import grid_strategy
 
 FILE = "engines.json"
 TIMED_RUNS = 5
@@ -54,18 +54,18 @@ class EngineSpeed:
 def measure_engines(model: Model) -> list[EngineSpeed]:
     """Run a patch of smooth random data through every engine that this machine has."""
     size = model.plan.patch.size
-    shape = (1, inputs(model.plan), *size)
+    shape = (1, input_channels(model.plan), *size)
     image = torch.nn.functional.interpolate(
         torch.randn(1, shape[1], *(max(1, n // 8) for n in size), generator=torch.Generator().manual_seed(0)),
         size,
         mode="trilinear",
     )
-    expected = _predicted_labels(model.with_engine(kind_of("torch")).network(image)[0], model.plan)
+    expected = _predicted_labels(model.with_engine(find_engine("torch")).network(image)[0], model.plan)
     return [_measure_engine(model, kind, image, expected) for kind in ENGINES if kind.device == "cpu"]
 
 
-def _measure_engine(model: Model, kind: Kind, image: torch.Tensor, expected: torch.Tensor) -> EngineSpeed:
-    missing = kind.lacks()
+def _measure_engine(model: Model, kind: EngineKind, image: torch.Tensor, expected: torch.Tensor) -> EngineSpeed:
+    missing = kind.missing()
     if kind.quantised and model.quantised is None:
         missing = missing or "not made yet: give the dataset, too"
     if missing:
@@ -77,7 +77,7 @@ def _measure_engine(model: Model, kind: Kind, image: torch.Tensor, expected: tor
     except DiskFullError:
         raise
     except (RuntimeError, ImportError, OSError, OsteonError) as error:  # an engine that cannot take this network
-        return EngineSpeed(kind.name, why_not=in_short(error))
+        return EngineSpeed(kind.name, why_not=summarise_error(error))
     start_s = time.perf_counter() - began
     times = []
     for _ in range(TIMED_RUNS):
@@ -100,7 +100,7 @@ def fastest_engine(speeds: Mapping[str, EngineSpeed], passed: set[str], patches:
         passed: Engines that passed the gate for this model.
         patches: How many are to be looked at.
     """
-    offered = [s for s in speeds.values() if not s.why_not and (kind_of(s.name).precise or s.name in passed)]
+    offered = [s for s in speeds.values() if not s.why_not and (find_engine(s.name).precise or s.name in passed)]
     return min(offered, key=lambda s: s.start_s + patches * s.run_s).name if offered else "torch"
 
 
@@ -133,7 +133,12 @@ def _machine_key(model: Model) -> str:
     """A network's shape and a machine: weights of one plan are equally fast."""
     plan = model.plan
     parts = [platform.processor() or platform.machine(), platform.node(), str(torch.__version__)]
-    parts += [str(torch.get_num_threads()), plan.network.model_dump_json(), str(plan.patch.size), str(outputs(plan))]
+    parts += [
+        str(torch.get_num_threads()),
+        plan.network.model_dump_json(),
+        str(plan.patch.size),
+        str(output_channels(plan)),
+    ]
     return hashlib.sha256("|".join(parts).encode()).hexdigest()[:16]
 
 
@@ -156,7 +161,7 @@ def choose_engine(model: Model, folder: Path, engine_name: str, patches: int) ->
         name = fastest_engine({n: s for n, s in speeds.items() if n in NAMES}, passed, patches) if speeds else "torch"
     else:
         name = engine_name
-    kind = kind_of(name)
+    kind = find_engine(name)
     if not kind.precise and name not in passed:
         raise UsageError(
             f"--engine {name}: rounds, and has not passed the gate for this model",
@@ -171,7 +176,7 @@ def choose_engine(model: Model, folder: Path, engine_name: str, patches: int) ->
 
 def count_passes(plan: Plan, geometry: Geometry) -> int:
     """Number of patches (2D: batches of slices) that a scan of this geometry is predicted in."""
-    shape = passage(geometry, plan.grid).shape
+    shape = grid_strategy(plan).transform(geometry).shape
     if plan.grid.dimensions == 2:
         return math.ceil(shape[2] / plan.patch.batch)
     return math.prod(len(tile_starts(n, s)) for n, s in zip(shape, plan.patch.size, strict=True))

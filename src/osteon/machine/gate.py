@@ -14,7 +14,7 @@ from osteon.core.files import write_json
 from osteon.core.labels import Segmentation
 from osteon.core.records import read_record
 from osteon.core.volume import Volume
-from osteon.predicting.engines import Kind
+from osteon.predicting.engines import EngineKind
 from osteon.predicting.model import Model
 
 FILE = "engines.json"
@@ -52,7 +52,7 @@ class GateResult(BaseModel):
         )
 
 
-def judge_engine(model: Model, kind: Kind, cases: Iterable[tuple[Volume, Segmentation]]) -> GateResult:
+def judge_engine(model: Model, kind: EngineKind, cases: Iterable[tuple[Volume, Segmentation]]) -> GateResult:
     """Predict scans with torch and with the engine, and compare.
 
     Args:

@@ -17,52 +17,52 @@ from torch import nn
 from osteon.core.errors import ModelError, PlanError
 from osteon.core.torchvision_ops import patch_torchvision_ops
 
-RENAMED = ("timm-regnet", "timm-res2", "timm-resnest", "timm-mobilenetv3", "timm-gernet")
-"""Older names of smp for encoders that it takes from timm by now."""
+OLD_PREFIXES = ("timm-regnet", "timm-res2", "timm-resnest", "timm-mobilenetv3", "timm-gernet")
+"""Prefixes of smp's older names for encoders that it now takes from timm."""
 
-FOLLOWED = 0.1
-"""What a norm follows in a step, torch's own value."""
-OWN = "each its own"
+MIN_MOMENTUM = 0.1
+"""Of the running statistics of BatchNorm: torch's default."""
+PER_ENCODER = "each its own"
 
 
 @dataclass(frozen=True)
-class Encoders:
+class EncoderFamily:
     """A family of encoders.
 
     Attributes:
         family: For people.
-        names: A pattern that the encoders' names match whole.
-        code: Licence of the code.
-        weights: Licence of the ImageNet weights.
+        pattern: Of the encoders' whole names.
+        code_licence: Of the code.
+        weights_licence: Of the ImageNet weights.
         inflates: Whether they have a 3D form.
     """
 
     family: str
-    names: str
-    code: str
-    weights: str
+    pattern: str
+    code_licence: str
+    weights_licence: str
     inflates: bool = False
 
 
 FAMILIES = (
-    Encoders("ResNet, ResNeXt", r"resnet\d+|resnext\d+_\w+", "BSD-3-Clause", "BSD-3-Clause", inflates=True),
-    Encoders("SE-ResNet, SE-ResNeXt", r"se_res\w+", "BSD-3-Clause", "BSD-3-Clause", inflates=True),
-    Encoders("EfficientNet", r"efficientnet-b\d", "Apache-2.0", "Apache-2.0", inflates=True),
-    Encoders("MobileNetV2", r"mobilenet_v2", "BSD-3-Clause", "BSD-3-Clause", inflates=True),
-    Encoders("timm's ResNet", r"tu-resnet\d+d?(\.\w+)?", "Apache-2.0", OWN, inflates=True),
-    Encoders(
+    EncoderFamily("ResNet, ResNeXt", r"resnet\d+|resnext\d+_\w+", "BSD-3-Clause", "BSD-3-Clause", inflates=True),
+    EncoderFamily("SE-ResNet, SE-ResNeXt", r"se_res\w+", "BSD-3-Clause", "BSD-3-Clause", inflates=True),
+    EncoderFamily("EfficientNet", r"efficientnet-b\d", "Apache-2.0", "Apache-2.0", inflates=True),
+    EncoderFamily("MobileNetV2", r"mobilenet_v2", "BSD-3-Clause", "BSD-3-Clause", inflates=True),
+    EncoderFamily("timm's ResNet", r"tu-resnet\d+d?(\.\w+)?", "Apache-2.0", PER_ENCODER, inflates=True),
+    EncoderFamily(
         "Mix Transformer (SegFormer)",
         r"mit_b\d",
         "NVIDIA Source Code License: non-commercial",
         "NVIDIA Source Code License: non-commercial",
     ),
-    Encoders("all others of timm", r"tu-.+", "Apache-2.0", OWN),
-    Encoders("all others of smp", r".+", "MIT, or as their file says", OWN),
+    EncoderFamily("all others of timm", r"tu-.+", "Apache-2.0", PER_ENCODER),
+    EncoderFamily("all others of smp", r".+", "MIT, or as their file says", PER_ENCODER),
 )
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
+def quiet_imports() -> Iterator[None]:
     """Without the libraries' warnings about their own older names and layers."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
@@ -74,7 +74,7 @@ def quiet() -> Iterator[None]:
 def libraries() -> tuple[Any, Any]:
     """The modules segmentation_models_pytorch and timm: two seconds, so only where they are needed."""
     patch_torchvision_ops()
-    with quiet():
+    with quiet_imports():
         import segmentation_models_pytorch as smp
         import timm
     return smp, timm
@@ -82,21 +82,21 @@ def libraries() -> tuple[Any, Any]:
 
 @cache
 def encoder_names() -> tuple[str, ...]:
-    """Every encoder that may be asked for; timm's with `tu-` before them."""
+    """Every encoder that may be named; timm's with the prefix `tu-`."""
     smp, timm = libraries()
     return (*smp.encoders.encoders, *(f"tu-{name}" for name in timm.list_models()))
 
 
-def canonical(encoder: str) -> str:
+def canonical_name(encoder: str) -> str:
     """The encoder's name where it has an older one."""
-    if not encoder.startswith(RENAMED):
+    if not encoder.startswith(OLD_PREFIXES):
         return encoder
     return encoder.replace("timm-", "tu-tf_" if "mobilenetv3" in encoder else "tu-", 1)
 
 
 def check_encoder(encoder: str) -> None:
     """Raise PlanError, with the nearest names, where neither library has the encoder."""
-    name, names = canonical(encoder), encoder_names()
+    name, names = canonical_name(encoder), encoder_names()
     plain = name.split(".")[0] if name.startswith("tu-") else name  # timm's names may end in a set of weights
     if plain in names:
         return
@@ -105,28 +105,28 @@ def check_encoder(encoder: str) -> None:
     raise PlanError(f"network.encoder: there is no encoder {encoder}", hint=f"near it: {shown}")
 
 
-def family(encoder: str) -> Encoders:
+def find_family(encoder: str) -> EncoderFamily:
     """The family of an encoder: the first that its name fits."""
-    return next(row for row in FAMILIES if re.fullmatch(row.names, canonical(encoder)))
+    return next(row for row in FAMILIES if re.fullmatch(row.pattern, canonical_name(encoder)))
 
 
 def weights_licence(encoder: str) -> str:
     """The licence of an encoder's ImageNet weights, as far as its source says."""
-    name = canonical(encoder)
-    told = family(name).weights
-    if told != OWN:
-        return told
+    name = canonical_name(encoder)
+    licence = find_family(name).weights_licence
+    if licence != PER_ENCODER:
+        return licence
     if not name.startswith("tu-"):
         return "not stated"
     _, timm = libraries()
-    with quiet():
+    with quiet_imports():
         known = timm.get_pretrained_cfg(name.removeprefix("tu-"))
     return (known and known.license) or "not stated"
 
 
-def takes_one_size(encoder: str) -> bool:
+def has_fixed_size(encoder: str) -> bool:
     """Whether an encoder is built for images of one size, as Swin transformers are."""
-    name = canonical(encoder)
+    name = canonical_name(encoder)
     if not name.startswith("tu-"):
         return False
     _, timm = libraries()
@@ -134,7 +134,7 @@ def takes_one_size(encoder: str) -> bool:
     return bool(known and known.fixed_input_size)
 
 
-def load_encoder(encoder: nn.Module, state: Mapping[str, torch.Tensor], channels: int, name: str) -> None:
+def load_encoder_weights(encoder: nn.Module, state: Mapping[str, torch.Tensor], channels: int, name: str) -> None:
     """Give an encoder of `channels` input channels the weights of a 3-channel one.
 
     Raises:
@@ -155,22 +155,22 @@ def load_encoder(encoder: nn.Module, state: Mapping[str, torch.Tensor], channels
         ) from None
 
 
-def drop_unused(encoder: nn.Module) -> None:
-    """Take away what smp's EfficientNet keeps of its classifier: nothing reaches it, so it would never learn."""
+def drop_classifier(encoder: nn.Module) -> None:
+    """Remove the rest of the classifier that smp's EfficientNet keeps: nothing reaches it, so it would never learn."""
     for name in ("_conv_head", "_bn1"):
         if hasattr(encoder, name):
             setattr(encoder, name, nn.Identity())
 
 
-def follow_sooner(encoder: nn.Module) -> None:
-    """Let an encoder's norms follow what they see by a tenth a step, for one that starts at random.
+def raise_norm_momentum(encoder: nn.Module) -> None:
+    """Raise the momentum of BatchNorm to torch's default, for an encoder that starts at random.
 
     EfficientNet's take a hundredth, for weights that are there: after fifty steps from a random start its running
     means are still not the data's, and in predicting nothing is found.
     """
     for module in encoder.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.momentum is not None:
-            module.momentum = max(module.momentum, FOLLOWED)
+            module.momentum = max(module.momentum, MIN_MOMENTUM)
 
 
 def _first_layer(tensor: torch.Tensor, own: torch.Tensor, channels: int) -> bool:

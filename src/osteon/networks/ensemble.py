@@ -1,4 +1,4 @@
-"""Several networks of one plan as one: the mean of their logits, as nnU-Net puts its folds together."""
+"""An ensemble of networks of one plan: the mean of their logits, as nnU-Net averages its folds."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import nn
 
-PREFIX = "members."
+MEMBER_PREFIX = "members."
 
 
 class Ensemble(nn.Module):
@@ -30,9 +30,9 @@ class Ensemble(nn.Module):
         return [total / len(self.members)]
 
 
-def members_in(state: Mapping[str, torch.Tensor]) -> int:
+def count_members(state: Mapping[str, torch.Tensor]) -> int:
     """How many members' tensors a state dict holds; 0 where it is a single network's."""
-    numbers = {int(name.split(".")[1]) for name in state if name.startswith(PREFIX)}
+    numbers = {int(name.split(".")[1]) for name in state if name.startswith(MEMBER_PREFIX)}
     return max(numbers) + 1 if numbers else 0
 
 

@@ -1,4 +1,4 @@
-"""How activations lie in memory, and instance norm with leaky ReLU on them as they lie.
+"""The memory format of activations, and instance norm with leaky ReLU in either format.
 
 On a CPU the convolutions of a 3D network run faster in fp32 when the channels of a voxel lie beside one another in
 memory (channels last): on a processor without AVX-512 by a quarter, since oneDNN's weight gradient has no good code
@@ -25,7 +25,7 @@ from torch import nn
 _Result = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
 
 
-def channels_innermost(image: torch.Tensor, dimensions: int) -> bool:
+def uses_channels_last(image: torch.Tensor, dimensions: int) -> bool:
     """Whether a network's activations have their channels innermost, with this image on its device.
 
     Args:
@@ -36,10 +36,10 @@ def channels_innermost(image: torch.Tensor, dimensions: int) -> bool:
         return False
     device = image.device.type
     halved = device in ("cpu", "cuda") and torch.is_autocast_enabled(device)
-    return innermost_is_faster(device, halved or image.dtype == torch.bfloat16, torch.compiler.is_compiling())
+    return is_channels_last_faster(device, halved or image.dtype == torch.bfloat16, torch.compiler.is_compiling())
 
 
-def innermost_is_faster(device: str, bf16: bool, compiled: bool) -> bool:
+def is_channels_last_faster(device: str, bf16: bool, compiled: bool) -> bool:
     """Whether a 3D network is best run with channels innermost on a kind of device.
 
     On a GPU only where it is compiled: a norm made of single operations would hold several copies of each activation.
@@ -47,10 +47,10 @@ def innermost_is_faster(device: str, bf16: bool, compiled: bool) -> bool:
     return (device == "cpu" and not bf16) or (device == "cuda" and bf16 and compiled)
 
 
-def lay_out(image: torch.Tensor, dimensions: int) -> torch.Tensor:
+def to_fast_layout(image: torch.Tensor, dimensions: int) -> torch.Tensor:
     """`[batch, channel, i, j, k]`, in 2D `[batch, channel, i, j]`, in memory as the convolutions want it."""
     x = image[..., 0] if dimensions == 2 else image
-    if not channels_innermost(image, dimensions):
+    if not uses_channels_last(image, dimensions):
         return x.contiguous()
     x = x.contiguous(memory_format=torch.channels_last_3d)
     if x.shape[1] == 1:  # either order is the same one then: the strides tell a convolution which is meant
@@ -77,34 +77,34 @@ class NormAct(nn.Module):
         """The same shape; channels lie innermost in the result where they do in `x`."""
         if torch.jit.is_tracing():  # what is traced has a norm that every engine knows
             x = F.instance_norm(x, weight=self.weight, bias=self.bias, eps=self.eps)
-        elif x.shape[1] > 1 and _innermost(x):
-            return self._on_rows(x)
+        elif x.shape[1] > 1 and _is_channels_last(x):
+            return self._channels_last_forward(x)
         else:  # a group for each channel is the same norm, in a third of the time on a CPU
-            with _in_its_own_precision(x):
+            with _no_autocast(x):
                 weight, bias = self.weight.to(x.dtype), self.bias.to(x.dtype)
                 x = F.group_norm(x, x.shape[1], weight, bias, self.eps)
         return x if self.slope == 1 else F.leaky_relu_(x, self.slope)
 
-    def _on_rows(self, x: torch.Tensor) -> torch.Tensor:
+    def _channels_last_forward(self, x: torch.Tensor) -> torch.Tensor:
         if x.device.type == "cpu" and x.dtype == torch.float32 and not torch.compiler.is_compiling():
             if torch.is_grad_enabled():
                 done: torch.Tensor = _Fused.apply(x, self.weight, self.bias, self.eps, self.slope)
                 return done
-            return _back(_forward(_rows(x), self.weight, self.bias, self.eps, self.slope)[0], x.shape)
-        with _in_its_own_precision(x):
+            return _from_rows(_forward(_rows(x), self.weight, self.bias, self.eps, self.slope)[0], x.shape)
+        with _no_autocast(x):
             rows = _rows(x).float()  # torch.compile makes one pass of what follows
             variance, mean = torch.var_mean(rows, 1, correction=0, keepdim=True)
             normed = torch.addcmul(self.bias, (rows - mean) * torch.rsqrt(variance + self.eps), self.weight)
             normed = normed if self.slope == 1 else F.leaky_relu(normed, self.slope)
-            return _back(normed.to(x.dtype), x.shape)
+            return _from_rows(normed.to(x.dtype), x.shape)
 
 
-def _in_its_own_precision(x: torch.Tensor) -> AbstractContextManager[Any]:
+def _no_autocast(x: torch.Tensor) -> AbstractContextManager[Any]:
     """Autocast would norm in fp32, and give that on."""
     return nullcontext() if x.dtype == torch.float32 else torch.autocast(x.device.type, enabled=False)
 
 
-def _innermost(x: torch.Tensor) -> bool:
+def _is_channels_last(x: torch.Tensor) -> bool:
     return x.movedim(1, -1).is_contiguous()
 
 
@@ -113,7 +113,7 @@ def _rows(x: torch.Tensor) -> torch.Tensor:
     return x.movedim(1, -1).reshape(len(x), -1, x.shape[1])
 
 
-def _back(rows: torch.Tensor, shape: torch.Size) -> torch.Tensor:
+def _from_rows(rows: torch.Tensor, shape: torch.Size) -> torch.Tensor:
     return rows.view(shape[0], *shape[2:], shape[1]).movedim(-1, 1)
 
 
@@ -139,7 +139,7 @@ class _Fused(torch.autograd.Function):
         done, mean, deviation, scale = _forward(rows, weight, bias, eps, slope)
         ctx.save_for_backward(rows, mean, deviation, scale, done)
         ctx.slope, ctx.shape = slope, x.shape
-        return _back(done, x.shape)
+        return _from_rows(done, x.shape)
 
     @staticmethod
     def backward(ctx: Any, gradient: torch.Tensor) -> Any:
@@ -154,4 +154,4 @@ class _Fused(torch.autograd.Function):
         slope = -scale * deviation * along / count
         offset = -scale * total / count - slope * mean
         down = torch.addcmul(offset, rows, slope).addcmul_(given, scale)
-        return _back(down, ctx.shape), along.sum((0, 1)), total.sum((0, 1)), None, None
+        return _from_rows(down, ctx.shape), along.sum((0, 1)), total.sum((0, 1)), None, None

@@ -18,7 +18,7 @@ from torch import nn
 from osteon.core.errors import PlanError
 from osteon.networks.inflated_layers import MBConv3d, RepeatedEdgeConv3d
 
-PROBE = 64
+PROBE_SIZE = 64
 """Size of the image with which halvings are counted."""
 HINT = "in 3D choose resnet*, resnext*, se_resnet*, se_resnext*, efficientnet-b*, mobilenet_v2 or tu-resnet*"
 
@@ -55,7 +55,7 @@ def inflate(encoder: nn.Module, through: int, thick_stages: int = 0) -> nn.Modul
     def convert(layer: nn.Module) -> nn.Module:
         for name, child in layer.named_children():
             setattr(layer, name, convert(child))
-        make = CONVERTERS.get(_kind(layer))
+        make = CONVERTERS.get(_type_name(layer))
         return make(layer, _Axis(through, thick=halvings.get(layer, math.inf) <= thick_stages)) if make else layer
 
     return convert(encoder).train(encoder.training)
@@ -63,22 +63,22 @@ def inflate(encoder: nn.Module, through: int, thick_stages: int = 0) -> nn.Modul
 
 def _halvings(encoder: nn.Module) -> dict[nn.Module, float]:
     """How often each layer's output was halved, from one pass over an empty image. 0 counts as 1: a stage's own."""
-    found: dict[nn.Module, float] = {}
+    halvings: dict[nn.Module, float] = {}
 
-    def note(layer: nn.Module, _: Any, output: torch.Tensor) -> None:
-        found[layer] = max(1.0, math.log2(PROBE / output.shape[-1]))
+    def record(layer: nn.Module, _: Any, output: torch.Tensor) -> None:
+        halvings[layer] = max(1.0, math.log2(PROBE_SIZE / output.shape[-1]))
 
-    layers = [layer for layer in encoder.modules() if _kind(layer) in CONVERTERS and not list(layer.children())]
+    layers = [layer for layer in encoder.modules() if _type_name(layer) in CONVERTERS and not list(layer.children())]
     layers += [layer for layer in encoder.modules() if isinstance(layer, nn.Conv2d) and layer not in layers]
     first = next(layer for layer in encoder.modules() if isinstance(layer, nn.Conv2d))
-    hooks = [layer.register_forward_hook(note) for layer in layers]
+    hooks = [layer.register_forward_hook(record) for layer in layers]
     training = encoder.training
     with torch.no_grad():
-        encoder.eval()(torch.zeros(1, first.in_channels, PROBE, PROBE, device=first.weight.device))
+        encoder.eval()(torch.zeros(1, first.in_channels, PROBE_SIZE, PROBE_SIZE, device=first.weight.device))
     encoder.train(training)
     for hook in hooks:
         hook.remove()
-    return found
+    return halvings
 
 
 def _convolution(layer: Any, axis: _Axis) -> nn.Module:
@@ -162,7 +162,7 @@ CONVERTERS: dict[str, Callable[[Any, _Axis], nn.Module]] = {
     "torch.nn.modules.pooling.AdaptiveAvgPool2d": _adaptive_pool,
 }
 """The type of a 2D layer, and what makes the 3D one of it. By its full name: the libraries take seconds to import."""
-AS_THEY_ARE = (
+UNCHANGED_LAYERS = (
     "torch.nn.modules.container.",
     "torch.nn.modules.activation.",
     "torch.nn.modules.linear.Identity",
@@ -183,15 +183,17 @@ AS_THEY_ARE = (
 """Types whose own code works in 2D and 3D alike; all of a module's where a full stop ends the name."""
 
 
-def _kind(layer: nn.Module) -> str:
+def _type_name(layer: nn.Module) -> str:
     return f"{type(layer).__module__}.{type(layer).__qualname__}"
 
 
 def _check(encoder: nn.Module) -> None:
     for layer in encoder.modules():
-        kind = _kind(layer)
-        alike = kind in AS_THEY_ARE or kind.startswith(tuple(name for name in AS_THEY_ARE if name.endswith(".")))
-        if kind not in CONVERTERS and not alike:
+        kind = _type_name(layer)
+        unchanged = kind in UNCHANGED_LAYERS or kind.startswith(
+            tuple(name for name in UNCHANGED_LAYERS if name.endswith("."))
+        )
+        if kind not in CONVERTERS and not unchanged:
             raise PlanError(
                 f"network.encoder: its layer {type(layer).__name__} has no 3D form",
                 hint=HINT,

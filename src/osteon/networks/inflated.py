@@ -9,8 +9,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from osteon.core.errors import PlanError
-from osteon.networks.blocks import KINDS, plain_stage
-from osteon.networks.encoders import canonical, check_encoder, libraries, quiet
+from osteon.networks.blocks import LAYER_TYPES, plain_stage
+from osteon.networks.encoders import canonical_name, check_encoder, libraries, quiet_imports
 from osteon.networks.inflate import inflate
 from osteon.plan.schema import Pretrained
 
@@ -37,7 +37,7 @@ class InflatedUNet(nn.Module):
         before = [encoder.out_channels[-1], *features]  # type: ignore[index]
         skips = [*encoder.out_channels[-2:0:-1], 0]  # type: ignore[index]
         self.decoder = nn.ModuleList(
-            plain_stage(KINDS[3], coarse + skip, fine, _kernel(step), (1, 1, 1), 2)
+            plain_stage(LAYER_TYPES[3], coarse + skip, fine, _kernel(step), (1, 1, 1), 2)
             for coarse, skip, fine, step in zip(before, skips, features, self.steps, strict=False)
         )
         self.head = nn.Conv3d(features[-1], outputs, 1)
@@ -66,8 +66,10 @@ def build_encoder(section: Pretrained, channels: int) -> nn.Module:
             hint="in 3D a pre-trained encoder goes with unet; or plan with --dimensions 2",
         )
     smp, _ = libraries()
-    with quiet():
-        encoder: nn.Module = smp.encoders.get_encoder(canonical(section.encoder), in_channels=channels, weights=None)
+    with quiet_imports():
+        encoder: nn.Module = smp.encoders.get_encoder(
+            canonical_name(section.encoder), in_channels=channels, weights=None
+        )
     return encoder
 
 

@@ -1,4 +1,4 @@
-"""How a network of overlapping structures begins: nearly sure that a voxel belongs to none of them.
+"""The initial output bias of a network of overlapping structures: nearly sure that a voxel belongs to none of them.
 
 With sigmoids that begin at a half, the first hundreds of iterations go into pushing all outputs down, and small
 structures are pushed out of sight with them (Lin et al., ICCV 2017, begin in the same way).
@@ -14,16 +14,16 @@ from torch import nn
 from osteon.networks.transfer import output_tensors
 from osteon.plan.schema import Plan
 
-RARE = 0.01
-"""The share of voxels in which each structure is expected at first."""
+PRIOR = 0.01
+"""The probability of each structure in every voxel at first."""
 
 
 def init_output_bias(network: nn.Module, plan: Plan) -> None:
-    """Set the biases of the output layers of a network that begins; nothing where structures exclude one another."""
+    """Set the biases of the output layers of a new network; nothing where structures exclude one another."""
     if not plan.overlapping:
         return
-    own = network.state_dict()
+    tensors = network.state_dict()
     with torch.no_grad():
-        for name in output_tensors(plan, own):
+        for name in output_tensors(plan, tensors):
             if name.endswith("bias"):
-                own[name].fill_(math.log(RARE / (1 - RARE)))
+                tensors[name].fill_(math.log(PRIOR / (1 - PRIOR)))

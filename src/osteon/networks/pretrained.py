@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from osteon.core.errors import PlanError
-from osteon.networks.encoders import canonical, check_encoder, libraries, quiet, takes_one_size
+from osteon.networks.encoders import canonical_name, check_encoder, has_fixed_size, libraries, quiet_imports
 from osteon.plan.schema import Pretrained
 
 ARCHITECTURES = {
@@ -21,11 +21,13 @@ ARCHITECTURES = {
     "deeplabv3plus": ("DeepLabV3Plus", "decoder_channels"),
 }
 """smp's class, and what it calls the decoder's features."""
-DILATED = "its encoder has to do with fewer halvings: resnet*, efficientnet-b*, tu-convnext_*, tu-tf_efficientnet_*"
-PARTNERS = {
+DILATED_HINT = (
+    "its encoder has to do with fewer halvings: resnet*, efficientnet-b*, tu-convnext_*, tu-tf_efficientnet_*"
+)
+ENCODER_HINTS = {
     "unetplusplus": "its encoder needs features at half the size: any but mit_b*, as resnet34 or tu-convnext_tiny",
-    "deeplabv3": DILATED,
-    "deeplabv3plus": DILATED,
+    "deeplabv3": DILATED_HINT,
+    "deeplabv3plus": DILATED_HINT,
 }
 """Which encoders go with an architecture that does not take all of them."""
 
@@ -49,7 +51,7 @@ class SliceNetwork(nn.Module):
         return [logits[..., None]]
 
 
-def build_slices(section: Pretrained, channels: int, outputs: int, size: tuple[int, int]) -> SliceNetwork:
+def build_slice_network(section: Pretrained, channels: int, outputs: int, size: tuple[int, int]) -> SliceNetwork:
     """A 2D network with random weights.
 
     Args:
@@ -62,7 +64,7 @@ def build_slices(section: Pretrained, channels: int, outputs: int, size: tuple[i
         PlanError: There is no such encoder, or it does not go with the architecture.
     """
     check_encoder(section.encoder)
-    if takes_one_size(section.encoder) and not section.fixed_size:
+    if has_fixed_size(section.encoder) and not section.fixed_size:
         raise PlanError(
             f"network.fixed_size: {section.encoder} takes images of one size alone", hint="set network.fixed_size: true"
         )
@@ -73,14 +75,14 @@ def build_slices(section: Pretrained, channels: int, outputs: int, size: tuple[i
         many = section.decoder_features
         options[features] = many if len(many) > 1 else many[0]
     try:
-        with quiet():
+        with quiet_imports():
             model = getattr(smp, kind)(
-                canonical(section.encoder), encoder_weights=None, in_channels=channels, classes=outputs, **options
+                canonical_name(section.encoder), encoder_weights=None, in_channels=channels, classes=outputs, **options
             )
     except (ValueError, TypeError, KeyError, AssertionError, NotImplementedError) as error:
         raise PlanError(
             f"network: {section.name} cannot be built on the encoder {section.encoder}: {error}",
-            hint=PARTNERS.get(section.name, "take another encoder, as resnet34 or tu-convnext_tiny"),
+            hint=ENCODER_HINTS.get(section.name, "take another encoder, as resnet34 or tu-convnext_tiny"),
         ) from error
     network = SliceNetwork(model)
     _replace_norms(network)

@@ -8,24 +8,24 @@ import torch
 from torch import nn
 
 from osteon.core.errors import PlanError
-from osteon.networks.encoders import drop_unused, follow_sooner, load_encoder
+from osteon.networks.encoders import drop_classifier, load_encoder_weights, raise_norm_momentum
 from osteon.networks.inflated import build_encoder, inflate_network
 from osteon.networks.monai_networks import MonaiNetwork
-from osteon.networks.nnunet import NnUNetwork
-from osteon.networks.pretrained import build_slices
+from osteon.networks.nnunet import NnUNetNetwork
+from osteon.networks.pretrained import build_slice_network
 from osteon.networks.unet import UNet
 from osteon.plan.network_sections import AnyNetwork
 from osteon.plan.overlay import closest_names
 from osteon.plan.schema import Monai, Network, NnUNet, Plan, Pretrained
 
-OWN = "Apache-2.0"
-NONE = "none: random start"
-ENCODERS = "the encoder's"
-THEIRS = "the model's"
+APACHE = "Apache-2.0"
+NO_WEIGHTS = "none: random start"
+ENCODER_WEIGHTS = "the encoder's"
+MODEL_WEIGHTS = "the model's"
 
 
 @dataclass(frozen=True)
-class Row:
+class NetworkEntry:
     """A network.
 
     Attributes:
@@ -34,7 +34,7 @@ class Row:
         dimensions: In which it can be built.
         library: Whose code it is.
         code: Licence of the code.
-        weights: Licence of the weights with which a training begins.
+        weights: Licence of the initial weights.
         source: Where it was published.
     """
 
@@ -48,28 +48,32 @@ class Row:
 
 
 NETWORKS = (
-    Row("unet", Network, (2, 3), "osteon", OWN, NONE, "Ronneberger et al., MICCAI 2015"),
-    Row("resunet", Network, (2, 3), "osteon", OWN, NONE, "He et al., CVPR 2016; Isensee et al., MICCAI 2024"),
-    Row("unet", Pretrained, (2, 3), "smp, timm; 3D osteon", "MIT", ENCODERS, "Carreira and Zisserman, CVPR 2017"),
-    Row("unetplusplus", Pretrained, (2,), "smp, timm", "MIT", ENCODERS, "Zhou et al., DLMIA 2018"),
-    Row("manet", Pretrained, (2,), "smp, timm", "MIT", ENCODERS, "Fan et al., IEEE Access 2020"),
-    Row("upernet", Pretrained, (2,), "smp, timm", "MIT", ENCODERS, "Xiao et al., ECCV 2018"),
-    Row("segformer", Pretrained, (2,), "smp, timm", "MIT", ENCODERS, "Xie et al., NeurIPS 2021"),
-    Row("deeplabv3", Pretrained, (2,), "smp, timm", "MIT", ENCODERS, "Chen et al., arXiv:1706.05587"),
-    Row("deeplabv3plus", Pretrained, (2,), "smp, timm", "MIT", ENCODERS, "Chen et al., ECCV 2018"),
-    Row("segresnet", Monai, (2, 3), "MONAI", OWN, NONE, "Myronenko, BrainLes 2018"),
-    Row("swinunetr", Monai, (2, 3), "MONAI", OWN, NONE, "Hatamizadeh et al., BrainLes 2021"),
-    Row("nnunet", NnUNet, (2, 3), "osteon", OWN, THEIRS, "Isensee et al., Nature Methods 2021"),
-    Row("nnunet-residual", NnUNet, (2, 3), "osteon", OWN, THEIRS, "Isensee et al., MICCAI 2024"),
+    NetworkEntry("unet", Network, (2, 3), "osteon", APACHE, NO_WEIGHTS, "Ronneberger et al., MICCAI 2015"),
+    NetworkEntry(
+        "resunet", Network, (2, 3), "osteon", APACHE, NO_WEIGHTS, "He et al., CVPR 2016; Isensee et al., MICCAI 2024"
+    ),
+    NetworkEntry(
+        "unet", Pretrained, (2, 3), "smp, timm; 3D osteon", "MIT", ENCODER_WEIGHTS, "Carreira and Zisserman, CVPR 2017"
+    ),
+    NetworkEntry("unetplusplus", Pretrained, (2,), "smp, timm", "MIT", ENCODER_WEIGHTS, "Zhou et al., DLMIA 2018"),
+    NetworkEntry("manet", Pretrained, (2,), "smp, timm", "MIT", ENCODER_WEIGHTS, "Fan et al., IEEE Access 2020"),
+    NetworkEntry("upernet", Pretrained, (2,), "smp, timm", "MIT", ENCODER_WEIGHTS, "Xiao et al., ECCV 2018"),
+    NetworkEntry("segformer", Pretrained, (2,), "smp, timm", "MIT", ENCODER_WEIGHTS, "Xie et al., NeurIPS 2021"),
+    NetworkEntry("deeplabv3", Pretrained, (2,), "smp, timm", "MIT", ENCODER_WEIGHTS, "Chen et al., arXiv:1706.05587"),
+    NetworkEntry("deeplabv3plus", Pretrained, (2,), "smp, timm", "MIT", ENCODER_WEIGHTS, "Chen et al., ECCV 2018"),
+    NetworkEntry("segresnet", Monai, (2, 3), "MONAI", APACHE, NO_WEIGHTS, "Myronenko, BrainLes 2018"),
+    NetworkEntry("swinunetr", Monai, (2, 3), "MONAI", APACHE, NO_WEIGHTS, "Hatamizadeh et al., BrainLes 2021"),
+    NetworkEntry("nnunet", NnUNet, (2, 3), "osteon", APACHE, MODEL_WEIGHTS, "Isensee et al., Nature Methods 2021"),
+    NetworkEntry("nnunet-residual", NnUNet, (2, 3), "osteon", APACHE, MODEL_WEIGHTS, "Isensee et al., MICCAI 2024"),
 )
 
 
-def inputs(plan: Plan) -> int:
+def input_channels(plan: Plan) -> int:
     """The network's channels: the scan's, and in a cascade one for each label that the first model finds."""
     return len(plan.channels) + (len(plan.network.before) if isinstance(plan.network, NnUNet) else 0)
 
 
-def find_network(name: str, family: type[Network | Pretrained | Monai | NnUNet] | None = None) -> Row:
+def find_network(name: str, family: type[Network | Pretrained | Monai | NnUNet] | None = None) -> NetworkEntry:
     """The network of a name.
 
     Args:
@@ -108,26 +112,17 @@ def build_network(plan: Plan, *, fresh: bool = False) -> nn.Module:
     section, dimensions, channels = plan.network, plan.grid.dimensions, len(plan.channels)
     find_network(section.name, type(section))
     if isinstance(section, Network):
-        return UNet(section, dimensions, channels, outputs(plan))
+        return UNet(section, dimensions, channels, output_channels(plan))
     if isinstance(section, Monai):
-        return MonaiNetwork(section, dimensions, channels, outputs(plan))
+        return MonaiNetwork(section, dimensions, channels, output_channels(plan))
     if isinstance(section, NnUNet):
-        return NnUNetwork(section, dimensions, inputs(plan), outputs(plan))
-    weights = fresh and section.weights != "none"
+        return NnUNetNetwork(section, dimensions, input_channels(plan), output_channels(plan))
     if dimensions == 3:
         encoder = build_encoder(section, channels)
-        if weights:
-            _load(encoder, section, channels)
-        drop_unused(encoder)
-        if section.weights == "none":
-            follow_sooner(encoder)
-        return inflate_network(section, encoder, outputs(plan))
-    network = build_slices(section, channels, outputs(plan), plan.patch.size[:2])
-    if weights:
-        _load(network.encoder, section, channels)
-    drop_unused(network.encoder)
-    if section.weights == "none":
-        follow_sooner(network.encoder)
+        _init_encoder(encoder, section, channels, fresh=fresh)
+        return inflate_network(section, encoder, output_channels(plan))
+    network = build_slice_network(section, channels, output_channels(plan), plan.patch.size[:2])
+    _init_encoder(network.encoder, section, channels, fresh=fresh)
     return network
 
 
@@ -144,21 +139,25 @@ def check_network(section: AnyNetwork, dimensions: int, size: tuple[int, int]) -
         return
     # Mix Transformers compute with numbers while they are built, which the meta device has not.
     with torch.device("cpu" if section.encoder.startswith("mit_") else "meta"):
-        build_slices(section, 1, 1, size)
+        build_slice_network(section, 1, 1, size)
 
 
-def starts_inflated(plan: Plan) -> bool:
+def needs_recalibration(plan: Plan) -> bool:
     """Whether a training begins with an encoder whose BatchNorm needs `inflated.recalibrate`."""
     section = plan.network
     return isinstance(section, Pretrained) and plan.grid.dimensions == 3 and section.weights != "none"
 
 
-def outputs(plan: Plan) -> int:
+def output_channels(plan: Plan) -> int:
     """Channels of the network's output: one for each structure, and the background first where they exclude."""
     return len(plan.structures) + (0 if plan.overlapping else 1)
 
 
-def _load(encoder: nn.Module, section: Pretrained, channels: int) -> None:
-    from osteon.networks.encoder_weights import encoder_state  # looks for files: not for a model that is restored
+def _init_encoder(encoder: nn.Module, section: Pretrained, channels: int, *, fresh: bool) -> None:
+    if section.weights == "none":
+        raise_norm_momentum(encoder)
+    elif fresh:
+        from osteon.networks.encoder_weights import encoder_state  # looks for files: not for a model that is restored
 
-    load_encoder(encoder, encoder_state(section.encoder, section.weights), channels, section.encoder)
+        load_encoder_weights(encoder, encoder_state(section.encoder, section.weights), channels, section.encoder)
+    drop_classifier(encoder)

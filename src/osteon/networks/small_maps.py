@@ -32,8 +32,8 @@ class _SmallMapsInFp32(TorchFunctionMode):
         if dimensions is None or not _is_small(args[0], args[1], dimensions):
             return func(*args, **(kwargs or {}))
         with torch.autocast("cpu", enabled=False):
-            given = [arg.float() if torch.is_tensor(arg) else arg for arg in args]
-            return func(*given, **(kwargs or {})).to(torch.get_autocast_dtype("cpu"))
+            converted = [arg.float() if torch.is_tensor(arg) else arg for arg in args]
+            return func(*converted, **(kwargs or {})).to(torch.get_autocast_dtype("cpu"))
 
 
 def _is_small(image: torch.Tensor, weight: torch.Tensor, dimensions: int) -> bool:

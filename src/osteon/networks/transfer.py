@@ -17,7 +17,7 @@ from osteon.networks.reshape import fit_channels, fit_kernel
 from osteon.networks.unet import UNet
 from osteon.plan.schema import Plan, Pretrained
 
-LEAST_SHARE = 0.05
+MIN_SHARE = 0.05
 """Of a network's weights without the head: where less than this fits, the weights are another architecture's."""
 
 Tensors = dict[str, torch.Tensor]
@@ -25,7 +25,7 @@ Tensors = dict[str, torch.Tensor]
 
 @dataclass(frozen=True)
 class TransferReport:
-    """What became of each tensor.
+    """The outcome of a transfer, tensor by tensor.
 
     Attributes:
         source: The model's folder and the SHA-256 of its weights.
@@ -45,12 +45,11 @@ class TransferReport:
     share: float = 0.0
     structures: list[str] = field(default_factory=list)
 
-    @property
-    def told(self) -> str:
-        """The report in a line."""
+    def describe(self) -> str:
+        """One line."""
         kept = f"kept for {', '.join(self.structures)}" if self.structures else "new"
-        how = sorted(set(self.resized.values()))
-        resized = f", {len(self.resized)} resized ({'; '.join(how)})" if how else ""
+        changes = sorted(set(self.resized.values()))
+        resized = f", {len(self.resized)} resized ({'; '.join(changes)})" if changes else ""
         left = f", {len(self.left)} left at their random start" if self.left else ""
         return f"{len(self.taken)} tensors taken{resized}{left} ({self.share:.0%} of the weights); head {kept}"
 
@@ -76,24 +75,24 @@ def transfer(
         UsageError: The source is another architecture, or has another number of dimensions.
     """
     _check_dimensions(plan, source_plan)
-    if _other_encoder(
+    if _differs_in_encoder(
         plan, source_plan
     ):  # many tensors of a resnet18 would fit into a resnet50, and mean nothing there
-        raise _another_architecture(plan, source_plan, 0.0)
-    own, theirs = dict(network.state_dict()), _aligned(source, network)
-    heads, inputs = output_tensors(plan, own), _inputs(plan, own)
-    rows = _shared_rows(plan, source_plan)
+        raise _architecture_error(plan, source_plan, 0.0)
+    tensors, source_tensors = dict(network.state_dict()), _align_stages(source, network)
+    heads, inputs = output_tensors(plan, tensors), _input_tensors(plan, tensors)
+    rows = _rows_of_shared_structures(plan, source_plan)
     report = TransferReport(dict(named or {}), structures=[name for name in rows if name])
     result: Tensors = {}
-    for name, tensor in own.items():
-        there = theirs.get(name)
+    for name, tensor in tensors.items():
+        there = source_tensors.get(name)
         if name in heads:
-            result[name] = _head(tensor, there, rows)
+            result[name] = _fit_head(tensor, there, rows)
             report.head[name] = f"rows of {', '.join(report.structures)}" if rows and there is not None else "new"
         elif there is None:
             report.left[name] = "the model has none"
         else:
-            fitted, how = _fitted(name, tensor, there, network, plan, source_plan, inputs=inputs)
+            fitted, how = _fit_tensor(name, tensor, there, network, plan, source_plan, inputs=inputs)
             if fitted is None:
                 report.left[name] = how
                 continue
@@ -102,31 +101,31 @@ def transfer(
                 report.resized[name] = how
             else:
                 report.taken.append(name)
-    body = {name: tensor for name, tensor in own.items() if name not in heads and tensor.is_floating_point()}
+    body = {name: tensor for name, tensor in tensors.items() if name not in heads and tensor.is_floating_point()}
     share = sum(body[name].numel() for name in result if name in body) / sum(t.numel() for t in body.values())
-    if share < LEAST_SHARE:
-        raise _another_architecture(plan, source_plan, share)
-    network.load_state_dict(own | result)
+    if share < MIN_SHARE:
+        raise _architecture_error(plan, source_plan, share)
+    network.load_state_dict(tensors | result)
     return TransferReport(**{**vars(report), "share": share})
 
 
 def _check_dimensions(plan: Plan, source_plan: Plan) -> None:
-    ours, theirs = plan.grid.dimensions, source_plan.grid.dimensions
-    if ours != theirs:
+    own, other = plan.grid.dimensions, source_plan.grid.dimensions
+    if own != other:
         raise UsageError(
-            f"the model is {theirs}D and the plan {ours}D: their filters have different axes, and what was learnt of "
+            f"the model is {other}D and the plan {own}D: their filters have different axes, and what was learnt of "
             "slices is not what volumes need, nor the other way round",
-            hint=f"plan with --dimensions {theirs}, or take a {ours}D model; in 3D an encoder trained on pictures is "
+            hint=f"plan with --dimensions {other}, or take a {own}D model; in 3D an encoder trained on pictures is "
             "given as network.encoder with its weights, and inflated",
         )
 
 
-def _other_encoder(plan: Plan, source_plan: Plan) -> bool:
-    ours, theirs = plan.network, source_plan.network
-    return isinstance(ours, Pretrained) and isinstance(theirs, Pretrained) and ours.encoder != theirs.encoder
+def _differs_in_encoder(plan: Plan, source_plan: Plan) -> bool:
+    own, other = plan.network, source_plan.network
+    return isinstance(own, Pretrained) and isinstance(other, Pretrained) and own.encoder != other.encoder
 
 
-def _another_architecture(plan: Plan, source_plan: Plan, share: float) -> UsageError:
+def _architecture_error(plan: Plan, source_plan: Plan, share: float) -> UsageError:
     return UsageError(
         f"the model is another architecture: of the network's weights {share:.1%} could come from it. The plan has "
         f"{plan.network.description}; the model has {source_plan.network.description}",
@@ -134,25 +133,25 @@ def _another_architecture(plan: Plan, source_plan: Plan, share: float) -> UsageE
     )
 
 
-def output_tensors(plan: Plan, own: Mapping[str, torch.Tensor]) -> set[str]:
+def output_tensors(plan: Plan, tensors: Mapping[str, torch.Tensor]) -> set[str]:
     """The output layers' tensors: those that would be larger with one structure more."""
     more = Structure(name="\0", value=max(s.value for s in plan.structures) + 1, colour="#000000")
-    return _other_shape(plan.model_copy(update={"structures": [*plan.structures, more]}), own)
+    return _tensors_of_other_shape(plan.model_copy(update={"structures": [*plan.structures, more]}), tensors)
 
 
-def _inputs(plan: Plan, own: Mapping[str, torch.Tensor]) -> set[str]:
+def _input_tensors(plan: Plan, tensors: Mapping[str, torch.Tensor]) -> set[str]:
     """The tensors that meet the image: those that would be larger with one channel more."""
     more = plan.channels[0].model_copy(update={"name": "\0"})
-    return _other_shape(plan.model_copy(update={"channels": [*plan.channels, more]}), own)
+    return _tensors_of_other_shape(plan.model_copy(update={"channels": [*plan.channels, more]}), tensors)
 
 
-def _other_shape(plan: Plan, own: Mapping[str, torch.Tensor]) -> set[str]:
+def _tensors_of_other_shape(plan: Plan, tensors: Mapping[str, torch.Tensor]) -> set[str]:
     with torch.random.fork_rng(devices=[]):
         other = build_network(plan).state_dict()
-    return {name for name, tensor in own.items() if other[name].shape != tensor.shape}
+    return {name for name, tensor in tensors.items() if other[name].shape != tensor.shape}
 
 
-def _aligned(source: nn.Module, network: nn.Module) -> Tensors:
+def _align_stages(source: nn.Module, network: nn.Module) -> Tensors:
     """The source's tensors; a U-Net's decoder stages, named from the coarsest, are counted from the finest."""
     tensors = dict(source.state_dict())
     if not (isinstance(source, UNet) and isinstance(network, UNet)):
@@ -167,7 +166,7 @@ def _aligned(source: nn.Module, network: nn.Module) -> Tensors:
     return renamed
 
 
-def _shared_rows(plan: Plan, source_plan: Plan) -> dict[str, tuple[int, int]]:
+def _rows_of_shared_structures(plan: Plan, source_plan: Plan) -> dict[str, tuple[int, int]]:
     """Name of a structure that both have → its row in the output, here and there; "" is the background."""
     if plan.overlapping != source_plan.overlapping:
         return {}
@@ -177,7 +176,7 @@ def _shared_rows(plan: Plan, source_plan: Plan) -> dict[str, tuple[int, int]]:
     return {"": (0, 0), **rows} if rows and first else rows
 
 
-def _head(tensor: torch.Tensor, there: torch.Tensor | None, rows: Mapping[str, tuple[int, int]]) -> torch.Tensor:
+def _fit_head(tensor: torch.Tensor, there: torch.Tensor | None, rows: Mapping[str, tuple[int, int]]) -> torch.Tensor:
     """An output layer with the rows of what both networks find; the others keep their random start."""
     new = tensor.clone()
     if there is None or there.shape[1:] != tensor.shape[1:]:
@@ -187,7 +186,7 @@ def _head(tensor: torch.Tensor, there: torch.Tensor | None, rows: Mapping[str, t
     return new
 
 
-def _fitted(
+def _fit_tensor(
     name: str,
     tensor: torch.Tensor,
     there: torch.Tensor,
@@ -200,9 +199,9 @@ def _fitted(
     """A tensor of the source in the network's shape, and how it was fitted; None and why not."""
     changes = []
     if name in inputs:
-        there, said = fit_channels(there, _names(source_plan.channels), _names(plan.channels))
-        changes += [said] if said else []
-    if there.shape != tensor.shape and _related(plan, source_plan):
+        there, change = fit_channels(there, _names(source_plan.channels), _names(plan.channels))
+        changes += [change] if change else []
+    if there.shape != tensor.shape and _same_architecture(plan, source_plan):
         parent = network.get_submodule(name.rpartition(".")[0])
         transposed = isinstance(parent, nn.ConvTranspose2d | nn.ConvTranspose3d)
         fitted = fit_kernel(there, tensor.shape, transposed=transposed)
@@ -214,10 +213,10 @@ def _fitted(
     return there, ", ".join(changes)
 
 
-def _related(plan: Plan, source_plan: Plan) -> bool:
+def _same_architecture(plan: Plan, source_plan: Plan) -> bool:
     """Whether a filter of one name has the same place in both, whatever its kernel."""
-    ours, theirs = plan.network, source_plan.network
-    return type(ours) is type(theirs) and ours.name == theirs.name
+    own, other = plan.network, source_plan.network
+    return type(own) is type(other) and own.name == other.name
 
 
 def _names(channels: Sequence[Channel]) -> list[str]:

@@ -7,8 +7,8 @@ from itertools import pairwise
 import torch
 from torch import nn
 
-from osteon.networks.blocks import KINDS, plain_stage, residual_stage
-from osteon.networks.fused_norm import lay_out
+from osteon.networks.blocks import LAYER_TYPES, plain_stage, residual_stage
+from osteon.networks.fused_norm import to_fast_layout
 from osteon.plan.schema import Network
 
 
@@ -25,12 +25,12 @@ class UNet(nn.Module):
     def __init__(self, network: Network, dimensions: int, channels: int, outputs: int) -> None:
         super().__init__()
         self.dimensions = dimensions
-        kinds = KINDS[dimensions]
+        layers = LAYER_TYPES[dimensions]
         features = network.features
         sizes = list(zip([channels, *features], features, network.kernels, network.strides, strict=False))
         block = residual_stage if network.residual else plain_stage
         self.encoder = nn.ModuleList(
-            block(kinds, before, after, kernel[:dimensions], stride[:dimensions], network.convolutions)
+            block(layers, before, after, kernel[:dimensions], stride[:dimensions], network.convolutions)
             for before, after, kernel, stride in sizes
         )
         self.up = nn.ModuleList()
@@ -38,10 +38,10 @@ class UNet(nn.Module):
         self.heads = nn.ModuleList()
         for stage, (fine, coarse) in reversed(list(enumerate(pairwise(features)))):
             step = network.strides[stage + 1][:dimensions]
-            self.up.append(kinds.transposed(coarse, fine, step, step))
+            self.up.append(layers.transposed(coarse, fine, step, step))
             kernel = network.kernels[stage][:dimensions]
-            self.decoder.append(plain_stage(kinds, 2 * fine, fine, kernel, (1,) * dimensions, network.convolutions))
-            self.heads.append(kinds.convolution(fine, outputs, 1))
+            self.decoder.append(plain_stage(layers, 2 * fine, fine, kernel, (1,) * dimensions, network.convolutions))
+            self.heads.append(layers.convolution(fine, outputs, 1))
         supervised = min(network.deep_supervision, len(self.heads))
         for number in range(len(self.heads) - supervised):
             self.heads[number] = nn.Identity()  # its output is never looked at, so it has no weights
@@ -49,7 +49,7 @@ class UNet(nn.Module):
 
     def forward(self, image: torch.Tensor) -> list[torch.Tensor]:
         """Logits `[batch, output, i, j, k]` of the supervised stages, the finest first; in eval mode only that."""
-        x = lay_out(image, self.dimensions)
+        x = to_fast_layout(image, self.dimensions)
         skips = []
         for stage in self.encoder:
             x = stage(x)

@@ -10,9 +10,9 @@ import os
 from pathlib import Path
 from typing import Any
 
-from osteon.core.errors import FileError, ModelError, OsteonError, in_short
+from osteon.core.errors import FileError, ModelError, OsteonError, summarise_error
 from osteon.core.files import write_yaml
-from osteon.core.locks import one_at_a_time
+from osteon.core.locks import exclusive_lock
 from osteon.core.records import read_record
 from osteon.networks.encoder_sources import FILE_NAME, Source
 from osteon.networks.weights import SUFFIXES
@@ -138,7 +138,7 @@ def _unreachable(source: Source, error: Exception) -> ModelError:
     """The error for weights that are not here and cannot be fetched, with the ways out."""
     return ModelError(
         f"the weights {source.weights} of {source.encoder} are not on this machine and cannot be fetched from "
-        f"{source.repository} ({in_short(error)})",
+        f"{source.repository} ({summarise_error(error)})",
         hint=f"on a machine with a network: `osteon weights fetch {source.encoder}`, then copy {cache_folder()} here "
         f"(or set {FOLDER}); or give the path of a file as network.weights; `none` trains from a random start",
     )
@@ -195,5 +195,5 @@ def _lock(source: Source, revision: str | None, digest: str, path: Path) -> None
         "licence": source.licence,
     }
     head = "Weights that osteon has fetched. `osteon weights verify` compares the files with these hashes."
-    with one_at_a_time(cache_folder() / f".{LOCK}"):  # others may fetch other weights
+    with exclusive_lock(cache_folder() / f".{LOCK}"):  # others may fetch other weights
         write_yaml(cache_folder() / LOCK, dict(sorted({**locked(), source.name: entry}.items())), head=head)

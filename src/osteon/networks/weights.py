@@ -1,4 +1,4 @@
-"""Tensors in files that cannot run code, written whole or not at all, and read from others' files as safely."""
+"""Tensors in files that cannot run code, written whole or not at all; other programs' files are read as safely."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
-from osteon.core.errors import FileError, UsageError, in_short, missing_file
-from osteon.core.files import is_file, whole_file
+from osteon.core.errors import FileError, UsageError, missing_file_error, summarise_error
+from osteon.core.files import atomic_write, is_file
 
 CHECKSUM = "sha256"
 """Under which key a safetensors file has it."""
@@ -31,7 +31,7 @@ def save_tensors(path: Path, tensors: Mapping[str, torch.Tensor], *, metadata: d
         FileError: The disk is full, or the folder cannot be written.
     """
     flat = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    with whole_file(path) as temporary:
+    with atomic_write(path) as temporary:
         try:
             save_file(flat, temporary, metadata={**(metadata or {}), CHECKSUM: checksum(flat)})
         except SafetensorError as error:  # its writer hides the operating system's error in the text
@@ -72,7 +72,7 @@ def read_tensors(path: Path) -> dict[str, torch.Tensor]:
         UsageError: Its name says neither safetensors nor torch.
     """
     if not is_file(path):
-        raise missing_file(path, "the file of weights")
+        raise missing_file_error(path, "the file of weights")
     if path.suffix not in SUFFIXES:
         raise UsageError(f"{path}: not a file of weights by its name", hint=f"give one of {', '.join(SUFFIXES)}")
     try:
@@ -84,16 +84,16 @@ def read_tensors(path: Path) -> dict[str, torch.Tensor]:
         ) from error
     except (SafetensorError, OSError, RuntimeError, EOFError, ValueError, KeyError, AttributeError) as error:
         raise FileError(
-            f"{path}: cannot be read as weights; it is damaged or cut off ({in_short(error)})",
+            f"{path}: cannot be read as weights; it is damaged or cut off ({summarise_error(error)})",
             hint="fetch or copy it again",
         ) from error
-    tensors = _unwrapped(data)
+    tensors = _unwrap(data)
     if not tensors:
         raise FileError(f"{path}: holds no named tensors", hint="save the network's state_dict()")
     return tensors
 
 
-def _unwrapped(data: Any) -> dict[str, torch.Tensor]:
+def _unwrap(data: Any) -> dict[str, torch.Tensor]:
     for key in WRAPPERS:
         if isinstance(data, Mapping) and isinstance(data.get(key), Mapping):
             data = data[key]

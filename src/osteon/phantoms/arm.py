@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from osteon.phantoms.shapes import Field, Points, Ripple, ellipsoid, filled, smooth_union
+from osteon.phantoms.shapes import Field, Points, RandomWaves, ellipsoid, partial_volume, smooth_union
 
 ALONG_THE_ARM = np.array([[1.0], [1.0], [0.25]], dtype=np.float32)
 """Muscles are long: their septa change four times as slowly down the arm as across it."""
@@ -26,7 +26,7 @@ class Arm:
     chest_mm: float
     fat_mm: float
     muscle_hu: float
-    septa: Ripple
+    septa: RandomWaves
     blur_voxels: float
     noise_hu: float
 
@@ -50,10 +50,10 @@ class Arm:
         septum = np.exp(-((self.septa(points * ALONG_THE_ARM) / 0.13) ** 2))
         muscle = self.muscle_hu + 7 * texture - 75 * septum
         fat = FAT_HU + 6 * texture
-        deep = filled(depth - self.fat_mm, voxel_mm)
-        skin = filled(depth - 1.6, voxel_mm)
+        deep = partial_volume(depth - self.fat_mm, voxel_mm)
+        skin = partial_volume(depth - 1.6, voxel_mm)
         body = SKIN_HU * (1 - skin) + skin * (fat * (1 - deep) + muscle * deep)
-        inside = filled(depth, voxel_mm)
+        inside = partial_volume(depth, voxel_mm)
         return np.asarray(AIR_HU * (1 - inside) + body * inside, dtype=np.float32)
 
 
@@ -66,7 +66,7 @@ def draw_arm(rng: np.random.Generator) -> Arm:
         chest_mm=rng.uniform(-115, -95),
         fat_mm=rng.uniform(4, 10),
         muscle_hu=rng.uniform(50, 62),
-        septa=Ripple.draw(rng, wavelengths_mm=[95, 70, 55, 42], sd=1.0),
+        septa=RandomWaves.draw(rng, wavelengths_mm=[95, 70, 55, 42], sd=1.0),
         blur_voxels=rng.uniform(0.3, 0.45),
         noise_hu=rng.uniform(14, 28),
     )

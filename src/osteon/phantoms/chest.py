@@ -7,7 +7,17 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from osteon.phantoms.shapes import Field, Points, Ripple, chain, ellipsoid, filled, rod, smooth_step, smooth_union
+from osteon.phantoms.shapes import (
+    Field,
+    Points,
+    RandomWaves,
+    chain,
+    ellipsoid,
+    partial_volume,
+    rod,
+    smooth_step,
+    smooth_union,
+)
 
 AIR, LUNG, FAT, MUSCLE, LIVER, MARROW, CORTEX = -1000.0, -850.0, -100.0, 50.0, 60.0, 220.0, 700.0
 TROUGH_MM = 26.0
@@ -26,7 +36,7 @@ class Chest:
     fat_mm: float
     blood_hu: float
     lung_hu: float
-    waves: Ripple
+    waves: RandomWaves
 
     @classmethod
     def draw(cls, rng: np.random.Generator) -> Chest:
@@ -40,7 +50,7 @@ class Chest:
             fat_mm=rng.uniform(6, 16),
             blood_hu=rng.uniform(40, 55) if rng.random() < 0.5 else rng.uniform(120, 190),
             lung_hu=LUNG + rng.uniform(-35, 45),
-            waves=Ripple.draw(rng, wavelengths_mm=[140, 90, 60, 40], sd=1.0),
+            waves=RandomWaves.draw(rng, wavelengths_mm=[140, 90, 60, 40], sd=1.0),
         )
 
     def scaled(self, points: Points) -> Points:
@@ -125,26 +135,26 @@ class Chest:
         skin = -self.skin(p)
         wave = self.waves(p * 2)
         layers = MUSCLE + 8 * texture - 130 * np.exp(-((wave / 0.12) ** 2))
-        hu = FAT + (layers - FAT) * filled(skin - self.fat_mm * (1 + 0.3 * wave), voxel)
+        hu = FAT + (layers - FAT) * partial_volume(skin - self.fat_mm * (1 + 0.3 * wave), voxel)
         inner = np.float32(1) - smooth_step(np.hypot(p[0] / 1.3, p[1]), 62, 84)
         hu = hu + inner * (p[2] > -115) * (FAT * 0.75 + 12 * texture - hu)  # the mediastinum's fat
-        belly = filled(6 - ellipsoid(p, (0, 0, -150), (118, 84, 95)), voxel)
+        belly = partial_volume(6 - ellipsoid(p, (0, 0, -150), (118, 84, 95)), voxel)
         fatty = smooth_step(-p[0] + 26 * wave, 10, 46)
         hu = hu + belly * (LIVER + 7 * texture - 125 * fatty * (wave > 0.1) - hu)
         for body, value in ((self.heart(p), self.blood_hu), (self.aorta(p), self.blood_hu)):
-            hu = hu + filled(-body, voxel) * (value + 6 * texture - hu)
+            hu = hu + partial_volume(-body, voxel) * (value + 6 * texture - hu)
         # In lung the air makes HU rise toward the back, where blood collects.
         parenchyma = self.lung_hu + 22 * texture - 0.35 * p[1] + 18 * wave
-        hu = hu + filled(depth, voxel) * (parenchyma - hu)
+        hu = hu + partial_volume(depth, voxel) * (parenchyma - hu)
         for body, wall in ((self.ribs(p), 1.4), (self.spine(p), 1.6)):
-            part = filled(-body, voxel)
-            inside = filled(-body - wall, voxel)
+            part = partial_volume(-body, voxel)
+            inside = partial_volume(-body - wall, voxel)
             bone = CORTEX * (1 - inside) + (MARROW + 35 * texture) * inside
             hu = hu + part * (bone - hu)
         pipes = self.airways(p)
-        hu = hu + filled(1.5 - pipes, voxel) * (20 - hu)
-        hu = hu + filled(-pipes, voxel) * (AIR - hu)
-        return np.asarray(AIR + filled(skin, voxel) * (hu - AIR), dtype=np.float32)
+        hu = hu + partial_volume(1.5 - pipes, voxel) * (20 - hu)
+        hu = hu + partial_volume(-pipes, voxel) * (AIR - hu)
+        return np.asarray(AIR + partial_volume(skin, voxel) * (hu - AIR), dtype=np.float32)
 
 
 def vessel_tree(

@@ -13,7 +13,7 @@ from osteon.core.progress import track
 from osteon.core.random_streams import item_generator
 from osteon.core.volume import Volume
 from osteon.formats.nifti import write_nifti
-from osteon.phantoms.decathlon import description_of
+from osteon.phantoms.decathlon import make_description
 from osteon.phantoms.humerus import STRUCTURES, make_humerus
 
 NAME = "humerus"
@@ -24,7 +24,7 @@ SHAPE = (44, 44, 60)
 
 
 @dataclass(frozen=True)
-class Member:
+class CohortMember:
     """One made-up patient: an id, whether the case is for training, the scan and its fragments."""
 
     id: str
@@ -33,7 +33,7 @@ class Member:
     segmentation: Segmentation
 
 
-def make_cohort(*, cases: int = 24, unseen: int = 6, seed: int = 0) -> Iterator[Member]:
+def make_cohort(*, cases: int = 24, unseen: int = 6, seed: int = 0) -> Iterator[CohortMember]:
     """Make `cases` humeri for training and `unseen` others, one at a time.
 
     Every case follows from the seed and its own number alone: a larger cohort begins with the smaller one.
@@ -49,7 +49,7 @@ def make_cohort(*, cases: int = 24, unseen: int = 6, seed: int = 0) -> Iterator[
     for number in range(cases + unseen):
         rng = item_generator(seed, number)
         volume, segmentation = make_humerus(rng, fragments=FRAGMENTS[number % len(FRAGMENTS)], shape=SHAPE)
-        yield Member(f"{NAME}_{number + 1:03d}", number < cases, volume, segmentation)
+        yield CohortMember(f"{NAME}_{number + 1:03d}", number < cases, volume, segmentation)
 
 
 def write_humerus_cohort(
@@ -77,7 +77,7 @@ def write_humerus_cohort(
     return FORMS[form](Path(folder), track(members, "making humeri", total=cases + unseen))
 
 
-def _write_decathlon(folder: Path, members: Iterator[Member]) -> Path:
+def _write_decathlon(folder: Path, members: Iterator[CohortMember]) -> Path:
     """The Medical Segmentation Decathlon's layout (Antonelli et al., Nat Commun 13, 2022), and labelsTs beside."""
     training, test = [], []
     for member in members:
@@ -90,9 +90,9 @@ def _write_decathlon(folder: Path, members: Iterator[Member]) -> Path:
         else:
             test.append(f"./{image}")
     description = "Fractured humeri, made up by osteon: fragments named by colour"
-    write_json(folder / "dataset.json", description_of(NAME, description, STRUCTURES, training, test))
+    write_json(folder / "dataset.json", make_description(NAME, description, STRUCTURES, training, test))
     return folder
 
 
-FORMS: dict[str, Callable[[Path, Iterator[Member]], Path]] = {"decathlon": _write_decathlon}
+FORMS: dict[str, Callable[[Path, Iterator[CohortMember]], Path]] = {"decathlon": _write_decathlon}
 """The forms in which a cohort can be written; a new one is one function and one row."""

@@ -8,7 +8,7 @@ from typing import Any
 from osteon.core.labels import Structure
 
 
-def description_of(
+def make_description(
     name: str,
     description: str,
     structures: Sequence[Structure],

@@ -11,18 +11,18 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from osteon.phantoms.shapes import Field, Points, Rigid, Ripple, rotation
+from osteon.phantoms.shapes import Field, Points, RandomWaves, RigidTransform, rotation
 
 HEAD, SHAFT, TUBEROSITY, CALCAR = 1, 2, 3, 4
 
 
 @dataclass(frozen=True)
-class Surface:
+class FractureSurface:
     """A plane, roughened: positive on the side its normal points to."""
 
     through_mm: npt.NDArray[np.float64]
     normal: npt.NDArray[np.float64]
-    roughness: Ripple
+    roughness: RandomWaves
 
     def height(self, points: Points) -> Field:
         """Height above the surface in mm, `[n]`."""
@@ -36,8 +36,8 @@ class Fragment:
     """A piece: its value, the surfaces that bound it (and on which side it lies), and where it has moved."""
 
     value: int
-    bounds: tuple[tuple[Surface, int], ...]
-    movement: Rigid
+    bounds: tuple[tuple[FractureSurface, int], ...]
+    movement: RigidTransform
 
 
 @dataclass(frozen=True)
@@ -76,8 +76,8 @@ def draw_fracture(rng: np.random.Generator, count: int) -> Fracture:
         rng, (-9, 0, neck_z - 14), (rng.uniform(-5.5, -3.5), rng.uniform(-1.5, 1.5), rng.uniform(-1.5, 0)), 5
     )
 
-    above: list[tuple[Surface, int]] = [(neck, 1)]
-    below: list[tuple[Surface, int]] = [(neck, -1)]
+    above: list[tuple[FractureSurface, int]] = [(neck, 1)]
+    below: list[tuple[FractureSurface, int]] = [(neck, -1)]
     extra = []
     if count >= 3:
         extra.append(Fragment(TUBEROSITY, (*above, (greater, 1)), tuberosity))
@@ -97,19 +97,19 @@ def comminute(rng: np.random.Generator, fracture: Fracture, value: int) -> Fract
     for piece in fracture.fragments:
         for side in (1, -1) if piece.value == value else ():
             apart = side * rng.uniform(1.2, 2.2) * crack.normal / np.linalg.norm(crack.normal)
-            move = Rigid(piece.movement.matrix, piece.movement.pivot_mm, piece.movement.shift_mm + apart)
+            move = RigidTransform(piece.movement.matrix, piece.movement.pivot_mm, piece.movement.shift_mm + apart)
             pieces.append(Fragment(value, (*piece.bounds, (crack, side)), move))
         if piece.value != value:
             pieces.append(piece)
     return Fracture(tuple(pieces), fracture.loss_mm)
 
 
-def _surface(rng: np.random.Generator, through_mm: npt.ArrayLike, normal: npt.ArrayLike) -> Surface:
+def _surface(rng: np.random.Generator, through_mm: npt.ArrayLike, normal: npt.ArrayLike) -> FractureSurface:
     """Curved by long waves, jagged by short ones."""
-    waves = Ripple.draw(rng, wavelengths_mm=[45, 30, 16, 11, 8, 6], sd=1.3)
-    return Surface(np.asarray(through_mm, dtype=np.float64), np.asarray(normal, dtype=np.float64), waves)
+    waves = RandomWaves.draw(rng, wavelengths_mm=[45, 30, 16, 11, 8, 6], sd=1.3)
+    return FractureSurface(np.asarray(through_mm, dtype=np.float64), np.asarray(normal, dtype=np.float64), waves)
 
 
-def _move(rng: np.random.Generator, pivot_mm: npt.ArrayLike, shift_mm: npt.ArrayLike, degrees: float) -> Rigid:
+def _move(rng: np.random.Generator, pivot_mm: npt.ArrayLike, shift_mm: npt.ArrayLike, degrees: float) -> RigidTransform:
     turn = rotation(np.clip(rng.normal(0, degrees / 2, 3), -degrees, degrees))
-    return Rigid(turn, np.asarray(pivot_mm, dtype=np.float64), np.asarray(shift_mm, dtype=np.float64))
+    return RigidTransform(turn, np.asarray(pivot_mm, dtype=np.float64), np.asarray(shift_mm, dtype=np.float64))

@@ -16,7 +16,7 @@ from osteon.formats.nifti import write_nifti
 from osteon.formats.stl import Mesh, write_stl
 from osteon.phantoms.fracture import HEAD, SHAFT, comminute
 from osteon.phantoms.humerus import STRUCTURES, draw_humerus
-from osteon.phantoms.record import SOURCE, Kind, Request, TrueCase, keep_truth
+from osteon.phantoms.record import SOURCE, CaseTruth, CohortRequest, PhantomKind, write_truth
 from osteon.phantoms.shapes import Field
 
 FRAGMENTS = (4, 3, 2)
@@ -26,7 +26,7 @@ LPS = np.diag([-1.0, -1.0, 1.0])
 """From RAS to the world in which Mimics, Slicer and most others write an STL."""
 
 
-def make_fragments(folder: Path, number: int, request: Request) -> TrueCase:
+def make_fragments(folder: Path, number: int, request: CohortRequest) -> CaseTruth:
     """Write one CT with its surfaces: into a folder of its own, or onto the heap.
 
     Raises:
@@ -64,7 +64,7 @@ def make_fragments(folder: Path, number: int, request: Request) -> TrueCase:
         # Every third case comes from a program that writes the colour into the file as well.
         mesh = replace(mesh, colour=names[value].colour if number % 3 == 0 else None)
         write_stl(place / f"{lead}{colour}{piece}.stl", mesh)
-    return keep_truth(folder, case, segmentation, pieces=pieces)
+    return write_truth(folder, case, segmentation, pieces=pieces)
 
 
 def surface(depth: Field, grid: Geometry) -> Mesh | None:
@@ -99,7 +99,7 @@ def enclosed_mm3(vertices: npt.NDArray[np.float64], faces: npt.NDArray[np.intege
     return float(np.einsum("ij,ij->", a, np.cross(b, c)) / 6)
 
 
-KIND = Kind(
+KIND = PhantomKind(
     name="humerus",
     what="CTs of fractured humeri and one coloured STL for each fragment; some cases heaped in one folder",
     size=80,

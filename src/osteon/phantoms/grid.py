@@ -37,7 +37,7 @@ def draw_grid(
     return Geometry(shape, affine), drawn if axes is None else axes
 
 
-def lay_out(ras: Geometry, axes: str) -> tuple[AxisPermutation, Geometry]:
+def file_grid(ras: Geometry, axes: str) -> tuple[AxisPermutation, Geometry]:
     """The file's geometry with `axes`, and the turn that leads from its arrays back to R, A, S.
 
     Raises:
@@ -85,7 +85,7 @@ def voxel_centres(geometry: Geometry) -> Points:
     return np.ascontiguousarray(geometry.to_world(np.indices(geometry.shape).reshape(3, -1).T).T, dtype=np.float32)
 
 
-def grain(rng: np.random.Generator, shape: tuple[int, ...], sigma: float = 0.8) -> Field:
+def correlated_noise(rng: np.random.Generator, shape: tuple[int, ...], sigma: float = 0.8) -> Field:
     """Correlated noise of unit deviation, flat: the unevenness of marrow."""
     values = ndimage.gaussian_filter(rng.standard_normal(shape, dtype=np.float32), sigma).ravel()
     return np.asarray(values / values.std(), dtype=np.float32)

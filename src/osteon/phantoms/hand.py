@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from osteon.core.files import read_json, whole_file, write_json
+from osteon.core.files import atomic_write, read_json, write_json
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation, make_structures
 from osteon.core.random_streams import item_generator
 from osteon.formats.raster import TO_RAS
-from osteon.formats.rle import encode, write_rle_csv
+from osteon.formats.rle import encode_rle, write_rle_csv
 from osteon.phantoms.hand_bones import NAMES, FlatBone, FlatHand, draw_hand
-from osteon.phantoms.record import SOURCE, Kind, Request, TrueCase, keep_truth
+from osteon.phantoms.record import SOURCE, CaseTruth, CohortRequest, PhantomKind, write_truth
 from osteon.phantoms.shapes import Field, Points, rod, smooth_union
 
 STRUCTURES = make_structures(NAMES)
@@ -31,7 +31,7 @@ FLESH, CORTEX, MARROW = 0.021, 0.105, 0.026
 Outline = list[list[int]]
 
 
-def make_hand(folder: Path, number: int, request: Request) -> TrueCase:
+def make_hand(folder: Path, number: int, request: CohortRequest) -> CaseTruth:
     """Write one radiograph and its outlines; two in a row are the hands of one subject.
 
     Raises:
@@ -64,12 +64,12 @@ def make_hand(folder: Path, number: int, request: Request) -> TrueCase:
     # A picture's arrays run along its rows first: i is the column.
     labels = np.ascontiguousarray(masks.transpose(0, 2, 1)[..., None])
     segmentation = Segmentation(labels, Geometry(labels.shape[1:], TO_RAS, "px"), STRUCTURES)
-    rle = {label: encode(mask) for label, mask in zip(NAMES, masks, strict=True) if mask.any()}
+    rle = {label: encode_rle(mask) for label, mask in zip(NAMES, masks, strict=True) if mask.any()}
     write_json(folder / _rle_part(name), rle)
-    return keep_truth(folder, name, segmentation, subject=patient, side="left" if side == "L" else "right")
+    return write_truth(folder, name, segmentation, subject=patient, side="left" if side == "L" else "right")
 
 
-def write_rle(folder: Path, cases: Sequence[TrueCase]) -> None:
+def write_rle(folder: Path, cases: Sequence[CaseTruth]) -> None:
     """Write the table of all pictures' runs. Raises FileError."""
     rows = []
     for case in cases:
@@ -199,11 +199,11 @@ def _outline(mask: npt.NDArray[np.uint8]) -> Outline:
 def _write_png(path: Path, pixels: npt.NDArray[np.unsignedinteger[Any]]) -> None:
     from PIL import Image
 
-    with whole_file(path) as temporary:
+    with atomic_write(path) as temporary:
         Image.fromarray(pixels).save(temporary, compress_level=1)
 
 
-KIND = Kind(
+KIND = PhantomKind(
     name="hand",
     what="radiographs of both hands of each subject, polygons as JSON and a table of RLE for 29 overlapping bones",
     size=2048,

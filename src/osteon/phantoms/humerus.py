@@ -18,8 +18,8 @@ from osteon.core.labels import Segmentation, Structure
 from osteon.core.volume import Volume
 from osteon.phantoms.arm import Arm, draw_arm, scan_arm
 from osteon.phantoms.fracture import Fracture, draw_fracture
-from osteon.phantoms.grid import draw_grid, lay_out, world_points
-from osteon.phantoms.shapes import Field, Points, ellipsoid, filled, rotation, smooth_step, smooth_union
+from osteon.phantoms.grid import draw_grid, file_grid, world_points
+from osteon.phantoms.shapes import Field, Points, ellipsoid, partial_volume, rotation, smooth_step, smooth_union
 
 STRUCTURES = (
     Structure(name="red", value=1, colour="#e5484d"),
@@ -80,7 +80,7 @@ class Bone:
         z = points[2]
         along = smooth_step(z, -80, -22)
         thickness = np.float32(self.cortex_mm) * (1 - 0.62 * along)
-        inner = filled(depth_mm - thickness, voxel_mm)
+        inner = partial_volume(depth_mm - thickness, voxel_mm)
         # Trabeculae are dense under the head's surface and give way to fatty marrow down the shaft.
         spongy = smooth_step(z, -65, -25)
         core = self.marrow_hu + (self.trabecular_hu - self.marrow_hu) * spongy + texture * (15 + 65 * spongy)
@@ -139,7 +139,7 @@ class Humerus:
         """The scan and its fragments, as `make_humerus` returns them."""
         noise = [rng.standard_normal(self.ras.shape, dtype=np.float32) for _ in range(2)]
         hu, labels = _scan(self.points, self.ras, self.bone, self.fracture, self.arm, noise)
-        turn, geometry = lay_out(self.ras, self.axes)
+        turn, geometry = file_grid(self.ras, self.axes)
         return (
             Volume(np.ascontiguousarray(turn.undo(hu))[None], geometry),
             Segmentation(np.ascontiguousarray(turn.undo(labels)).astype(np.uint8), geometry, STRUCTURES),
@@ -203,7 +203,7 @@ def _scan(
         at = at[:, inside]
         surface = -bone.distance(at)
         depth = np.minimum(surface, fracture.depth(fragment, at))
-        part = filled(depth, voxel_mm)
+        part = partial_volume(depth, voxel_mm)
         covered[inside] += part
         mixed[inside] += part * bone.hounsfield(at, surface, texture[near[inside]], voxel_mm)
         wins = depth > best[inside]

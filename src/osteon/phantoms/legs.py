@@ -10,7 +10,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from osteon.phantoms.shapes import Field, Points, Rigid, Ripple, chain, ellipsoid, rod, rotation, smooth_union
+from osteon.phantoms.shapes import (
+    Field,
+    Points,
+    RandomWaves,
+    RigidTransform,
+    chain,
+    ellipsoid,
+    rod,
+    rotation,
+    smooth_union,
+)
 
 
 @dataclass(frozen=True)
@@ -21,10 +31,10 @@ class Leg:
     growth: float
     femur_mm: float
     tibia_mm: float
-    pose: Rigid
-    wave: Ripple
+    pose: RigidTransform
+    wave: RandomWaves
 
-    def own(self, points: Points) -> Points:
+    def to_local(self, points: Points) -> Points:
         """Points in the leg's own frame: lateral is +x on both sides, sizes are an adult's, the hip joint is still."""
         at = self.pose.undo(points)
         return np.asarray(at * np.array([[self.lateral], [1], [1]], dtype=np.float32) / np.float32(self.growth))
@@ -125,14 +135,14 @@ class Leg:
 def draw_leg(rng: np.random.Generator, lateral: int, growth: float) -> Leg:
     """Draw one leg of a child who has `growth` (about 0.6 to 0.8) of an adult's size."""
     turn = rotation((rng.uniform(-3, 4), lateral * rng.uniform(-4, 1), lateral * rng.uniform(-6, 6)))
-    pose = Rigid(turn, np.array([lateral * 80.0 * growth, 0, 0]), np.zeros(3))
+    pose = RigidTransform(turn, np.array([lateral * 80.0 * growth, 0, 0]), np.zeros(3))
     return Leg(
         lateral,
         growth,
         growth * rng.uniform(385, 400),
         growth * rng.uniform(315, 330),
         pose,
-        Ripple.draw(rng, wavelengths_mm=[60, 35, 22], sd=1.1),
+        RandomWaves.draw(rng, wavelengths_mm=[60, 35, 22], sd=1.1),
     )
 
 

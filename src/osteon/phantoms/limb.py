@@ -11,12 +11,12 @@ from osteon.core.geometry import AxisPermutation, Geometry
 from osteon.core.labels import Segmentation, make_structures
 from osteon.core.volume import Volume
 from osteon.formats.nifti import write_nifti
-from osteon.phantoms.grid import grain, voxel_centres
+from osteon.phantoms.grid import correlated_noise, voxel_centres
 from osteon.phantoms.legs import Leg, draw_leg, pelvis
 from osteon.phantoms.limb_dicom import write_series
-from osteon.phantoms.mr import oblique_grid, receive
-from osteon.phantoms.record import SOURCE, Kind, Request, TrueCase, keep_truth
-from osteon.phantoms.shapes import Field, Points, Ripple, ellipsoid, filled, smooth_step, smooth_union
+from osteon.phantoms.mr import acquire_image, oblique_grid
+from osteon.phantoms.record import SOURCE, CaseTruth, CohortRequest, PhantomKind, write_truth
+from osteon.phantoms.shapes import Field, Points, RandomWaves, ellipsoid, partial_volume, smooth_step, smooth_union
 
 STRUCTURES = make_structures(
     ["pelvis", "femur_left", "femur_right", "tibia_left", "tibia_right", "fibula_left", "fibula_right"]
@@ -27,7 +27,7 @@ MARROW, RED_MARROW, CORTEX, PHYSIS, CARTILAGE = 620.0, 430.0, 70.0, 230.0, 330.0
 FAT, MUSCLE, SKIN, VESSEL, AIR = 680.0, 240.0, 320.0, 60.0, 0.0
 
 
-def make_limb(folder: Path, number: int, request: Request) -> TrueCase:
+def make_limb(folder: Path, number: int, request: CohortRequest) -> CaseTruth:
     """Write one series and its masks.
 
     Raises:
@@ -38,7 +38,7 @@ def make_limb(folder: Path, number: int, request: Request) -> TrueCase:
     geometry = _draw_grid(rng, request.size, growth)
     legs = [draw_leg(rng, lateral, growth) for lateral in (-1, 1)]
     signal, labels = _tissues(rng, geometry, legs, growth)
-    image = receive(signal, _bias(rng, signal.shape), rng.uniform(12, 20), rng)
+    image = acquire_image(signal, _bias(rng, signal.shape), rng.uniform(12, 20), rng)
     segmentation = Segmentation(labels, geometry, STRUCTURES)
     case = f"L{number + 1:03d}"
     place = folder / SOURCE / case
@@ -52,7 +52,7 @@ def make_limb(folder: Path, number: int, request: Request) -> TrueCase:
             mask = turn.apply(segmentation.mask(structure)).astype(np.uint8)
             write_nifti(place / "masks" / f"{structure.name}.nii.gz", Volume(mask[None], turn.geometry(geometry)))
     annotated = [s.name for s in STRUCTURES if s.name != absent]
-    return keep_truth(folder, case, segmentation, annotated=annotated, localizer=localizer)
+    return write_truth(folder, case, segmentation, annotated=annotated, localizer=localizer)
 
 
 def _draw_grid(rng: np.random.Generator, size: int, growth: float) -> Geometry:
@@ -71,7 +71,7 @@ def _tissues(
     points = voxel_centres(geometry)
     voxel = float(np.cbrt(geometry.voxel_volume_mm3))
     signal, septa = _soft(rng, points, legs, growth, voxel)
-    uneven = grain(rng, geometry.shape)
+    uneven = correlated_noise(rng, geometry.shape)
     labels = np.zeros(points.shape[1], dtype=np.uint8)
     best = np.zeros(points.shape[1], dtype=np.float32)
     values = {s.name: s.value for s in STRUCTURES}
@@ -88,7 +88,7 @@ def _tissues(
     put("pelvis", near, depth, flat, flat * 0)
     for leg, side in zip(legs, ("left", "right"), strict=True):
         near = np.flatnonzero(points[0] * leg.lateral > -5)
-        own = leg.own(points[:, near])
+        own = leg.to_local(points[:, near])
         for name in ("femur", "tibia", "fibula", "unnamed"):
             depth = -getattr(leg, name)(own) * np.float32(growth)
             here = np.flatnonzero(depth > -4 - voxel)
@@ -105,8 +105,8 @@ def _bone(under: Field, depth: Field, plate: Field, shaft: Field, uneven: Field,
     marrow = MARROW - (MARROW - RED_MARROW) * np.clip(red, 0, 1) + 28 * uneven
     sheet = np.clip((plate - 1.2) / np.float32(voxel / 2) + 0.5, 0, 1)
     marrow = PHYSIS * (1 - sheet) + marrow * sheet
-    deep, inside = filled(depth - thickness, voxel), filled(depth, voxel)
-    rim = filled(depth + 2.4, voxel) * (1 - smooth_step(shaft, 0.0, 0.3))
+    deep, inside = partial_volume(depth - thickness, voxel), partial_volume(depth, voxel)
+    rim = partial_volume(depth + 2.4, voxel) * (1 - smooth_step(shaft, 0.0, 0.3))
     around = under * (1 - rim) + CARTILAGE * rim
     return np.asarray(around * (1 - inside) + (CORTEX * (1 - deep) + marrow * deep) * inside, dtype=np.float32)
 
@@ -118,23 +118,29 @@ def _soft(
     skins = []
     vessels = np.full(points.shape[1], 99, dtype=np.float32)
     for leg in legs:
-        own = leg.own(points)
+        own = leg.to_local(points)
         skins.append(leg.skin(own) * np.float32(growth))
         course = np.hypot(own[0] - 72 - 10 * np.sin(own[2] / 60), own[1] + 8 - 18 * np.cos(own[2] / 140))
         vessels = np.minimum(vessels, np.where(own[2] < 0, course, 99) * np.float32(growth))
     trunk = ellipsoid(points, (0, -12 * growth, 130 * growth), (168 * growth, 104 * growth, 190 * growth))
     depth = -smooth_union(np.minimum(*skins), trunk, 20)
     fat = np.float32(rng.uniform(6, 13)) * (0.45 + 0.55 * smooth_step(points[2], -480 * growth, -100 * growth))
-    waves = Ripple.draw(rng, wavelengths_mm=[70, 52, 38, 30], sd=1.0)
+    waves = RandomWaves.draw(rng, wavelengths_mm=[70, 52, 38, 30], sd=1.0)
     septa = waves(points * np.array([[1], [1], [0.2]], dtype=np.float32))
-    fibre = Ripple.draw(rng, wavelengths_mm=[16, 11, 8], sd=1.0)(points * np.array([[1], [1], [0.3]], dtype=np.float32))
+    fibre = RandomWaves.draw(rng, wavelengths_mm=[16, 11, 8], sd=1.0)(
+        points * np.array([[1], [1], [0.3]], dtype=np.float32)
+    )
     muscle = MUSCLE + 16 * fibre + (FAT - MUSCLE) * 0.75 * np.exp(-((septa / 0.11) ** 2))
     bowel = smooth_step(points[2], 25 * growth, 60 * growth) * smooth_step(
         -np.hypot(points[0] / 95, (points[1] - 25) / 70), -growth, -0.6 * growth
     )
     muscle += bowel * (150 * np.tanh(2 * fibre + septa) - 20)
-    muscle = muscle + (VESSEL - muscle) * filled(3.4 - vessels, voxel)
-    deep, under, inside = filled(depth - fat, voxel), filled(depth - 1.8, voxel), filled(depth, voxel)
+    muscle = muscle + (VESSEL - muscle) * partial_volume(3.4 - vessels, voxel)
+    deep, under, inside = (
+        partial_volume(depth - fat, voxel),
+        partial_volume(depth - 1.8, voxel),
+        partial_volume(depth, voxel),
+    )
     body = SKIN * (1 - under) + under * ((FAT + 12 * fibre) * (1 - deep) + muscle * deep)
     return np.asarray(AIR * (1 - inside) + body * inside, dtype=np.float32), septa
 
@@ -146,7 +152,7 @@ def _bias(rng: np.random.Generator, shape: tuple[int, ...]) -> Field:
     return np.asarray(a * x + b * y + c * z + d * z * z - np.float32(0.22) * z**4, dtype=np.float32)
 
 
-KIND = Kind(
+KIND = PhantomKind(
     name="limb",
     what="coronal MR series (DICOM) of children's legs, and one binary NIfTI mask for each bone",
     size=192,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from osteon.core.files import whole_file
+from osteon.core.files import atomic_write
 from osteon.core.geometry import Geometry
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def write_series(
         dataset.PatientName = PATIENTS[number % len(PATIENTS)]
         dataset.PatientID = f"KH-2019-{4711 + number:06d}"
         dataset.PatientBirthDate = f"2012{1 + number % 12:02d}17"
-        with whole_file(folder / f"I{name:06X}{suffix}") as temporary:
+        with atomic_write(folder / f"I{name:06X}{suffix}") as temporary:
             dataset.save_as(temporary, enforce_file_format=True)
 
 

@@ -19,10 +19,10 @@ from osteon.core.labels import Segmentation, make_structures
 from osteon.core.volume import Volume
 from osteon.formats.nifti import write_nifti
 from osteon.phantoms.chest import Chest, vessel_tree
-from osteon.phantoms.decathlon import description_of
-from osteon.phantoms.grid import grain, lay_out, voxel_centres
-from osteon.phantoms.record import SOURCE, Kind, Request, TrueCase, keep_truth
-from osteon.phantoms.shapes import Field, filled, rod
+from osteon.phantoms.decathlon import make_description
+from osteon.phantoms.grid import correlated_noise, file_grid, voxel_centres
+from osteon.phantoms.record import SOURCE, CaseTruth, CohortRequest, PhantomKind, write_truth
+from osteon.phantoms.shapes import Field, partial_volume, rod
 
 STRUCTURES = make_structures(["cancer"])
 FIELD_MM = (336.0, 280.0, 288.0)
@@ -32,7 +32,7 @@ Place = npt.NDArray[np.float64]
 Window = tuple[slice, slice, slice]
 
 
-def make_lung(folder: Path, number: int, request: Request) -> TrueCase:
+def make_lung(folder: Path, number: int, request: CohortRequest) -> CaseTruth:
     """Write one scan and its labels.
 
     Raises:
@@ -44,11 +44,11 @@ def make_lung(folder: Path, number: int, request: Request) -> TrueCase:
     scene.vessels()
     scene.distractors()
     diameters = [scene.tumour() for _ in range(1 + (number % 4 == 3))]
-    noise = grain(rng, grid.shape, 0.6).reshape(grid.shape)
+    noise = correlated_noise(rng, grid.shape, 0.6).reshape(grid.shape)
     hu = ndimage.gaussian_filter(scene.hu, 0.35, mode="nearest", truncate=3)
     quiet = 0.45 + 0.55 * np.clip((hu + 1000) / 900, 0, 1)
     scan = np.clip(np.rint(hu + rng.uniform(14, 26) * quiet * noise), -1024, 3071).astype(np.int16)
-    turn, geometry = lay_out(grid, ("LAS", "RAS")[number % 2])
+    turn, geometry = file_grid(grid, ("LAS", "RAS")[number % 2])
     case = f"lung_{number + 1:03d}"
     labels = np.ascontiguousarray(turn.undo(scene.labels)).astype(np.uint8)
     write_nifti(
@@ -56,14 +56,14 @@ def make_lung(folder: Path, number: int, request: Request) -> TrueCase:
     )
     write_nifti(folder / SOURCE / f"labelsTr/{case}.nii.gz", Volume(labels[None], geometry))
     truth = Segmentation(labels, geometry, STRUCTURES)
-    return keep_truth(folder, case, truth, diameters_mm=[round(d, 2) for d in diameters])
+    return write_truth(folder, case, truth, diameters_mm=[round(d, 2) for d in diameters])
 
 
-def write_description(folder: Path, cases: Sequence[TrueCase]) -> None:
+def write_description(folder: Path, cases: Sequence[CaseTruth]) -> None:
     """Write dataset.json. Raises FileError."""
     entries = [{"image": f"./imagesTr/{c.id}.nii.gz", "label": f"./labelsTr/{c.id}.nii.gz"} for c in cases]
     text = "Chests with small tumours, made up by osteon"
-    write_json(folder / SOURCE / "dataset.json", description_of("Lung", text, STRUCTURES, entries))
+    write_json(folder / SOURCE / "dataset.json", make_description("Lung", text, STRUCTURES, entries))
 
 
 def _draw_grid(rng: np.random.Generator, size: int) -> Geometry:
@@ -84,7 +84,9 @@ class _Scene:
         self.points = voxel_centres(grid)
         self.voxel = float(np.cbrt(grid.voxel_volume_mm3))
         depth = chest.lung_depth(chest.scaled(self.points))
-        self.hu = chest.hounsfield(self.points, depth, grain(rng, grid.shape), self.voxel).reshape(grid.shape)
+        self.hu = chest.hounsfield(self.points, depth, correlated_noise(rng, grid.shape), self.voxel).reshape(
+            grid.shape
+        )
         self.depth = depth.reshape(grid.shape)
         self.points = self.points.reshape(3, *grid.shape)
         self.labels = np.zeros(grid.shape, dtype=np.uint8)
@@ -157,7 +159,9 @@ class _Scene:
         self, window: Window, depth: Field, hu: float | Field, *, inside: bool = True, thin: float | None = None
     ) -> None:
         """Lay a body over what is there, `inside` the lungs alone; what is thinner than a voxel is fainter."""
-        part = filled(depth, self.voxel) * np.float32(min(1.0, 1.0 if thin is None else (thin / self.voxel) ** 0.7))
+        part = partial_volume(depth, self.voxel) * np.float32(
+            min(1.0, 1.0 if thin is None else (thin / self.voxel) ** 0.7)
+        )
         if inside:
             part *= self.depth[window].ravel() > 0
         here = self.hu[window]
@@ -172,7 +176,7 @@ class _Scene:
         return i, j, k
 
 
-KIND = Kind(
+KIND = PhantomKind(
     name="lung",
     what="chest CTs with rare small tumours in the Decathlon's layout",
     size=96,

@@ -37,7 +37,7 @@ def oblique_grid(
     return Geometry((i, j, k), affine)
 
 
-def receive(signal: Field, bias: Field, noise_sd: float, rng: np.random.Generator) -> npt.NDArray[np.uint16]:
+def acquire_image(signal: Field, bias: Field, noise_sd: float, rng: np.random.Generator) -> npt.NDArray[np.uint16]:
     """The image `[i, j, k]` of `signal` seen by coils whose sensitivity is `exp(bias)`, in 12 bits."""
     sharp = ndimage.gaussian_filter(signal * np.exp(bias), 0.4, mode="nearest", truncate=3)
     real, imaginary = (rng.standard_normal(signal.shape, dtype=np.float32) * np.float32(noise_sd) for _ in range(2))

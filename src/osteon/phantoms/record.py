@@ -19,7 +19,7 @@ SOURCE, TRUTH = "source", "truth"
 
 
 @dataclass(frozen=True)
-class Request:
+class CohortRequest:
     """A cohort as it was asked for.
 
     Attributes:
@@ -42,7 +42,7 @@ class Request:
 
 
 @dataclass(frozen=True)
-class TrueCase:
+class CaseTruth:
     """One case: its id, its label map below the cohort's folder, the sizes of its structures, and what else is said."""
 
     id: str
@@ -57,7 +57,7 @@ class TrueCase:
 
 
 @dataclass(frozen=True)
-class Kind:
+class PhantomKind:
     """One kind of cohort.
 
     Attributes:
@@ -66,7 +66,7 @@ class Kind:
         size: Voxels or pixels along the longest axis where nothing is asked for.
         make: Writes case `number` below a folder, and says what is true of it.
         finish: Writes what belongs to all cases together, if anything does.
-        options: What `osteon import` is to be told beside the source.
+        options: Options of `osteon import` beside the source.
         source: What `osteon import` is to be given, below the cohort's folder.
         layouts: The ways in which the files may lie, the usual one first; none where there is one way.
     """
@@ -74,14 +74,14 @@ class Kind:
     name: str
     what: str
     size: int
-    make: Callable[[Path, int, Request], TrueCase]
-    finish: Callable[[Path, Sequence[TrueCase]], None] | None = None
+    make: Callable[[Path, int, CohortRequest], CaseTruth]
+    finish: Callable[[Path, Sequence[CaseTruth]], None] | None = None
     options: str = ""
     source: str = SOURCE
     layouts: tuple[str, ...] = ()
 
 
-def keep_truth(folder: Path, case: str, segmentation: Segmentation, **more: Any) -> TrueCase:
+def write_truth(folder: Path, case: str, segmentation: Segmentation, **more: Any) -> CaseTruth:
     """Write a case's true label map and measure it: cm³ for each structure, px for pictures.
 
     Raises:
@@ -94,4 +94,4 @@ def keep_truth(folder: Path, case: str, segmentation: Segmentation, **more: Any)
     voxel = 1.0 if picture else segmentation.geometry.voxel_volume_mm3 / 1000
     counts = {s.name: int(np.count_nonzero(segmentation.mask(s))) for s in segmentation.structures}
     sizes = {name: round(count * voxel, 4) for name, count in counts.items() if count}
-    return TrueCase(case, labels, sizes, "area_px" if picture else "volume_cm3", more)
+    return CaseTruth(case, labels, sizes, "area_px" if picture else "volume_cm3", more)

@@ -15,16 +15,20 @@ from osteon.core.errors import UsageError
 from osteon.core.files import read_json, write_json
 from osteon.core.progress import track
 from osteon.phantoms import fragments, hand, limb, lung, spine
-from osteon.phantoms.record import SOURCE, TRUTH, Kind, Request, TrueCase
+from osteon.phantoms.record import SOURCE, TRUTH, CaseTruth, CohortRequest, PhantomKind
 
-KINDS: dict[str, Kind] = {kind.name: kind for kind in (fragments.KIND, limb.KIND, spine.KIND, hand.KIND, lung.KIND)}
+KINDS: dict[str, PhantomKind] = {
+    kind.name: kind for kind in (fragments.KIND, limb.KIND, spine.KIND, hand.KIND, lung.KIND)
+}
 """The kinds by name; a new one is one module and one row."""
 
 SIDECAR = "truth.json"
-SMALLEST = 24
+MIN_SIZE = 24
 
 
-def ask(kind: str, *, cases: int = 6, seed: int = 0, size: int | None = None, layout: str | None = None) -> Request:
+def make_request(
+    kind: str, *, cases: int = 6, seed: int = 0, size: int | None = None, layout: str | None = None
+) -> CohortRequest:
     """A request that can be fulfilled.
 
     Raises:
@@ -38,23 +42,23 @@ def ask(kind: str, *, cases: int = 6, seed: int = 0, size: int | None = None, la
             f"a cohort of {cases} cases with seed {seed} cannot be made",
             hint="give at least one case, and no negative seed",
         )
-    if size is not None and not SMALLEST <= size <= 4 * row.size:
+    if size is not None and not MIN_SIZE <= size <= 4 * row.size:
         raise UsageError(
-            f"--size {size}: {kind} is made with {SMALLEST} to {4 * row.size} along its longest axis",
+            f"--size {size}: {kind} is made with {MIN_SIZE} to {4 * row.size} along its longest axis",
             hint=f"{row.size} is usual",
         )
     if layout is not None and layout not in row.layouts:
         known = f"one of: {', '.join(row.layouts)}" if row.layouts else "none: its files lie in one way"
         raise UsageError(f"--layout {layout} is not known for {kind}", hint=f"give {known}")
-    return Request(kind, cases, seed, size or row.size, layout or next(iter(row.layouts), ""))
+    return CohortRequest(kind, cases, seed, size or row.size, layout or next(iter(row.layouts), ""))
 
 
-def write_phantoms(folder: Path, request: Request, *, overwrite: bool = False) -> bool:
+def write_phantoms(folder: Path, request: CohortRequest, *, overwrite: bool = False) -> bool:
     """Write a cohort.
 
     Args:
         folder: Where it goes; made if it does not exist.
-        request: What `ask` gave.
+        request: What `make_request` gave.
         overwrite: Replace another cohort of phantoms that is there. Nothing else is ever replaced.
 
     Returns:
@@ -78,7 +82,7 @@ def write_phantoms(folder: Path, request: Request, *, overwrite: bool = False) -
     return True
 
 
-def _is_there(folder: Path, request: Request, overwrite: bool) -> bool:
+def _is_there(folder: Path, request: CohortRequest, overwrite: bool) -> bool:
     """Whether the whole cohort is in the folder. Raises UsageError where something else is."""
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return False
@@ -95,7 +99,7 @@ def _is_there(folder: Path, request: Request, overwrite: bool) -> bool:
     return False
 
 
-def _write_sidecar(folder: Path, request: Request, cases: list[TrueCase]) -> None:
+def _write_sidecar(folder: Path, request: CohortRequest, cases: list[CaseTruth]) -> None:
     write_json(folder / SIDECAR, {"phantoms": asdict(request), "cases": {case.id: case.as_json() for case in cases}})
 
 

@@ -58,7 +58,7 @@ def smooth_step(values: Field, low: float, high: float) -> Field:
     return np.asarray(t * t * (3 - 2 * t), dtype=np.float32)
 
 
-def filled(depth_mm: Field, voxel_mm: float) -> Field:
+def partial_volume(depth_mm: Field, voxel_mm: float) -> Field:
     """The part of a voxel that lies inside a flat surface `depth_mm` away: how scanners blur an edge."""
     return np.asarray(np.clip(0.5 + depth_mm / np.float32(voxel_mm), 0, 1), dtype=np.float32)
 
@@ -73,7 +73,7 @@ def rotation(degrees: npt.ArrayLike) -> npt.NDArray[np.float64]:
 
 
 @dataclass(frozen=True)
-class Rigid:
+class RigidTransform:
     """A rigid movement: turn about `pivot_mm`, then shift."""
 
     matrix: npt.NDArray[np.float64]
@@ -88,7 +88,7 @@ class Rigid:
 
 
 @dataclass(frozen=True)
-class Ripple:
+class RandomWaves:
     """A smooth random function of space: a few plane waves. Zero mean, drawn once, the same wherever it is asked."""
 
     waves: npt.NDArray[np.float32]
@@ -96,7 +96,7 @@ class Ripple:
     amplitudes: npt.NDArray[np.float32]
 
     @classmethod
-    def draw(cls, rng: np.random.Generator, *, wavelengths_mm: npt.ArrayLike, sd: float) -> Ripple:
+    def draw(cls, rng: np.random.Generator, *, wavelengths_mm: npt.ArrayLike, sd: float) -> RandomWaves:
         """One wave for each wavelength in a random direction; longer waves are higher; `sd` is that of the sum."""
         lengths = np.asarray(wavelengths_mm, dtype=np.float64)
         directions = rng.normal(size=(len(lengths), 3))

@@ -17,10 +17,10 @@ from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation, make_structures
 from osteon.core.volume import Volume
 from osteon.formats.nrrd import write_nrrd
-from osteon.phantoms.grid import grain, voxel_centres
-from osteon.phantoms.mr import oblique_grid, receive
-from osteon.phantoms.record import SOURCE, Kind, Request, TrueCase, keep_truth
-from osteon.phantoms.shapes import Field, Points, Ripple, chain, filled, smooth_step
+from osteon.phantoms.grid import correlated_noise, voxel_centres
+from osteon.phantoms.mr import acquire_image, oblique_grid
+from osteon.phantoms.record import SOURCE, CaseTruth, CohortRequest, PhantomKind, write_truth
+from osteon.phantoms.shapes import Field, Points, RandomWaves, chain, partial_volume, smooth_step
 from osteon.phantoms.vertebra import Column, Vertebra, draw_column
 
 STRUCTURES = make_structures(["L1", "L2", "L3", "L4", "L5"])
@@ -30,7 +30,7 @@ SHIFT_MM = 38.0
 MARROW, CORTEX, CSF, CORD, FAT, MUSCLE, VESSEL, ANNULUS = 330.0, 45.0, 820.0, 300.0, 560.0, 130.0, 35.0, 80.0
 
 
-def make_spine(folder: Path, number: int, request: Request) -> TrueCase:
+def make_spine(folder: Path, number: int, request: CohortRequest) -> CaseTruth:
     """Write one pair.
 
     Raises:
@@ -44,15 +44,15 @@ def make_spine(folder: Path, number: int, request: Request) -> TrueCase:
         rng, [[0, 0, -1], [-1, 0, 0], [0, -1, 0]], FIELD_MM, (edge, edge, 2.8 * max(edge / 2.2, 0.5)), centre, degrees=4
     )
     signal, labels = _tissues(rng, geometry, column)
-    image = receive(signal, _bias(rng, geometry), rng.uniform(14, 24), rng)
+    image = acquire_image(signal, _bias(rng, geometry), rng.uniform(14, 24), rng)
     segmentation = Segmentation(labels, geometry, STRUCTURES)
     case = f"spine_{number + 1:03d}"
     write_nrrd(folder / SOURCE / f"images/{case}_image.nrrd", Volume(image[None], geometry))
     write_nrrd(folder / SOURCE / f"labels/{case}_label.nrrd", Volume(labels[None], geometry))
-    return keep_truth(folder, case, segmentation)
+    return write_truth(folder, case, segmentation)
 
 
-def write_pairs(folder: Path, cases: Sequence[TrueCase]) -> None:
+def write_pairs(folder: Path, cases: Sequence[CaseTruth]) -> None:
     """Write the list. Raises FileError."""
     lines = [f"images/{case.id}_image.nrrd,labels/{case.id}_label.nrrd\n" for case in cases]
     write_text(folder / SOURCE / "pairs.txt", "".join(lines))
@@ -62,7 +62,7 @@ def _tissues(rng: np.random.Generator, geometry: Geometry, column: Column) -> tu
     """What each voxel would send, and what it belongs to, both `[i, j, k]`."""
     points = voxel_centres(geometry)
     voxel = float(np.cbrt(geometry.voxel_volume_mm3))
-    uneven = grain(rng, geometry.shape)
+    uneven = correlated_noise(rng, geometry.shape)
     signal = _soft(rng, points, voxel)
     _canal(rng, signal, points, column, voxel)
     labels = np.zeros(points.shape[1], dtype=np.uint8)
@@ -71,7 +71,7 @@ def _tissues(rng: np.random.Generator, geometry: Geometry, column: Column) -> tu
     marrow = MARROW * rng.uniform(0.85, 1.2)
     for vertebra in column.vertebrae:
         near = np.flatnonzero(np.abs(points[2] - vertebra.centre_mm[2]) < 60)
-        own = vertebra.own(points[:, near])
+        own = vertebra.to_local(points[:, near])
         wet = rng.uniform(0.15, 1.0)
         _disc(signal, near, own, vertebra, wet, voxel)
         depth = -vertebra.distance(own)
@@ -91,7 +91,7 @@ def _tissues(rng: np.random.Generator, geometry: Geometry, column: Column) -> tu
 
 def _put(signal: Field, near: npt.NDArray[np.intp], depth: Field, content: Field, voxel: float) -> None:
     """Lay bone of a thin dark cortex and `content` over what is there."""
-    inside, deep = filled(depth, voxel), filled(depth - 1.3, voxel)
+    inside, deep = partial_volume(depth, voxel), partial_volume(depth - 1.3, voxel)
     signal[near] = signal[near] * (1 - inside) + (CORTEX * (1 - deep) + content * deep) * inside
 
 
@@ -100,9 +100,9 @@ def _disc(signal: Field, near: npt.NDArray[np.intp], own: Points, vertebra: Vert
     around = vertebra.radius(own)
     below = -own[2] - vertebra.high
     part = (
-        filled((1.02 - around) * np.float32(vertebra.deep), voxel)
-        * filled(below + 4, voxel)
-        * filled(16 - below, voxel)
+        partial_volume((1.02 - around) * np.float32(vertebra.deep), voxel)
+        * partial_volume(below + 4, voxel)
+        * partial_volume(16 - below, voxel)
     )
     nucleus = (1 - smooth_step(around, 0.45, 0.75)) * np.exp(-(((below - 5) / 4) ** 2))
     signal[near] = signal[near] * (1 - part) + (ANNULUS + 520 * np.float32(wet) * nucleus) * part
@@ -116,34 +116,36 @@ def _canal(rng: np.random.Generator, signal: Field, points: Points, column: Colu
     depth = -chain(p, knots)
     tip = column.vertebrae[2].centre_mm[2] + rng.uniform(-12, 8)
     cord = -chain(p, [(place, 4.6) for place in column.canal_mm]) * smooth_step(p[2], tip, tip + 25)
-    strands = Ripple.draw(rng, wavelengths_mm=[5, 4, 3.4], sd=1.0)(p * np.array([[1], [1], [0.05]], dtype=np.float32))
+    strands = RandomWaves.draw(rng, wavelengths_mm=[5, 4, 3.4], sd=1.0)(
+        p * np.array([[1], [1], [0.05]], dtype=np.float32)
+    )
     rear = smooth_step(strands, 0.2, 1.2) * (p[2] < tip + 10)
-    fluid = CSF - 420 * rear * filled(depth - 2, voxel)
-    fluid = fluid + (CORD - fluid) * filled(cord, voxel) * smooth_step(p[2], tip - 2, tip + 12)
-    sleeve = filled(depth + 3.5, voxel)
+    fluid = CSF - 420 * rear * partial_volume(depth - 2, voxel)
+    fluid = fluid + (CORD - fluid) * partial_volume(cord, voxel) * smooth_step(p[2], tip - 2, tip + 12)
+    sleeve = partial_volume(depth + 3.5, voxel)
     here = signal[near] * (1 - sleeve) + FAT * sleeve
-    part = filled(depth, voxel)
+    part = partial_volume(depth, voxel)
     signal[near] = here * (1 - part) + fluid * part
 
 
 def _soft(rng: np.random.Generator, points: Points, voxel: float) -> Field:
     """Abdomen in front, muscles beside and behind, fat under the skin, air behind the back."""
     x, y, z = points
-    waves = Ripple.draw(rng, wavelengths_mm=[70, 48, 36, 26], sd=1.0)(points)
-    fibre = Ripple.draw(rng, wavelengths_mm=[18, 12, 9, 7], sd=1.0)
+    waves = RandomWaves.draw(rng, wavelengths_mm=[70, 48, 36, 26], sd=1.0)(points)
+    fibre = RandomWaves.draw(rng, wavelengths_mm=[18, 12, 9, 7], sd=1.0)
     streak = fibre(points * np.array([[1], [1], [0.25]], dtype=np.float32))
     front = FAT * 0.8 - 360 * smooth_step(waves, -0.1, 0.5) + 190 * smooth_step(waves * np.sin(z / 14), 0.5, 1.1)
     back = MUSCLE + 14 * streak + 400 * np.exp(-((streak / 0.16) ** 2)) * smooth_step(-y, 30, 70)
-    psoas = filled(20 - np.hypot((np.abs(x) - 38) / 1.0, (y + 4) / 1.2), voxel)
+    psoas = partial_volume(20 - np.hypot((np.abs(x) - 38) / 1.0, (y + 4) / 1.2), voxel)
     signal = front + (back - front) * np.maximum(smooth_step(-y, 10, 26), psoas)
     for place, radius in (((-4, 30), 9.0), ((17, 27), 10.5)):
         course = np.hypot(x - place[0] - 4 * np.sin(z / 60), y - place[1] - z * z / 2600)
-        split = filled(radius - course, voxel) * smooth_step(z, -75, -55)
+        split = partial_volume(radius - course, voxel) * smooth_step(z, -75, -55)
         signal = signal + (VESSEL - signal) * split
     skin = 93 + 3 * np.float32(rng.normal()) + 3 * np.sin(z / 55) + x * x / 500
     fascia = y + skin - np.float32(rng.uniform(8, 13)) - 3.5 * np.exp(-((x / 9) ** 2))
-    signal = signal + (FAT + 10 * streak - signal) * filled(-fascia, voxel)
-    return np.asarray(signal * filled(y + skin, voxel), dtype=np.float32)
+    signal = signal + (FAT + 10 * streak - signal) * partial_volume(-fascia, voxel)
+    return np.asarray(signal * partial_volume(y + skin, voxel), dtype=np.float32)
 
 
 def _bias(rng: np.random.Generator, geometry: Geometry) -> Field:
@@ -155,7 +157,7 @@ def _bias(rng: np.random.Generator, geometry: Geometry) -> Field:
     return np.asarray((0.38 + a) * back + b * down + c * side - 0.25 * down**4, dtype=np.float32)
 
 
-KIND = Kind(
+KIND = PhantomKind(
     name="spine",
     what="sagittal MR of lumbar spines as NRRD pairs, listed in pairs.txt",
     size=128,

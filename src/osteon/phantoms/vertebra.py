@@ -29,7 +29,7 @@ class Vertebra:
     high: float
     process: float
 
-    def own(self, points: Points) -> Points:
+    def to_local(self, points: Points) -> Points:
         """Points in the vertebra's own frame."""
         away = points - self.centre_mm.astype(np.float32)[:, None]
         return np.asarray(self.turn.T.astype(np.float32) @ away, dtype=np.float32)

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from osteon.core.errors import PlanError, UsageError
-from osteon.dataset.manifest import explain
+from osteon.dataset.manifest import describe_errors
 from osteon.plan.network_sections import TAGS
 from osteon.plan.schema import Grid, Intensity, NnUNet, Plan
 
@@ -55,7 +55,7 @@ def inherit_plan(plan: Plan, source_plan: Plan, file_orientation: str = "RAS") -
         return Plan.model_validate(plan.model_copy(update=changes).model_dump())
     except ValidationError as error:
         raise PlanError(
-            f"the model's network and grid do not go with this dataset's plan: {explain(error, TAGS)}",
+            f"the model's network and grid do not go with this dataset's plan: {describe_errors(error, TAGS)}",
             hint="give a plan of your own with --plan",
         ) from None
 

@@ -11,7 +11,7 @@ import yaml
 from pydantic import ValidationError
 
 from osteon.core.errors import PlanError, UsageError
-from osteon.dataset.manifest import explain
+from osteon.dataset.manifest import describe_errors
 from osteon.plan.network_sections import TAGS
 from osteon.plan.schema import Plan
 
@@ -42,7 +42,9 @@ def overlay(plan: Plan, settings: Mapping[str, object], reason: str = "as asked"
         return Plan.model_validate(data)
     except ValidationError as error:
         listed = ", ".join(f"{key}={_to_yaml(value)}" for key, value in settings.items())
-        raise PlanError(f"{listed}: {explain(error, TAGS)}", hint="correct the value, or leave the key out") from None
+        raise PlanError(
+            f"{listed}: {describe_errors(error, TAGS)}", hint="correct the value, or leave the key out"
+        ) from None
 
 
 def known_keys(plan: Plan) -> list[str]:

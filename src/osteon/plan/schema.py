@@ -14,7 +14,7 @@ from osteon.core.errors import PlanError
 from osteon.core.files import read_yaml, write_yaml
 from osteon.core.labels import Structure
 from osteon.core.schema_versions import migrate
-from osteon.dataset.manifest import Channel, explain, newer
+from osteon.dataset.manifest import Channel, describe_errors, newer_version_hint
 from osteon.plan.grid_sections import Grid, Intensity, NnUNetPreparation
 from osteon.plan.network_sections import TAGS, AnyNetwork, Monai, Network, NnUNet, Pretrained
 from osteon.plan.sections import (
@@ -196,7 +196,7 @@ def parse_plan(data: Any, path: Path) -> Plan:
         return Plan.model_validate(migrate("plan", data, path))
     except ValidationError as error:
         hint = "correct the keys named here, or make the plan anew with `osteon plan DATASET --force`"
-        raise PlanError(f"{path}: {explain(error, TAGS)}", hint=f"{hint}{newer(error)}") from None
+        raise PlanError(f"{path}: {describe_errors(error, TAGS)}", hint=f"{hint}{newer_version_hint(error)}") from None
 
 
 def write_plan(path: Path, plan: Plan) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from osteon.core.text import counted
+from osteon.core.text import pluralise
 from osteon.dataset.dataset import Dataset
 from osteon.plan.schema import Augmentation, Grid
 from osteon.planning.fingerprint import Fingerprint
@@ -49,7 +49,7 @@ def choose_augmentation(
             why.append(f"not mirrored along R: {alone.name} has a side, and no counterpart to become")
         elif order is not None:
             why.append(
-                f"not mirrored along R: {order[0]} and {order[1]} keep their order in all {counted(order[2], 'case')}"
+                f"not mirrored along R: {order[0]} and {order[1]} keep their order in all {pluralise(order[2], 'case')}"
             )
         else:
             mirror.append(position)

@@ -13,9 +13,9 @@ import numpy as np
 from rich.markup import escape
 
 from osteon.core.cpu_load import LoadMeter
-from osteon.core.devices import resolve_device, size_kind
+from osteon.core.devices import resolve_device, sizing_kind
 from osteon.core.errors import CaseError, OsteonError
-from osteon.core.progress import clock, console, status
+from osteon.core.progress import console, format_duration, status
 from osteon.dataset.dataset import Dataset
 from osteon.plan.schema import FILE_NAME, Forecast, Patch, Plan, read_plan, write_plan
 from osteon.planning.fingerprint import find_changes, measure_fingerprint
@@ -73,7 +73,7 @@ def plan_dataset(
     dataset = Dataset.open(folder)
     device_name = resolve_device(device)
     fingerprint = measure_fingerprint(dataset, workers=workers)
-    plan = make_plan(dataset, fingerprint, options, device=size_kind(device_name), patch_scale=patch_scale or 1.0)
+    plan = make_plan(dataset, fingerprint, options, device=sizing_kind(device_name), patch_scale=patch_scale or 1.0)
     notes = []
     if measure_cost:
         largest = max(fingerprint.cases, key=lambda case: float(np.prod(case.shape)))
@@ -92,13 +92,13 @@ def plan_dataset(
                 stop_early=stop_early,
             )
 
-        with LoadMeter() as load, status(f"trying out the cost, {clock(limit_s)} at most"):
+        with LoadMeter() as load, status(f"trying out the cost, {format_duration(limit_s)} at most"):
             if patch_scale is None and budget_s is not None:
 
                 def plan_for_speed(seconds: float) -> Plan:
                     """The plan with sizes for the budget, where an iteration takes so long with the recipe's."""
                     scale = patch_scale_for(budget_s, seconds)
-                    return make_plan(dataset, fingerprint, options, device=size_kind(device_name), patch_scale=scale)
+                    return make_plan(dataset, fingerprint, options, device=sizing_kind(device_name), patch_scale=scale)
 
                 default_plan = with_forecast(plan, lambda seconds: _sizes(plan_for_speed(seconds)) != _sizes(plan))
                 scaled_plan = plan_for_speed(default_plan.forecast.seconds_per_iteration or 0.0)

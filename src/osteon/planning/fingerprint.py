@@ -10,17 +10,17 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from osteon.core.boxes import box_of
+from osteon.core.boxes import bounding_box
 from osteon.core.errors import DatasetError, FileError, OsteonError
 from osteon.core.files import read_json, write_json
 from osteon.core.geometry import reorient_to_ras
-from osteon.core.label_values import boxes_of
+from osteon.core.label_values import bounding_boxes
 from osteon.core.labels import Segmentation
 from osteon.core.parallel import for_each, worker_count
 from osteon.core.progress import status
-from osteon.core.text import shortly
-from osteon.core.voxel_sampling import plane_counts, ranked_voxels
-from osteon.dataset.case_stamps import UNMARKED, CaseMark, mark_case, still_marked, tell_changed
+from osteon.core.text import shorten_list
+from osteon.core.voxel_sampling import plane_counts, voxels_at_ranks
+from osteon.dataset.case_stamps import NO_STAMP, CaseStamp, renew_stamp, stamp_case, warn_changed
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import Case
 from osteon.preparing.case import BYTES_PER_VOXEL
@@ -54,7 +54,7 @@ class CaseFacts(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     id: str
-    mark: CaseMark = UNMARKED
+    mark: CaseStamp = NO_STAMP
     shape: tuple[int, int, int]
     spacing_mm: tuple[float, float, float]
     unit: str
@@ -92,16 +92,16 @@ def measure_fingerprint(dataset: Dataset, *, workers: int | None = None) -> Fing
         measured = {
             case.id: recorded[case.id].model_copy(update={"mark": mark})
             for case in cases
-            if case.id in recorded and (mark := still_marked(dataset, case, recorded[case.id].mark)) is not None
+            if case.id in recorded and (mark := renew_stamp(dataset, case, recorded[case.id].mark)) is not None
         }
     left = [case for case in cases if case.id not in measured]
     failed: dict[str, OsteonError] = {}
     if left:
-        tell_changed(dataset, {case.id: recorded[case.id].mark for case in left if case.id in recorded}, "measured")
+        warn_changed(dataset, {case.id: recorded[case.id].mark for case in left if case.id in recorded}, "measured")
         voxels = [int(np.prod(dataset.geometry(case).shape)) for case in left if _has_geometry(dataset, case)]
         largest = max(voxels, default=0) * len(dataset.manifest.channels) * BYTES_PER_VOXEL
         count = workers or (worker_count(len(left), largest) if sum(voxels) > 100e6 else 1)
-        work = [(dataset.alone(case), case) for case in left]
+        work = [(dataset.restrict_to(case), case) for case in left]
         written, took = time.monotonic(), 0.0
         try:
             for outcome in for_each(
@@ -143,7 +143,7 @@ def find_changes(dataset: Dataset) -> list[str]:
     cases = {case.id: case for case in dataset.manifest.trainable}
     with status("comparing files"):
         marks = {
-            name: still_marked(dataset, case, recorded[name].mark) for name, case in cases.items() if name in recorded
+            name: renew_stamp(dataset, case, recorded[name].mark) for name, case in cases.items() if name in recorded
         }
     renewed = {name: mark for name, mark in marks.items() if mark not in (None, recorded[name].mark)}
     if renewed:
@@ -158,7 +158,7 @@ def find_changes(dataset: Dataset) -> list[str]:
         ("not measured", [name for name in cases if name not in recorded]),
         ("not trained on any more", [name for name in recorded if name not in cases]),
     )
-    return [f"{what}: {shortly(names)}" for what, names in differences if names] if recorded else []
+    return [f"{what}: {shorten_list(names)}" for what, names in differences if names] if recorded else []
 
 
 def _has_geometry(dataset: Dataset, case: Case) -> bool:
@@ -184,7 +184,7 @@ def _write_facts(path: Path, facts_by_case: dict[str, CaseFacts]) -> None:
 
 def _measure_case(work: tuple[Dataset, Case]) -> CaseFacts:
     dataset, case = work
-    mark = mark_case(dataset, case)
+    mark = stamp_case(dataset, case)
     image = dataset.load_image(case)
     segmentation = dataset.load_segmentation(case)
     turn = reorient_to_ras(image.geometry)
@@ -207,16 +207,16 @@ def _intensities(array: npt.NDArray[np.generic], labels: Segmentation) -> list[l
     counts = plane_counts(where)
     count = int(counts.sum())
     ranks = np.linspace(0, count - 1, min(INTENSITY_SAMPLES, count)).astype(np.int64)
-    i, j, k = ranked_voxels(where, counts, ranks).T
+    i, j, k = voxels_at_ranks(where, counts, ranks).T
     return [[float(f"{value:.6g}") for value in channel[i, j, k]] for channel in array]
 
 
 def _structure_facts(segmentation: Segmentation) -> dict[str, StructureFacts]:
     facts = {}
     if segmentation.overlapping:
-        boxes = [box_of(layer) for layer in segmentation.array]
+        boxes = [bounding_box(layer) for layer in segmentation.array]
     else:
-        boxes = boxes_of(segmentation.array, [structure.value for structure in segmentation.structures])
+        boxes = bounding_boxes(segmentation.array, [structure.value for structure in segmentation.structures])
     for number, (structure, box) in enumerate(zip(segmentation.structures, boxes, strict=True)):
         if box is None:
             continue

@@ -24,8 +24,8 @@ from osteon.machine.engine_timing import count_passes
 from osteon.plan.schema import Plan, Precision, write_plan
 from osteon.planning.probe import BF16_TIME_LIMIT
 from osteon.predicting.memory import scan_bytes
-from osteon.predicting.tiles import WHOLE
-from osteon.preparing.case import passage
+from osteon.predicting.tiles import MAX_WHOLE
+from osteon.preparing.strategies import grid_strategy
 
 MEASURE_BUDGET_S = 15.0
 """Seconds of the clock, for all that is tried out."""
@@ -139,9 +139,9 @@ def _single_pass_shape(
     plan: Plan, shape: tuple[int, int, int], spacing_mm: tuple[float, float, float]
 ) -> tuple[int, int, int]:
     """The shape of as much of a scan, along R, A, S, as the network sees at once."""
-    grid = passage(_geometry(plan, shape, spacing_mm), plan.grid).shape
+    grid = grid_strategy(plan).transform(_geometry(plan, shape, spacing_mm)).shape
     size = plan.patch.size if plan.grid.dimensions == 3 else (*plan.patch.size[:2], plan.patch.batch)
-    if plan.grid.dimensions == 3 and not plan.fixed_patch and math.prod(grid) <= WHOLE * math.prod(size):
+    if plan.grid.dimensions == 3 and not plan.fixed_patch and math.prod(grid) <= MAX_WHOLE * math.prod(size):
         return shape
     parts = [min(1.0, part / whole) for part, whole in zip(size, grid, strict=True)]
     along = [plan.grid.world_axes.index(world) for world in range(3)]

@@ -20,7 +20,7 @@ from osteon.plan.schema import Plan, read_plan
 from osteon.planning.dataset_plan import plan_dataset
 from osteon.planning.options import DEFAULTS, MeasureOptions, PlanOptions
 from osteon.planning.run_plan import plan_for_run
-from osteon.predicting.model import model_folder
+from osteon.predicting.model_folder import find_model_folder
 from osteon.runs.initialising import init_sha256
 from osteon.runs.record import has_started
 
@@ -51,7 +51,7 @@ def plan_from_model(
         return overlay(read_plan(run / PLAN), options.settings or {})
     if _choose_network_anew(options):
         return plan_for_run(dataset, run, options, restart=restart, **measuring)
-    source = read_plan(model_folder(init) / PLAN)
+    source = read_plan(find_model_folder(init) / PLAN)
     data_plan = read_plan(dataset / PLAN) if options == DEFAULTS and (dataset / PLAN).is_file() else None
     if data_plan is None or data_plan.grid.dimensions != source.grid.dimensions:
         shape_options = replace(options, dimensions=source.grid.dimensions)

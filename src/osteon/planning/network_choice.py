@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from osteon.core.errors import UsageError
+from osteon.networks.encoders import has_fixed_size
 from osteon.networks.registry import find_network
 from osteon.plan.network_sections import FEATURE_MULTIPLES, MONAI, NNUNET, PRETRAINED, SCRATCH
 from osteon.plan.schema import Grid, Monai, Network, Pretrained
@@ -60,14 +61,14 @@ def choose_network(
 
 
 def _choose_pretrained(name: str, encoder: str, weights: str, patch: Triple, grid: Grid) -> Pretrained:
-    from osteon.networks.encoders import check_encoder, takes_one_size, weights_licence  # smp and timm: two seconds
+    from osteon.networks.encoders import check_encoder, weights_licence  # smp and timm: two seconds
     from osteon.networks.registry import check_network
 
     check_encoder(encoder)
     why = [f"ImageNet weights of {encoder}; their licence: {weights_licence(encoder)}"] if weights == "imagenet" else []
     values = {"name": name, "encoder": encoder, "weights": weights, "why": why}
     if grid.dimensions == 2:
-        fixed = takes_one_size(encoder)
+        fixed = has_fixed_size(encoder)
         if fixed:
             why.append(f"{encoder} takes images of one size alone: the patch's")
         section = Pretrained.model_validate({**values, "fixed_size": fixed})

@@ -11,7 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from osteon.core.errors import PlanError, UsageError
 from osteon.core.files import read_yaml
-from osteon.dataset.manifest import explain
+from osteon.dataset.manifest import describe_errors
 from osteon.plan.network_sections import MONAI, PRETRAINED, SCRATCH
 from osteon.plan.overlay import closest_names, flatten_settings, parse_numbers
 from osteon.planning.options import PlanOptions
@@ -129,7 +129,7 @@ def read_recipe(path: Path) -> RecipeFile:
     try:
         recipe = RecipeFile.model_validate(parse_numbers(data))
     except ValidationError as error:
-        raise PlanError(f"{path}: {explain(error)}", hint=hint) from None
+        raise PlanError(f"{path}: {describe_errors(error)}", hint=hint) from None
     if recipe.base not in RECIPES:
         raise PlanError(f"{path}: base: there is no recipe {recipe.base}", hint=f"one of {', '.join(RECIPES)}")
     return recipe

@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from osteon.core.dice import count_overlap, dice
 from osteon.core.geometry import reorient_to_ras
-from osteon.core.text import counted
+from osteon.core.text import pluralise
 from osteon.dataset.dataset import Dataset
 from osteon.planning.fingerprint import Fingerprint
 from osteon.preparing.resample import resample_index_map, resample_multi_hot, resampled_shape
@@ -29,7 +29,7 @@ def target_spacing(fingerprint: Fingerprint) -> tuple[Vector, list[str]]:
     spacings = np.array([case.spacing_mm for case in fingerprint.cases])
     median = fingerprint.median_spacing_mm
     shape = fingerprint.median_shape
-    why = [f"median of {counted(len(spacings), 'case')}, which range from {_range(spacings)}"]
+    why = [f"median of {pluralise(len(spacings), 'case')}, which range from {_range(spacings)}"]
     worst = int(np.argmax(median))
     others = [axis for axis in range(3) if axis != worst]
     if median[worst] > 3 * median[others].max() and shape[worst] * 3 < shape[others].min():

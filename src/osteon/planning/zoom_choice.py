@@ -11,7 +11,7 @@ import numpy as np
 
 from osteon.core.boxes import Box, crops_around
 from osteon.core.errors import UsageError
-from osteon.core.text import shortly
+from osteon.core.text import shorten_list
 from osteon.dataset.dataset import Dataset
 from osteon.plan.schema import Grid, Plan, Zoom
 from osteon.planning.fingerprint import CaseFacts, Fingerprint
@@ -144,7 +144,7 @@ def _median_extent(fingerprint: Fingerprint, name: str) -> np.ndarray[tuple[int,
 
 def _list_worst(rated: list[tuple[float, str]]) -> str:
     worst = [text for _, text in sorted(rated, key=lambda pair: -pair[0])]
-    return shortly(worst, MAX_NAMED)
+    return shorten_list(worst, MAX_NAMED)
 
 
 def _triple(values: Iterable[int]) -> tuple[int, int, int]:

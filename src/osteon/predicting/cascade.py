@@ -10,15 +10,14 @@ import torch
 
 from osteon.core.labels import BACKGROUND, Segmentation
 from osteon.plan.schema import NnUNet, Plan
-from osteon.preparing.case import passage
-from osteon.preparing.nnunet_grid import Splines
+from osteon.preparing.nnunet_strategy import NnUNetStrategy
 
 NEAREST, LINEAR = 0, 1
 TIE = 1e-5
 """A lead that rounding cannot give."""
 
 
-def painted(segmentation: Segmentation) -> npt.NDArray[np.integer]:
+def paint_labels(segmentation: Segmentation) -> npt.NDArray[np.integer]:
     """The index map `[i, j, k]` of values; where structures overlap, later ones are painted over earlier."""
     if not segmentation.overlapping:
         return segmentation.array
@@ -39,23 +38,23 @@ def label_channels(segmentation: Segmentation, plan: Plan) -> torch.Tensor:
     """
     if not isinstance(plan.network, NnUNet):
         raise ValueError("the plan is none of a cascade")
-    way = passage(segmentation.geometry, plan.grid)
-    splines = Splines.onto_grid(way.turned, way.shape, plan.grid, LINEAR)
-    labels = way.turn.apply(painted(segmentation))
-    nearest = Splines.onto_grid(way.turned, way.shape, plan.grid, NEAREST).resample(
+    strategy = NnUNetStrategy(plan)
+    transform = strategy.transform(segmentation.geometry)
+    splines = strategy.onto_grid(transform, LINEAR)
+    labels = transform.permutation.apply(paint_labels(segmentation))
+    nearest = strategy.onto_grid(transform, NEAREST).resample(
         labels.shape, lambda planes: labels[planes].astype(np.float32)
     )
     values = [BACKGROUND, *plan.network.before]
-    most = np.full(way.shape, -1.0, dtype=np.float32)
-    best = np.zeros(way.shape, dtype=np.intp)
+    greatest = np.full(transform.shape, -1.0, dtype=np.float32)
+    winner = np.zeros(transform.shape, dtype=np.intp)
     for number, value in enumerate(values):
-        share = splines.resample(labels.shape, partial(_mask, labels, value)) + TIE * (nearest == value)
-        better = share > most
-        best[better] = number
-        np.maximum(most, share, out=most)
-    channels = np.stack([best == number for number in range(1, len(values))])
+        share = splines.resample(labels.shape, partial(_mask_planes, labels, value)) + TIE * (nearest == value)
+        winner[share > greatest] = number
+        np.maximum(greatest, share, out=greatest)
+    channels = np.stack([winner == number for number in range(1, len(values))])
     return torch.from_numpy(channels.astype(np.float32))
 
 
-def _mask(labels: npt.NDArray[np.generic], value: int, planes: slice) -> npt.NDArray[np.float32]:
+def _mask_planes(labels: npt.NDArray[np.generic], value: int, planes: slice) -> npt.NDArray[np.float32]:
     return (labels[planes] == value).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Networks converted for OpenVINO, kept on disk: converting takes seconds, reading what was converted a tenth of one.
+"""A cache on disk of networks converted for OpenVINO: converting takes seconds, reading a tenth of one.
 
 Files are OpenVINO's own form (a graph in XML and its weights), which cannot run code. They are named by a hash of the
 network, its weights, the shape and the libraries' versions, so that one is never taken for another.
@@ -16,13 +16,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from osteon.core.clock import age_order
+from osteon.core.clock import age_key
 
-MOST = 12
-"""So many networks are kept, those that were used last."""
+MAX_NETWORKS = 12
+"""The networks that were used last are kept."""
 
 
-def kept_model(
+def load_or_convert(
     openvino: Any, network: nn.Module, shape: tuple[int, ...], convert: Callable[[nn.Module, tuple[int, ...]], Any]
 ) -> Any:
     """The OpenVINO model of a network and a shape, read from disk where it was converted before.
@@ -31,7 +31,7 @@ def kept_model(
         openvino: The library.
         network: In eval mode, on the CPU.
         shape: `[batch, channel, i, j, k]` of what it will be given.
-        convert: Makes the model, where it is not there.
+        convert: Makes the model, where it is not cached.
     """
     path = _folder() / f"{_key(network, shape, openvino.__version__)}.xml"
     if path.is_file():
@@ -43,11 +43,11 @@ def kept_model(
         else:
             return model
     model = convert(network, shape)
-    _keep(openvino, model, path)
+    _store(openvino, model, path)
     return model
 
 
-def _keep(openvino: Any, model: Any, path: Path) -> None:
+def _store(openvino: Any, model: Any, path: Path) -> None:
     """Write it; a full disk or a folder that cannot be written costs only the time to convert it again."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -56,7 +56,7 @@ def _keep(openvino: Any, model: Any, path: Path) -> None:
             openvino.save_model(model, written, compress_to_fp16=False)
             written.with_suffix(".bin").replace(path.with_suffix(".bin"))
             written.replace(path)
-        for old in sorted(path.parent.glob("*.xml"), key=age_order)[:-MOST]:
+        for old in sorted(path.parent.glob("*.xml"), key=age_key)[:-MAX_NETWORKS]:
             old.unlink(missing_ok=True)
             old.with_suffix(".bin").unlink(missing_ok=True)
     except (OSError, RuntimeError):
@@ -68,8 +68,8 @@ def _folder() -> Path:
 
 
 def _key(network: nn.Module, shape: tuple[int, ...], version: str) -> str:
-    found = hashlib.sha256("|".join([version, str(torch.__version__), repr(network), str(shape)]).encode())
+    digest = hashlib.sha256("|".join([version, str(torch.__version__), repr(network), str(shape)]).encode())
     for name, tensor in network.state_dict().items():
-        found.update(name.encode())
-        found.update(tensor.detach().contiguous().view(-1).view(torch.uint8).numpy())
-    return found.hexdigest()[:32]
+        digest.update(name.encode())
+        digest.update(tensor.detach().contiguous().view(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()[:32]

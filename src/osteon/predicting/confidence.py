@@ -1,4 +1,4 @@
-"""How sure a prediction is of each structure, as the Dice to be expected.
+"""How sure a prediction is of each structure, as expected Dice.
 
 The raw figure is the soft Dice confidence (Borges et al., arXiv:2402.10665, 2024): the Dice of the predicted mask with
 the network's own probabilities, 2 Σ_mask p / (Σ p + |mask|). It needs no further passes; where folds or mirror images
@@ -17,10 +17,11 @@ import numpy as np
 import torch
 
 from osteon.plan.schema import Plan
-from osteon.predicting.probabilities import Shares, probability
-from osteon.predicting.tiles import AT_ONCE
+from osteon.predicting.probabilities import Probabilities
+from osteon.predicting.tiles import CHUNK_PLANES
+from osteon.preparing.strategies import grid_strategy
 
-FEWEST = 10
+MIN_PAIRS = 10
 """Pairs of raw figure and true Dice; with fewer nothing is calibrated."""
 
 
@@ -30,7 +31,7 @@ class Calibration:
 
     Attributes:
         raw: Rising raw figures.
-        dice: The Dice to be expected at each.
+        dice: The expected Dice at each.
         pairs: On how many structures of scans it was made.
         rank_correlation: Spearman's, between raw figure and true Dice.
     """
@@ -40,18 +41,17 @@ class Calibration:
     pairs: int
     rank_correlation: float | None
 
-    @property
-    def as_data(self) -> dict[str, Any]:
-        """As validation.json has it; `calibration_from` takes it."""
+    def to_dict(self) -> dict[str, Any]:
+        """For validation.json; `calibration_from` reads it."""
         return {**vars(self), "raw": list(self.raw), "dice": list(self.dice)}
 
     @property
     def is_known(self) -> bool:
-        """Whether `expected` says which Dice is to be expected; else it gives the raw figure back."""
+        """Whether `expected` gives Dice; else it returns the raw figure."""
         return bool(self.raw)
 
     def expected(self, raw: float) -> float:
-        """The Dice to be expected; above the known range that at its end, below it in a line down to 0."""
+        """The expected Dice; above the known range that at its end, below it in a line down to 0."""
         if not self.raw:
             return raw
         return float(np.interp(raw, self.raw, self.dice)) * min(1.0, raw / self.raw[0] if self.raw[0] else 1.0)
@@ -60,37 +60,41 @@ class Calibration:
 UNCALIBRATED = Calibration((), (), 0, None)
 
 
-def raw_confidence(shares: Shares, found: np.ndarray[Any, np.dtype[np.integer]], plan: Plan) -> dict[str, float | None]:
+def raw_confidence(
+    probabilities: Probabilities, labels: np.ndarray[Any, np.dtype[np.integer]], plan: Plan
+) -> dict[str, float | None]:
     """The soft Dice confidence of each structure; None for one that was not found.
 
     Args:
-        shares: On the plan's grid. They are looked at as they lie, plane by plane, and those of a file given back.
-        found: What follows from them: `Shares.found`.
+        probabilities: On the plan's grid. They are read plane by plane, as they lie in memory or in their file.
+        labels: `Probabilities.labels`.
         plan: Structures.
     """
     result: dict[str, float | None] = {}
     first = 0 if plan.overlapping else 1
     counts, inside, total = (np.zeros(len(plan.structures)) for _ in range(3))
-    length = shares.values.shape[1 + shares.axis]
-    for plane in range(0, length, AT_ONCE):
-        some = shares.values.narrow(1 + shares.axis, plane, min(AT_ONCE, length - plane))
-        part = [slice(plane, plane + AT_ONCE) if axis == shares.axis else slice(None) for axis in range(3)]
-        here = found[(..., *part)]
+    values, sliced = probabilities.values, probabilities.axis
+    to_probability = grid_strategy(plan).to_probability
+    length = values.shape[1 + sliced]
+    for plane in range(0, length, CHUNK_PLANES):
+        chunk = values.narrow(1 + sliced, plane, min(CHUNK_PLANES, length - plane))
+        part = [slice(plane, plane + CHUNK_PLANES) if axis == sliced else slice(None) for axis in range(3)]
+        here = labels[(..., *part)]
         for number in range(len(plan.structures)):
-            share = probability(some[first + number], plan).double()
+            values_here = to_probability(chunk[first + number]).double()
             mask = torch.from_numpy(here[number] > 0 if plan.overlapping else here == number + 1)
             counts[number] += int(mask.sum())
-            inside[number] += float(share[mask].sum())
-            total[number] += float(share.sum())
-        shares.release()
+            inside[number] += float(values_here[mask].sum())
+            total[number] += float(values_here.sum())
+        probabilities.release_pages()
     for structure, count, within, whole in zip(plan.structures, counts, inside, total, strict=True):
         result[structure.name] = round(float(2 * within / (whole + count)), 5) if count else None
     return result
 
 
 def calibrate(pairs: Sequence[tuple[float, float]]) -> Calibration:
-    """The calibration that pairs of raw figure and true Dice give; none where there are too few."""
-    if len(pairs) < FEWEST:
+    """Fit a calibration to pairs of raw figure and true Dice; `UNCALIBRATED` where there are too few."""
+    if len(pairs) < MIN_PAIRS:
         return UNCALIBRATED
     from scipy import optimize, stats  # a second to load, and only a training's end needs them
 
@@ -109,7 +113,7 @@ def calibrate(pairs: Sequence[tuple[float, float]]) -> Calibration:
 
 
 def calibration_from(data: dict[str, Any] | None) -> Calibration:
-    """What validation.json keeps of one."""
+    """From validation.json."""
     if not data:
         return UNCALIBRATED
     return Calibration(tuple(data["raw"]), tuple(data["dice"]), data["pairs"], data["rank_correlation"])

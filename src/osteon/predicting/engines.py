@@ -18,38 +18,38 @@ import numpy as np
 import torch
 from torch import nn
 
-from osteon.core.errors import UsageError, in_short, out_of_memory
-from osteon.core.files import whole_file
-from osteon.predicting.compiled_cache import kept_model
+from osteon.core.errors import UsageError, is_out_of_memory, summarise_error
+from osteon.core.files import atomic_write
+from osteon.predicting.compiled_cache import load_or_convert
 
-Run = Callable[[torch.Tensor], torch.Tensor]
+RunNetwork = Callable[[torch.Tensor], torch.Tensor]
 """`[batch, channel, i, j, k]` float32 → the finest logits `[batch, output, i, j, k]` float32, on the CPU."""
 
 
 @dataclass(frozen=True)
-class Kind:
+class EngineKind:
     """An engine.
 
     Attributes:
         name: As `--engine` names it.
         build: Of a network, the shape of what it will be given, and the file of its quantised form where there is one.
-        lacks: What is missing on this machine; empty: nothing.
-        precise: Its logits are those of fp32, but for rounding; the others need to pass the gate.
+        missing: What is missing on this machine; empty: nothing.
+        precise: Its logits are those of fp32, but for rounding; other engines need to pass the gate.
         start_s: About how long it takes to get ready, for each shape.
         device: On which device it runs.
         quantised: It runs a network that `quantised.quantise` made.
     """
 
     name: str
-    build: Callable[[nn.Module, tuple[int, ...], Path | None], Run]
-    lacks: Callable[[], str]
+    build: Callable[[nn.Module, tuple[int, ...], Path | None], RunNetwork]
+    missing: Callable[[], str]
     precise: bool
     start_s: float
     device: str = "cpu"
     quantised: bool = False
 
 
-class _Finest(nn.Module):
+class _FinestLogits(nn.Module):
     """A network's finest logits alone."""
 
     def __init__(self, network: nn.Module) -> None:
@@ -61,7 +61,7 @@ class _Finest(nn.Module):
         return finest
 
 
-def _eager(network: nn.Module, _: tuple[int, ...], __: Path | None) -> Run:
+def _eager(network: nn.Module, _: tuple[int, ...], __: Path | None) -> RunNetwork:
     def run(batch: torch.Tensor) -> torch.Tensor:
         with torch.inference_mode():
             logits: torch.Tensor = network(batch)[0]
@@ -70,13 +70,13 @@ def _eager(network: nn.Module, _: tuple[int, ...], __: Path | None) -> Run:
     return run
 
 
-def _compiled(network: nn.Module, shape: tuple[int, ...], _: Path | None) -> Run:
+def _compiled(network: nn.Module, shape: tuple[int, ...], _: Path | None) -> RunNetwork:
     """Inductor with frozen weights: convolutions get their layouts once, norms and activations are fused."""
     import torch._inductor.config as inductor
 
     with inductor.patch(freezing=True), torch.inference_mode(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        made = torch.compile(_Finest(network), dynamic=False)
+        made = torch.compile(_FinestLogits(network), dynamic=False)
         made(torch.zeros(shape))
 
     def run(batch: torch.Tensor) -> torch.Tensor:
@@ -87,12 +87,12 @@ def _compiled(network: nn.Module, shape: tuple[int, ...], _: Path | None) -> Run
     return run
 
 
-def _openvino(network: nn.Module, shape: tuple[int, ...], _: Path | None, hint: str = "f32") -> Run:
+def _openvino(network: nn.Module, shape: tuple[int, ...], _: Path | None, hint: str = "f32") -> RunNetwork:
     """OpenVINO; `hint` because it takes bf16 by itself on CPUs that have it."""
-    return openvino_run(kept_model(_openvino_module(), network, shape, openvino_model), hint)
+    return openvino_run(load_or_convert(_openvino_module(), network, shape, openvino_model), hint)
 
 
-def _int8(_: nn.Module, shape: tuple[int, ...], file: Path | None) -> Run:
+def _int8(_: nn.Module, shape: tuple[int, ...], file: Path | None) -> RunNetwork:
     if file is None:
         raise OSError("the model was not quantised; `osteon doctor MODEL DATASET` does that")
     model = _openvino_module().Core().read_model(file)
@@ -104,7 +104,7 @@ def openvino_model(network: nn.Module, shape: tuple[int, ...], *, any_size: bool
     """The network as an OpenVINO model of one fixed input shape, or of any."""
     openvino = _openvino_module()
     with _converting("OpenVINO"):
-        model = openvino.convert_model(_Finest(network).eval(), example_input=torch.zeros(shape))
+        model = openvino.convert_model(_FinestLogits(network).eval(), example_input=torch.zeros(shape))
     if not any_size:
         model.reshape(list(shape))
     return model
@@ -115,7 +115,7 @@ def _converting(form: str) -> Iterator[None]:
     """Quietly: tracing warns of Python numbers, which are fixed with the shape, and prints what it cannot convert.
 
     Raises:
-        UsageError: The form has no word for what the network computes.
+        UsageError: The form lacks an operation of the network.
     """
     # Private, and so perhaps not there: it prints from C++, whatever sys.stdout is.
     printing = getattr(torch._C, "_jit_onnx_log", None)
@@ -126,9 +126,9 @@ def _converting(form: str) -> Iterator[None]:
             warnings.simplefilter("ignore")
             yield
     except (RuntimeError, TypeError, ValueError, NotImplementedError) as error:
-        if out_of_memory(error):
+        if is_out_of_memory(error):
             raise
-        reason = in_short(error).partition(" Please ")[0]
+        reason = summarise_error(error).partition(" Please ")[0]
         raise UsageError(
             f"this network cannot be written as {form}: {reason}",
             hint="take another form (onnx, openvino) or another engine: --engine torch runs every network",
@@ -145,17 +145,17 @@ def write_openvino(model: Any, path: Path) -> None:
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         openvino.save_model(model, Path(folder) / path.name, compress_to_fp16=False)
         for name in (path.with_suffix(".bin").name, path.name):
-            with whole_file(path.with_name(name)) as temporary:
+            with atomic_write(path.with_name(name)) as temporary:
                 (Path(folder) / name).replace(temporary)
 
 
 def _openvino_module() -> Any:
-    """OpenVINO without the part that tells its makers about each use, as it and NNCF else do unasked."""
+    """OpenVINO without its telemetry, which it and NNCF switch on unasked."""
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     return importlib.import_module("openvino")
 
 
-def openvino_run(model: Any, hint: str) -> Run:
+def openvino_run(model: Any, hint: str) -> RunNetwork:
     """Compile an OpenVINO model for this machine's processor."""
     openvino = _openvino_module()
     settings = {"INFERENCE_PRECISION_HINT": hint, "INFERENCE_NUM_THREADS": torch.get_num_threads()}
@@ -168,7 +168,7 @@ def openvino_run(model: Any, hint: str) -> Run:
     return run
 
 
-def _onnx(network: nn.Module, shape: tuple[int, ...], _: Path | None) -> Run:
+def _onnx(network: nn.Module, shape: tuple[int, ...], _: Path | None) -> RunNetwork:
     import onnxruntime
 
     with tempfile.TemporaryDirectory() as folder:
@@ -191,7 +191,7 @@ def export_onnx(network: nn.Module, shape: tuple[int, ...], path: Path, *, any_s
     free = {0: "batch", 2: "i", 3: "j", 4: "k"}
     with _converting("ONNX"):
         torch.onnx.export(
-            _Finest(network).eval(),
+            _FinestLogits(network).eval(),
             (torch.zeros(shape),),
             str(path),
             dynamo=False,
@@ -203,33 +203,35 @@ def export_onnx(network: nn.Module, shape: tuple[int, ...], path: Path, *, any_s
 
 
 def _missing(*names: str) -> Callable[[], str]:
-    def lacks() -> str:
+    def missing() -> str:
         absent = [name for name in names if importlib.util.find_spec(name) is None]
         return f"{' and '.join(absent)} not installed" if absent else ""
 
-    return lacks
+    return missing
 
 
 def _no_compiler() -> str:
     return "" if any(shutil.which(name) for name in ("g++", "clang++", "c++")) else "no C++ compiler"
 
 
-def _nothing() -> str:
+def _none_missing() -> str:
     return ""
 
 
 ENGINES = (
-    Kind("torch", _eager, _nothing, precise=True, start_s=0.0),
-    Kind("compiled", _compiled, _no_compiler, precise=True, start_s=30.0),
-    Kind("openvino", _openvino, _missing("openvino"), precise=True, start_s=4.0),
-    Kind("openvino-bf16", lambda n, s, f: _openvino(n, s, f, "bf16"), _missing("openvino"), precise=False, start_s=4.0),
-    Kind("openvino-int8", _int8, _missing("openvino", "nncf"), precise=False, start_s=4.0, quantised=True),
-    Kind("onnx", _onnx, _missing("onnxruntime", "onnx"), precise=True, start_s=4.0),
+    EngineKind("torch", _eager, _none_missing, precise=True, start_s=0.0),
+    EngineKind("compiled", _compiled, _no_compiler, precise=True, start_s=30.0),
+    EngineKind("openvino", _openvino, _missing("openvino"), precise=True, start_s=4.0),
+    EngineKind(
+        "openvino-bf16", lambda n, s, f: _openvino(n, s, f, "bf16"), _missing("openvino"), precise=False, start_s=4.0
+    ),
+    EngineKind("openvino-int8", _int8, _missing("openvino", "nncf"), precise=False, start_s=4.0, quantised=True),
+    EngineKind("onnx", _onnx, _missing("onnxruntime", "onnx"), precise=True, start_s=4.0),
 )
 NAMES = tuple(kind.name for kind in ENGINES)
 
 
-def kind_of(name: str) -> Kind:
+def find_engine(name: str) -> EngineKind:
     """The engine of a name.
 
     Raises:
@@ -237,7 +239,7 @@ def kind_of(name: str) -> Kind:
     """
     for kind in ENGINES:
         if kind.name == name:
-            if missing := kind.lacks():
+            if missing := kind.missing():
                 raise UsageError(
                     f"--engine {name}: {missing}",
                     hint="pip install 'osteon[fast]', or choose another; `osteon doctor` shows what this machine has",
@@ -255,12 +257,12 @@ class Engine(nn.Module):
         file: Of the quantised network, where there is one.
     """
 
-    def __init__(self, network: nn.Module, kind: Kind, file: Path | None = None) -> None:
+    def __init__(self, network: nn.Module, kind: EngineKind, file: Path | None = None) -> None:
         super().__init__()
         self.file = file
         self.network = network
         self.kind = kind
-        self.ready: dict[tuple[int, ...], Run] = {}
+        self.ready: dict[tuple[int, ...], RunNetwork] = {}
 
     def forward(self, image: torch.Tensor) -> list[torch.Tensor]:
         """The finest logits `[batch, output, i, j, k]`, alone in a list."""

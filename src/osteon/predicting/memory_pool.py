@@ -1,43 +1,43 @@
-"""Memory that scans share which are worked on at a time."""
+"""Memory shared by the scans that are in work at a time."""
 
 from __future__ import annotations
 
 import threading
 
-from osteon.predicting.memory import Room
+from osteon.predicting.memory import MemoryPlan
 
 
-class Allowance:
-    """Memory that scans share which are worked on at a time: one that is read ahead waits until it fits beside them.
+class MemoryPool:
+    """Memory shared by the scans in work: one that is read ahead waits until it fits beside the others.
 
     Args:
-        most: Bytes; None: nobody waits.
+        limit: Bytes; None: no scan waits.
     """
 
-    def __init__(self, most: int | None) -> None:
-        self._most = most
+    def __init__(self, limit: int | None) -> None:
+        self._limit = limit
         self._taken: dict[str, int] = {}
         self._changed = threading.Condition()
 
-    def take(self, room: Room) -> None:
-        """Take a scan's own bytes, as soon as they are there; where nobody has any they are always."""
+    def acquire(self, plan: MemoryPlan) -> None:
+        """Take a scan's bytes, as soon as they are free; the only scan never waits."""
         with self._changed:
-            self._changed.wait_for(lambda: self._fits(room))
-            self._taken[room.name] = room.own_bytes
+            self._changed.wait_for(lambda: self._fits(plan))
+            self._taken[plan.name] = plan.scan_bytes
 
-    def _fits(self, room: Room) -> bool:
-        others = sum(count for name, count in self._taken.items() if name != room.name)
-        return self._most is None or not others or others + room.bytes <= self._most
+    def _fits(self, plan: MemoryPlan) -> bool:
+        others = sum(count for name, count in self._taken.items() if name != plan.name)
+        return self._limit is None or not others or others + plan.total_bytes <= self._limit
 
-    def give(self, name: str, left: int = 0) -> None:
-        """Give a scan's bytes back; where some are still needed, all but these."""
+    def release(self, name: str, kept: int = 0) -> None:
+        """Give a scan's bytes back; all but those that are still needed."""
         with self._changed:
-            if self._taken.pop(name, None) is not None and left:
-                self._taken[name] = left
+            if self._taken.pop(name, None) is not None and kept:
+                self._taken[name] = kept
             self._changed.notify_all()
 
-    def open(self) -> None:
-        """Let everybody through: the work was stopped."""
+    def lift_limit(self) -> None:
+        """Let all scans through: the work was stopped."""
         with self._changed:
-            self._most = None
+            self._limit = None
             self._changed.notify_all()

@@ -13,13 +13,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from osteon.core.errors import PlanError, UsageError
 from osteon.core.files import read_yaml, write_yaml
 from osteon.core.labels import Segmentation, Structure
-from osteon.dataset.manifest import explain
-from osteon.predicting.postprocessing_steps import STEPS, Mask, Slices, change_part, told_step
+from osteon.dataset.manifest import describe_errors
+from osteon.predicting.postprocessing_steps import STEPS, Mask, Slices, apply_to_part, describe_step
 
 FILE_NAME = "postprocessing.yaml"
 
 
-class Step(BaseModel):
+class PostprocessingStep(BaseModel):
     """One step.
 
     Attributes:
@@ -43,7 +43,7 @@ class Step(BaseModel):
     cases: int | None = None
 
     @model_validator(mode="after")
-    def _is_known(self) -> Step:
+    def _is_known(self) -> PostprocessingStep:
         if self.step not in STEPS:
             near = get_close_matches(self.step, STEPS, 3, 0.4) or list(STEPS)
             raise ValueError(f"there is no step {self.step}; near it: {', '.join(near)}")
@@ -55,21 +55,21 @@ class Step(BaseModel):
 
 
 class Postprocessing(BaseModel):
-    """The steps, in the order in which they are taken.
+    """The steps, in the order in which they are applied.
 
     Attributes:
         steps: None: nothing is changed.
-        why: What was looked at when they were chosen.
+        why: The measurements by which they were chosen.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    steps: list[Step] = []
+    steps: list[PostprocessingStep] = []
     why: list[str] = []
 
-    def told(self, *, pixels: bool) -> list[str]:
-        """Each step in a line."""
-        return [f"{step.structure}: {told_step(step.model_dump(), pixels)}" for step in self.steps]
+    def describe(self, *, pixels: bool) -> list[str]:
+        """One line for each step."""
+        return [f"{step.structure}: {describe_step(step.model_dump(), pixels)}" for step in self.steps]
 
 
 NONE = Postprocessing()
@@ -84,17 +84,17 @@ def read_postprocessing(path: Path, structures: Sequence[Structure]) -> Postproc
         UsageError: It names a structure that the model does not have.
     """
     try:
-        found = Postprocessing.model_validate(read_yaml(path, "the post-processing") or {})
+        postprocessing = Postprocessing.model_validate(read_yaml(path, "the post-processing") or {})
     except ValidationError as error:
-        raise PlanError(f"{path}: {explain(error)}", hint="correct the keys named here") from None
+        raise PlanError(f"{path}: {describe_errors(error)}", hint="correct the keys named here") from None
     names = [structure.name for structure in structures]
-    for step in found.steps:
+    for step in postprocessing.steps:
         for name in (step.structure, step.near):
             if name is not None and name not in names:
                 raise UsageError(
                     f"{path}: the model has no structure {name}", hint=f"it has {', '.join(names)}; correct the file"
                 )
-    return found
+    return postprocessing
 
 
 def write_postprocessing(path: Path, chosen: Postprocessing) -> None:
@@ -104,21 +104,21 @@ def write_postprocessing(path: Path, chosen: Postprocessing) -> None:
     write_yaml(path, data, head=head)
 
 
-def postprocess(segmentation: Segmentation, chosen: Postprocessing) -> Segmentation:
-    """The segmentation with all steps taken, one after the other; the given one is not changed."""
+def apply_postprocessing(segmentation: Segmentation, chosen: Postprocessing) -> Segmentation:
+    """The segmentation after all steps, one after the other; the given one is not changed."""
     if not chosen.steps:
         return segmentation
     array = segmentation.array.copy()
-    made = Segmentation(array, segmentation.geometry, segmentation.structures)
+    result = Segmentation(array, segmentation.geometry, segmentation.structures)
     for step in chosen.steps:
-        take_step(made, step)
-    return made
+        apply_step(result, step)
+    return result
 
 
-def take_step(segmentation: Segmentation, step: Step) -> None:
-    """Take one step, in place."""
+def apply_step(segmentation: Segmentation, step: PostprocessingStep) -> None:
+    """Apply one step, in place."""
     structure = _named(segmentation, step.structure)
-    inside, part = step_part(segmentation, step)
+    inside, part = change_of_step(segmentation, step)
     if segmentation.overlapping:
         segmentation.array[segmentation.structures.index(structure)][inside] = part
         return
@@ -127,12 +127,12 @@ def take_step(segmentation: Segmentation, step: Step) -> None:
     here[part] = structure.value
 
 
-def step_part(segmentation: Segmentation, step: Step) -> tuple[Slices, Mask]:
+def change_of_step(segmentation: Segmentation, step: PostprocessingStep) -> tuple[Slices, Mask]:
     """The part of the grid that a step can change, and its structure's mask there afterwards."""
     mask = segmentation.mask(_named(segmentation, step.structure))
     near = None if step.near is None else segmentation.mask(_named(segmentation, step.near))
     free = None if segmentation.overlapping else np.asarray(segmentation.array == 0)
-    return change_part(step.step, mask, segmentation.geometry.spacing_mm, step.amount or 0.0, near, free)
+    return apply_to_part(step.step, mask, segmentation.geometry.spacing_mm, step.amount or 0.0, near, free)
 
 
 def _named(segmentation: Segmentation, name: str) -> Structure:

@@ -27,13 +27,13 @@ class StepKind:
             changed.
         unit: Of its amount; empty where it has none.
         grows: Whether the mask may get larger than it was. It never takes voxels of other structures.
-        told: What it does, with the amount put in.
+        description: What it does, with places for its amount, unit and structure.
     """
 
     change: Callable[[Mask, Spacing, float, Mask | None], Mask]
     unit: str
     grows: bool
-    told: str
+    description: str
 
 
 def components(mask: Mask) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int64]]:
@@ -105,7 +105,7 @@ def voxel_size(spacing: Spacing) -> float:
     return math.prod(spacing) / 1000
 
 
-def change_part(
+def apply_to_part(
     kind: str, mask: Mask, spacing: Spacing, amount: float, near: Mask | None, free: Mask | None
 ) -> tuple[Slices, Mask]:
     """A step on a mask: the part of the grid that it can change, and the mask there afterwards.
@@ -125,7 +125,7 @@ def change_part(
     i, j, k = found[0]
     around = Box((i.start, j.start, k.start), (i.stop, j.stop, k.stop))
     margin = [math.ceil(2 * reach / s) + 2 for s in spacing]
-    inside = around.widened(margin, mask.shape).slices
+    inside = around.expand(margin, mask.shape).slices
     part = mask[inside]
     made = STEPS[kind].change(part, spacing, amount, None if near is None else near[inside])
     if STEPS[kind].grows and free is not None:
@@ -133,8 +133,8 @@ def change_part(
     return inside, made
 
 
-def told_step(step: Mapping[str, Any], pixels: bool) -> str:
-    """A step in words."""
+def describe_step(step: Mapping[str, Any], pixels: bool) -> str:
+    """One line that describes a step of postprocessing.yaml."""
     kind = STEPS[step["step"]]
     unit = {"mm": "px", "cm³": "1000 px"}.get(kind.unit, kind.unit) if pixels else kind.unit
-    return kind.told.format(amount=step.get("amount") or 0.0, unit=unit, near=step.get("near") or "")
+    return kind.description.format(amount=step.get("amount") or 0.0, unit=unit, near=step.get("near") or "")

@@ -12,28 +12,28 @@ from rich.markup import escape
 from osteon.core.errors import CaseError, OsteonError, UsageError
 from osteon.core.files import is_file, is_folder
 from osteon.core.heap import return_freed_memory
-from osteon.core.parallel import failure_of
-from osteon.core.pipeline import overlapped
+from osteon.core.parallel import case_failure
+from osteon.core.pipeline import run_pipeline
 from osteon.core.progress import console, track
-from osteon.formats.registry import tell_oddities
+from osteon.formats.registry import describe_header_warnings
 from osteon.plan.schema import Plan
-from osteon.predicting.memory import most_bytes
-from osteon.predicting.memory_pool import Allowance
+from osteon.predicting.memory import available_bytes
+from osteon.predicting.memory_pool import MemoryPool
 from osteon.predicting.model import Model
-from osteon.predicting.records import RECORD, predictions_of
+from osteon.predicting.records import RECORD, prediction_records
 from osteon.predicting.scans import Scan
-from osteon.predicting.stages import USUAL, How, Work
+from osteon.predicting.stages import DEFAULTS, PredictOptions, PredictStages
 from osteon.predicting.training_cases import KEY, TRAINED
 
 
 @dataclass(frozen=True)
 class PredictReport:
-    """What came of it: ids by what happened to them; the files lie in `out`.
+    """The outcome of a prediction: ids by what happened to them; the files lie in `out`.
 
     Attributes:
         out: The folder.
-        done: Segmented now.
-        skipped: Segmented before.
+        done: Predicted now.
+        skipped: Predicted before.
         failed: The error of each that could not be segmented.
         review: Reasons why a person should look at a result, of all that are done.
         trained_on: Those of them that the model was trained on: what it finds there says nothing of new scans.
@@ -52,77 +52,81 @@ def output_path(out: Path, case_id: str, plan: Plan) -> Path:
     return out / f"{case_id}{'.seg.nrrd' if plan.overlapping else '.nii.gz'}"
 
 
-def predict(model: Model, scans: Sequence[Scan], out: Path, how: How = USUAL) -> PredictReport:
-    """Segment scans into `out`, and keep a record of each (`records`).
+def predict(model: Model, scans: Sequence[Scan], out: Path, options: PredictOptions = DEFAULTS) -> PredictReport:
+    """Segment scans into `out`, with a record of each (`records`).
 
     A scan whose output was made from the same file by the same model is skipped. While the network works on one scan,
     the next is read and prepared, and the one before is written. Any number of processes may predict into one folder:
-    each scan is worked on by one of them, and what another one has at hand is waited for at the end.
+    each scan is predicted by one of them; those that others are at are waited for at the end.
 
     Args:
         model: A loaded model.
         scans: From `find_scans`.
         out: The folder; made if it does not exist.
-        how: Mirror images, what is done again, memory.
+        options: Speed, what is done again, memory.
 
     Raises:
         DiskFullError: What is done is kept.
         UsageError: A file in `out` that `predict` did not write would be replaced.
     """
     report = PredictReport(out)
-    if how.memory is not None:
+    if options.memory is not None:
         return_freed_memory()
-    records = predictions_of(out)
+    records = prediction_records(out)
     targets = {scan.id: output_path(out, scan.id, model.plan) for scan in scans}
-    work = Work(model, out, how, records, records.read(), targets)
-    _refuse_to_replace(scans, work)
-    for line in tell_oddities((file, False) for scan in scans for file in scan.files):
+    stages = PredictStages(model, out, options, records, records.read(), targets)
+    _refuse_to_replace(scans, stages)
+    for line in describe_header_warnings((file, False) for scan in scans for file in scan.files):
         console.print(f"[yellow]{escape(line)}[/]", soft_wrap=True)
     missing = not out.exists()
     try:
-        others = _pass(work, scans, report, len(scans))
+        others = _run_pass(stages, scans, report, len(scans))
         if others:
             console.print(f"{len(others)} of the scans are predicted by another process: waiting for it")
         for scan in track(others, "waiting"):
-            work.claim(scan.id, wait=True)
-            _pass(work, [scan], report)
+            stages.claim(scan.id, wait=True)
+            _run_pass(stages, [scan], report)
     except BaseException:
         with suppress(OsteonError):  # what stopped the work is what counts
-            records.sum_up()
+            records.write_summary()
         raise
     finally:
-        records.tidy()
+        records.remove_empty()
         if missing:
             with suppress(OSError):  # where something was written it stays
                 out.rmdir()
-    records.sum_up()
+    records.write_summary()
     return report
 
 
-def _pass(work: Work, scans: Sequence[Scan], report: PredictReport, total: int | None = None) -> list[Scan]:
-    """Predict scans, showing progress where a total is given; those that another process works on are returned."""
+def _run_pass(
+    stages: PredictStages, scans: Sequence[Scan], report: PredictReport, total: int | None = None
+) -> list[Scan]:
+    """Predict scans, showing progress where a total is given; returns those that another process is predicting."""
     others = []
-    work.allowance = Allowance(None if work.at_once > 1 else most_bytes(work.how.memory))
+    stages.pool = MemoryPool(None if stages.batch_size > 1 else available_bytes(stages.options.memory))
     with ExitStack() as ending:
-        ending.callback(work.let_go)
-        stages = overlapped(scans, work.read, work.segment, work.write, alike=work.alike, most=work.at_once)
-        ending.enter_context(closing(stages))
-        ending.callback(work.allowance.open)
-        for passed in stages if total is None else track(stages, "predicting", total=total):
+        ending.callback(stages.release)
+        results = run_pipeline(
+            scans, stages.read, stages.segment, stages.write, batch_key=stages.batch_key, batch_size=stages.batch_size
+        )
+        ending.enter_context(closing(results))
+        ending.callback(stages.pool.lift_limit)
+        for passed in results if total is None else track(results, "predicting", total=total):
             name, error = passed.item.id, passed.error
             if isinstance(error, BlockingIOError):
                 others.append(passed.item)
             elif error is not None:
-                work.allowance.give(name)
+                stages.pool.release(name)
                 report.failed[name] = _failure(name, error)
             else:
                 (report.skipped if passed.skipped else report.done).append(name)
-                known = work.known(name)
-                if reasons := known.get("review"):
+                record = stages.recorded(name)
+                if reasons := record.get("review"):
                     report.review[name] = reasons
-                if known.get(KEY) == TRAINED:
+                if record.get(KEY) == TRAINED:
                     report.trained_on.append(name)
-            work.let_go(name)
+            stages.release(name)
     return others
 
 
@@ -130,16 +134,18 @@ def _failure(name: str, error: Exception) -> OsteonError:
     """The error of one scan. What is no scan's fault is raised."""
     if isinstance(error, OsteonError) and not isinstance(error, CaseError):
         raise error
-    return failure_of(name, error, "allow less with --memory, close other programs, or use a machine with more memory")
+    return case_failure(
+        name, error, "allow less with --memory, close other programs, or use a machine with more memory"
+    )
 
 
-def _refuse_to_replace(scans: Sequence[Scan], work: Work) -> None:
+def _refuse_to_replace(scans: Sequence[Scan], stages: PredictStages) -> None:
     """Raise UsageError where a result would take the place of a scan, or of a file that is no earlier result."""
     inputs = {file.resolve() for scan in scans for file in scan.files}
-    for case_id, target in work.targets.items():
+    for case_id, target in stages.targets.items():
         if target.resolve() in inputs:
             raise UsageError(f"{target}: is a scan itself", hint="choose another output folder")
-        if (is_file(target) or is_folder(target)) and not work.how.overwrite and not work.known(case_id):
+        if (is_file(target) or is_folder(target)) and not stages.options.overwrite and not stages.recorded(case_id):
             raise UsageError(
                 f"{target}: is there already, and {RECORD} beside it does not say that it was predicted",
                 hint="choose another output folder, or --overwrite to replace the file",

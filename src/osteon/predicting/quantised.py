@@ -1,7 +1,6 @@
 """Networks in 8-bit integers: quantised once on patches of training scans, and kept in the model's folder.
 
-NNCF measures the range of every activation on the patches, and OpenVINO runs what comes of it. How good that is, the
-gate says.
+NNCF measures the range of every activation on the patches, and OpenVINO runs the result. The gate measures its Dice.
 """
 
 from __future__ import annotations
@@ -42,25 +41,25 @@ def quantise(network: torch.nn.Module, plan: Plan, images: Iterable[npt.NDArray[
         FileError: The folder cannot be written.
         RuntimeError: NNCF cannot take the network.
     """
-    patches = list(some_patches(images, plan))
+    patches = list(draw_patches(images, plan))
     model = openvino_model(network, patches[0].shape, any_size=True)
     import nncf
 
     nncf.set_log_level(logging.ERROR)
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):  # its progress bars
-        made = nncf.quantize(
+        quantised = nncf.quantize(
             model, nncf.Dataset(patches), preset=nncf.QuantizationPreset.MIXED, subset_size=len(patches)
         )
-    write_openvino(made, path)
+    write_openvino(quantised, path)
 
 
-def some_patches(images: Iterable[npt.NDArray[np.float32]], plan: Plan) -> Iterator[npt.NDArray[np.float32]]:
+def draw_patches(images: Iterable[npt.NDArray[np.float32]], plan: Plan) -> Iterator[npt.NDArray[np.float32]]:
     """`[1, channel, i, j, k]` patches at random places, as many of each image; small images are filled up."""
     rng = item_generator(0)
-    given = list(images)
+    images = list(images)
     size = plan.patch.size
     for number in range(PATCHES):
-        image = given[number % len(given)]
+        image = images[number % len(images)]
         first = [int(rng.integers(0, max(1, n - s + 1))) for n, s in zip(image.shape[1:], size, strict=True)]
         i, j, k = (slice(f, f + s) for f, s in zip(first, size, strict=True))
         patch = image[:, i, j, k]

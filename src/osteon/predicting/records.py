@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from osteon.core.case_records import CaseRecords, is_recorded
+from osteon.core.case_records import CaseRecords, has_records
 from osteon.core.records import read_record
 
 WEIGHTS, VALIDATION = "weights.safetensors", "validation.json"
@@ -71,26 +71,26 @@ def read_validation(folder: Path) -> dict[str, Any]:
     return found
 
 
-def predictions_of(folder: Path) -> CaseRecords:
+def prediction_records(folder: Path) -> CaseRecords:
     """The records of a folder of predictions."""
     return CaseRecords(folder, RECORD, _Prediction)
 
 
 def read_predictions(folder: Path) -> dict[str, dict[str, Any]]:
     """What is known of each prediction in a folder, by case; empty where nobody wrote it down. Raises FileError."""
-    return predictions_of(folder).read()
+    return prediction_records(folder).read()
 
 
 def votes_in(folder: Path) -> dict[str, dict[str, Any]]:
     """What is known of each case of a vote in a folder; empty where it is none. Raises FileError."""
-    return read_votes(folder / VOTES).get("cases", {}) | CaseRecords(folder, VOTES).each_record()
+    return read_votes(folder / VOTES).get("cases", {}) | CaseRecords(folder, VOTES).read_records()
 
 
 def result_in(folder: Path) -> str | None:
     """Of which work the label maps in a folder are the results; None where nobody wrote that down."""
-    if is_recorded(folder, RECORD):
+    if has_records(folder, RECORD):
         return "an earlier prediction"
-    if is_recorded(folder, VOTES):
+    if has_records(folder, VOTES):
         return "an earlier vote"
     of_run = any((folder.parent / name).is_file() for name in (SPLITS, f"model/{VALIDATION}"))
     return "a run's validation" if folder.name == "predictions" and of_run else None

@@ -1,4 +1,4 @@
-"""What a scan and what was found in it look like, in a few numbers: of each training scan, and of a new one."""
+"""Statistics of a scan and of its structures: of each training scan, for reference, and of a new one."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from osteon.plan.schema import Plan
 FILE_NAME = "reference.json"
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 MOST_VOXELS = 1 << 21
-"""Of an image more are not looked at: every n-th slice stands for the others."""
+"""Of larger images only every n-th slice is measured."""
 
 
 @dataclass(frozen=True)
-class Looks:
-    """One scan.
+class ReferenceStatistics:
+    """Of one scan.
 
     Attributes:
-        volumes: Of each structure that is there, cm³ (thousands of pixels).
-        looked_for: Structures that somebody looked for; None: all.
+        volumes: Of each structure that is present, cm³ (thousands of pixels).
+        annotated: Structures that were annotated (on disk `looked_for`); None: all.
         touching: Structures that reach the scan's edge along an axis that is more than one voxel long.
-        image: Numbers of the normalised image on the plan's grid: quantiles and roughness of each channel.
+        image: Of the normalised image on the plan's grid: quantiles and roughness of each channel.
         spacing_mm: Voxel edges of the scan itself, along the plan's axes.
         extent_mm: Of the scan, along the plan's axes.
     """
@@ -39,18 +39,18 @@ class Looks:
     image: dict[str, float]
     spacing_mm: tuple[float, ...]
     extent_mm: tuple[float, ...]
-    looked_for: tuple[str, ...] | None = None
+    annotated: tuple[str, ...] | None = None
 
 
-def looks_of(
+def measure_statistics(
     image: npt.NDArray[np.floating[Any]],
     labels: npt.NDArray[np.integer],
     plan: Plan,
     spacing_mm: tuple[float, ...],
     extent_mm: tuple[float, ...],
-    looked_for: tuple[str, ...] | None = None,
-) -> Looks:
-    """Look at a scan on the plan's grid.
+    annotated: tuple[str, ...] | None = None,
+) -> ReferenceStatistics:
+    """Measure a scan on the plan's grid.
 
     Args:
         image: `[channel, i, j, k]`, normalised.
@@ -58,7 +58,7 @@ def looks_of(
         plan: Structures, channels.
         spacing_mm: The scan's own voxel edges along the plan's axes.
         extent_mm: The scan's extent along them.
-        looked_for: Structures that somebody looked for; None: all.
+        annotated: Structures that were annotated; None: all.
     """
     voxel = np.prod([e / n for e, n in zip(extent_mm, image.shape[1:], strict=True)]) / 1000
     volumes, touching = {}, []
@@ -77,39 +77,42 @@ def looks_of(
         ends = [s.start == 0 or s.stop == n for s, n in zip(box, image.shape[1:], strict=True) if n > 1]
         if any(ends):
             touching.append(structure.name)
-    described: dict[str, float] = {}
+    statistics: dict[str, float] = {}
     for channel, part in zip(plan.channels, image, strict=True):
-        described |= {f"{channel.name}: {name}": value for name, value in _described(part).items()}
+        statistics |= {f"{channel.name}: {name}": value for name, value in _channel_statistics(part).items()}
     spacing, extent = (tuple(float(f"{v:.4g}") for v in values) for values in (spacing_mm, extent_mm))
-    return Looks(volumes, tuple(touching), described, spacing, extent, looked_for)
+    return ReferenceStatistics(volumes, tuple(touching), statistics, spacing, extent, annotated)
 
 
-def _described(channel: npt.NDArray[np.floating[Any]]) -> dict[str, float]:
+def _channel_statistics(channel: npt.NDArray[np.floating[Any]]) -> dict[str, float]:
     """Quantiles, and the mean step between neighbours as a part of the standard deviation: 0 smooth, 1.1 noise."""
     step = -(-channel.size // MOST_VOXELS)
     part = np.asarray(channel[..., ::step] if channel.shape[-1] > 1 else channel[::step], dtype=np.float32)
-    found = {f"quantile {q:g}": float(v) for q, v in zip(QUANTILES, np.quantile(part, QUANTILES), strict=True)}
+    statistics = {f"quantile {q:g}": float(v) for q, v in zip(QUANTILES, np.quantile(part, QUANTILES), strict=True)}
     steps = [np.abs(np.diff(part, axis=axis)).mean() for axis in (0, 1) if part.shape[axis] > 1]
-    found["roughness"] = float(np.mean(steps) / max(float(part.std()), 1e-6)) if steps else 0.0
-    return {name: float(f"{value:.4g}") for name, value in found.items()}
+    statistics["roughness"] = float(np.mean(steps) / max(float(part.std()), 1e-6)) if steps else 0.0
+    return {name: float(f"{value:.4g}") for name, value in statistics.items()}
 
 
-def write_reference(path: Path, cases: list[Looks]) -> None:
-    """Write the training scans' looks. Raises FileError."""
-    write_json(path, {"cases": [vars(case) for case in cases]})
+def write_reference(path: Path, cases: list[ReferenceStatistics]) -> None:
+    """Write reference.json. Raises FileError."""
+    records = [dict(vars(case)) for case in cases]
+    for record in records:
+        record["looked_for"] = record.pop("annotated")
+    write_json(path, {"cases": records})
 
 
-def read_reference(path: Path) -> list[Looks]:
-    """Read them; none where the model has no such file (it was made by an earlier osteon).
+def read_reference(path: Path) -> list[ReferenceStatistics]:
+    """Read reference.json; empty where the model has none (older models do not).
 
     Raises:
         FileError: The file is not one of those.
     """
     if not path.is_file():
         return []
-    data = read_record(path, "what the training scans look like", _Reference, "copy the model folder again, whole")
+    data = read_record(path, "the statistics of the training scans", _Reference, "copy the model folder again, whole")
     return [
-        Looks(
+        ReferenceStatistics(
             case["volumes"],
             tuple(case["touching"]),
             case["image"],

@@ -1,6 +1,6 @@
 """Where the structures are, for models whose structures fill a small part of a scan.
 
-A first look with patches side by side finds them, and the patches that overlap are looked at only there.
+A first pass with patches side by side finds them, and the overlapping patches are predicted only there.
 """
 
 from __future__ import annotations
@@ -13,40 +13,40 @@ import torch
 
 from osteon.core.boxes import Box
 from osteon.plan.schema import Plan
-from osteon.predicting.reference_statistics import Looks
+from osteon.predicting.reference_statistics import ReferenceStatistics
 
-SMALL_PART = 0.15
+MAX_STRUCTURE_SHARE = 0.15
 """Structures that fill at most this part of a scan are looked for first."""
-SEEN = 0.1
-"""A voxel belongs to something, perhaps, from this probability on."""
+MIN_PROBABILITY = 0.1
+"""A voxel may belong to a structure from this probability on."""
 MARGIN = 0.25
-"""What was seen is widened by this part of a patch, since a patch sees little of what lies at its edge."""
-WORTH = 4
-"""A first look must have so many times fewer patches than the whole scan."""
+"""Regions are widened by this part of a patch, since a patch sees little of what lies at its edge."""
+MIN_SPEEDUP = 4
+"""A first pass must have so many times fewer patches than the whole scan."""
 
 
-def fills_little(reference: Sequence[Looks]) -> bool:
+def has_small_structures(reference: Sequence[ReferenceStatistics]) -> bool:
     """Whether the structures of the training scans fill a small part of them; False where none is known."""
-    shares = sorted(1000 * sum(looks.volumes.values()) / math.prod(looks.extent_mm) for looks in reference)
-    return bool(shares) and shares[len(shares) // 2] <= SMALL_PART
+    shares = sorted(1000 * sum(scan.volumes.values()) / math.prod(scan.extent_mm) for scan in reference)
+    return bool(shares) and shares[len(shares) // 2] <= MAX_STRUCTURE_SHARE
 
 
-def worthwhile(fine: Sequence[Sequence[int]], first: Sequence[Sequence[int]]) -> bool:
-    """Whether a first look costs little beside a whole one, given where patches start along each axis."""
-    return math.prod(map(len, first)) * WORTH <= math.prod(map(len, fine))
+def is_region_pass_cheaper(starts: Sequence[Sequence[int]], first_starts: Sequence[Sequence[int]]) -> bool:
+    """Whether a first pass costs little beside a whole one, given where their patches start along each axis."""
+    return math.prod(map(len, first_starts)) * MIN_SPEEDUP <= math.prod(map(len, starts))
 
 
-def seen_by(
-    look: Callable[[torch.Tensor], torch.Tensor],
+def regions_of_interest(
+    predict: Callable[[torch.Tensor], torch.Tensor],
     image: torch.Tensor,
     size: Sequence[int],
     starts: Sequence[Sequence[int]],
     plan: Plan,
 ) -> list[Box]:
-    """Boxes that hold all that a first look saw, widened; empty where it saw nothing.
+    """Boxes around all that a first pass finds, widened; empty where it finds nothing.
 
     Args:
-        look: From a patch `[1, channel, i, j, k]` to probabilities `[1, output, i, j, k]`.
+        predict: From a patch `[1, channel, i, j, k]` to probabilities `[1, output, i, j, k]`.
         image: `[1, channel, i, j, k]`.
         size: Of a patch.
         starts: Where patches begin along each axis.
@@ -56,15 +56,15 @@ def seen_by(
     boxes = []
     for corner in itertools.product(*starts):
         i, j, k = (slice(c, c + n) for c, n in zip(corner, size, strict=True))
-        shares = look(image[..., i, j, k])
-        seen = shares[0].amax(0) > SEEN if plan.overlapping else shares[0, 0] < 1 - SEEN
+        values = predict(image[..., i, j, k])[0]
+        mask = values.amax(0) > MIN_PROBABILITY if plan.overlapping else values[0] < 1 - MIN_PROBABILITY
         ends = []
         for axis, first in enumerate(corner):
-            along = torch.nonzero(seen.amax(tuple(a for a in range(3) if a != axis))).flatten()
+            along = torch.nonzero(mask.amax(tuple(a for a in range(3) if a != axis))).flatten()
             if not len(along):
                 break
             ends.append((first + int(along[0]), first + int(along[-1]) + 1))
         if len(ends) == 3:
             low, high = zip(*ends, strict=True)
-            boxes.append(Box(low, high).widened(margin, image.shape[2:]))
+            boxes.append(Box(low, high).expand(margin, image.shape[2:]))
     return boxes

@@ -9,123 +9,122 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from osteon.core.boxes import Box, box_of
+from osteon.core.boxes import Box, bounding_box
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation
 from osteon.formats.labelmap import smallest_uint
-from osteon.formats.voxel_stream import lay
+from osteon.formats.voxel_stream import copy_into
 from osteon.plan.schema import Plan
-from osteon.predicting.probabilities import Shares, half_of, probability
-from osteon.predicting.sparse_resampling import above_half, best_classes, greatest, interpolate_box, taps_of
-from osteon.predicting.zoom import Detail
-from osteon.preparing.case import Passage, passage
-from osteon.preparing.nnunet_grid import Splines
+from osteon.predicting.probabilities import Probabilities
+from osteon.predicting.sparse_resampling import (
+    above_threshold,
+    argmax_output,
+    best_classes,
+    interpolate_box,
+    taps_from_weights,
+)
+from osteon.predicting.zoom import RefinedCrop
+from osteon.preparing.strategies import grid_strategy
 
-Keep = Callable[[npt.NDArray[np.float32]], None]
+OutputSink = Callable[[npt.NDArray[np.float32]], None]
 """Takes each output on the scan's grid `[i, j, k]`, one after the other."""
 
 
-def restored_outputs(
-    shares: Shares, geometry: Geometry, plan: Plan, details: Sequence[Detail] = ()
+def restore_outputs(
+    probabilities: Probabilities, geometry: Geometry, plan: Plan, crops: Sequence[RefinedCrop] = ()
 ) -> Iterator[npt.NDArray[np.float32]]:
     """Each output's probabilities on the scan's own grid and in its orientation `[i, j, k]`, one after the other."""
-    way = passage(geometry, plan.grid)
-    whole, shape, weights = Box((0, 0, 0), way.turned.shape), way.turned.shape, _weights(way, plan)
+    strategy = grid_strategy(plan)
+    transform = strategy.transform(geometry)
+    shape, weights = transform.reoriented.shape, strategy.restore_weights(transform)
+    whole, count = Box((0, 0, 0), shape), len(probabilities.values)
 
-    def interpolated(output: int) -> torch.Tensor:
-        return interpolate_box(shares.values[output : output + 1], whole, shape, weights)[0]
+    def interpolate(output: int) -> torch.Tensor:
+        return interpolate_box(probabilities.values[output : output + 1], whole, shape, weights)[0]
 
-    total = None
-    if plan.grid.nnunet is not None and not plan.overlapping:  # of logarithms, so that they sum to 1 no longer
-        total = interpolated(0)
-        for output in range(1, len(shares.values)):
-            total = torch.logaddexp(total, interpolated(output))
-    for output in range(len(shares.values)):
-        values = interpolated(output)
-        values = probability(values if total is None else values - total, plan)
-        for detail in details:
-            detail.blend(values[detail.box.slices], output)
-        yield np.ascontiguousarray(way.turn.undo(values.numpy())).astype(np.float32, copy=False)
+    normaliser = strategy.log_normaliser(map(interpolate, range(count)))
+    for output in range(count):
+        values = interpolate(output)
+        values = strategy.to_probability(values if normaliser is None else values - normaliser)
+        for crop in crops:
+            crop.blend(values[crop.box.slices], output)
+        yield np.ascontiguousarray(transform.permutation.undo(values.numpy())).astype(np.float32, copy=False)
         del values  # before there is another one
 
 
-def restore(shares: Shares, geometry: Geometry, plan: Plan, details: Sequence[Detail] = ()) -> Segmentation:
-    """Interpolate linearly onto the scan's grid and decide there: as if all outputs were interpolated everywhere.
+def restore(
+    probabilities: Probabilities, geometry: Geometry, plan: Plan, crops: Sequence[RefinedCrop] = ()
+) -> Segmentation:
+    """Interpolate onto the scan's grid and decide there: as if all outputs were interpolated everywhere.
 
-    Of the scan's size only the result is held. A model of nnU-Net's has its own interpolation, of logits.
+    Of the scan's size only the result is held.
 
     Args:
-        shares: Probabilities on the plan's grid.
+        probabilities: On the plan's grid.
         geometry: The scan's own grid.
         plan: Structures and grid.
-        details: Closer looks at parts of the scan, blended in one after the other.
+        crops: Refined parts of the scan, blended in one after the other.
 
     Returns:
-        An index map, or multi-hot where structures overlap (share above a half), in the scan's orientation.
+        An index map, or multi-hot where structures overlap (probability above a half), in the scan's orientation.
     """
-    way = passage(geometry, plan.grid)
-    shape, weights = way.turned.shape, _weights(way, plan)
-    along = None if weights is None else [taps_of(one) for one in weights]
+    strategy = grid_strategy(plan)
+    transform = strategy.transform(geometry)
+    shape, weights = transform.reoriented.shape, strategy.restore_weights(transform)
+    along = None if weights is None else [taps_from_weights(one) for one in weights]
     structures = tuple(plan.structures)
-    if shares.best is None:
+    if probabilities.argmax is None:
         masks = np.zeros((len(structures), *shape), dtype=np.uint8)
-        for number, share in enumerate(shares.values):
-            for start, part in above_half(share, shape, along, half=half_of(plan)):
-                masks[number, start : start + len(part)] = part.numpy()
-            shares.release()
-        for box in _parts(details):
-            masks[(slice(None), *box.slices)] = (_blended(shares.values, box, shape, details) > 0.5).numpy()
-        return Segmentation(_as_files(way.turn.undo(masks)), geometry, structures)
-    kind = smallest_uint(max(s.value for s in structures))
-    values = np.array([0, *(s.value for s in structures)], dtype=kind)
-    labels: npt.NDArray[np.integer] = np.zeros(shape, dtype=kind)
-    for start, part in best_classes(shares.values, shares.best, shape, along):
+        for mask, value in zip(masks, probabilities.values, strict=True):
+            for start, part in above_threshold(value, shape, along, threshold=strategy.threshold):
+                mask[start : start + len(part)] = part.numpy()
+            probabilities.release_pages()
+        for box in _merge_boxes(crops):
+            masks[(slice(None), *box.slices)] = (_blend(probabilities.values, box, shape, crops) > 0.5).numpy()
+        return Segmentation(_in_c_order(transform.permutation.undo(masks)), geometry, structures)
+    dtype = smallest_uint(max(s.value for s in structures))
+    values = np.array([0, *(s.value for s in structures)], dtype=dtype)
+    labels: npt.NDArray[np.integer] = np.zeros(shape, dtype=dtype)
+    for start, part in best_classes(probabilities.values, probabilities.argmax, shape, along):
         labels[start : start + len(part)] = values[part.numpy()]
-        shares.release()
-    for box in _parts(details):
-        labels[box.slices] = values[greatest(_blended(shares.values, box, shape, details)).numpy()]
-    return Segmentation(_as_files(way.turn.undo(labels)[None])[0], geometry, structures)
+        probabilities.release_pages()
+    for box in _merge_boxes(crops):
+        labels[box.slices] = values[argmax_output(_blend(probabilities.values, box, shape, crops)).numpy()]
+    return Segmentation(_in_c_order(transform.permutation.undo(labels)[None])[0], geometry, structures)
 
 
-def _as_files(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+def _in_c_order(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """`[channel, i, j, k]` contiguous, a copy only where it must be."""
     if array.flags.c_contiguous:
         return array
     made = np.zeros(array.shape, array.dtype)
     for labels, own in zip(made, array, strict=True):
-        if box := box_of(own):
-            lay(own[box.slices], labels[box.slices])
+        if box := bounding_box(own):
+            copy_into(own[box.slices], labels[box.slices])
     return made
 
 
-def _weights(way: Passage, plan: Plan) -> list[torch.Tensor] | None:
-    """`[new, old]` of the plan's own interpolation along each axis; None: the usual one."""
-    if plan.grid.nnunet is None:
-        return None
-    return Splines.back(way.turned, plan.grid).weights(way.shape)
-
-
-def _parts(details: Sequence[Detail]) -> list[Box]:
-    """The boxes of the scan that closer looks decide: those of details that do not overlap are apart."""
+def _merge_boxes(crops: Sequence[RefinedCrop]) -> list[Box]:
+    """The boxes of the scan that refined crops decide; those that overlap are merged."""
     boxes: list[Box] = []
-    for detail in details:
-        box = detail.box
-        while met := [other for other in boxes if other.meets(box)]:
-            for other in met:
+    for crop in crops:
+        box = crop.box
+        while overlapping := [other for other in boxes if other.intersects(box)]:
+            for other in overlapping:
                 boxes.remove(other)
-                box = box.hull(other)
+                box = box.union(other)
         boxes.append(box)
     return boxes
 
 
-def _blended(shares: torch.Tensor, box: Box, shape: Sequence[int], details: Sequence[Detail]) -> torch.Tensor:
-    """`[output, i, j, k]` in a box of the scan: interpolated, and the details in it blended in."""
-    values = interpolate_box(shares, box, shape)
-    for detail in details:
-        if not box.meets(detail.box):
+def _blend(values: torch.Tensor, box: Box, shape: Sequence[int], crops: Sequence[RefinedCrop]) -> torch.Tensor:
+    """`[output, i, j, k]` in a box of the scan: interpolated, and the refined crops in it blended in."""
+    part = interpolate_box(values, box, shape)
+    for crop in crops:
+        if not box.intersects(crop.box):
             continue
-        ends = zip(detail.box.first, detail.box.stop, box.first, strict=True)
+        ends = zip(crop.box.first, crop.box.stop, box.first, strict=True)
         inside = tuple(slice(a - first, b - first) for a, b, first in ends)
-        for output, whole in enumerate(values):
-            detail.blend(whole[inside], output)
-    return values
+        for output, whole in enumerate(part):
+            crop.blend(whole[inside], output)
+    return part

@@ -1,4 +1,4 @@
-"""The scans below a folder: image files and DICOM series at any depth, called so that each tells whose it is."""
+"""The scans below a folder: image files and DICOM series at any depth, each with a telling name."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from pathlib import Path, PurePosixPath
 
 from osteon.core.errors import DatasetError, OsteonError, UsageError
 from osteon.core.file_names import free_name, name_key
-from osteon.core.folders import absent_below, files_below
+from osteon.core.folders import files_below, missing_files_below
 from osteon.core.geometry import Geometry
 from osteon.dataset.case_ids import safe_id
 from osteon.dataset.manifest import FILE_NAME as MANIFEST
 from osteon.dataset.manifest import Channel
 from osteon.formats.dicom import SUFFIXES as DICOM_SUFFIXES
-from osteon.formats.dicom import check_called, chosen_series, describe
-from osteon.formats.dicom_inventory import Series, sort_files
+from osteon.formats.dicom import check_series_choice, describe_series, select_series
+from osteon.formats.dicom_inventory import Series, sort_dicom_files
 from osteon.formats.dicom_series import series_geometry
-from osteon.formats.mask_names import SCAN_WORDS, kind_of, words
+from osteon.formats.mask_names import SCAN_WORDS, classify_name, name_words
 from osteon.formats.raster import SUFFIXES as PICTURES
 from osteon.formats.registry import may_be_data, stem_of, suffix_of
-from osteon.formats.unsupported import unread_format, unread_images
+from osteon.formats.unsupported import unsupported_format, unsupported_images
 from osteon.predicting.records import result_in
 
 _NUMBERED = re.compile(r"(.+)_(\d{4})")
@@ -31,46 +31,46 @@ _SHOWN = 3
 
 
 @dataclass(frozen=True)
-class Item:
+class ScanCandidate:
     """Something that may be a scan, or one channel of it.
 
     Attributes:
-        place: The file without its suffix, or the series' folder, relative to the source.
+        path: The file without its suffix, or the series' folder, relative to the source.
         channels: The files of each channel; a DICOM series has several.
         problem: Why it cannot be segmented; None where it can be tried.
-        told: Which series it is, where its folder has several.
+        description: Of the series, where its folder has several.
         grid: Of a DICOM series, as its headers give it; None where its slices make none, or for a file.
     """
 
-    place: PurePosixPath
+    path: PurePosixPath
     channels: tuple[tuple[Path, ...], ...]
     problem: OsteonError | None = None
-    told: str = ""
+    description: str = ""
     grid: Geometry | None = None
 
     @property
     def name(self) -> str:
         """What it is called: its name, or that of the next folder that tells something (`s0001/ct`, `p07/mr`)."""
-        parts = [part for part in self.place.parts if not says_nothing(part)]
-        return parts[-1] if parts else self.place.name
+        parts = [part for part in self.path.parts if not is_generic_name(part)]
+        return parts[-1] if parts else self.path.name
 
 
 @dataclass
-class Below:
-    """What lies below a folder: scans by id, in the order of their places, and what was passed over, in sentences."""
+class FolderScans:
+    """The scans of a folder by id, in the order of their paths, and notes on what was ignored."""
 
-    scans: dict[str, Item] = field(default_factory=dict)
+    scans: dict[str, ScanCandidate] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
 
-def says_nothing(name: str) -> bool:
+def is_generic_name(name: str) -> bool:
     """Whether a name is the same for every patient: `ct`, `T1w_image`."""
-    return set(words(name)) <= SCAN_WORDS
+    return set(name_words(name)) <= SCAN_WORDS
 
 
-def scans_below(
+def find_scans_below(
     folder: Path, channels: Sequence[Channel] = (), *, pictures: bool = True, series: str | None = None
-) -> Below:
+) -> FolderScans:
     """Find the scans below a folder.
 
     Files that are named like masks are passed over, where others are not; so are datasets and the results of earlier
@@ -86,18 +86,18 @@ def scans_below(
     Returns:
         Scans by id. What cannot be segmented (a channel is missing, files are damaged) has a `problem`.
     """
-    below = Below()
+    below = FolderScans()
     everything = list(files_below(folder, hidden=False))
     results = {above: result_in(above) for above in {path.parent for path in everything} if above != folder}
-    made = {above: what for above, what in results.items() if what is not None}
-    made |= {path.parent: "a dataset" for path in everything if path.name == MANIFEST and path.parent != folder}
-    for path, what in sorted(made.items()):
+    ignored = {above: what for above, what in results.items() if what is not None}
+    ignored |= {path.parent: "a dataset" for path in everything if path.name == MANIFEST and path.parent != folder}
+    for path, what in sorted(ignored.items()):
         below.notes.append(f"{path}: is {what}, and passed over; give it as SCAN to segment what lies in it")
-    files = [path for path in everything if made.keys().isdisjoint(path.parents)]
-    others = [*_series(folder, files, series), *_not_read(folder, files, made.keys())]
+    files = [path for path in everything if ignored.keys().isdisjoint(path.parents)]
+    others = [*_series_below(folder, files, series), *_unreadable_scans(folder, files, ignored.keys())]
     files = [path for path in files if suffix_of(path) not in (None, ".seg.nrrd", *DICOM_SUFFIXES)]
     kinds: list[tuple[str, Callable[[Path], bool]]] = [
-        ("named like masks", lambda path: kind_of(_place(path, folder)) == "mask")
+        ("named like masks", lambda path: classify_name(_relative(path, folder)) == "mask")
     ]
     if not pictures:
         kinds.append(("pictures, which this model does not segment", lambda path: suffix_of(path) in PICTURES))
@@ -107,36 +107,38 @@ def scans_below(
             files = [path for path in files if not is_other(path)]
             shown = ", ".join(str(path) for path in passed[:_SHOWN]) + (" …" if len(passed) > _SHOWN else "")
             below.notes.append(f"{folder}: {len(passed)} files are {what}, and passed over: {shown}")
-    items = [Item(_place(path, folder).with_name(stem_of(path)), ((path,),)) for path in files]
-    below.scans = _called(joined([*items, *others], channels, below.notes))
-    below.notes += [f"{name}: {item.told}" for name, item in below.scans.items() if item.told]
+    items = [ScanCandidate(_relative(path, folder).with_name(stem_of(path)), ((path,),)) for path in files]
+    below.scans = _name_scans(join_channels([*items, *others], channels, below.notes))
+    below.notes += [f"{name}: {item.description}" for name, item in below.scans.items() if item.description]
     return below
 
 
-def files_as_items(paths: Sequence[Path]) -> list[Item]:
+def candidates_of_files(paths: Sequence[Path]) -> list[ScanCandidate]:
     """Single files, each in its place."""
-    return [Item(PurePosixPath(path.absolute().with_name(stem_of(path)).as_posix()), ((path,),)) for path in paths]
+    return [
+        ScanCandidate(PurePosixPath(path.absolute().with_name(stem_of(path)).as_posix()), ((path,),)) for path in paths
+    ]
 
 
-def _place(path: Path, folder: Path) -> PurePosixPath:
+def _relative(path: Path, folder: Path) -> PurePosixPath:
     return PurePosixPath(path.relative_to(folder).as_posix())
 
 
-def _series(folder: Path, files: Sequence[Path], which: str | None) -> list[Item]:
+def _series_below(folder: Path, files: Sequence[Path], which: str | None) -> list[ScanCandidate]:
     """The DICOM series among files, those that `which` names, and for each folder what cannot be read."""
-    found = sort_files(path for path in files if suffix_of(path) in (None, *DICOM_SUFFIXES))
-    several = found.series if which is None else _chosen(found.series, which)
-    often = Counter(one.folder for one in several)
+    found = sort_dicom_files(path for path in files if suffix_of(path) in (None, *DICOM_SUFFIXES))
+    several = found.series if which is None else _choose_series(found.series, which)
+    counts = Counter(one.folder for one in several)
     items = []
     for series in several:
-        alike = not series.picture and often[series.folder] > 1
-        told = describe(series) if alike else ""
+        several_here = not series.picture and counts[series.folder] > 1
+        description = describe_series(series) if several_here else ""
         single = len(series.files) == 1
-        place = _place(series.files[0], folder) if single else _place(series.folder, folder)
+        place = _relative(series.files[0], folder) if single else _relative(series.folder, folder)
         if place == PurePosixPath():
             place = PurePosixPath(folder.resolve().name)
         place = place.with_name(stem_of(Path(place))) if single else place
-        items.append(Item(place, (series.files,), told=told, grid=_grid(series)))
+        items.append(ScanCandidate(place, (series.files,), description=description, grid=_grid(series)))
     refused: dict[Path, list[str]] = defaultdict(list)
     for path, reason in found.refused:
         refused[path.parent].append(f"{path}: {reason}")
@@ -145,7 +147,7 @@ def _series(folder: Path, files: Sequence[Path], which: str | None) -> list[Item
             f"{len(reasons)} DICOM files in {parent} cannot be read; {reasons[0]}",
             hint="copy them again from their source",
         )
-        items.append(Item(_place(parent, folder) / f"{parent.name}-damaged", (), problem))
+        items.append(ScanCandidate(_relative(parent, folder) / f"{parent.name}-damaged", (), problem))
     return items
 
 
@@ -153,59 +155,63 @@ def _grid(series: Series) -> Geometry | None:
     try:
         return series_geometry(series)
     except OsteonError:
-        return None  # said when it is read
+        return None  # reported when it is read
 
 
-def _chosen(series: Sequence[Series], which: str) -> list[Series]:
+def _choose_series(series: Sequence[Series], which: str) -> list[Series]:
     """Of several series of one study those that `--series` names; the only one of a study stays."""
-    check_called(series, which)
-    kept, without = chosen_series(series, which)
-    for own in without:
+    check_series_choice(series, which)
+    kept, without = select_series(series, which)
+    for study in without:
         raise UsageError(
-            f"--series {which}: of one study no series is called so: {'; '.join(map(describe, own))}",
+            f"--series {which}: of one study no series is called so: {'; '.join(map(describe_series, study))}",
             hint="predict this study apart",
         )
     return kept
 
 
-def _not_read(folder: Path, files: Sequence[Path], made: Set[Path]) -> list[Item]:
+def _unreadable_scans(folder: Path, files: Sequence[Path], ignored: Set[Path]) -> list[ScanCandidate]:
     """What would be a scan, but is of a format that is not read, or is not there: each fails by its name."""
     there = set(files)
-    absent = [path for path, _ in absent_below(folder) if may_be_data(path) and path not in there]
+    absent = [path for path, _ in missing_files_below(folder) if may_be_data(path) and path not in there]
     bare = {
-        path: path.name[: -len(row.suffix_of(path))] for path in unread_images(files) if (row := unread_format(path))
+        path: path.name[: -len(row.suffix_of(path))]
+        for path in unsupported_images(files)
+        if (row := unsupported_format(path))
     }
-    bare |= {path: stem_of(path) for path in absent if made.isdisjoint(path.parents)}
-    places = {path: _place(path, folder) for path in bare}
+    bare |= {path: stem_of(path) for path in absent if ignored.isdisjoint(path.parents)}
+    places = {path: _relative(path, folder) for path in bare}
     return [
-        Item(places[path].with_name(name), ((path,),)) for path, name in bare.items() if kind_of(places[path]) != "mask"
+        ScanCandidate(places[path].with_name(name), ((path,),))
+        for path, name in bare.items()
+        if classify_name(places[path]) != "mask"
     ]
 
 
-def joined(items: Sequence[Item], channels: Sequence[Channel], notes: list[str]) -> list[Item]:
-    """The scans in the order of their places, those that differ in the channel alone made one."""
-    items = sorted(items, key=lambda item: item.place)
-    numbered = {item: match for item in items if (match := _NUMBERED.fullmatch(item.place.name))}
-    groups: dict[PurePosixPath, dict[int, Item]] = defaultdict(dict)
+def join_channels(items: Sequence[ScanCandidate], channels: Sequence[Channel], notes: list[str]) -> list[ScanCandidate]:
+    """The scans in the order of their paths, those that differ in the channel alone joined to one."""
+    items = sorted(items, key=lambda item: item.path)
+    numbered = {item: match for item in items if (match := _NUMBERED.fullmatch(item.path.name))}
+    groups: dict[PurePosixPath, dict[int, ScanCandidate]] = defaultdict(dict)
     for item, match in numbered.items():
-        groups[item.place.with_name(match[1])][int(match[2])] = item
+        groups[item.path.with_name(match[1])][int(match[2])] = item
     if len(channels) < 2:
         if not numbered or any(set(group) != {0} for group in groups.values()):
             if several := next((group for group in groups.values() if len(group) > 1), None):
-                listed = " and ".join(item.place.name for _, item in sorted(several.items()))
+                listed = " and ".join(item.path.name for _, item in sorted(several.items()))
                 notes.append(f"{listed} are taken as scans of their own: the model has one channel")
             return items
         return [
-            replace(item, place=item.place.with_name(numbered[item][1])) if item in numbered else item for item in items
+            replace(item, path=item.path.with_name(numbered[item][1])) if item in numbered else item for item in items
         ]
     names = [channel.name for channel in channels]
-    wanted = {words(name): number for number, name in enumerate(names)}
+    wanted = {name_words(name): number for number, name in enumerate(names)}
     for item in items:
-        told = words(item.place.name)
+        candidate_words = name_words(item.path.name)
         for key, number in wanted.items():
-            if item not in numbered and told[-len(key) :] == key:
-                rest = item.place.name[: len(item.place.name) - len("_".join(key))].rstrip("_-. ")
-                place = item.place.with_name(rest) if rest else item.place.parent
+            if item not in numbered and candidate_words[-len(key) :] == key:
+                rest = item.path.name[: len(item.path.name) - len("_".join(key))].rstrip("_-. ")
+                place = item.path.with_name(rest) if rest else item.path.parent
                 groups[place][number] = item
     scans, taken = [], set()
     for place, group in groups.items():
@@ -215,25 +221,25 @@ def joined(items: Sequence[Item], channels: Sequence[Channel], notes: list[str])
         files = tuple(files for _, item in sorted(group.items()) for files in item.channels)
         problem = None
         if set(group) != set(range(len(channels))):
-            there = ", ".join(sorted(item.place.name for item in group.values()))
+            there = ", ".join(sorted(item.path.name for item in group.values()))
             problem = DatasetError(
                 f"has the channels {there}; the model needs {len(channels)} ({', '.join(names)})",
                 hint="put the other channels beside it, called as these, or give one file that holds all",
             )
-        scans.append(Item(place, files, problem, grid=group[min(group)].grid))
-    return sorted([*scans, *(item for item in items if item not in taken)], key=lambda item: item.place)
+        scans.append(ScanCandidate(place, files, problem, grid=group[min(group)].grid))
+    return sorted([*scans, *(item for item in items if item not in taken)], key=lambda item: item.path)
 
 
-def _called(items: Sequence[Item]) -> dict[str, Item]:
+def _name_scans(items: Sequence[ScanCandidate]) -> dict[str, ScanCandidate]:
     """Scans by ids that are different files on every system: names; where these repeat, places; and last a number."""
     names = [safe_id(item.name) for item in items]
-    often = Counter(name_key(name) for name in names)
-    called: dict[str, Item] = {}
+    counts = Counter(name_key(name) for name in names)
+    named: dict[str, ScanCandidate] = {}
     taken: set[str] = set()
     tried: dict[str, int] = {}
     for item, name in zip(items, names, strict=True):
-        wanted = name if often[name_key(name)] == 1 else safe_id("_".join(item.place.parts))
-        own = free_name(wanted, taken, tried)
-        taken.add(name_key(own))
-        called[own] = item
-    return called
+        wanted = name if counts[name_key(name)] == 1 else safe_id("_".join(item.path.parts))
+        name = free_name(wanted, taken, tried)
+        taken.add(name_key(name))
+        named[name] = item
+    return named

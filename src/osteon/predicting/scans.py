@@ -10,21 +10,21 @@ from typing import Any
 
 from rich.markup import escape
 
-from osteon.core.errors import OsteonError, UsageError, missing_file
+from osteon.core.errors import OsteonError, UsageError, missing_file_error
 from osteon.core.file_names import name_key
-from osteon.core.file_stamps import file_mark, still
+from osteon.core.file_stamps import content_stamp, refresh_stamp
 from osteon.core.files import is_file
 from osteon.core.geometry import Geometry
 from osteon.core.progress import console
 from osteon.core.volume import Volume
 from osteon.dataset.checks import content_hash
-from osteon.dataset.dataset import Dataset, stacked
+from osteon.dataset.dataset import Dataset, stack_channels
 from osteon.dataset.manifest import FILE_NAME as MANIFEST
 from osteon.dataset.manifest import Case, Manifest
 from osteon.formats.dicom import read_dicom_files
-from osteon.formats.registry import companions, known_suffixes, read_geometry, read_volume
+from osteon.formats.registry import companion_paths, known_suffixes, read_geometry, read_volume
 from osteon.plan.schema import Plan
-from osteon.predicting.scan_folders import files_as_items, joined, scans_below
+from osteon.predicting.scan_folders import candidates_of_files, find_scans_below, join_channels
 from osteon.predicting.training_cases import UNKNOWN, SeenScans
 
 
@@ -64,7 +64,7 @@ class Scan:
             for files in self.channels
         )
         names = [str(files[0]) for files in self.channels]
-        return next(volumes) if len(names) == 1 else stacked(volumes, names, self.id)
+        return next(volumes) if len(names) == 1 else stack_channels(volumes, names, self.id)
 
     def geometry(self) -> Geometry | None:
         """The grid, from headers; None for a DICOM series whose slices make none. Raises as the readers do."""
@@ -77,22 +77,22 @@ class Scan:
         return read_geometry(self.files[0]) if len(self.channels[0]) == 1 else None
 
     def content(self, volume: Volume) -> str:
-        """The hash of its voxels; a dataset's image that was read was compared with the one that stands there."""
+        """The hash of its voxels; a dataset has compared its own with the image when it was read."""
         return (None if self.case is None else self.case.content) or content_hash(volume)
 
     def fingerprint(self) -> list[list[Any]]:
-        """What the files are: path and `file_mark`; reads them. Raises FileError where one is missing."""
+        """What the files are: path and `content_stamp`; reads them. Raises FileError where one is missing."""
         for file in self.files:
             if not file.is_file():
-                raise missing_file(file, "the scan")
-        return [[str(file.resolve()), file_mark(file)] for file in self._read()]
+                raise missing_file_error(file, "the scan")
+        return [[str(file.resolve()), content_stamp(file)] for file in self._read_files()]
 
-    def still(self, before: Any) -> list[list[Any]] | None:
-        """An earlier fingerprint with the files' times as they are now, where they are those of it; None: they are not.
+    def refresh_fingerprint(self, before: Any) -> list[list[Any]] | None:
+        """An earlier fingerprint with the files' times as they are now; None where the files have changed.
 
         They are read only where they were touched.
         """
-        files = self._read()
+        files = self._read_files()
         if not isinstance(before, list) or len(before) != len(files):
             return None
         now = []
@@ -100,18 +100,18 @@ class Scan:
             if not isinstance(entry, list) or entry[:1] != [str(file.resolve())]:
                 return None
             mark = " ".join(map(str, entry[1:]))
-            if (found := still(file, mark)) is None:
+            if (current := refresh_stamp(file, mark)) is None:
                 return None
-            now.append(entry if found == mark else [entry[0], found])
+            now.append(entry if current == mark else [entry[0], current])
         return now
 
-    def _read(self) -> list[Path]:
+    def _read_files(self) -> list[Path]:
         """Its files, and those that are read with a single one."""
-        beside = companions(self.files[0]) if len(self.files) == 1 else ()
+        beside = companion_paths(self.files[0]) if len(self.files) == 1 else ()
         return [*self.files, *filter(is_file, beside)]
 
 
-def _say(note: str) -> None:
+def _print_note(note: str) -> None:
     console.print(f"[yellow]note:[/] {escape(note)}", soft_wrap=True)
 
 
@@ -120,10 +120,10 @@ def find_scans(
     plan: Plan | None = None,
     series: str | None = None,
     *,
-    tell: Callable[[str], None] = _say,
+    tell: Callable[[str], None] = _print_note,
     seen: SeenScans = UNKNOWN,
 ) -> list[Scan]:
-    """The scans that paths stand for; what is passed over is told.
+    """The scans that paths stand for, with notes on what is ignored.
 
     A file is a scan. A folder with dataset.yaml stands for its held-out and unlabelled cases (for all of them where
     there are none of these), any other folder for the images and DICOM series anywhere below it. Links that lead to
@@ -133,7 +133,7 @@ def find_scans(
         sources: Files and folders.
         plan: Of the model: how many channels a scan has, and whether pictures can be segmented.
         series: Of several DICOM series of one study, the one with this number, SeriesInstanceUID or description.
-        tell: Is called with what is passed over, and what a person should know; says it on the terminal when left out.
+        tell: Is given a note on each thing that is ignored or odd; prints them by default.
         seen: What the model was trained on: where nobody knows, a dataset that holds no case out is warned of.
 
     Raises:
@@ -143,10 +143,10 @@ def find_scans(
     channels = () if plan is None else plan.channels
     notes: list[str] = []
     paths = [Path(source) for source in sources]
-    files = joined(files_as_items([path for path in paths if path.is_file()]), channels, notes)
-    often = Counter(item.place.name for item in files)
+    files = join_channels(candidates_of_files([path for path in paths if path.is_file()]), channels, notes)
+    counts = Counter(item.path.name for item in files)
     scans = [
-        Scan(item.place.name if often[item.place.name] == 1 else item.name, item.channels, problem=item.problem)
+        Scan(item.path.name if counts[item.path.name] == 1 else item.name, item.channels, problem=item.problem)
         for item in files
     ]
     for source in paths:
@@ -154,7 +154,7 @@ def find_scans(
             continue
         if (source / MANIFEST).is_file():
             dataset = Dataset.open(source)
-            cases = cases_to_predict(dataset.manifest)
+            cases = find_cases_to_predict(dataset.manifest)
             if not any(case.held_out or case.segmentation is None for case in cases):
                 may = "" if seen.known else "; a training may have seen these"
                 notes.append(f"{source}: holds no case out: all are taken{may}")
@@ -162,7 +162,7 @@ def find_scans(
                 images = tuple((dataset.resolve(image),) for image in case.images)
                 scans.append(Scan(case.id, images, dataset, case))
         elif source.is_dir():
-            below = scans_below(source, channels, pictures=plan is None or plan.unit == "px", series=series)
+            below = find_scans_below(source, channels, pictures=plan is None or plan.unit == "px", series=series)
             notes += below.notes
             if not below.scans:
                 raise UsageError(
@@ -173,25 +173,25 @@ def find_scans(
                 Scan(name, item.channels, problem=item.problem, grid=item.grid) for name, item in below.scans.items()
             ]
         else:
-            raise missing_file(source, "the scan")
+            raise missing_file_error(source, "the scan")
     for note in notes:
         tell(note)
-    _refuse_twins(scans)
+    _refuse_equal_names(scans)
     return scans
 
 
-def cases_to_predict(manifest: Manifest) -> Sequence[Case]:
+def find_cases_to_predict(manifest: Manifest) -> Sequence[Case]:
     """The held-out and unlabelled cases of a dataset; all of them where there are none."""
     return [case for case in manifest.cases if case.held_out or case.segmentation is None] or manifest.cases
 
 
-def _refuse_twins(scans: list[Scan]) -> None:
+def _refuse_equal_names(scans: list[Scan]) -> None:
     seen: dict[str, Scan] = {}
     for scan in scans:
-        twin = seen.setdefault(name_key(scan.id), scan)
-        if twin is not scan:
-            places = " and ".join(str(one.files[0]) for one in (twin, scan) if one.files)
-            names = scan.id if twin.id == scan.id else f"{twin.id} and {scan.id} (one file on Windows and macOS)"
+        other = seen.setdefault(name_key(scan.id), scan)
+        if other is not scan:
+            paths = " and ".join(str(one.files[0]) for one in (other, scan) if one.files)
+            names = scan.id if other.id == scan.id else f"{other.id} and {scan.id} (one file on Windows and macOS)"
             raise UsageError(
-                f"two scans are called {names}: {places}", hint="predict them into different folders, or rename one"
+                f"two scans are called {names}: {paths}", hint="predict them into different folders, or rename one"
             )

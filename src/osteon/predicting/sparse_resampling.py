@@ -1,9 +1,9 @@
-"""Restoring probabilities to a finer grid exactly, and looking at all classes only where it can matter.
+"""Resampling probabilities to a finer grid exactly, with all classes interpolated only where that can matter.
 
 Weights of linear interpolation are positive and sum to 1, so where all voxels that a new one is made of have the same
 best class, the new one has it too. Only where they disagree (about one voxel in a hundred) are all classes
-interpolated. The same holds for a threshold on each structure's share. The result is that of interpolating all classes
-everywhere.
+interpolated. The same holds for a threshold on each structure's probability. The result is that of interpolating all
+classes everywhere.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ from dataclasses import dataclass
 import torch
 
 from osteon.core.boxes import Box
-from osteon.preparing.resample import axis_weights, weigh_along
+from osteon.preparing.resample import apply_axis_weights, axis_weights
 
 SLAB_VOXELS = 1 << 22
 """New voxels that are decided at a time."""
-AT_ONCE = 1 << 16
+CHUNK_VOXELS = 1 << 16
 """New voxels for which all classes are held at a time."""
 MIXED = -1
 
-Take = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+Reduce = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 @dataclass(frozen=True)
 class Taps:
-    """Along one axis, what each new voxel is made of.
+    """The old voxels that each new one is interpolated from, along one axis.
 
     Attributes:
         first: `[new]` the first old voxel.
@@ -42,16 +42,16 @@ class Taps:
     weights: torch.Tensor
 
 
-def taps(old: int, new: int) -> Taps:
-    """What linear interpolation from `old` to `new` voxels takes; see `resample.axis_weights`."""
+def make_taps(old: int, new: int) -> Taps:
+    """Taps of linear interpolation from `old` to `new` voxels; see `resample.axis_weights`."""
     if old == new:
         alone = torch.arange(new)
         return Taps(alone, 1, alone[:, None], torch.ones(new, 1))
-    return taps_of(axis_weights(old, new))
+    return taps_from_weights(axis_weights(old, new))
 
 
-def taps_of(whole: torch.Tensor) -> Taps:
-    """What an interpolation takes by its weights `[new, old]`: none below 0, and each row sums to 1."""
+def taps_from_weights(whole: torch.Tensor) -> Taps:
+    """Taps of an interpolation by its weights `[new, old]`: none below 0, and each row sums to 1."""
     old = whole.shape[1]
     there = whole > 0
     first = there.int().argmax(1)
@@ -76,7 +76,7 @@ def uniform_code(best: torch.Tensor, along: Sequence[Taps]) -> torch.Tensor:
     return torch.where(low == high, low, MIXED)
 
 
-def _window(part: torch.Tensor, axis: int, count: int, take: Take) -> torch.Tensor:
+def _window(part: torch.Tensor, axis: int, count: int, reduce: Reduce) -> torch.Tensor:
     """Of each voxel and the `count` − 1 after it; at the end the last repeats."""
     result = part
     length = part.shape[axis]
@@ -84,14 +84,17 @@ def _window(part: torch.Tensor, axis: int, count: int, take: Take) -> torch.Tens
         if step >= length:
             break
         shifted = torch.cat(
-            [part.narrow(axis, step, length - step), part.narrow(axis, length - 1, 1).expand(_sized(part, axis, step))],
+            [
+                part.narrow(axis, step, length - step),
+                part.narrow(axis, length - 1, 1).expand(_with_length(part, axis, step)),
+            ],
             dim=axis,
         )
-        result = take(result, shifted)
+        result = reduce(result, shifted)
     return result
 
 
-def _sized(part: torch.Tensor, axis: int, count: int) -> list[int]:
+def _with_length(part: torch.Tensor, axis: int, count: int) -> list[int]:
     return [count if other == axis else n for other, n in enumerate(part.shape)]
 
 
@@ -116,32 +119,32 @@ def slabs(code: torch.Tensor, along: Sequence[Taps]) -> Iterator[tuple[int, torc
         yield start, part, where
 
 
-def interpolate_at(shares: torch.Tensor, where: torch.Tensor, along: Sequence[Taps]) -> torch.Tensor:
+def interpolate_at(probabilities: torch.Tensor, where: torch.Tensor, along: Sequence[Taps]) -> torch.Tensor:
     """`[class, n]` float32: all classes at some new voxels.
 
     Args:
-        shares: `[class, i, j, k]` of any float type.
+        probabilities: `[class, i, j, k]` of any float type.
         where: `[n, 3]` new voxels.
         along: Taps of the three axes.
     """
     rows = [(one.places[where[:, axis]], one.weights[where[:, axis]]) for axis, one in enumerate(along)]
-    total = torch.zeros((len(shares), len(where)))
+    total = torch.zeros((len(probabilities), len(where)))
     for i in range(along[0].count):
         for j in range(along[1].count):
             for k in range(along[2].count):
                 weight = rows[0][1][:, i] * rows[1][1][:, j] * rows[2][1][:, k]
-                there = shares[:, rows[0][0][:, i], rows[1][0][:, j], rows[2][0][:, k]]
+                there = probabilities[:, rows[0][0][:, i], rows[1][0][:, j], rows[2][0][:, k]]
                 total.addcmul_(there.float(), weight)
     return total
 
 
 def best_classes(
-    shares: torch.Tensor, best: torch.Tensor, shape: Sequence[int], along: Sequence[Taps] | None = None
+    probabilities: torch.Tensor, best: torch.Tensor, shape: Sequence[int], along: Sequence[Taps] | None = None
 ) -> Iterator[tuple[int, torch.Tensor]]:
     """The best class of every voxel of a finer (or any other) grid over the same extent.
 
     Args:
-        shares: `[class, i, j, k]` probabilities.
+        probabilities: `[class, i, j, k]` probabilities.
         best: `[i, j, k]` int16: their argmax.
         shape: Of the new grid.
         along: Taps of the three axes; linear interpolation where left out.
@@ -149,15 +152,15 @@ def best_classes(
     Yields:
         Number of a slab's first plane, and its classes `[planes, j, k]` int16. Ties go to the lower class.
     """
-    along = along or [taps(old, new) for old, new in zip(best.shape, shape, strict=True)]
+    along = along or [make_taps(old, new) for old, new in zip(best.shape, shape, strict=True)]
     for start, part, where in slabs(uniform_code(best, along), along):
-        for some in where.split(AT_ONCE):
+        for some in where.split(CHUNK_VOXELS):
             i, j, k = some.T
-            part[i - start, j, k] = greatest(interpolate_at(shares, some, along))
+            part[i - start, j, k] = argmax_output(interpolate_at(probabilities, some, along))
         yield start, part
 
 
-def greatest(values: torch.Tensor) -> torch.Tensor:
+def argmax_output(values: torch.Tensor) -> torch.Tensor:
     """`[...]` int16: the first output with the greatest value of `[output, ...]`; argmax takes twenty times as long."""
     most = values[0].float()
     best = torch.zeros(most.shape, dtype=torch.int16)
@@ -168,41 +171,41 @@ def greatest(values: torch.Tensor) -> torch.Tensor:
     return best
 
 
-def above_half(
-    share: torch.Tensor, shape: Sequence[int], along: Sequence[Taps] | None = None, *, half: float = 0.5
+def above_threshold(
+    values: torch.Tensor, shape: Sequence[int], along: Sequence[Taps] | None = None, *, threshold: float = 0.5
 ) -> Iterator[tuple[int, torch.Tensor]]:
-    """Where a structure's share `[i, j, k]`, interpolated, is above a half: first plane, and `[planes, j, k]` bool.
+    """Where values `[i, j, k]`, interpolated, are above a threshold: first plane, and `[planes, j, k]` bool.
 
     Args:
-        share: Probabilities, or what `half` belongs to.
+        values: Of one structure.
         shape: Of the new grid.
         along: Taps of the three axes; linear interpolation where left out.
-        half: The value that stands for a probability of a half.
+        threshold: The value that stands for a probability of a half.
     """
-    along = along or [taps(old, new) for old, new in zip(share.shape, shape, strict=True)]
-    for start, part, where in slabs(uniform_code((share > half).to(torch.int16), along), along):
-        for some in where.split(AT_ONCE):
+    along = along or [make_taps(old, new) for old, new in zip(values.shape, shape, strict=True)]
+    for start, part, where in slabs(uniform_code((values > threshold).to(torch.int16), along), along):
+        for some in where.split(CHUNK_VOXELS):
             i, j, k = some.T
-            part[i - start, j, k] = (interpolate_at(share[None], some, along)[0] > half).to(part.dtype)
+            part[i - start, j, k] = (interpolate_at(values[None], some, along)[0] > threshold).to(part.dtype)
         yield start, part == 1
 
 
 def interpolate_box(
-    shares: torch.Tensor, box: Box, shape: Sequence[int], weights: Sequence[torch.Tensor] | None = None
+    probabilities: torch.Tensor, box: Box, shape: Sequence[int], weights: Sequence[torch.Tensor] | None = None
 ) -> torch.Tensor:
     """`[class, i, j, k]` float32: all classes in a box of the new grid `shape`.
 
     Args:
-        shares: `[class, i, j, k]`.
+        probabilities: `[class, i, j, k]`.
         box: Of the new grid.
         shape: Of that.
         weights: `[new, old]` of the three axes; linear interpolation where left out.
     """
-    weights = weights or [axis_weights(old, new) for old, new in zip(shares.shape[1:], shape, strict=True)]
-    part = shares
+    weights = weights or [axis_weights(old, new) for old, new in zip(probabilities.shape[1:], shape, strict=True)]
+    part = probabilities
     for axis, (first, stop) in enumerate(zip(box.first, box.stop, strict=True)):
         along = weights[axis][first:stop]
         there = torch.nonzero(along.any(0)).flatten()
         low, high = int(there[0]), int(there[-1]) + 1
-        part = weigh_along(part.narrow(1 + axis, low, high - low).float(), along[:, low:high], axis)
+        part = apply_axis_weights(part.narrow(1 + axis, low, high - low).float(), along[:, low:high], axis)
     return part.contiguous()

@@ -1,4 +1,4 @@
-"""Speed against accuracy: how densely patches follow one another, and whether mirror images are looked at."""
+"""Speed against accuracy: how densely patches follow one another, and whether mirror images are averaged."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from osteon.core.errors import UsageError
 
 
 @dataclass(frozen=True)
-class Speed:
-    """A way of looking at a scan.
+class SpeedPreset:
+    """One trade-off.
 
     Attributes:
         name: As `--speed` names it.
         step: Patches follow one another by this part of their size.
         mirror: Average over the mirror images that the plan allows.
-        region: Where structures fill a small part of a scan, find that part first, and look nowhere else.
+        region: Where structures fill a small part of a scan, find that part first, and predict nowhere else.
     """
 
     name: str
@@ -24,14 +24,14 @@ class Speed:
     region: bool
 
 
-FAST = Speed("fast", 0.75, mirror=False, region=True)
-BALANCED = Speed("balanced", 0.5, mirror=False, region=True)
-BEST = Speed("best", 0.5, mirror=True, region=False)
+FAST = SpeedPreset("fast", 0.75, mirror=False, region=True)
+BALANCED = SpeedPreset("balanced", 0.5, mirror=False, region=True)
+BEST = SpeedPreset("best", 0.5, mirror=True, region=False)
 SPEEDS = (FAST, BALANCED, BEST)
 
 
-def speed_of(name: str) -> Speed:
-    """The speed of a name. Raises UsageError where there is none."""
+def find_speed(name: str) -> SpeedPreset:
+    """The preset of a name. Raises UsageError where there is none."""
     for speed in SPEEDS:
         if speed.name == name:
             return speed

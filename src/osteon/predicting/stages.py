@@ -15,59 +15,74 @@ from osteon.core.files import is_file, remove_file
 from osteon.core.geometry import Geometry
 from osteon.core.version import __version__
 from osteon.formats.registry import write_segmentation
-from osteon.predicting.memory import Room, room_for
-from osteon.predicting.memory_pool import Allowance
-from osteon.predicting.model import Model, Prediction, Prepared
-from osteon.predicting.probabilities import Shares
-from osteon.predicting.probability_files import kept, probabilities_path
+from osteon.predicting.memory import MemoryPlan, plan_memory
+from osteon.predicting.memory_pool import MemoryPool
+from osteon.predicting.model import Model
+from osteon.predicting.prediction import Prediction
+from osteon.predicting.prepared_scan import PreparedScan
+from osteon.predicting.probabilities import Probabilities
+from osteon.predicting.probability_files import probabilities_path, probability_sink
 from osteon.predicting.scans import Scan
-from osteon.predicting.speed import BALANCED, Speed
+from osteon.predicting.speed import BALANCED, SpeedPreset
 from osteon.predicting.training_cases import KEY
 
 
 @dataclass(frozen=True)
-class How:
+class PredictOptions:
     """How scans are predicted.
 
     Attributes:
-        speed: How densely scans are looked at, and whether in mirror images, too.
-        overwrite: Do again what is done.
+        speed: How densely patches lie, and whether mirror images are averaged.
+        overwrite: Predict again what is done.
         memory: Bytes that may be used; None: most of what is free.
-        probabilities: Keep them too, in `<case>.probabilities.npz`.
+        probabilities: Write them too, to `<case>.probabilities.npz`.
     """
 
-    speed: Speed = BALANCED
+    speed: SpeedPreset = BALANCED
     overwrite: bool = False
     memory: int | None = None
     probabilities: bool = False
 
 
-USUAL = How()
+DEFAULTS = PredictOptions()
 
 
-Read = tuple[Prepared, Room, dict[str, Any]]
-"""A prepared scan, within which limits it is looked at, and what its record says so far."""
+ReadScan = tuple[PreparedScan, MemoryPlan, dict[str, Any]]
+"""A prepared scan, its memory, and its record so far."""
+Result = tuple[Prediction, dict[str, Any]]
+"""A prediction and its record."""
 
 
 @dataclass
-class Work:
-    """The stages of a prediction. A scan is claimed before it is read, until somebody lets it go; so is memory."""
+class PredictStages:
+    """The stages of a prediction. A scan is claimed before it is read, until it is released; so is memory.
+
+    Attributes:
+        model: Loaded.
+        out: The folder of results.
+        options: Speed, memory, what is done again.
+        records: Of `out`.
+        before: What was recorded when the prediction began, by case.
+        targets: The result's file of each case.
+        claims: Of the cases in work.
+        pool: Memory of the cases in work.
+        waited_s: How long the scan that is being read has waited for memory.
+    """
 
     model: Model
     out: Path
-    how: How
+    options: PredictOptions
     records: CaseRecords
     before: Mapping[str, Any]
     targets: Mapping[str, Path]
     claims: dict[str, ExitStack] = field(default_factory=dict)
-    allowance: Allowance = field(default_factory=lambda: Allowance(None))
+    pool: MemoryPool = field(default_factory=lambda: MemoryPool(None))
     waited_s: float = 0.0
-    """For memory, by the scan that is being read: no work on it."""
 
-    def known(self, case_id: str) -> dict[str, Any]:
+    def recorded(self, case_id: str) -> dict[str, Any]:
         """What is recorded of a case now: another process may have written it meanwhile."""
-        found = self.records.get(case_id)
-        return dict(self.before.get(case_id, {})) if found is None else found
+        record = self.records.get(case_id)
+        return dict(self.before.get(case_id, {})) if record is None else record
 
     def claim(self, case_id: str, *, wait: bool) -> None:
         """Keep other processes from a case. Raises BlockingIOError where one has it, and `wait` is false."""
@@ -75,14 +90,14 @@ class Work:
             claim.enter_context(self.records.claim(case_id, wait=wait))
             self.claims[case_id] = claim.pop_all()
 
-    def let_go(self, case_id: str | None = None) -> None:
+    def release(self, case_id: str | None = None) -> None:
         """End the claim to a case, or to all."""
         for name in list(self.claims) if case_id is None else [case_id]:
             if (claim := self.claims.pop(name, None)) is not None:
                 claim.close()
 
-    def read(self, scan: Scan) -> Read | None:
-        """Read and prepare a scan; nothing where its output is there, made from the same.
+    def read(self, scan: Scan) -> ReadScan | None:
+        """Read and prepare a scan; None where its output is there, made from the same.
 
         Raises:
             BlockingIOError: Another process has it.
@@ -90,77 +105,76 @@ class Work:
         began, self.waited_s = time.monotonic(), 0.0
         made_by = {
             "model": self.model.sha256,
-            "speed": self.how.speed.name,
-            "postprocessing": self.model.postprocessing.told(pixels=self.model.plan.unit == "px"),
+            "speed": self.options.speed.name,
+            "postprocessing": self.model.postprocessing.describe(pixels=self.model.plan.unit == "px"),
         }
-        if (files := self._done_from(scan, made_by)) is not None:
-            self._bring_up(scan, files)
+        if (files := self._up_to_date_input(scan, made_by)) is not None:
+            self._refresh_record(scan, files)
             return None
         if scan.id not in self.claims:
             self.claim(scan.id, wait=False)
-            if self._done_from(scan, made_by) is not None:  # meanwhile
+            if self._up_to_date_input(scan, made_by) is not None:  # meanwhile
                 return None
         made_from = {"input": scan.fingerprint(), **made_by}
         grid = scan.geometry()
-        room = None if grid is None else self._room(scan, grid)  # asked before voxels are read
+        memory = None if grid is None else self._acquire_memory(scan, grid)  # before voxels are read
         volume = scan.load()
         self.model.check(volume, scan.id)
         self.out.mkdir(parents=True, exist_ok=True)
-        room = room or self._room(scan, volume.geometry)
-        kept_in = probabilities_path(self.out, scan.id)
+        memory = memory or self._acquire_memory(scan, volume.geometry)
         record = {
             **made_from,
-            **({"probabilities": kept_in.name} if self.how.probabilities else {}),
+            **({"probabilities": probabilities_path(self.out, scan.id).name} if self.options.probabilities else {}),
             "shape": list(volume.geometry.shape),
             "spacing_mm": [round(s, 6) for s in volume.geometry.spacing_mm],
-            "memory_bytes": room.bytes,
+            "memory_bytes": memory.total_bytes,
             "engine": self.model.engine,
         }
         content = scan.content(volume) if self.model.seen.by_content else None
         record |= {"content": content} if content else {}
-        record |= self._seen(scan, content)
+        record |= self._exposure(scan, content)
         prepared = self.model.prepare(volume)
-        return prepared, room, record | {"seconds": time.monotonic() - began - self.waited_s}
+        return prepared, memory, record | {"seconds": time.monotonic() - began - self.waited_s}
 
-    def _room(self, scan: Scan, grid: Geometry) -> Room:
-        """What a scan takes, as soon as that is free. Raises as `room_for`."""
-        if grid.unit != self.model.plan.unit:  # said where it is checked
-            return Room(scan.id, 0, None, 0)
-        kept = self.how.probabilities
-        room = room_for(self.model.plan, grid, self.how.memory, self.out, scan.id, probabilities=kept)
-        asked = time.monotonic()
-        self.allowance.take(room)
-        self.waited_s += time.monotonic() - asked
-        return room
+    def _acquire_memory(self, scan: Scan, grid: Geometry) -> MemoryPlan:
+        """The memory of a scan, as soon as it is free. Raises as `plan_memory`."""
+        if grid.unit != self.model.plan.unit:  # an error of `Model.check`
+            return MemoryPlan(scan.id, 0, None, 0)
+        keep = self.options.probabilities
+        memory = plan_memory(self.model.plan, grid, self.options.memory, self.out, scan.id, probabilities=keep)
+        began = time.monotonic()
+        self.pool.acquire(memory)
+        self.waited_s += time.monotonic() - began
+        return memory
 
-    def _seen(self, scan: Scan, content: str | None) -> dict[str, str]:
+    def _exposure(self, scan: Scan, content: str | None) -> dict[str, str]:
         """What the model had to do with the scan before; nothing where nobody knows."""
         sight = self.model.seen.sight_of(scan.id, content)
         return {} if sight is None else {KEY: sight}
 
-    def _bring_up(self, scan: Scan, files: list[list[Any]]) -> None:
-        """Record the times of files that were touched, so that they need not be read once more, and what the model had
-        to do with the scan before, which an earlier osteon did not say; nothing where it cannot be written.
+    def _refresh_record(self, scan: Scan, files: list[list[Any]]) -> None:
+        """Record the times of files that were touched, so that they need not be read again, and whether the model was
+        trained on the scan, which earlier versions did not record; nothing where it cannot be written.
         """
-        before = self.known(scan.id)
-        seen = {} if KEY in before else self._seen(scan, None if scan.case is None else scan.case.content)
+        before = self.recorded(scan.id)
+        seen = {} if KEY in before else self._exposure(scan, None if scan.case is None else scan.case.content)
         now = before | {"input": files} | seen
         if now == before:
             return
         with suppress(BlockingIOError, FileError), self.records.claim(scan.id, wait=False):
-            if self.known(scan.id) == before:
+            if self.recorded(scan.id) == before:
                 self.records.write(scan.id, now)
 
-    def write(self, scan: Scan, result: tuple[Prediction, dict[str, Any]]) -> None:
-        """Write a segmentation, and before it its record, which must not pass an older result off as this one."""
+    def write(self, scan: Scan, result: Result) -> None:
+        """Write a segmentation, and before it its record, lest an older file count as this result."""
         try:
             self._write(scan, *result)
         finally:
-            self.allowance.give(scan.id)
+            self.pool.release(scan.id)
 
     def _write(self, scan: Scan, prediction: Prediction, record: dict[str, Any]) -> None:
         target = self.targets[scan.id]
-        if not self.how.probabilities:
+        if not self.options.probabilities:
             remove_file(probabilities_path(self.out, scan.id))
         remove_file(target)
         self.records.write(scan.id, record | {"output": target.name})
@@ -170,61 +184,60 @@ class Work:
             self.records.remove(scan.id)
             raise
 
-    def _done_from(self, scan: Scan, made_by: Mapping[str, Any]) -> list[list[Any]] | None:
-        """What a scan's output was made from, as it is now; None: there is none, made from the same by the same."""
-        before = self.known(scan.id)
-        there = is_file(self.targets[scan.id]) and not self.how.overwrite
-        if self.how.probabilities:
+    def _up_to_date_input(self, scan: Scan, made_by: Mapping[str, Any]) -> list[list[Any]] | None:
+        """The input of a scan's output, as its files are now; None: no output was made from these in the same way."""
+        before = self.recorded(scan.id)
+        there = is_file(self.targets[scan.id]) and not self.options.overwrite
+        if self.options.probabilities:
             there = there and bool(before.get("probabilities")) and is_file(probabilities_path(self.out, scan.id))
         if not there or {k: before.get(k) for k in made_by} != made_by:
             return None
-        return scan.still(before.get("input"))
+        return scan.refresh_fingerprint(before.get("input"))
 
     @property
-    def at_once(self) -> int:
-        """So many small scans are looked at together: on a GPU, which one does not fill. A CPU gains nothing by it."""
+    def batch_size(self) -> int:
+        """How many small scans go into one batch: one alone does not fill a GPU. A CPU gains nothing by it."""
         on_gpu = next(self.model.network.parameters()).device.type != "cpu"
-        return self.model.plan.patch.batch if on_gpu and self.how.memory is None else 1
+        return self.model.plan.patch.batch if on_gpu and self.options.memory is None else 1
 
-    def alike(self, given: Read) -> tuple[int, ...] | None:
-        """Scans of which this is the same are looked at together."""
-        prepared, room, _ = given
-        return None if room.folder is not None else self.model.alike(prepared)
+    def batch_key(self, read: ReadScan) -> tuple[int, ...] | None:
+        """Scans of one key, other than None, go into one batch."""
+        prepared, memory, _ = read
+        return None if memory.folder is not None else self.model.batch_key(prepared)
 
-    def segment(self, given: list[Read]) -> list[tuple[Prediction, dict[str, Any]]]:
-        """Look at prepared scans: one, or several that are alike."""
+    def segment(self, scans: list[ReadScan]) -> list[Result]:
+        """Predict prepared scans: one, or several of one `batch_key`."""
         try:
-            made = self._segmented(given)
+            results = self._segment(scans)
         except BaseException:
-            for _, room, _ in given:
-                self.allowance.give(room.name)
+            for _, memory, _ in scans:
+                self.pool.release(memory.name)
             raise
-        for (_, room, _), (prediction, _) in zip(given, made, strict=True):
-            self.allowance.give(room.name, 2 * prediction.segmentation.array.nbytes)  # until it is written
-        return made
+        for (_, memory, _), (prediction, _) in zip(scans, results, strict=True):
+            self.pool.release(memory.name, 2 * prediction.segmentation.array.nbytes)  # until it is written
+        return results
 
-    def _segmented(self, given: list[Read]) -> list[tuple[Prediction, dict[str, Any]]]:
+    def _segment(self, scans: list[ReadScan]) -> list[Result]:
         began = time.monotonic()
-        if len(given) == 1:
-            prepared, room, _ = given[0]
-            found = [self.model.infer(prepared, speed=self.how.speed, folder=room.folder)]
+        if len(scans) == 1:
+            prepared, memory, _ = scans[0]
+            inferred = [self.model.infer(prepared, speed=self.options.speed, folder=memory.folder)]
         else:
-            found = self.model.infer_together([prepared for prepared, _, _ in given], speed=self.how.speed)
-        seconds = (time.monotonic() - began) / len(given)
+            inferred = self.model.infer_batch([prepared for prepared, _, _ in scans], speed=self.options.speed)
+        seconds = (time.monotonic() - began) / len(scans)
         return [
-            self._concluded(prepared, shares, record, seconds)
-            for (prepared, _, record), shares in zip(given, found, strict=True)
+            self._postprocess(prepared, probabilities, record, seconds)
+            for (prepared, _, record), probabilities in zip(scans, inferred, strict=True)
         ]
 
-    def _concluded(
-        self, prepared: Prepared, shares: Shares, record: dict[str, Any], seconds: float
-    ) -> tuple[Prediction, dict[str, Any]]:
+    def _postprocess(
+        self, prepared: PreparedScan, probabilities: Probabilities, record: dict[str, Any], seconds: float
+    ) -> Result:
         """The segmentation on the scan's own grid, and its record. `seconds`: what the network took."""
         began = time.monotonic()
-        path = self.out / record.get("probabilities", "")
-        with kept(path, self.model, wanted=self.how.probabilities) as keeper:
-            keep = keeper(prepared.whole)
-            prediction = self.model.conclude(prepared, shares, speed=self.how.speed, keep=keep)
+        path = self.out / record["probabilities"] if self.options.probabilities else None
+        with probability_sink(path, self.model, prepared.whole) as sink:
+            prediction = self.model.postprocess(prepared, probabilities, speed=self.options.speed, sink=sink)
         return prediction, {
             **record,
             "confidence": prediction.confidence,

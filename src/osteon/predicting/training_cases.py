@@ -23,7 +23,7 @@ from osteon.predicting.records import (
 
 Sight = str
 TRAINED, VALIDATED, UNSEEN = "trained on", "validated on", "not seen"
-"""What a model had to do with a scan before."""
+"""A scan's part in a model's training."""
 KEY = "seen"
 """Under which records have it."""
 
@@ -56,7 +56,7 @@ class SeenScans:
         return any(self._contents.values())
 
     def sight_of(self, case_id: str, content: str | None = None) -> Sight | None:
-        """What the model had to do with a scan; None: nobody knows.
+        """A scan's part in the model's training; None: nobody knows.
 
         Args:
             case_id: Its id.
@@ -85,17 +85,16 @@ class SeenScans:
         scans: Contents = getattr(self, part)
         return case_id in scans and not (content and scans[case_id])
 
-    @property
-    def as_data(self) -> dict[str, dict[str, str]]:
-        """As validation.json has it."""
+    def to_dict(self) -> dict[str, dict[str, str]]:
+        """For validation.json."""
         return {part: dict(getattr(self, part)) for part in PARTS}
 
 
 UNKNOWN = SeenScans(known=False)
 
 
-def together(parts: Iterable[SeenScans]) -> SeenScans:
-    """What several models have seen that are put together as one."""
+def merge_seen_scans(parts: Iterable[SeenScans]) -> SeenScans:
+    """What several models that are combined have seen together."""
     whole = SeenScans()
     for part in parts:
         training, validation = {**whole.training, **part.training}, {**whole.validation, **part.validation}
@@ -103,14 +102,14 @@ def together(parts: Iterable[SeenScans]) -> SeenScans:
     return whole
 
 
-def seen_by(folder: Path, validation: Mapping[str, Any]) -> SeenScans:
+def read_seen_scans(folder: Path, validation: Mapping[str, Any]) -> SeenScans:
     """What the model in a folder has seen: by its validation.json; one of an earlier osteon's by the run it lies in.
 
     Raises:
         FileError: The run's splits.yaml is damaged.
     """
-    if (told := validation.get(KEY)) is not None:
-        return SeenScans(told["training"], told["validation"], told["before"])  # a newer version may tell more
+    if (seen := validation.get(KEY)) is not None:
+        return SeenScans(seen["training"], seen["validation"], seen["before"])  # a newer version may tell more
     if not (folder.parent / SPLITS).is_file():
         return UNKNOWN
     splits = read_splits(folder.parent)
@@ -134,16 +133,16 @@ def sights_in(folder: Path) -> dict[str, Sight]:
     if records or folder.name != "predictions" or not (model / VALIDATION).is_file():
         return found
     validation = read_validation(model)
-    seen = seen_by(model, validation)
+    seen = read_seen_scans(model, validation)
     sights = {case: seen.sight_in_run(case) for case in validation.get("cases", {})}
     return {case: sight for case, sight in sights.items() if sight is not None}
 
 
 def worst(sights: Iterable[Sight | None]) -> Sight | None:
     """What holds of a vote: one member that was trained on a scan is enough; None where it hangs on one not known."""
-    said = set(sights)
+    kinds = set(sights)
     for sight in (TRAINED, None, VALIDATED):
-        if sight in said:
+        if sight in kinds:
             return sight
     return UNSEEN
 

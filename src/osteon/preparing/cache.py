@@ -26,26 +26,26 @@ from rich.markup import escape
 
 from osteon.core.errors import DatasetError, FileError, OsteonError, PlanError
 from osteon.core.file_stamps import file_times
-from osteon.core.files import whole_file, write_json
+from osteon.core.files import atomic_write, write_json
 from osteon.core.gzip_files import crc32_of
-from osteon.core.locks import one_at_a_time
+from osteon.core.locks import exclusive_lock
 from osteon.core.parallel import for_each, worker_count
 from osteon.core.progress import console, status
 from osteon.core.random_streams import item_generator
 from osteon.core.records import read_record
-from osteon.core.voxel_sampling import plane_counts, ranked_voxels
-from osteon.dataset.case_stamps import mark_case, mark_in, still_marked, tell_changed
+from osteon.core.voxel_sampling import plane_counts, voxels_at_ranks
+from osteon.dataset.case_stamps import read_stamp, renew_stamp, stamp_case, warn_changed
 from osteon.dataset.checks import content_hash, present_structures
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import Case
 from osteon.plan.schema import Plan
-from osteon.preparing.case import BYTES_PER_VOXEL, prepare_labels, prepare_with_intensities
-from osteon.preparing.nonzero import nonzero_box
-from osteon.preparing.zoomed import fine_crops, zoom_numbers
+from osteon.preparing.case import BYTES_PER_VOXEL, prepare_labels
+from osteon.preparing.strategies import grid_strategy
+from osteon.preparing.zoomed import zoom_indices, zoomed_crops
 
 FOREGROUND_SAMPLES = 10_000
 """Voxels of each structure that the foreground index keeps, drawn without replacement."""
-FINE = "fine"
+ZOOMED = "fine"
 """The folder of the crops around the zoom structures, in the cache's own."""
 
 
@@ -58,7 +58,7 @@ class CachedCase:
         folder: Where they lie.
         annotated: For each structure of the plan whether anybody looked for it.
         present: Numbers, from 0, of the structures that the foreground index lists.
-        fine: The crops around the zoom structures, each like a case; their foreground lists these structures alone.
+        zoomed: The crops around the zoom structures, each like a case; their foreground lists these structures alone.
         structures: Names of the dataset's structures that have a voxel in the case, on its own grid.
         content: The image's hash (`dataset.checks.content_hash`).
     """
@@ -67,7 +67,7 @@ class CachedCase:
     folder: Path
     annotated: tuple[bool, ...]
     present: tuple[int, ...]
-    fine: tuple[CachedCase, ...] = ()
+    zoomed: tuple[CachedCase, ...] = ()
     structures: tuple[str, ...] = ()
     content: str = ""
 
@@ -91,12 +91,12 @@ def _open(path: Path) -> Any:
     return np.load(path, mmap_mode="r", allow_pickle=False)
 
 
-def prepare(
+def prepare_cases(
     dataset: Dataset, plan: Plan, cases: list[Case], *, workers: int | None = None
 ) -> tuple[dict[str, CachedCase], dict[str, OsteonError]]:
-    """Prepare cases into the dataset's cache; complete ones whose files are still the same are taken as they are.
+    """Prepare cases into the dataset's cache; complete ones whose files are unchanged are left as they are.
 
-    One that is damaged is told, and prepared again.
+    Damaged ones are reported, and prepared again.
 
     Returns:
         The cached cases by id, and the errors of those that failed.
@@ -104,20 +104,20 @@ def prepare(
     folder = dataset.folder / "cache" / plan.cache_key
     damaged: list[str] = []
     with status("comparing files"):  # those that were touched are read, and what is in the cache
-        found = {case.id: _complete(dataset, folder, case, plan, damaged) for case in cases}
+        found = {case.id: _read_entry(dataset, folder, case, plan, damaged) for case in cases}
     ready = {case_id: entry for case_id, entry in found.items() if entry is not None}
     if damaged:
-        told = f"{len(damaged)} prepared cases are damaged in the cache, and prepared again: {', '.join(damaged)}"
-        console.print(f"[yellow]{escape(told)}[/]", soft_wrap=True)
+        message = f"{len(damaged)} prepared cases are damaged in the cache, and prepared again: {', '.join(damaged)}"
+        console.print(f"[yellow]{escape(message)}[/]", soft_wrap=True)
     left = [case for case in cases if case.id not in ready]
     failed: dict[str, OsteonError] = {}
     if left:
-        before = {case.id: mark for case in left if (mark := mark_in(_record(folder, case))) is not None}
-        tell_changed(dataset, before, "prepared")
+        before = {case.id: mark for case in left if (mark := read_stamp(_read_facts(folder, case))) is not None}
+        warn_changed(dataset, before, "prepared")
         voxels = [_voxels(dataset, case) for case in left]
         each = max(voxels) * len(plan.channels) * BYTES_PER_VOXEL
         count = workers or (worker_count(len(left), each) if sum(voxels) > 100e6 else 1)
-        work = [(dataset.alone(case), plan, case) for case in left]
+        work = [(dataset.restrict_to(case), plan, case) for case in left]
         for outcome in for_each(
             _prepare_case, work, "preparing", name=lambda item: f"case {item[2].id}", workers=count
         ):
@@ -125,7 +125,7 @@ def prepare(
             if outcome.error is not None:
                 failed[case.id] = outcome.error
                 continue
-            entry = _complete(dataset, folder, case, plan)
+            entry = _read_entry(dataset, folder, case, plan)
             if entry is None:
                 failed[case.id] = DatasetError(
                     f"case {case.id}: its files were changed while it was prepared", hint="run the same command again"
@@ -142,15 +142,15 @@ def _voxels(dataset: Dataset, case: Case) -> int:
         return 0  # preparing it will say why
 
 
-def _complete(
+def _read_entry(
     dataset: Dataset, folder: Path, case: Case, plan: Plan, damaged: list[str] | None = None
 ) -> CachedCase | None:
     """The entry of a case; None where it has none that still holds. One that is `damaged` is put into that list."""
-    facts = _record(folder, case)
-    before = mark_in(facts)
+    facts = _read_facts(folder, case)
+    before = read_stamp(facts)
     if before is None:
         return None
-    now = still_marked(dataset, case, before)
+    now = renew_stamp(dataset, case, before)
     if now is None:
         return None
     if now != before:
@@ -162,12 +162,12 @@ def _complete(
         if damaged is not None:
             damaged.append(case.id)
         return None
-    fine = [CachedCase(f"{case.id}.{n}", folder / FINE, annotated, tuple(present)) for n, present in enumerate(crops)]
+    fine = [CachedCase(f"{case.id}.{n}", folder / ZOOMED, annotated, tuple(present)) for n, present in enumerate(crops)]
     present = tuple(facts["present"])
     return CachedCase(case.id, folder, annotated, present, tuple(fine), tuple(facts["structures"]), facts["content"])
 
 
-def _record(folder: Path, case: Case) -> dict[str, Any]:
+def _read_facts(folder: Path, case: Case) -> dict[str, Any]:
     """What was written when the case was complete; empty where it never was, or is damaged: it is prepared again."""
     try:
         facts: dict[str, Any] = read_record(folder / f"{case.id}.json", "the cache's record", _Facts, "prepare again")
@@ -208,18 +208,19 @@ _CHECKED: dict[Path, tuple[str, int]] = {}
 def _prepare_case(work: tuple[Dataset, Plan, Case]) -> None:
     dataset, plan, case = work
     folder = dataset.folder / "cache" / plan.cache_key
-    with one_at_a_time(folder / f".{case.id}.lock"):
-        if _complete(dataset, folder, case, plan) is None:  # another training may have prepared it meanwhile
+    with exclusive_lock(folder / f".{case.id}.lock"):
+        if _read_entry(dataset, folder, case, plan) is None:  # another training may have prepared it meanwhile
             _write_case(dataset, plan, case, folder)
 
 
 def _write_case(dataset: Dataset, plan: Plan, case: Case, folder: Path) -> None:
-    mark = mark_case(dataset, case)
+    mark = stamp_case(dataset, case)
     volume, segmentation = dataset.load_image(case), dataset.load_segmentation(case)
-    if plan.grid.nnunet is not None and plan.grid.drop_slices is None:  # as in predicting; slices are counted in all
-        box = nonzero_box(volume.array)
+    strategy = grid_strategy(plan)
+    box = strategy.crop_box(volume.array) if plan.grid.drop_slices is None else None  # slices are counted in the whole
+    if box is not None:
         volume, segmentation = volume.crop(box), segmentation.crop(box)
-    image, intensities = prepare_with_intensities(volume, plan)
+    image, intensities = strategy.prepare(volume)
     labels = prepare_labels(segmentation, plan)
     kept = plan.grid.kept_slices(image.shape[3])
     if not kept:
@@ -239,11 +240,11 @@ def _write_case(dataset: Dataset, plan: Plan, case: Case, folder: Path) -> None:
         "content": case.content or content_hash(volume),
     }
     if plan.zoom is not None:
-        closely = zoom_numbers(plan, plan.zoom)
+        closely = zoom_indices(plan, plan.zoom)
         facts["fine"] = []
-        for number, crop in enumerate(fine_crops(volume, segmentation, plan, plan.zoom, intensities)):
+        for number, crop in enumerate(zoomed_crops(volume, segmentation, plan, plan.zoom, intensities)):
             shown = [k - crop.first_slice for k in kept] if plan.grid.dimensions == 2 else range(crop.image.shape[3])
-            name = f"{FINE}/{case.id}.{number}"
+            name = f"{ZOOMED}/{case.id}.{number}"
             facts["fine"].append(_write_arrays(folder, name, plan, crop.image, crop.labels, shown, closely, crc32))
     write_json(folder / f"{case.id}.json", facts)
 
@@ -264,7 +265,7 @@ def _write_arrays(
     in_slices = np.asfortranarray if plan.grid.dimensions == 2 else np.asarray  # one slice then lies in one piece
     arrays = {"image": in_slices(image.astype(np.float16)), "labels": in_slices(labels), "foreground": foreground}
     for kind, array in arrays.items():
-        with whole_file(folder / f"{name}.{kind}.npy") as temporary:
+        with atomic_write(folder / f"{name}.{kind}.npy") as temporary:
             np.save(temporary, array, allow_pickle=False)
             crc32[f"{name}.{kind}.npy"] = crc32_of(temporary)
     return sorted({int(number) for number in foreground[:, 0]})
@@ -281,6 +282,6 @@ def foreground_index(labels: npt.NDArray[np.integer], structures: Iterable[int])
         ranks = np.arange(min(count, FOREGROUND_SAMPLES))
         if count > FOREGROUND_SAMPLES:
             ranks = np.sort(rng.choice(count, FOREGROUND_SAMPLES, replace=False))
-        where = ranked_voxels(mask, counts, ranks, value).astype(np.int32)
+        where = voxels_at_ranks(mask, counts, ranks, value).astype(np.int32)
         parts.append(np.column_stack((np.full(len(where), number, dtype=np.int32), where)))
     return np.concatenate(parts)

@@ -32,15 +32,15 @@ def nonzero_mask(array: npt.NDArray[np.generic]) -> npt.NDArray[np.bool_]:
     return filled
 
 
-def uncropped(segmentation: Segmentation, geometry: Geometry, box: Box) -> Segmentation:
+def pad_segmentation(segmentation: Segmentation, geometry: Geometry, box: Box) -> Segmentation:
     """A box's segmentation on the whole grid, with nothing outside."""
-    return Segmentation(within(segmentation.array, geometry, box), geometry, segmentation.structures)
+    return Segmentation(pad_to_grid(segmentation.array, geometry, box), geometry, segmentation.structures)
 
 
-def within(array: Array, geometry: Geometry, box: Box, outside: float = 0.0) -> Array:
-    """A box's array `[…, i, j, k]` in one of the whole grid, with one value outside."""
+def pad_to_grid(array: Array, geometry: Geometry, box: Box, fill: float = 0.0) -> Array:
+    """A box's array `[…, i, j, k]` in one of the whole grid, with `fill` outside."""
     if box.shape == geometry.shape:
         return array
-    whole = np.full((*array.shape[:-3], *geometry.shape), outside, dtype=array.dtype)
+    whole = np.full((*array.shape[:-3], *geometry.shape), fill, dtype=array.dtype)
     whole[(..., *box.slices)] = array
     return whole

@@ -14,9 +14,9 @@ import numpy.typing as npt
 import torch
 from scipy import ndimage
 
-from osteon.core.boxes import box_of
+from osteon.core.boxes import bounding_box
 
-AT_ONCE = 1 << 22
+CHUNK_VOXELS = 1 << 22
 """Voxels of an image that are held as floats at a time."""
 
 Slices = tuple[slice, slice, slice]
@@ -53,11 +53,11 @@ def resample(array: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
         if count == shape[axis]:
             continue
         weights = axis_weights(count, shape[axis]).to(array)
-        array = weigh_along(array, weights, axis)
+        array = apply_axis_weights(array, weights, axis)
     return array.contiguous()
 
 
-def weigh_along(array: torch.Tensor, weights: torch.Tensor, axis: int) -> torch.Tensor:
+def apply_axis_weights(array: torch.Tensor, weights: torch.Tensor, axis: int) -> torch.Tensor:
     """`[..., i, j, k]` with the weights `[new, old]` along axis 0, 1 or 2 of the three; nothing is turned for it."""
     if axis == 2:
         return torch.matmul(array, weights.T)
@@ -83,19 +83,21 @@ def _resample_channel(channel: npt.NDArray[np.generic], made: torch.Tensor) -> N
     inner = sorted({0, 1, 2} - {outer}, key=lambda axis: made.shape[axis] / channel.shape[axis])  # what shrinks first
     count, wanted = channel.shape[outer], made.shape[outer]
     across = axis_weights(count, wanted)
-    step = max(1, AT_ONCE * count // channel.size)
+    step = max(1, CHUNK_VOXELS * count // channel.size)
     for first in range(0, count, step):
         planes = np.moveaxis(channel, outer, 0)[first : first + step]
         part = torch.from_numpy(np.ascontiguousarray(np.moveaxis(planes, 0, outer), dtype=np.float32))
         for axis in inner:
             if part.shape[axis] != made.shape[axis]:
-                part = weigh_along(part, axis_weights(part.shape[axis], made.shape[axis]), axis)
+                part = apply_axis_weights(part, axis_weights(part.shape[axis], made.shape[axis]), axis)
         if count == wanted:
             made.narrow(outer, first, part.shape[outer]).copy_(part)
             continue
         weights = across[:, first : first + part.shape[outer]]
         new = _span((weights > 0).any(1))
-        made.narrow(outer, new.start, new.stop - new.start).add_(weigh_along(part, weights[new].contiguous(), outer))
+        made.narrow(outer, new.start, new.stop - new.start).add_(
+            apply_axis_weights(part, weights[new].contiguous(), outer)
+        )
 
 
 def resample_index_map(labels: npt.NDArray[np.integer], shape: tuple[int, int, int]) -> npt.NDArray[np.integer]:
@@ -109,11 +111,11 @@ def resample_index_map(labels: npt.NDArray[np.integer], shape: tuple[int, int, i
     weights = [axis_weights(old, new) for old, new in zip(labels.shape, shape, strict=True)]
     winner = np.zeros(shape, dtype=labels.dtype)
     places = [(value, place) for value, place in enumerate(ndimage.find_objects(labels), start=1) if place is not None]
-    for planes in _some_planes(shape):
+    for planes in _plane_chunks(shape):
         own = winner[planes]
         best, total = torch.zeros(own.shape), torch.zeros(own.shape)
         for value, place in places:
-            made = _share(partial(_of_value, labels, value), place, weights, planes)
+            made = _resample_mask(partial(_of_value, labels, value), place, weights, planes)
             if made is None:
                 continue
             share, new = made
@@ -130,11 +132,11 @@ def resample_multi_hot(labels: npt.NDArray[np.integer], shape: tuple[int, int, i
     weights = [axis_weights(old, new) for old, new in zip(labels.shape[1:], shape, strict=True)]
     result = np.zeros((len(labels), *shape), dtype=np.uint8)
     for mask, own in zip(labels, result, strict=True):
-        box = box_of(mask)
+        box = bounding_box(mask)
         if box is None:
             continue
-        for planes in _some_planes(shape):
-            made = _share(partial(_above_0, mask), box.slices, weights, planes)
+        for planes in _plane_chunks(shape):
+            made = _resample_mask(partial(_above_0, mask), box.slices, weights, planes)
             if made is not None:
                 own[planes][made[1]] = (made[0] > 0.5).numpy()
     return result
@@ -148,13 +150,13 @@ def _above_0(mask: npt.NDArray[np.integer], part: Slices) -> npt.NDArray[np.bool
     return np.asarray(mask[part] > 0)
 
 
-def _some_planes(shape: Sequence[int]) -> Iterator[slice]:
+def _plane_chunks(shape: Sequence[int]) -> Iterator[slice]:
     """All planes of a grid along its first axis, some at a time."""
-    step = max(1, AT_ONCE // (shape[1] * shape[2]))
+    step = max(1, CHUNK_VOXELS // (shape[1] * shape[2]))
     return (slice(first, min(first + step, shape[0])) for first in range(0, shape[0], step))
 
 
-def _share(
+def _resample_mask(
     mask: Callable[[Slices], npt.NDArray[np.bool_]], place: Slices, weights: Sequence[torch.Tensor], planes: slice
 ) -> tuple[torch.Tensor, Slices] | None:
     """A mask's share of each new voxel in some planes, and the box of these that it can reach; None: none of them.

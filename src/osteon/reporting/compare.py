@@ -12,8 +12,8 @@ from osteon.core.errors import DatasetError, UsageError
 from osteon.core.files import write_text
 from osteon.core.labels import Structure
 from osteon.core.progress import console
-from osteon.core.spreadsheets import as_text, table_of
-from osteon.core.text import counted
+from osteon.core.spreadsheets import tabulate, to_csv
+from osteon.core.text import pluralise
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import FILE_NAME as MANIFEST
 from osteon.evaluating.comparison import RunComparison, compare_runs
@@ -24,10 +24,10 @@ from osteon.evaluating.ranking import rank_runs
 from osteon.evaluating.record import DIGITS
 from osteon.evaluating.scores import ALL_METRICS, MetricOptions, Score
 from osteon.evaluating.summary import Summary, overall, summarise
-from osteon.formats.label_meanings import Legend, legend_for
-from osteon.formats.rle_convention import USUAL
+from osteon.formats.label_meanings import LabelMeanings, label_meanings_for
+from osteon.formats.rle_convention import DEFAULT_CONVENTION
 from osteon.predicting.training_cases import TRAINED
-from osteon.reporting.comparison import Compared, Entry
+from osteon.reporting.comparison import ComparisonResult, Entry
 from osteon.reporting.entries import Contestant, find_contestants
 from osteon.reporting.rle_evaluation import score_table
 
@@ -41,7 +41,7 @@ def compare(
     *,
     measures: MetricOptions = ALL_METRICS,
     labels: Mapping[str, int] | None = None,
-) -> Compared:
+) -> ComparisonResult:
     """Score each on the cases that all have, rank them, and write the page and two tables.
 
     Args:
@@ -63,19 +63,21 @@ def compare(
     shared = _shared([result.scores for result in scored])
     if not shared:
         raise DatasetError(
-            "there is no case that all of them have", hint="compare predictions of the same scans, named alike"
+            "there is no case that all of them have", hint="compare predictions of the same scans, with the same names"
         )
     everyone = {score.case for result in scored for score in result.scores}
     left_out = sorted(everyone - set(shared))
     if left_out:
-        console.print(f"[yellow]left out, since not all have them: {counted(len(left_out), 'case')}[/]", soft_wrap=True)
+        console.print(
+            f"[yellow]left out, since not all have them: {pluralise(len(left_out), 'case')}[/]", soft_wrap=True
+        )
     known = _trained_on(contestants, scored, shared)
     trained = {case for cases in known.values() for case in cases}
     new = [case for case in shared if case not in trained]
     for name, cases in known.items():
         said = "left out" if new else "no test, and no case is left without these"
-        told = f"{said}: {len(cases)} cases that {name} was trained on: {', '.join(cases)}"
-        console.print(f"[yellow]{escape(told)}[/]", soft_wrap=True)
+        line = f"{said}: {len(cases)} cases that {name} was trained on: {', '.join(cases)}"
+        console.print(f"[yellow]{escape(line)}[/]", soft_wrap=True)
     shared = new or shared
     entries = [_entry(c, r, set(shared)) for c, r in zip(contestants, scored, strict=True)]
     structures = scored[0].structures
@@ -88,7 +90,7 @@ def compare(
         best = entries[0]
         for entry in entries[1:]:
             against[entry.name] = compare_runs(entry.scores, best.scores, names=(entry.name, best.name))
-    made = Compared(structures, entries, shared, left_out, ranking, against, known)
+    made = ComparisonResult(structures, entries, shared, left_out, ranking, against, known)
     if out is None:
         return made
     from osteon.reporting.page import write_page  # matplotlib takes its time
@@ -96,7 +98,7 @@ def compare(
     write_text(out / TABLE, published_table(made))
     write_text(out / CASES, cases_table(made))
     write_page(out / PAGE, made, dataset)
-    return Compared(**{**vars(made), "page": out / PAGE})
+    return ComparisonResult(**{**vars(made), "page": out / PAGE})
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,7 @@ class _Scored:
     scores: Sequence[Score]
     failures: Sequence[Failure]
     missing: Sequence[str]
-    legend: Legend | None = None
+    legend: LabelMeanings | None = None
     sights: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -120,7 +122,7 @@ def _score(
         found: Evaluation = evaluate(contestant.predictions, reference, measures=measures, labels=labels)
         for note in found.notes:
             console.print(f"[yellow]{escape(f'{contestant.name}: {note}')}[/]", soft_wrap=True)
-        legend = legend_for(find_label_files(contestant.predictions, "the prediction").values(), labels)
+        legend = label_meanings_for(find_label_files(contestant.predictions, "the prediction").values(), labels)
         return _Scored(found.structures, found.scores, found.failures, found.missing, legend, found.sights)
     if dataset is None:
         raise UsageError(
@@ -128,7 +130,7 @@ def _score(
             hint="--reference DATASET",
         )
     table = score_table(contestant.predictions, dataset, measures)
-    if table.counting.order != USUAL.order:
+    if table.counting.order != DEFAULT_CONVENTION.order:
         console.print(escape(f"{contestant.predictions}: {table.counting.describe()}"), soft_wrap=True)
     return _Scored(tuple(dataset.structures), table.scores, table.failures, table.missing)
 
@@ -157,7 +159,7 @@ def _entry(contestant: Contestant, scored: _Scored, cases: set[str]) -> Entry:
     return Entry(contestant, scores, summaries, overall(summaries, scores), failures, missing, scored.legend)
 
 
-def published_table(made: Compared) -> str:
+def published_table(made: ComparisonResult) -> str:
     """comparison.csv: a line for each contestant, as published tables have it: mean ± SD, overall and by structure."""
     metrics = ["dice", "volume_error_cm3", "volume_error_percent"]
     metrics += distance_metrics(score for entry in made.entries for score in entry.scores)
@@ -178,16 +180,16 @@ def published_table(made: Compared) -> str:
             own = by_name.get(name)
             row += [_digits(own.dice.mean if own else None), _digits(own.dice.sd if own else None)]
         rows.append(row)
-    return as_text(rows)
+    return to_csv(rows)
 
 
-def cases_table(made: Compared) -> str:
+def cases_table(made: ComparisonResult) -> str:
     """cases.csv: a line for each contestant, case and structure."""
     from osteon.evaluating.metrics import score_to_row
 
     rows = [{"name": entry.name, **score_to_row(score)} for entry in made.entries for score in entry.scores]
     names = list(dict.fromkeys(key for row in rows for key in row))
-    return as_text(table_of(({key: _digits(value) for key, value in row.items()} for row in rows), names))
+    return to_csv(tabulate(({key: _digits(value) for key, value in row.items()} for row in rows), names))
 
 
 def _digits(value: object) -> object:

@@ -12,7 +12,7 @@ from osteon.evaluating.evaluate import Failure
 from osteon.evaluating.ranking import Ranking
 from osteon.evaluating.scores import Score
 from osteon.evaluating.summary import Summary
-from osteon.formats.label_meanings import Legend
+from osteon.formats.label_meanings import LabelMeanings
 from osteon.reporting.entries import Contestant
 
 
@@ -36,7 +36,7 @@ class Entry:
     overall: Summary
     failures: list[Failure]
     missing: list[str]
-    legend: Legend | None = None
+    legend: LabelMeanings | None = None
 
     @property
     def name(self) -> str:
@@ -45,8 +45,8 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Compared:
-    """What came of it.
+class ComparisonResult:
+    """The result of a comparison.
 
     Attributes:
         structures: What was scored.

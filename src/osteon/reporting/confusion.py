@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from osteon.core.labels import Segmentation, Structure
 
-LEAST = 0.005
+MIN_SHARE = 0.005
 """Part of a structure's voxels below which a mix-up is not listed."""
 
 
@@ -22,7 +22,7 @@ class MixUp:
         structure: Of the reference.
         taken_for: Of the prediction.
         share: Part of the structure's voxels.
-        cases: Cases in which it happened to at least `LEAST` of the structure.
+        cases: Cases in which it happened to at least `MIN_SHARE` of the structure.
     """
 
     structure: str
@@ -58,15 +58,15 @@ class Confusion:
         """Add what `count_confusion` says of a case."""
         self.counts += table
         self.sizes += sizes
-        self.happened += table >= np.maximum(1, LEAST * sizes)[:, None]
+        self.happened += table >= np.maximum(1, MIN_SHARE * sizes)[:, None]
 
     def mix_ups(self) -> list[MixUp]:
-        """Those of at least `LEAST` of a structure, the largest first; the background is no mix-up."""
+        """Those of at least `MIN_SHARE` of a structure, the largest first; the background is no mix-up."""
         found = [
             MixUp(name, other, float(self.counts[r, p] / self.sizes[r]), int(self.happened[r, p]))
             for r, name in enumerate(self.names)
             for p, other in enumerate(self.names)
-            if r != p and self.sizes[r] and self.counts[r, p] >= LEAST * self.sizes[r]
+            if r != p and self.sizes[r] and self.counts[r, p] >= MIN_SHARE * self.sizes[r]
         ]
         return sorted(found, key=lambda mix_up: -mix_up.share)
 

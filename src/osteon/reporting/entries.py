@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from osteon.core.errors import UsageError, missing_file
+from osteon.core.errors import UsageError, missing_file_error
 from osteon.formats.rle import is_rle_csv
 from osteon.predicting.records import read_predictions, read_validation
 
@@ -86,7 +86,7 @@ def find_contestants(paths: Sequence[Path]) -> list[Contestant]:
                 )
             found.append(Contestant(name, path))
         elif not path.is_dir():
-            raise missing_file(path, "what is to be compared")
+            raise missing_file_error(path, "what is to be compared")
         elif (path / "run.yaml").is_file():
             predictions = path / "predictions"
             if not predictions.is_dir() or not any(predictions.glob("[!.]*")):
@@ -106,13 +106,13 @@ def _names(paths: Sequence[Path]) -> list[str]:
     if len(set(ends)) < len(ends):
         twice = next(path for number, path in enumerate(paths) if ends[number] in ends[:number])
         raise UsageError(f"{twice}: is given twice", hint="compare different predictions")
-    alike = 0
-    while len(ends) > 1 and len({end[alike] for end in ends if len(end) > alike}) == 1:
-        alike += 1
+    shared = 0
+    while len(ends) > 1 and len({end[shared] for end in ends if len(end) > shared}) == 1:
+        shared += 1
     depth = 1
-    while len({end[alike : alike + depth] for end in ends}) < len(ends):
+    while len({end[shared : shared + depth] for end in ends}) < len(ends):
         depth += 1
-    return ["/".join(end[alike : alike + depth][::-1]) for end in ends]
+    return ["/".join(end[shared : shared + depth][::-1]) for end in ends]
 
 
 def _stem(path: Path) -> Path:

@@ -13,18 +13,18 @@ from typing import Any
 from scipy import stats
 
 from osteon.core.errors import OsteonError
-from osteon.core.html_pages import Place, in_pages, render, write_pages
+from osteon.core.html_pages import PagePosition, paginate, render, write_pages
 from osteon.core.labels import Segmentation
 from osteon.core.progress import track
 from osteon.core.statistics import SampleStatistics
 from osteon.dataset.dataset import Dataset
-from osteon.dataset.label_placement import lay_segmentation
+from osteon.dataset.label_placement import place_segmentation
 from osteon.drawing.overview import PictureRow, paint_overview
 from osteon.evaluating.summary import Summary
-from osteon.formats.label_meanings import read_meant
+from osteon.formats.label_meanings import read_named_labels
 from osteon.formats.registry import known_suffixes
 from osteon.reporting import charts
-from osteon.reporting.comparison import Compared, Entry
+from osteon.reporting.comparison import ComparisonResult, Entry
 from osteon.reporting.confusion import Confusion, count_confusion
 
 TEMPLATE = "report.html.j2"
@@ -34,7 +34,7 @@ PICTURED = 6
 """Contestants of which cases are shown."""
 
 
-def write_page(path: Path, made: Compared, dataset: Dataset | None) -> None:
+def write_page(path: Path, made: ComparisonResult, dataset: Dataset | None) -> None:
     """Write the page.
 
     Args:
@@ -63,13 +63,13 @@ def write_page(path: Path, made: Compared, dataset: Dataset | None) -> None:
         "counts": Counter((one.about, one.name) for one in named),
     }
 
-    def html(place: Place, own: Sequence[_Named]) -> str:
-        told: dict[tuple[str, str], list[_Named]] = defaultdict(list)
-        for one in own:
-            told[one.about, one.name].append(one)
-        return render("osteon.reporting", TEMPLATE, place=place, told=told, **shown)
+    def html(page: PagePosition, items: Sequence[_Named]) -> str:
+        by_subject: dict[tuple[str, str], list[_Named]] = defaultdict(list)
+        for one in items:
+            by_subject[one.about, one.name].append(one)
+        return render("osteon.reporting", TEMPLATE, page=page, by_subject=by_subject, **shown)
 
-    write_pages(path, in_pages(named), html)
+    write_pages(path, paginate(named), html)
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class _Named:
     why: str = ""
 
 
-def _not_scored(made: Compared) -> Iterator[_Named]:
+def _not_scored(made: ComparisonResult) -> Iterator[_Named]:
     for entry in made.entries:
         for failure in entry.failures:
             yield _Named("not scored", entry.name, failure.case, failure.message)
@@ -97,7 +97,7 @@ def _not_scored(made: Compared) -> Iterator[_Named]:
             yield _Named("not scored", entry.name, case, "no prediction")
 
 
-def _to_review(made: Compared, names: Container[str]) -> Iterator[_Named]:
+def _to_review(made: ComparisonResult, names: Container[str]) -> Iterator[_Named]:
     """What a person should look at, the worst first."""
     for entry in made.entries:
         if entry.name in names:
@@ -107,7 +107,7 @@ def _to_review(made: Compared, names: Container[str]) -> Iterator[_Named]:
                 yield _Named("review", entry.name, case, "; ".join(found[case]))
 
 
-def _trained_on(made: Compared) -> Iterator[_Named]:
+def _trained_on(made: ComparisonResult) -> Iterator[_Named]:
     for name, cases in made.trained_on.items():
         yield from (_Named("trained on", name, case) for case in cases)
 
@@ -121,7 +121,7 @@ def _means(entry: Entry) -> dict[str, float]:
     return {case: fmean(values) for case, values in found.items()}
 
 
-def _line(entry: Entry, made: Compared) -> dict[str, Any]:
+def _line(entry: Entry, made: ComparisonResult) -> dict[str, Any]:
     place = next((p for p in made.ranking.places if p.run == entry.name), None) if made.ranking else None
     by_name = {summary.structure: summary for summary in entry.summaries}
     nothing = SampleStatistics(0, None, None, None)
@@ -148,7 +148,7 @@ def _distances(overall: Summary) -> list[str]:
 _SHOWN = ("hd95_", "assd_", "nsd_")
 
 
-def _boxes(made: Compared, metric: str, label: str) -> str:
+def _boxes(made: ComparisonResult, metric: str, label: str) -> str:
     values: dict[str, dict[str, list[float]]] = {s.name: {} for s in made.structures}
     for entry in made.entries:
         for score in entry.scores:
@@ -158,12 +158,12 @@ def _boxes(made: Compared, metric: str, label: str) -> str:
     return charts.boxes({name: of for name, of in values.items() if of}, label)
 
 
-def _curves(made: Compared, numbers: dict[str, int]) -> str | None:
+def _curves(made: ComparisonResult, numbers: dict[str, int]) -> str | None:
     runs = {entry.name: rows for entry in made.entries if (rows := entry.contestant.curve())}
     return charts.curves(runs, numbers) if runs else None
 
 
-def _bland_altman(made: Compared) -> list[tuple[str, str]]:
+def _bland_altman(made: ComparisonResult) -> list[tuple[str, str]]:
     colours = {structure.name: structure.colour for structure in made.structures}
     found = []
     for entry in made.entries:
@@ -202,7 +202,7 @@ def _tests(name: str, comparison: Any) -> dict[str, Any]:
     return {"name": name, "rows": [*comparison.structures, comparison.overall]}
 
 
-def _looks(made: Compared, dataset: Dataset | None) -> list[dict[str, Any]]:
+def _looks(made: ComparisonResult, dataset: Dataset | None) -> list[dict[str, Any]]:
     """For each contestant its worst, median and best case as a picture, and what it took for what."""
     if dataset is None:
         return []
@@ -233,8 +233,8 @@ def _load(entry: Entry, case_id: str, dataset: Dataset) -> tuple[Segmentation, S
         path for suffix in known_suffixes() if (path := entry.contestant.predictions / f"{case_id}{suffix}").is_file()
     )
     reference = dataset.load_segmentation(dataset.case(case_id))
-    prediction = read_meant(path, dataset.structures, entry.legend)
-    return lay_segmentation(prediction, reference.geometry, name=case_id, image_name="the reference")[0], reference
+    prediction = read_named_labels(path, dataset.structures, entry.legend)
+    return place_segmentation(prediction, reference.geometry, name=case_id, image_name="the reference")[0], reference
 
 
 def _picture(entry: Entry, cases: Sequence[str], dataset: Dataset) -> str:
@@ -242,12 +242,12 @@ def _picture(entry: Entry, cases: Sequence[str], dataset: Dataset) -> str:
     for case_id in cases:
         prediction, reference = _load(entry, case_id, dataset)
         dice = {score.structure: score.dice for score in entry.scores if score.case == case_id}
-        image = dataset.load_image(dataset.case(case_id), as_imported=False)
+        image = dataset.load_image(dataset.case(case_id), verify=False)
         rows.append(PictureRow(case_id, image, prediction, reference, dataset.manifest.channels[0].modality, dice))
     return base64.b64encode(paint_overview(rows)).decode()
 
 
-def _mix_ups(entry: Entry, cases: Sequence[str], dataset: Dataset, made: Compared) -> list[Any]:
+def _mix_ups(entry: Entry, cases: Sequence[str], dataset: Dataset, made: ComparisonResult) -> list[Any]:
     confusion = Confusion.of(made.structures)
     for case_id in track(cases, f"{entry.name}: mix-ups"):
         try:

@@ -15,18 +15,18 @@ from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import Case
 from osteon.evaluating.evaluate import Failure
 from osteon.evaluating.scores import ALL_METRICS, MetricOptions, Score, score_case
-from osteon.formats.labelmap import as_multi_hot
-from osteon.formats.rle import RleRow, decode, parse, read_counting, read_rle_csv, read_rle_rows
-from osteon.formats.rle_convention import RENAME, USUAL, Counting, Evidence
+from osteon.formats.labelmap import to_multi_hot
+from osteon.formats.rle import RleRow, decode_rle, parse_runs, read_convention, read_rle_csv, read_rle_rows
+from osteon.formats.rle_convention import DEFAULT_CONVENTION, RENAME, ConventionEvidence, RleConvention
 from osteon.voting.picture_sizes import find_case
 
-Places = dict[str, tuple[int, int]]
+RowOffsets = dict[str, tuple[int, int]]
 """By structure the line and the offset of its row."""
 
 
 @dataclass
 class TableScores:
-    """What a table came to.
+    """The scores of a table of run-length codes.
 
     Attributes:
         scores: One for each picture and structure.
@@ -41,8 +41,8 @@ class TableScores:
     failures: list[Failure] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     unmatched: list[str] = field(default_factory=list)
-    counting: Counting = USUAL
-    evidence: Evidence = field(default_factory=Evidence)
+    counting: RleConvention = DEFAULT_CONVENTION
+    evidence: ConventionEvidence = field(default_factory=ConventionEvidence)
 
 
 def score_table(path: Path, dataset: Dataset, measures: MetricOptions = ALL_METRICS) -> TableScores:
@@ -55,7 +55,7 @@ def score_table(path: Path, dataset: Dataset, measures: MetricOptions = ALL_METR
     Raises:
         FileError: The table is missing or none.
     """
-    made = TableScores(counting=read_counting(path))
+    made = TableScores(counting=read_convention(path))
     held = [case for case in dataset.manifest.labelled if case.held_out] or list(dataset.manifest.labelled)
     places, made.unmatched = _index(path, dataset, made)
     made.missing = [case.id for case in held if case.id not in places]
@@ -71,11 +71,11 @@ def score_table(path: Path, dataset: Dataset, measures: MetricOptions = ALL_METR
     return made
 
 
-def _index(path: Path, dataset: Dataset, made: TableScores) -> tuple[dict[str, Places], list[str]]:
+def _index(path: Path, dataset: Dataset, made: TableScores) -> tuple[dict[str, RowOffsets], list[str]]:
     """Where each case's rows stand, and the pictures that are no case."""
     known = {structure.name for structure in dataset.structures}
     cases: dict[str, Case | None] = {}
-    found: dict[str, Places] = defaultdict(dict)
+    found: dict[str, RowOffsets] = defaultdict(dict)
 
     def broken(line: int, error: FileError) -> None:
         made.failures.append(Failure(f"line {line}", error.message, error.hint))
@@ -101,9 +101,9 @@ def _index(path: Path, dataset: Dataset, made: TableScores) -> tuple[dict[str, P
 
 
 def _score(
-    path: Path, case: Case, places: Places, dataset: Dataset, made: TableScores, measures: MetricOptions
+    path: Path, case: Case, places: RowOffsets, dataset: Dataset, made: TableScores, measures: MetricOptions
 ) -> Sequence[Score]:
-    reference = as_multi_hot(dataset.load_segmentation(case))
+    reference = to_multi_hot(dataset.load_segmentation(case))
     masks: npt.NDArray[np.uint8] = np.zeros(reference.array.shape, dtype=np.uint8)
     names = [structure.name for structure in dataset.structures]
     for row in read_rle_rows(path, list(places.values())):
@@ -126,8 +126,8 @@ def _mask(
 ) -> npt.NDArray[np.bool_] | None:
     """`[i, j, 1]`; nothing, and a report, where the runs make no mask of that size."""
     try:
-        mask = decode(row.rle, (shape[1], shape[0]), made.counting, name=f"{path}, line {row.line}")
-        made.evidence.add(parse(row.rle), (shape[1], shape[0]), row.line)
+        mask = decode_rle(row.rle, (shape[1], shape[0]), made.counting, name=f"{path}, line {row.line}")
+        made.evidence.add(parse_runs(row.rle), (shape[1], shape[0]), row.line)
         return mask.T[:, :, None]
     except OsteonError as error:
         made.failures.append(Failure(case.id, error.message, error.hint))

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from osteon.core.statistics import spread
-from osteon.core.text import counted
+from osteon.core.statistics import sample_statistics
+from osteon.core.text import pluralise
 from osteon.core.version import __version__
 from osteon.dataset.dataset import Dataset
 from osteon.plan.schema import Plan, Pretrained
@@ -47,7 +47,7 @@ def _data(dataset: Dataset, plan: Plan, validation: dict[str, Any]) -> list[str]
         "## Data",
         "",
         f"- Source: {Path(dataset.manifest.source).name or 'not recorded'}, "
-        f"{counted(validation['training']['cases'], 'case')} trained on",
+        f"{pluralise(validation['training']['cases'], 'case')} trained on",
         f"- Channels: {', '.join(f'{c.name} ({c.modality})' for c in plan.channels)}",
         f"- Structures: {', '.join(s.name for s in plan.structures)}",
         f"- Grid: {spacing} {plan.unit} along {'-'.join(plan.grid.axes)}",
@@ -110,7 +110,7 @@ def _validation(validation: dict[str, Any]) -> list[str]:
         if mean is None:
             lines.append(f"| {name} | – | – | – | – | 0 |")
             continue
-        over = spread(values)
+        over = sample_statistics(values)
         interval = "–" if over.low is None or over.high is None else f"{over.low:.3f} – {over.high:.3f}"
         sd = "–" if over.sd is None else f"{over.sd:.3f}"
         lines.append(f"| {name} | {over.mean:.3f} | {interval} | {sd} | {min(values):.3f} | {over.n} |")
@@ -134,7 +134,7 @@ def _validation(validation: dict[str, Any]) -> list[str]:
 def _postprocessing(model: Model) -> list[str]:
     steps = model.postprocessing
     lines = ["## Post-processing", ""]
-    for step, description in zip(steps.steps, steps.told(pixels=model.plan.unit == "px"), strict=True):
+    for step, description in zip(steps.steps, steps.describe(pixels=model.plan.unit == "px"), strict=True):
         gain = "" if step.gain is None else f" (Dice {step.gain:+.3f} on {step.cases} cases)"
         lines.append(f"- {description}{gain}")
     if not steps.steps:

@@ -11,15 +11,16 @@ from statistics import fmean
 from typing import Any
 
 from osteon.core.errors import OsteonError
-from osteon.core.files import whole_file, write_yaml
+from osteon.core.files import atomic_write, write_yaml
 from osteon.core.progress import console, is_quiet
 from osteon.dataset.dataset import Dataset
 from osteon.networks.ensemble import Ensemble
 from osteon.plan.schema import Plan
-from osteon.predicting.model import Model, load_model
+from osteon.predicting.model import Model
+from osteon.predicting.model_folder import load_model
 from osteon.predicting.records import WEIGHTS
-from osteon.predicting.training_cases import together
-from osteon.preparing.cache import prepare
+from osteon.predicting.training_cases import merge_seen_scans
+from osteon.preparing.cache import prepare_cases
 from osteon.runs.final_validation import PREDICTIONS, UNORDERED, ValidationResult
 from osteon.runs.finish import case_statistics, extras_budget_s, write_model
 from osteon.runs.fit import TrainReport, train
@@ -89,7 +90,7 @@ def _prepare_folds(
 
     They are written into the run before the first one begins: what the cases show may change until the last one does.
     """
-    cached, failed = prepare(dataset, plan, dataset.manifest.trainable, workers=options.workers)
+    cached, failed = prepare_cases(dataset, plan, dataset.manifest.trainable, workers=options.workers)
     splits = recorded_splits(run, dataset.manifest, options.folds_by) if started else None
     if splits is None:
         # folds of a run that was begun by an osteon that did not write them were made without knowing what cases show
@@ -122,9 +123,12 @@ def _build_ensemble(
         elapsed_s=sum(each["training"]["seconds"] for each in validations),
         finished=f"{len(models)} folds done",
     )
-    cached, _ = prepare(dataset, plan, dataset.manifest.trainable, workers=options.workers)
+    cached, _ = prepare_cases(dataset, plan, dataset.manifest.trainable, workers=options.workers)
     reference = [case_statistics(case, dataset, plan) for case in cached.values()]
-    network, seen = Ensemble([model.network for model in models]).eval(), together(model.seen for model in models)
+    network, seen = (
+        Ensemble([model.network for model in models]).eval(),
+        merge_seen_scans(model.seen for model in models),
+    )
     ensemble = Model(network, plan, {}, "", reference=reference, seen=seen)
     speeds = _mean_speeds([each.get("speeds", {}) for each in validations], len(models))
     until = time.monotonic() + extras_budget_s(state.elapsed_s)
@@ -153,7 +157,7 @@ def _merge_cases(parts: list[dict[str, Any]], key: str) -> dict[str, Any]:
 def _collect_files(folders: list[Path], target: Path) -> None:
     """The folds' files in one folder: links, where the disk allows it."""
     for path in (path for folder in folders for path in sorted(folder.glob("[!.]*"))):
-        with whole_file(target / path.name) as temporary:
+        with atomic_write(target / path.name) as temporary:
             try:
                 os.link(path, temporary)
             except OSError:

@@ -9,12 +9,14 @@ from pathlib import Path
 from rich.markup import escape
 
 from osteon.core.errors import OsteonError
-from osteon.core.parallel import failure_of
+from osteon.core.parallel import case_failure
 from osteon.core.progress import console, track
 from osteon.dataset.dataset import Dataset
 from osteon.formats.registry import write_segmentation
 from osteon.plan.schema import Plan
-from osteon.predicting.model import Model, Prediction
+from osteon.predicting.inference import order_names
+from osteon.predicting.model import Model
+from osteon.predicting.prediction import Prediction
 from osteon.predicting.predictor import output_path
 from osteon.runs.scoring import score_scan
 from osteon.training.validation import Scores, mean_over_structures, mean_scores
@@ -59,12 +61,12 @@ def predict_validation(
             shares = plain.infer(prepared)
             if unordered is not None:
                 _store_prediction(
-                    dataset, plain.conclude(prepared, shares), case_id, run / UNORDERED, plain.plan, unordered
+                    dataset, plain.postprocess(prepared, shares), case_id, run / UNORDERED, plain.plan, unordered
                 )
-            prediction = model.conclude(prepared, model.name_in_order(shares))
+            prediction = model.postprocess(prepared, order_names(shares, model.plan))
             _store_prediction(dataset, prediction, case_id, run, model.plan, validation)
         except Exception as error:  # noqa: BLE001 (bugs are raised again)
-            failed[case_id] = failure_of(case_id, error)
+            failed[case_id] = case_failure(case_id, error)
             if unordered is not None:
                 unordered.cases.pop(case_id, None)
                 unordered.raw.pop(case_id, None)

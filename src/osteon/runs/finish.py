@@ -15,20 +15,21 @@ import torch
 
 from osteon.core.errors import OsteonError
 from osteon.core.labels import Segmentation
-from osteon.core.progress import clock, console
+from osteon.core.progress import console, format_duration
 from osteon.core.version import __version__
 from osteon.dataset.dataset import Dataset
 from osteon.formats.registry import read_segmentation, write_segmentation
 from osteon.plan.schema import Plan
 from osteon.predicting.confidence import calibrate
-from osteon.predicting.model import Model, extent_mm, load_model, save_model
-from osteon.predicting.postprocessing import NONE, Postprocessing, postprocess
+from osteon.predicting.model import Model
+from osteon.predicting.model_folder import load_model, save_model
+from osteon.predicting.postprocessing import NONE, Postprocessing, apply_postprocessing
 from osteon.predicting.predictor import output_path
 from osteon.predicting.records import WEIGHTS
-from osteon.predicting.reference_statistics import Looks, looks_of
+from osteon.predicting.reference_statistics import ReferenceStatistics, measure_statistics
 from osteon.predicting.training_cases import KEY, SeenScans
 from osteon.preparing.cache import CachedCase
-from osteon.preparing.case import passage
+from osteon.preparing.strategies import grid_strategy
 from osteon.runs.card import model_card
 from osteon.runs.final_validation import PREDICTIONS, UNORDERED, ValidationResult, predict_validation, without_sequence
 from osteon.runs.options import TrainOptions
@@ -112,8 +113,8 @@ def describe_final_steps(plan: Plan, cases: int, trained_s: float | None) -> str
         trained_s: Seconds of training; None: unknown.
     """
     seconds = plan.forecast.predicting_seconds
-    about = f", about {clock(cases * seconds)}" if seconds is not None else ""
-    most = "" if trained_s is None else f", {clock(extras_budget_s(trained_s))} at most"
+    about = f", about {format_duration(cases * seconds)}" if seconds is not None else ""
+    most = "" if trained_s is None else f", {format_duration(extras_budget_s(trained_s))} at most"
     scans = f"{cases} whole scan{'s' * (cases != 1)}"
     return f"afterwards: validating on {scans}{about}, then measuring speeds and choosing post-processing{most}"
 
@@ -167,12 +168,12 @@ def write_model(
         "dice": round_dice(mean_over_structures(means)),
         "structures": {name: round_dice(value) for name, value in means.items()},
         "cases": round_scores(cases),
-        "confidence": calibrate(_confidence_pairs(cases, validation.raw)).as_data | {"each": validation.raw},
-        "postprocessing": steps.told(pixels=plan.unit == "px"),
+        "confidence": calibrate(_confidence_pairs(cases, validation.raw)).to_dict() | {"each": validation.raw},
+        "postprocessing": steps.describe(pixels=plan.unit == "px"),
         "speeds": speeds or {},
         **({"series": sequence} if sequence else {}),
         **_training_record(plan, len(model.reference), state, options),
-        KEY: model.seen.as_data,
+        KEY: model.seen.to_dict(),
     }
     finished_model = replace(model, plan=plan, validation=result, postprocessing=steps)
     save_model(run / "model", finished_model, model_card(dataset, finished_model))
@@ -209,14 +210,14 @@ def _confidence_pairs(cases: dict[str, Scores], raw: dict[str, dict[str, float |
     ]
 
 
-def case_statistics(case: CachedCase, dataset: Dataset, plan: Plan) -> Looks:
+def case_statistics(case: CachedCase, dataset: Dataset, plan: Plan) -> ReferenceStatistics:
     """A prepared training case's intensities, extent and volumes, with which scans are compared in predicting."""
-    reoriented = passage(dataset.geometry(dataset.case(case.id)), plan.grid).turned
+    reoriented = grid_strategy(plan).transform(dataset.geometry(dataset.case(case.id))).reoriented
     annotated = None
     if not all(case.annotated):
         annotated = tuple(s.name for s, known in zip(plan.structures, case.annotated, strict=True) if known)
     labels = np.asarray(case.labels)
-    return looks_of(case.image, labels, plan, reoriented.spacing_mm, extent_mm(reoriented), annotated)
+    return measure_statistics(case.image, labels, plan, reoriented.spacing_mm, reoriented.extent_mm, annotated)
 
 
 def _load_judged_case(dataset: Dataset, plan: Plan, case_id: str, run: Path) -> JudgedCase:
@@ -231,7 +232,7 @@ def _load_judged_case(dataset: Dataset, plan: Plan, case_id: str, run: Path) -> 
 def _postprocess_case(dataset: Dataset, plan: Plan, case_id: str, run: Path, steps: Postprocessing) -> Scores:
     """Write a case's prediction with the steps taken, and score it."""
     path = output_path(run / PREDICTIONS, case_id, plan)
-    processed = postprocess(read_segmentation(path, plan.structures), steps)
+    processed = apply_postprocessing(read_segmentation(path, plan.structures), steps)
     write_segmentation(path, processed)
     return score_scan(dataset, plan, case_id, processed)
 

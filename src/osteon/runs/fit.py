@@ -14,15 +14,15 @@ from osteon.core.devices import device_kind, resolve_device
 from osteon.core.errors import OsteonError, UsageError
 from osteon.core.files import write_yaml
 from osteon.core.heap import keep_freed_memory
-from osteon.core.locks import NAME as LOCK
+from osteon.core.locks import LOCK_NAME as LOCK
 from osteon.core.progress import console, is_quiet
 from osteon.dataset.dataset import Dataset
 from osteon.plan.schema import FILE_NAME as PLAN
 from osteon.plan.schema import Plan
-from osteon.predicting.model import load_model
+from osteon.predicting.model_folder import load_model
 from osteon.predicting.records import WEIGHTS
 from osteon.predicting.training_cases import SeenScans, trained_on
-from osteon.preparing.cache import CachedCase, prepare
+from osteon.preparing.cache import CachedCase, prepare_cases
 from osteon.runs.final_validation import UNORDERED
 from osteon.runs.finish import describe_final_steps, finish
 from osteon.runs.initialising import TRANSFER, initial_weights, seen_before
@@ -132,7 +132,7 @@ def _train(
     device = resolve_device(options.device)
     keep_freed_memory()
     initial_state = None if options.init is None or resumed else initial_weights(plan, options.init, options.seed, run)
-    cached, failed = prepare(dataset, plan, dataset.manifest.trainable, workers=options.workers)
+    cached, failed = prepare_cases(dataset, plan, dataset.manifest.trainable, workers=options.workers)
     for case_id, error in failed.items():
         console.print(f"[yellow]left out: {escape(f'{case_id}: {error}')}[/]", soft_wrap=True)
     if splits is None:

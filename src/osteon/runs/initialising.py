@@ -19,7 +19,7 @@ from osteon.networks.registry import build_network
 from osteon.networks.transfer import transfer
 from osteon.networks.weight_cache import sha256_of
 from osteon.plan.schema import Plan
-from osteon.predicting.model import load_model, model_folder
+from osteon.predicting.model_folder import find_model_folder, load_model
 from osteon.predicting.records import WEIGHTS
 from osteon.predicting.training_cases import KEY
 
@@ -39,7 +39,7 @@ def init_sha256(init: str | None, *, needed: bool) -> str | None:
     if init is None:
         return None
     try:
-        return sha256_of(model_folder(init) / WEIGHTS)
+        return sha256_of(find_model_folder(init) / WEIGHTS)
     except (ModelError, FileError):
         if needed:
             raise
@@ -59,7 +59,7 @@ def initial_weights(plan: Plan, init: str, seed: int, run: Path) -> dict[str, to
         ModelError: The folder lacks a file, or its weights are damaged.
         UsageError: The model is another architecture, or of another number of dimensions.
     """
-    folder = model_folder(init)
+    folder = find_model_folder(init)
     model = load_model(folder)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -70,7 +70,7 @@ def initial_weights(plan: Plan, init: str, seed: int, run: Path) -> dict[str, to
     write_json(run / TRANSFER, asdict(report) | {KEY: {**model.seen.before, **model.seen.training}})
     many = len(model.network.members) if isinstance(model.network, Ensemble) else 1
     first = "" if many == 1 else f"the first of its {many} members is taken; "
-    console.print(escape(f"from {init}: {first}{report.told}; each tensor: {run / TRANSFER}"), soft_wrap=True)
+    console.print(escape(f"from {init}: {first}{report.describe()}; each tensor: {run / TRANSFER}"), soft_wrap=True)
     return network.state_dict()
 
 

@@ -13,8 +13,8 @@ from torch.utils.data import DataLoader
 from osteon.core.devices import device_kind
 from osteon.core.errors import FileError
 from osteon.core.files import write_error
-from osteon.core.progress import clock, console
-from osteon.networks.registry import starts_inflated
+from osteon.core.progress import console, format_duration
+from osteon.networks.registry import needs_recalibration
 from osteon.plan.schema import Plan
 from osteon.preparing.cache import CachedCase
 from osteon.runs.options import TrainOptions
@@ -84,7 +84,7 @@ def fit_network(
         fresh = not state.iteration and not transferred
         module = TrainingModule(plan, options.seed, callback.progress, fresh=fresh, transferred=transferred)
         sampler = PatchSampler(training, plan, options.seed)
-        if fresh and starts_inflated(plan):
+        if fresh and needs_recalibration(plan):
             initial_state = _recalibrate_encoder(module.network, sampler)
         if initial_state is not None:
             for network in filter(None, (module.network, module.ema_network)):
@@ -95,7 +95,9 @@ def fit_network(
             callback.restore(module, module.configure_optimizers())
             return module
         if state.iteration:
-            console.print(f"going on from iteration {state.iteration}, {clock(state.elapsed_s)} into the training")
+            console.print(
+                f"going on from iteration {state.iteration}, {format_duration(state.elapsed_s)} into the training"
+            )
         remaining_s = limits.remaining_s(state, plan.forecast, device_kind(device))
         batches = DataLoader(BatchStream(sampler, state.iteration, device), batch_size=None, num_workers=0)
         enable_fast_cuda(device, deterministic=options.deterministic)

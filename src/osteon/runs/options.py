@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from osteon.core.errors import UsageError
-from osteon.dataset.folds import By
+from osteon.dataset.folds import GroupBy
 from osteon.plan.schema import Plan, Precision
 
 FOLDS = 5
@@ -35,7 +35,7 @@ class TrainOptions:
     epochs: int | None = None
     fold: int | Literal["all"] | None = 0
     folds: int = FOLDS
-    folds_by: By = "subject"
+    folds_by: GroupBy = "subject"
     seed: int = 0
     device: str = "auto"
     precision: Precision | None = None

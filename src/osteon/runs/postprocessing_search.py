@@ -14,7 +14,7 @@ import numpy as np
 from osteon.core.labels import Segmentation
 from osteon.core.progress import track
 from osteon.plan.schema import Plan
-from osteon.predicting.postprocessing import Postprocessing, Step, postprocess, step_part
+from osteon.predicting.postprocessing import Postprocessing, PostprocessingStep, apply_postprocessing, change_of_step
 from osteon.predicting.postprocessing_steps import Mask, components, voxel_size
 
 MIN_CASES = 5
@@ -65,7 +65,7 @@ def choose_steps(plan: Plan, cases: Sequence[str], load: LoadCase, until: float 
     if len(cases) < MIN_CASES:
         return Postprocessing(why=[f"nothing was tried: {len(cases)} validation cases are fewer than {MIN_CASES}"])
     candidates = _candidates(plan, _read_references(plan, cases, load))
-    chosen: list[Step] = []
+    chosen: list[PostprocessingStep] = []
     why = (
         f"tried on {len(cases)} cases that were not trained on: a step has to raise its structure's mean Dice by "
         f"{MIN_GAIN:g} and may lower no case's by more than {MAX_LOSS:g}"
@@ -116,36 +116,43 @@ def _read_references(plan: Plan, cases: Sequence[str], load: LoadCase) -> dict[s
     return facts
 
 
-def _candidates(plan: Plan, shown: Mapping[str, _ReferenceFacts]) -> list[Step]:
+def _candidates(plan: Plan, shown: Mapping[str, _ReferenceFacts]) -> list[PostprocessingStep]:
     width = min(plan.grid.spacing_mm[: plan.grid.dimensions])
     steps = []
     for name, facts in shown.items():
         if len(facts.volumes) < MIN_CASES:
             continue
         median_volume = median(facts.volumes)
-        steps.append(Step(structure=name, step="largest"))
+        steps.append(PostprocessingStep(structure=name, step="largest"))
         steps += [
-            Step(structure=name, step="least_size", amount=_round_significant(part * median_volume)) for part in SIZES
+            PostprocessingStep(structure=name, step="least_size", amount=_round_significant(part * median_volume))
+            for part in SIZES
         ]
-        steps.append(Step(structure=name, step="fill_holes"))
-        steps += [Step(structure=name, step="close", amount=_round_significant(times * width)) for times in WIDTHS]
-        steps += [Step(structure=name, step="smooth", amount=_round_significant(times * width / 2)) for times in WIDTHS]
+        steps.append(PostprocessingStep(structure=name, step="fill_holes"))
+        steps += [
+            PostprocessingStep(structure=name, step="close", amount=_round_significant(times * width))
+            for times in WIDTHS
+        ]
+        steps += [
+            PostprocessingStep(structure=name, step="smooth", amount=_round_significant(times * width / 2))
+            for times in WIDTHS
+        ]
         if facts.near is not None:
             reach = _round_significant(MARGIN * (3 * median_volume * 1000 / (4 * np.pi)) ** (1 / 3))
-            steps.append(Step(structure=name, step="keep_near", amount=reach, near=facts.near))
+            steps.append(PostprocessingStep(structure=name, step="keep_near", amount=reach, near=facts.near))
     return steps
 
 
 def _measure_gains(
-    candidates: Sequence[Step], cases: Sequence[str], load: LoadCase, before: Postprocessing, until: float
-) -> list[tuple[Step, list[float]]] | None:
+    candidates: Sequence[PostprocessingStep], cases: Sequence[str], load: LoadCase, before: Postprocessing, until: float
+) -> list[tuple[PostprocessingStep, list[float]]] | None:
     """For each candidate the change of its structure's Dice in each case that counts; None: the time was over."""
     changes: list[list[float]] = [[] for _ in candidates]
     for case_id in track(cases, "choosing post-processing"):
         if time.monotonic() > until:
             return None
         case = load(case_id)
-        prediction = postprocess(case.prediction, before)
+        prediction = apply_postprocessing(case.prediction, before)
         masks: dict[str, tuple[Mask, Mask, int]] = {}
         for structure in prediction.structures:
             mask, reference = prediction.mask(structure), case.reference.mask(structure)
@@ -161,9 +168,9 @@ def _measure_gains(
     return list(zip(candidates, changes, strict=True))
 
 
-def _dice_change(step: Step, prediction: Segmentation, mask: Mask, reference: Mask) -> float:
+def _dice_change(step: PostprocessingStep, prediction: Segmentation, mask: Mask, reference: Mask) -> float:
     """What a step does to the Dice of its structure; one that is rightly absent afterwards counts as 1."""
-    inside, part = step_part(prediction, step)
+    inside, part = change_of_step(prediction, step)
     shared, size = np.count_nonzero(mask & reference), np.count_nonzero(mask) + np.count_nonzero(reference)
     before = 2 * shared / size
     shared += np.count_nonzero(part & reference[inside]) - np.count_nonzero(mask[inside] & reference[inside])
@@ -171,9 +178,9 @@ def _dice_change(step: Step, prediction: Segmentation, mask: Mask, reference: Ma
     return float((2 * shared / size if size else 1.0) - before)
 
 
-def _best_steps(gains: Sequence[tuple[Step, list[float]]]) -> list[Step]:
+def _best_steps(gains: Sequence[tuple[PostprocessingStep, list[float]]]) -> list[PostprocessingStep]:
     """For each structure the step that gains most, among those that harm no case."""
-    best: dict[str, Step] = {}
+    best: dict[str, PostprocessingStep] = {}
     for step, changes in gains:
         if len(changes) < MIN_CASES or min(changes) < -MAX_LOSS or fmean(changes) < MIN_GAIN:
             continue

@@ -13,13 +13,13 @@ import torch
 
 from osteon.core.errors import PlanError, UsageError
 from osteon.core.files import read_yaml, write_yaml
-from osteon.core.locks import hold_folder
+from osteon.core.locks import lock_folder
 from osteon.core.progress import console
 from osteon.core.records import read_record
 from osteon.core.schema_versions import SCHEMAS, migrate
 from osteon.core.version import __version__
 from osteon.dataset.dataset import Dataset
-from osteon.dataset.folds import By, group_cases
+from osteon.dataset.folds import GroupBy, group_cases
 from osteon.dataset.manifest import Manifest
 from osteon.networks.registry import find_network
 from osteon.plan.schema import FILE_NAME as PLAN
@@ -39,7 +39,7 @@ def hold_run(run: Path, *, restart: bool) -> AbstractContextManager[None]:
     """Hold a run for one training alone; a finished one is only read. Raises UsageError where another works in it."""
     if (run / "model" / WEIGHTS).is_file() and not restart:
         return nullcontext()
-    return hold_folder(run, "another training", "wait until it has ended, or give this training a folder of its own")
+    return lock_folder(run, "another training", "wait until it has ended, or give this training a folder of its own")
 
 
 def record_options(run: Path, plan: Plan, options: TrainOptions, *, started: bool) -> None:
@@ -119,7 +119,7 @@ def _read_record(path: Path) -> dict[str, Any]:
     return recorded_options
 
 
-def recorded_splits(run: Path, manifest: Manifest, by: By) -> dict[str, list[str]] | None:
+def recorded_splits(run: Path, manifest: Manifest, by: GroupBy) -> dict[str, list[str]] | None:
     """The parts of the cases that a run was begun with; None where it has not written them.
 
     A run keeps them however folds are made by now: what was validated on so far must never be trained on.

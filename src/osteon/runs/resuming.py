@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from osteon.core.errors import UsageError, out_of_memory
+from osteon.core.errors import UsageError, is_out_of_memory
 from osteon.plan.schema import Plan, Pretrained
 
 
@@ -47,7 +47,7 @@ def explain_out_of_memory(run: Path, plan: Plan) -> Iterator[None]:
     try:
         yield
     except (RuntimeError, MemoryError) as error:
-        if not out_of_memory(error):
+        if not is_out_of_memory(error):
             raise
         raise out_of_memory_error(run, plan) from error
 

@@ -10,7 +10,7 @@ from statistics import fmean
 import numpy as np
 import numpy.typing as npt
 
-from osteon.core.label_values import exchange
+from osteon.core.label_values import remap_values
 from osteon.core.labels import Segmentation, Structure
 from osteon.core.progress import track
 from osteon.dataset.dataset import Dataset
@@ -76,7 +76,7 @@ def select_structures(reference: Segmentation, structures: Sequence[Structure]) 
     if reference.overlapping:
         return reference.array[[numbers[s.name] for s in structures]]
     values = {reference.structures[numbers[s.name]].value: s.value for s in structures}
-    return exchange(reference.array, values, np.int64)
+    return remap_values(reference.array, values, np.int64)
 
 
 def round_dice(value: float | None) -> float | None:

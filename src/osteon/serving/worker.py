@@ -13,9 +13,9 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from osteon.core.errors import CaseError, OsteonError, out_of_memory
-from osteon.core.files import whole_file, write_json, write_text
-from osteon.core.parallel import end_with_parent
+from osteon.core.errors import CaseError, OsteonError, is_out_of_memory
+from osteon.core.files import atomic_write, write_json, write_text
+from osteon.core.parallel import exit_with_parent
 from osteon.core.progress import console
 from osteon.serving.jobs import RESULT, RESULT_JSON, SCAN
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from osteon.core.geometry import Geometry
     from osteon.predicting.model import Model
     from osteon.predicting.scans import Scan
-    from osteon.predicting.stages import How
+    from osteon.predicting.stages import PredictOptions
 
 MASK = "mask"
 MOST_VOXELS = 10**9
@@ -40,7 +40,7 @@ class ServedModel:
         speed: A name of `predicting.speed`.
         engine: A name of `predicting.engines`, or auto.
         postprocess: auto, none, or a file.
-        device: One of `core.devices.WORDS`.
+        device: One of `core.devices.DEVICE_CHOICES`.
         memory: Bytes that a scan may take; None: most of what is free.
         most_voxels: That a scan may have, on its own grid or the model's.
     """
@@ -72,7 +72,7 @@ class TaskResult:
 
 def run_worker(connection: Connection, served: ServedModel) -> None:
     """Load the model, send a description of it, then work on tasks until the server ends."""
-    threading.Thread(target=end_with_parent, daemon=True).start()
+    threading.Thread(target=exit_with_parent, daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the server ends it
     console.quiet = True
     try:
@@ -89,15 +89,15 @@ def run_worker(connection: Connection, served: ServedModel) -> None:
         connection.send(run_task(task, model, how, served.most_voxels))
 
 
-def _load_model(served: ServedModel) -> tuple[Model, How]:
+def _load_model(served: ServedModel) -> tuple[Model, PredictOptions]:
     from osteon.core.devices import resolve_device
     from osteon.machine.engine_timing import choose_engine
-    from osteon.predicting.model import load_model, model_folder
-    from osteon.predicting.speed import speed_of
-    from osteon.predicting.stages import How
+    from osteon.predicting.model_folder import find_model_folder, load_model
+    from osteon.predicting.speed import find_speed
+    from osteon.predicting.stages import PredictOptions
 
-    how = How(speed_of(served.speed), memory=served.memory)
-    folder = model_folder(served.folder)
+    how = PredictOptions(find_speed(served.speed), memory=served.memory)
+    folder = find_model_folder(served.folder)
     model = load_model(folder, device=resolve_device(served.device))
     model = model.with_postprocessing(served.postprocess)
     return choose_engine(model, folder, served.engine, MANY_PATCHES), how
@@ -123,24 +123,24 @@ def describe_model(model: Model, served: ServedModel) -> dict[str, Any]:
     }
 
 
-def run_task(task: PredictionTask, model: Model, how: How, most_voxels: int = MOST_VOXELS) -> TaskResult:
+def run_task(task: PredictionTask, model: Model, how: PredictOptions, most_voxels: int = MOST_VOXELS) -> TaskResult:
     """Segment a job's scan. Whatever goes wrong is the result: the next scan is not to suffer from it."""
     try:
         _segment(task, model, how, most_voxels)
     except OsteonError as error:
         return TaskResult(*(_hide_paths(text, task.folder) for text in (error.message, error.hint)))
     except Exception as error:  # noqa: BLE001 (a scan that nobody has thought of must not stop the others)
-        if out_of_memory(error):
+        if is_out_of_memory(error):
             return TaskResult("not enough memory", "crop the scan, or ask who runs the server")
         write_text(task.folder / "trouble.txt", traceback.format_exc())  # for whoever runs the server alone
         return TaskResult("an unexpected error", "whoever runs the server finds it in the job's trouble.txt")
     return TaskResult()
 
 
-def _segment(task: PredictionTask, model: Model, how: How, most_voxels: int) -> None:
+def _segment(task: PredictionTask, model: Model, how: PredictOptions, most_voxels: int) -> None:
     from osteon.exporting.run import export
     from osteon.formats.registry import read_segmentation
-    from osteon.predicting.memory import room_for
+    from osteon.predicting.memory import plan_memory
     from osteon.predicting.predictor import output_path, predict
     from osteon.predicting.records import read_predictions
 
@@ -154,7 +154,7 @@ def _segment(task: PredictionTask, model: Model, how: How, most_voxels: int) -> 
             hint="crop it, or check its spacing; whoever runs the server allows more with --max-voxels",
         )
     if grid is not None:  # the header alone says whether there is room: asked before the voxels are read
-        room_for(model.plan, grid, how.memory, result, "the scan")
+        plan_memory(model.plan, grid, how.memory, result, "the scan")
     report = predict(model, [scan], result, how)
     if report.failed:
         raise report.failed[MASK]
@@ -196,30 +196,30 @@ def _find_scan(folder: Path) -> Scan:
 
 def _count_voxels(scan: Scan, grid: Geometry | None, model: Model) -> int:
     """Voxels by the headers alone, on the scan's grid or the model's, where there are more."""
-    from osteon.formats.dicom_files import number, read_dataset
-    from osteon.preparing.case import passage
+    from osteon.formats.dicom_files import element_number, read_dataset
+    from osteon.preparing.strategies import grid_strategy
 
     if grid is not None:
-        return max(math.prod(grid.shape), math.prod(passage(grid, model.plan.grid).shape))
+        return max(math.prod(grid.shape), math.prod(grid_strategy(model.plan).transform(grid).shape))
     files = scan.channels[0]
     first = read_dataset(files[0], pixels=False)
-    sizes = (number(first, word) or 1 for word in ("Rows", "Columns", "NumberOfFrames"))
+    sizes = (element_number(first, word) or 1 for word in ("Rows", "Columns", "NumberOfFrames"))
     return len(files) * round(math.prod(sizes))
 
 
 def _measure(segmentation: Any) -> dict[str, dict[str, float | int]]:
     """The measures of each structure that is there: columns as in `osteon export table`."""
-    from osteon.exporting.masks import cut_masks
-    from osteon.exporting.table import measures
+    from osteon.exporting.masks import crop_masks
+    from osteon.exporting.table import measure_mask
 
     return {
-        cut.structure.name: {k: round(v, _DIGITS) if isinstance(v, float) else v for k, v in measures(cut).items()}
-        for cut in cut_masks(segmentation)
+        cut.structure.name: {k: round(v, _DIGITS) if isinstance(v, float) else v for k, v in measure_mask(cut).items()}
+        for cut in crop_masks(segmentation)
     }
 
 
 def _write_zip(path: Path, folder: Path, files: list[Path]) -> None:
-    with whole_file(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
+    with atomic_write(path) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
         for file in files:
             archive.write(file, file.relative_to(folder))
 

@@ -11,11 +11,11 @@ from typing import Any
 from rich.live import Live
 from rich.markup import escape
 
-from osteon.core.devices import resolve_device, size_kind
+from osteon.core.devices import resolve_device, sizing_kind
 from osteon.core.errors import UsageError
 from osteon.core.files import write_yaml
-from osteon.core.locks import NAME as LOCK
-from osteon.core.locks import hold_folder
+from osteon.core.locks import LOCK_NAME as LOCK
+from osteon.core.locks import lock_folder
 from osteon.core.progress import console, is_quiet, track
 from osteon.core.records import read_record
 from osteon.dataset.dataset import Dataset
@@ -76,7 +76,7 @@ def run_sweep(file: Path, *, dry: bool = False) -> SweepReport:
         check_optuna()
     dataset = Dataset.open(Path(sweep.dataset))
     fingerprint = measure_fingerprint(dataset, workers=sweep.workers)
-    factory = TrialFactory(sweep, dataset, fingerprint, size_kind(resolve_device(sweep.device)))
+    factory = TrialFactory(sweep, dataset, fingerprint, sizing_kind(resolve_device(sweep.device)))
     first = grid_values(sweep) if sweep.search is None else extreme_values(sweep.search)
     planned = [trial for values in first for trial in factory.trials(values)]
     for trial in planned:
@@ -89,7 +89,7 @@ def run_sweep(file: Path, *, dry: bool = False) -> SweepReport:
     _check_record(folder, sweep)
     if dry:
         return SweepReport(folder, sweep.keys, [(trial, read_outcome(trial)) for trial in planned], {})
-    with hold_folder(folder, "another sweep", "wait until it has ended, or give this sweep a folder of its own"):
+    with lock_folder(folder, "another sweep", "wait until it has ended, or give this sweep a folder of its own"):
         return _run_trials(folder, sweep, factory, len(planned))
 
 

@@ -13,7 +13,7 @@ from typing import Literal
 
 from osteon.core.errors import UsageError
 from osteon.core.files import write_yaml
-from osteon.core.processes import leader_options
+from osteon.core.processes import group_leader_options
 from osteon.core.records import read_record
 from osteon.plan.schema import FILE_NAME as PLAN
 from osteon.plan.schema import read_plan, write_plan
@@ -120,7 +120,7 @@ def run_trial(
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=subprocess.STDOUT,
-            **leader_options(),
+            **group_leader_options(),
         )
         try:
             stopped = _watch(process, trial, earlier, rule, show)

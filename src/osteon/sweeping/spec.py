@@ -11,8 +11,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from osteon.core.devices import check_device
 from osteon.core.errors import PlanError, UsageError
 from osteon.core.files import read_yaml
-from osteon.dataset.folds import By
-from osteon.dataset.manifest import explain
+from osteon.dataset.folds import GroupBy
+from osteon.dataset.manifest import describe_errors
 from osteon.plan.overlay import closest_names, parse_numbers
 from osteon.runs.options import FOLDS, TrainOptions
 from osteon.sweeping.median_stopping import StoppingRule
@@ -95,7 +95,7 @@ class Sweep(SweepSection):
     seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] = [0]
     fold: Annotated[int, Field(ge=0)] = 0
     folds: Annotated[int, Field(ge=2)] = FOLDS
-    folds_by: By = "subject"
+    folds_by: GroupBy = "subject"
     device: Annotated[str, AfterValidator(_check_device)] = "auto"
     workers: Annotated[int | None, Field(ge=1)] = None
     base: dict[str, Any] = {}
@@ -157,7 +157,7 @@ def read_sweep(path: Path) -> Sweep:
     try:
         sweep = Sweep.model_validate(parse_numbers(data))
     except ValidationError as error:
-        raise PlanError(f"{path}: {explain(error, _UNION_TAGS)}", hint="correct the keys named here") from None
+        raise PlanError(f"{path}: {describe_errors(error, _UNION_TAGS)}", hint="correct the keys named here") from None
     here = path.resolve().parent
     folder = here / (sweep.folder or path.stem)
     return sweep.model_copy(update={"dataset": str(here / sweep.dataset), "folder": str(folder)})

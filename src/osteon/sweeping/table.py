@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from osteon.core.files import write_text
-from osteon.core.spreadsheets import as_text
+from osteon.core.spreadsheets import to_csv
 from osteon.sweeping.run_trial import TrialOutcome
 from osteon.sweeping.trials import Trial
 
@@ -70,7 +70,7 @@ def write_table(path: Path, rows: Rows, keys: Sequence[str]) -> None:
         values = ["" if key not in trial.values else _format(trial.values[key]) for key in keys]
         end = [outcome.progress, outcome.iterations, outcome.seconds, outcome.why]
         table.append([trial.name, *values, trial.seed, outcome.state, outcome.dice, *each, *end])
-    write_text(path, as_text(table))
+    write_text(path, to_csv(table))
 
 
 def _format(value: Any) -> str:

@@ -15,13 +15,13 @@ import threading
 from pathlib import Path
 
 from osteon.core.errors import OsteonError
-from osteon.core.processes import ended_by, heed_endings, interrupt_self
+from osteon.core.processes import handle_termination_signals, interrupt_self, received_signal
 
 
 def main(arguments: list[str]) -> int:
     """Entry of the process; its exit code: that of the error, 128 and the signal's number where it was ended."""
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a process in the background begins with it ignored
-    heed_endings()
+    handle_termination_signals()
     threading.Thread(target=_end_with_input, daemon=True).start()
     from osteon.dataset.dataset import Dataset
     from osteon.plan.schema import FILE_NAME, read_plan
@@ -36,7 +36,7 @@ def main(arguments: list[str]) -> int:
         sys.stderr.write(f"error: {error.message}\n  → {error.hint}\n")
         return error.exit_code
     except KeyboardInterrupt:
-        return 128 + ended_by()
+        return 128 + received_signal()
     return 0
 
 

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from osteon.core.errors import OsteonError, PlanError, UsageError
 from osteon.dataset.dataset import Dataset
-from osteon.dataset.manifest import explain
+from osteon.dataset.manifest import describe_errors
 from osteon.plan.overlay import closest_names, overlay
 from osteon.plan.schema import Plan
 from osteon.planning.dataset_plan import is_precision_fixed
@@ -114,7 +114,7 @@ def plan_options_from(values: Mapping[str, Any]) -> PlanOptions:
     try:
         checked = dict(RecipeOptions.model_validate(option_values))
     except ValidationError as error:
-        raise PlanError(explain(error), hint="correct the value") from None
+        raise PlanError(describe_errors(error), hint="correct the value") from None
     return PlanOptions(recipe=str(values.get("recipe", "osteon")), settings=settings or None, **checked)
 
 

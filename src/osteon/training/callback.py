@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from osteon.core.cpu_load import ThreadFitter, thread_fitter
+from osteon.core.cpu_load import ThreadLimiter, make_thread_limiter
 from osteon.core.errors import DivergedError
 from osteon.core.files import write_text
 from osteon.plan.schema import Plan
@@ -85,7 +85,7 @@ class TrainingCallback(lightning.Callback):
         self.before_s = state.elapsed_s
         self.losses: list[torch.Tensor] = []
         self.epoch_from = state.iteration
-        self.fitter: ThreadFitter | None = None
+        self.fitter: ThreadLimiter | None = None
         display.update(limits.done(state, self.before_s), self.before_s, state.iteration)
 
     def elapsed_s(self) -> float:
@@ -117,12 +117,12 @@ class TrainingCallback(lightning.Callback):
         self.interruption.install_handlers()  # Lightning's handler would end the loop unsaved, and with 0
         # The same weights each time need the same threads: only where the machine's speed decides anyway.
         if self.limits.budget_s is not None and pl_module.device.type == "cpu":
-            self.fitter = thread_fitter()
+            self.fitter = make_thread_limiter()
 
     def restore_threads(self) -> None:
         """After the training, however it ended."""
         if self.fitter is not None:
-            self.fitter.end()
+            self.fitter.restore()
 
     def on_train_batch_end(
         self,
@@ -136,7 +136,7 @@ class TrainingCallback(lightning.Callback):
         module = _training_module(pl_module)
         module.update_ema(batch)
         if self.fitter is not None:
-            self.fitter.fit()
+            self.fitter.update()
         self.state.iteration = module.iteration
         self.losses.append(outputs["loss"].detach())
         done = self.progress()

@@ -14,8 +14,8 @@ import torch
 from rich.markup import escape
 from safetensors import SafetensorError, safe_open
 
-from osteon.core.errors import FileError, UsageError, in_short
-from osteon.core.files import whole_file
+from osteon.core.errors import FileError, UsageError, summarise_error
+from osteon.core.files import atomic_write
 from osteon.core.progress import console
 from osteon.networks.weights import load_checked, save_tensors
 from osteon.predicting.records import LAST
@@ -83,7 +83,7 @@ def load_checkpoint(path: Path) -> tuple[dict[str, torch.Tensor], TrainingState]
         return tensors, TrainingState(**metadata)
     except (SafetensorError, OSError, RuntimeError, KeyError, TypeError, ValueError) as error:
         raise FileError(
-            f"{path}: not a checkpoint that can be read ({in_short(error)})",
+            f"{path}: not a checkpoint that can be read ({summarise_error(error)})",
             hint="remove it and run the same command: training begins anew",
         ) from error
 
@@ -97,7 +97,7 @@ def keep_previous(folder: Path) -> None:
     last = folder / LAST
     if not last.is_file():
         return
-    with whole_file(folder / PREVIOUS) as temporary:
+    with atomic_write(folder / PREVIOUS) as temporary:
         try:
             os.link(last, temporary)
         except OSError:

@@ -43,7 +43,7 @@ class ForegroundIndex:
     def __init__(self, cases: Sequence[CachedCase], plan: Plan) -> None:
         self.cases = cases
         self._showing = [number for number, case in enumerate(cases) if case.present]
-        self._with_crops = [number for number, case in enumerate(cases) if any(crop.present for crop in case.fine)]
+        self._with_crops = [number for number, case in enumerate(cases) if any(crop.present for crop in case.zoomed)]
         self._in_turn = plan.sampling.weights == "case"
         self._shown = {} if self._in_turn else _index_structures(cases, slices=plan.grid.dimensions == 2)
         weights = {number: _structure_weight(plan, number, len(views)) for number, views in self._shown.items()}
@@ -84,7 +84,7 @@ class ForegroundIndex:
         pick = rng.random(4)
         if case not in self._with_crops:
             case = self._with_crops[_pick(pick[0], self._with_crops)]
-        crops = self.cases[case].fine
+        crops = self.cases[case].zoomed
         structures = sorted({number for crop in crops for number in crop.present})
         structure = structures[_pick(pick[1], structures)]
         showing = [number for number, crop in enumerate(crops) if structure in crop.present]

@@ -6,7 +6,7 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from osteon.core.processes import end_for, endings_noted
+from osteon.core.processes import exit_for_signal, notify_on_signals
 from osteon.core.progress import console
 
 
@@ -34,13 +34,13 @@ class Interruption:
             SystemExit: SIGTERM or SIGHUP came, and nobody has taken them for Ctrl-C.
         """
         try:
-            with endings_noted(self._note) as self.install_handlers:
+            with notify_on_signals(self._note) as self.install_handlers:
                 yield
         except (SystemExit, KeyboardInterrupt):
             if self.signal is None:
                 raise
         if self.signal is not None:
-            end_for(self.signal)
+            exit_for_signal(self.signal)
 
     def _note(self, number: int) -> None:
         if self.signal is not None:

@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
-from osteon.core.progress import console, is_quiet, lines, now, time_left
+from osteon.core.progress import console, format_time_left, is_quiet, log_lines, now
 from osteon.training.validation import mean_over_structures
 
 REFRESH_S = 0.5
@@ -63,7 +63,7 @@ class TrainingDisplay:
         first = self.ticked_at == -math.inf
         self.done, self.elapsed_s, self.iteration, self.loss, self.ticked_at = done, elapsed_s, iteration, loss, now()
         if first and self.entered and not console.is_terminal:  # whose thread ends with the block
-            self.log.enter_context(lines(self.line(), self.line))
+            self.log.enter_context(log_lines(self.line(), self.line))
         if not self.live.is_started or time.monotonic() - self.shown_at < REFRESH_S:
             return
         self.shown_at = time.monotonic()
@@ -83,7 +83,7 @@ class TrainingDisplay:
     def figures(self) -> list[str]:
         """The figures for terminal and log; the loss is the newest epoch's, before its end the last iteration's."""
         left = self.elapsed_s / self.done - self.elapsed_s - (now() - self.ticked_at) if self.done else None
-        figures = [f"iteration {self.iteration}", time_left(left)]
+        figures = [f"iteration {self.iteration}", format_time_left(left)]
         if self.row:
             figures += [
                 f"{self.row['s_per_iteration']:.3f} s an iteration",

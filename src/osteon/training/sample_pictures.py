@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from osteon.core.files import whole_file
+from osteon.core.files import atomic_write
 from osteon.core.geometry import AxisPermutation
 from osteon.drawing.slices import Layer, best_slice, encoded, paint_slice, planes_of, side_by_side
 from osteon.plan.schema import Plan
@@ -59,7 +59,7 @@ def write_sample_picture(
         across, up = edges[plane.right], edges[plane.up]
         scale = HEIGHT / max(grey.shape[0] * across, grey.shape[1] * up)
         panels.append(paint_slice(grey, layers, (across, up), window=(float(low), float(high)), scale=scale))
-    with whole_file(run / FOLDER / f"{number + 1}.jpg") as temporary:
+    with atomic_write(run / FOLDER / f"{number + 1}.jpg") as temporary:
         temporary.write_bytes(encoded(side_by_side(panels), quality=QUALITY))
 
 

@@ -12,6 +12,7 @@ import torch
 from osteon.core.random_streams import Stream, generator
 from osteon.plan.schema import Plan
 from osteon.preparing.cache import CachedCase
+from osteon.preparing.strategies import grid_strategy
 from osteon.training.foreground_index import ForegroundIndex
 
 Triple = tuple[int, int, int]
@@ -112,7 +113,7 @@ class PatchSampler:
             return PatchDraw(case, self._clamp_origin(self._random_origin(anywhere, shape), shape))
         shape = self.cases[target.case].image.shape[1:]
         if target.crop is not None:
-            shape = self.cases[target.case].fine[target.crop].image.shape[1:]
+            shape = self.cases[target.case].zoomed[target.crop].image.shape[1:]
         place = [int(c) - s // 2 for c, s in zip(target.centre, self.plan.patch.size, strict=True)]
         return PatchDraw(target.case, self._clamp_origin(place, shape), target.crop)
 
@@ -139,13 +140,14 @@ class PatchSampler:
         """
         plan = self.plan
         draws = self.draw(iteration)
-        cases = [self.cases[d.case] if d.crop is None else self.cases[d.case].fine[d.crop] for d in draws]
+        cases = [self.cases[d.case] if d.crop is None else self.cases[d.case].zoomed[d.crop] for d in draws]
         image = np.zeros((len(draws), len(plan.channels), *plan.patch.size), dtype=np.float32)
         lead = (len(plan.structures),) if plan.overlapping else ()
+        repeat = grid_strategy(plan).padding == "replicate"
         labels = np.zeros((len(draws), *lead, *plan.patch.size), dtype=np.float32 if plan.overlapping else np.int64)
         for number, (draw, case) in enumerate(zip(draws, cases, strict=True)):
             for source, target in ((case.image, image[number]), (case.labels, labels[number])):
-                copy_patch(source, draw.origin, target, repeat=plan.grid.nnunet is None)
+                copy_patch(source, draw.origin, target, repeat=repeat)
         annotated = torch.tensor([case.annotated for case in cases], dtype=torch.bool)
         return Batch(iteration, torch.from_numpy(image), torch.from_numpy(labels), annotated)
 

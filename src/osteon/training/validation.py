@@ -13,8 +13,8 @@ from osteon.core.dice import count_overlap, dice
 from osteon.core.labels import Structure
 from osteon.core.random_streams import item_generator
 from osteon.plan.schema import Plan
-from osteon.predicting.sequence import name_series
-from osteon.predicting.tiles import probabilities
+from osteon.predicting.sequence import name_sequence
+from osteon.predicting.tiles import predict_probabilities
 from osteon.preparing.cache import CachedCase
 
 Scores = dict[str, float | None]
@@ -46,7 +46,7 @@ def validate(
     scores: list[Scores] = []
     for number, case in enumerate(cases):
         image = torch.from_numpy(np.asarray(case.image, dtype=np.float32))
-        class_probabilities = name_series(probabilities(network, image, plan), plan)
+        class_probabilities = name_sequence(predict_probabilities(network, image, plan), plan)
         prediction = (class_probabilities > 0.5).numpy() if plan.overlapping else class_probabilities.argmax(0).numpy()
         if on_case is not None:
             on_case(number, case, prediction)

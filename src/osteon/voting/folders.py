@@ -11,7 +11,7 @@ from osteon.core.case_records import CaseRecords
 from osteon.core.errors import OsteonError, UsageError
 from osteon.core.file_stamps import file_times
 from osteon.core.files import is_file, is_folder, remove_file, write_json
-from osteon.core.parallel import failure_of
+from osteon.core.parallel import case_failure
 from osteon.core.progress import track
 from osteon.core.version import __version__
 from osteon.formats.registry import write_segmentation
@@ -71,7 +71,7 @@ def vote_on_folders(maps: VoteMembers, out: Path, settings: Mapping[str, Any], *
                 write_segmentation(targets[case], segmentation)
             except Exception as error:  # noqa: BLE001 (bugs are raised again)
                 records.remove(case)
-                report.failed[case] = failure_of(case, error, "use a machine with more memory")
+                report.failed[case] = case_failure(case, error, "use a machine with more memory")
                 continue
             report.cases[case] = vote
             done[case] = record
@@ -80,7 +80,7 @@ def vote_on_folders(maps: VoteMembers, out: Path, settings: Mapping[str, Any], *
             write_votes(report, settings, done)
         raise
     finally:
-        records.tidy()
+        records.remove_empty()
     write_votes(report, settings, done)
     return report
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation
-from osteon.dataset.checks import align_segmentation, grid_error, reorient_array
+from osteon.dataset.checks import align_segmentation, grid_mismatch, reorient_array
 from osteon.dataset.dataset import Dataset
 
 HINT = "predict with every member on the very same scan"
@@ -58,7 +58,7 @@ class CaseGrid:
         grid = self.settle(geometry, path)
         empty = np.broadcast_to(np.uint8(0), geometry.shape)
         if reorient_array(empty, geometry, grid) is None:
-            raise grid_error(grid, geometry, name=f"case {self.case}: {path}", image_name=self.source, hint=HINT)
+            raise grid_mismatch(grid, geometry, name=f"case {self.case}: {path}", image_name=self.source, hint=HINT)
         return grid
 
 

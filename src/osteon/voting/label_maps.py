@@ -15,8 +15,8 @@ from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation, Structure
 from osteon.core.progress import console
 from osteon.dataset.dataset import Dataset
-from osteon.formats.label_meanings import names_nothing, read_meant
-from osteon.formats.labelmap import is_generic
+from osteon.formats.label_meanings import are_placeholders, read_named_labels
+from osteon.formats.labelmap import is_placeholder
 from osteon.formats.nrrd import read_nrrd_header
 from osteon.formats.registry import read_segmentation, read_structures
 from osteon.voting.decision import MemberMasks, VoteWeights, decide_binary, decide_exclusive
@@ -125,7 +125,7 @@ class LabelMaps(VoteMembers):
         if not named:
             meant = by_value(self.dataset.structures if self.dataset else None)
             runs = {meant.get(s.value, s.name): runs[s.name] for s in segmentation.structures if s.name in runs}
-        own = [s.name for s in named] if named else [n for n in known if self.dataset or is_generic(n)]
+        own = [s.name for s in named] if named else [n for n in known if self.dataset or is_placeholder(n)]
         for name, part in runs.items():
             if name not in known:
                 problems.append(_unknown(path, member, case, name, part.count, named=bool(named)))
@@ -134,9 +134,9 @@ class LabelMaps(VoteMembers):
     def _read(self, folder: MemberFolder, path: Path) -> tuple[Sequence[Structure], Segmentation]:
         """The structures that a file names, or the dataset.json beside it does; and its labels."""
         own = read_structures(path)
-        if folder.legend is None or not names_nothing(own):
+        if folder.legend is None or not are_placeholders(own):
             return own, read_segmentation(path)
-        return folder.legend.structures, read_meant(path, None, folder.legend)
+        return folder.legend.structures, read_named_labels(path, None, folder.legend)
 
 
 def open_label_maps(folders: Sequence[MemberFolder], rules: VoteRules, dataset: Dataset | None = None) -> LabelMaps:
@@ -145,7 +145,7 @@ def open_label_maps(folders: Sequence[MemberFolder], rules: VoteRules, dataset: 
 
     def look(folder: MemberFolder, path: Path) -> tuple[Sequence[Structure], bool]:
         own = read_structures(path)
-        if folder.legend is not None and names_nothing(own):
+        if folder.legend is not None and are_placeholders(own):
             return folder.legend.structures, folder.legend.overlapping
         if not own and dataset is not None:
             nameless.append(path)

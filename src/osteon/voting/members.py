@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from osteon.core.errors import UsageError, missing_file
+from osteon.core.errors import UsageError, missing_file_error
 from osteon.core.file_names import natural_key
-from osteon.formats.label_meanings import Legend, legend_for
+from osteon.formats.label_meanings import LabelMeanings, label_meanings_for
 from osteon.formats.probabilities import SUFFIX as PROBABILITIES
 from osteon.predicting.training_cases import sights_in, worst
 from osteon.voting.report import Absence
@@ -36,7 +36,7 @@ class MemberFolder:
     path: Path
     files: dict[str, Path]
     twice: dict[str, tuple[Path, Path]]
-    legend: Legend | None = None
+    legend: LabelMeanings | None = None
     sights: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -52,7 +52,7 @@ def member_kind(paths: Sequence[Path]) -> MemberKind:
     seen: set[Path] = set()
     for path in paths:
         if not path.exists():
-            raise missing_file(path, "the member")
+            raise missing_file_error(path, "the member")
         if path.resolve() in seen:
             raise UsageError(f"{path} is given twice", hint="give each member once; --weights makes one count more")
         seen.add(path.resolve())
@@ -91,7 +91,9 @@ def open_folder(path: Path, *, probabilities: bool = False) -> MemberFolder:
         what = f"no <case>{PROBABILITIES}" if probabilities else f"no file that ends in {', '.join(LABEL_SUFFIXES)}"
         way = "predict with --probabilities" if probabilities else "give the folder that `osteon predict` wrote"
         raise UsageError(f"{path}: holds {what}", hint=way)
-    return MemberFolder(path, files, twice, None if probabilities else legend_for(files.values()), sights_in(path))
+    return MemberFolder(
+        path, files, twice, None if probabilities else label_meanings_for(files.values()), sights_in(path)
+    )
 
 
 def role_of(folders: Sequence[MemberFolder], case: str) -> str | None:

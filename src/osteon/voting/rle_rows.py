@@ -15,8 +15,8 @@ import numpy as np
 from osteon.core.errors import FileError, LabelError
 from osteon.core.file_stamps import file_times
 from osteon.formats.raster import SUFFIXES
-from osteon.formats.rle import RleRow, check_runs, decode, parse, read_counting, read_rle_csv, read_rle_rows
-from osteon.formats.rle_convention import RENAME, Evidence
+from osteon.formats.rle import RleRow, check_runs, decode_rle, parse_runs, read_convention, read_rle_csv, read_rle_rows
+from osteon.formats.rle_convention import RENAME, ConventionEvidence
 from osteon.voting.report import Problem
 from osteon.voting.run_length import RunLengthMask, encode_mask
 from osteon.voting.structures import KNOW, NOBODY_KNOWS
@@ -67,8 +67,8 @@ class RowIndex:
         self.path = Path(path)
         self.member = str(path)
         self.state = file_times(self.path)
-        self.counting = read_counting(self.path)
-        self._evidence = Evidence()
+        self.counting = read_convention(self.path)
+        self._evidence = ConventionEvidence()
         self.problems: list[Problem] = []
         self._names = structures.written
         places = array("q")
@@ -129,11 +129,11 @@ class RowIndex:
         """
         (row,) = read_rle_rows(self.path, [place])
         name = f"{self.path}: line {row.line} ({row.structure} in {row.image})"
-        parsed = parse(row.rle, name=name)
+        parsed = parse_runs(row.rle, name=name)
         runs = check_runs(parsed, shape, base=self.counting.base, name=name)
         self._evidence.add(parsed, shape, row.line)
         if self.counting.order == "columns":
-            return encode_mask(decode(row.rle, shape, self.counting, name=name))
+            return encode_mask(decode_rle(row.rle, shape, self.counting, name=name))
         return RunLengthMask(runs[:, 0] - 1, runs[:, 0] - 1 + runs[:, 1])
 
     def read_or_tell(

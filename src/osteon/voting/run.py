@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from osteon.core.errors import UsageError
-from osteon.core.file_stamps import file_state
-from osteon.core.locks import hold_folder
+from osteon.core.file_stamps import modification_stamp
+from osteon.core.locks import lock_folder
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import FILE_NAME as MANIFEST
 from osteon.formats.rle import write_rle_csv
-from osteon.formats.rle_convention import USUAL
+from osteon.formats.rle_convention import DEFAULT_CONVENTION
 from osteon.predicting.records import read_votes
 from osteon.voting.folders import RECORD, vote_on_folders, write_votes
 from osteon.voting.label_maps import open_label_maps
@@ -62,7 +62,7 @@ def vote(
     known = Dataset.open(Path(dataset)) if dataset is not None else None
     settings: dict[str, Any] = {**rules.to_dict(), "dataset": None}
     if known is not None:
-        settings["dataset"] = [str(known.folder), file_state(known.folder / MANIFEST)]
+        settings["dataset"] = [str(known.folder), modification_stamp(known.folder / MANIFEST)]
     if kind == "tables":
         settings["image_size"] = None if image_size is None else list(image_size)
         tables = open_tables(paths, rules, None if known is None else known.structures)
@@ -72,7 +72,7 @@ def vote(
     folders = [open_folder(path, probabilities=method == "soft") for path in paths]
     open_maps = open_probabilities if method == "soft" else open_label_maps
     maps = open_maps(folders, rules, known)
-    with hold_folder(out, "another vote", "wait until it has ended, or give this vote a folder of its own"):
+    with lock_folder(out, "another vote", "wait until it has ended, or give this vote a folder of its own"):
         return vote_on_folders(maps, out, settings, overwrite=overwrite)
 
 
@@ -108,10 +108,10 @@ def _vote_on_tables(going: TableVote, out: Path, settings: dict[str, Any], *, ov
     report.notes.extend(
         f"{member.member}: {member.counting.describe()}"
         for member in tables.members
-        if (member.counting.order, member.counting.base) != (USUAL.order, USUAL.base)
+        if (member.counting.order, member.counting.base) != (DEFAULT_CONVENTION.order, DEFAULT_CONVENTION.base)
     )
     if out.exists() and not overwrite:
-        if before.get("made_from") == made_from and before.get("output") == file_state(out):
+        if before.get("made_from") == made_from and before.get("output") == modification_stamp(out):
             report.cases.update({case: CaseVote.read(entry) for case, entry in before["cases"].items()})
             report.failed.update(failures_from_dict(before["failed"]))
             report.skipped.extend(report.cases)
@@ -125,7 +125,7 @@ def _vote_on_tables(going: TableVote, out: Path, settings: dict[str, Any], *, ov
     report.problems.extend(one for member in tables.members if (one := member.doubt()) is not None)
     more = {
         "made_from": made_from,
-        "output": file_state(out),
+        "output": modification_stamp(out),
         "problems": [asdict(one) for one in report.problems],
     }
     write_votes(report, settings, {case: vote.to_dict() for case, vote in report.cases.items()}, **more)

@@ -7,8 +7,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from osteon.core.errors import LabelError, UsageError
 from osteon.core.labels import Structure, palette
-from osteon.core.text import shortly
-from osteon.formats.labelmap import is_generic
+from osteon.core.text import shorten_list
+from osteon.formats.labelmap import is_placeholder
 from osteon.voting.rules import VoteRules
 
 NOBODY_KNOWS = "no other member and no dataset knows"
@@ -35,13 +35,13 @@ def known_names(
     if strange:
         raise UsageError(
             f"--threshold: no member and no dataset has a structure {strange[0]}",
-            hint=f"the structures are {shortly(listed or everywhere) or 'none'}",
+            hint=f"the structures are {shorten_list(listed or everywhere) or 'none'}",
         )
     counts = Counter(name for names in named for name in set(names))
     extra = [name for name in everywhere if name in rules.named and name not in listed]
     found = [*listed, *extra] if dataset is not None else [n for n in everywhere if counts[n] > 1 or n in rules.named]
     if not found:
-        each = "; ".join(shortly(sorted(names)) or "none" for names in named)
+        each = "; ".join(shorten_list(sorted(names)) or "none" for names in named)
         raise LabelError(
             f"no structure is in more than one member: {each}",
             hint="give members that call structures by the same names, or --dataset DIR with the names that count",
@@ -68,7 +68,7 @@ def resolve_structures(
             value += 1
         taken.add(value)
         changes = {"value": value, "counterpart": structure.counterpart if structure.counterpart in names else None}
-        if is_generic(name):
+        if is_placeholder(name):
             changes["colour"] = colour
         settled.append(structure.model_copy(update=changes))
     return tuple(settled)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from osteon.core.dice import Counts, dice
+from osteon.core.dice import OverlapCounts, dice
 from osteon.core.labels import Segmentation
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import Case
@@ -47,7 +47,7 @@ class VoteSample:
         """The Dice coefficient of a decision `[n]`; None where the structure is rightly not found."""
         found, there = self.counts[inside], self.counts[self.truth]
         both = self.counts[inside & self.truth]
-        return dice(Counts(int(found.sum()), int(there.sum()), int(both.sum())))
+        return dice(OverlapCounts(int(found.sum()), int(there.sum()), int(both.sum())))
 
 
 Samples = Iterator[tuple[str, str, VoteSample]]

@@ -16,7 +16,7 @@ from osteon.app.state import AppState, open_dataset
 from osteon.app.upload_box import UploadBox
 from osteon.app.workspace import Item, read_about
 from osteon.core.folders import files_below
-from osteon.core.text import counted
+from osteon.core.text import pluralise
 from osteon.phantoms.record import SOURCE
 
 TRUTH = "truth.json"
@@ -83,7 +83,7 @@ def _show_sources(app: AppState) -> None:
         if not files or item.name in making:
             continue
         dataset = imported.get(item.name)
-        with list_card(item.title, counted(files, "file") + (f", imported as {dataset}" if dataset else "")):
+        with list_card(item.title, pluralise(files, "file") + (f", imported as {dataset}" if dataset else "")):
             action("Import again" if dataset else "Import", item.url, style="second" if dataset else "main")
             item_buttons(app, item, "/data")
     for source_id, path in app.workspace.data_sources().items():
@@ -100,8 +100,8 @@ def _show_datasets(app: AppState) -> None:
         dataset, text = open_dataset(item), ""
         if dataset is not None:
             held_out = sum(case.held_out for case in dataset.manifest.cases)
-            structures = counted(len(dataset.structures), "structure")
-            text = f"{counted(len(dataset.manifest.cases), 'case')}, {held_out} held out, {structures}"
+            structures = pluralise(len(dataset.structures), "structure")
+            text = f"{pluralise(len(dataset.manifest.cases), 'case')}, {held_out} held out, {structures}"
         with list_card(item.title, text, item.url):
             action("Open", item.url, style="main")
             item_buttons(app, item, "/data")

@@ -33,7 +33,7 @@ from osteon.app.wording import translate_action
 from osteon.app.workspace import Item, read_about
 from osteon.auditing.finding import Finding
 from osteon.core.errors import OsteonError
-from osteon.core.text import counted, shortly
+from osteon.core.text import pluralise, shorten_list
 from osteon.dataset.dataset import Dataset
 
 MAX_FINDINGS = 8
@@ -105,7 +105,7 @@ class _DatasetPage:
             source = source_name(read_about(self.item).get("source") or manifest.source.rpartition(": ")[2])
             source = self.app.workspace.title("sources", source)
             text = f", {held_out} kept for the final test" if manifest.labelled else ", none of them with a label"
-            caption(f"{counted(len(manifest.cases), 'case')}{text}, from {source}").classes("osteon-grow")
+            caption(f"{pluralise(len(manifest.cases), 'case')}{text}, from {source}").classes("osteon-grow")
             if manifest.labelled:
                 action("Train on it", f"/train?dataset={self.item.id}", icon="model_training", style="main")
             if len(manifest.labelled) < len(manifest.cases):
@@ -131,7 +131,7 @@ class _DatasetPage:
             self._finding(finding)
         for title, rest in (
             (f"{len(others) - MAX_FINDINGS} more", others[MAX_FINDINGS:]),
-            (f"{counted(len(notes), 'note')}", notes),
+            (f"{pluralise(len(notes), 'note')}", notes),
         ):
             if rest:
                 with ui.expansion(title).classes("full-width"):
@@ -140,7 +140,7 @@ class _DatasetPage:
 
     def _finding(self, finding: Finding) -> None:
         with ui.column().classes(f"osteon-finding {finding.severity}"):
-            where = shortly(finding.cases, 4) or "all cases"
+            where = shorten_list(finding.cases, 4) or "all cases"
             ui.label(f"{finding.severity}: {where}").classes("text-weight-medium")
             ui.label(finding.what)
             if finding.against:

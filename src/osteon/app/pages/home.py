@@ -11,7 +11,7 @@ from osteon.app.elements import action, caption, card, heading, page_frame
 from osteon.app.job_cards import job_list, watch_jobs
 from osteon.app.jobs import Job, JobState
 from osteon.app.state import AppState
-from osteon.core.text import counted
+from osteon.core.text import pluralise
 
 PHANTOMS = {
     "limb": "children's legs: MR series (DICOM) with a mask for each bone",
@@ -60,7 +60,7 @@ def _show_steps(app: AppState) -> None:
             with card(f"{number + 1}. {name}"):
                 caption(text)
                 if count:
-                    ui.label(counted(count, noun)).classes("osteon-good text-weight-medium")
+                    ui.label(pluralise(count, noun)).classes("osteon-good text-weight-medium")
                 button = action("Do this next", url, style="main") if number == following else action("Open", url)
                 button.props["aria-label"] = f"{button.text}: {name}"
 

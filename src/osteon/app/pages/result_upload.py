@@ -16,7 +16,7 @@ from osteon.app.upload_box import UploadBox
 from osteon.app.workspace import ABOUT, Item, read_about
 from osteon.core.errors import OsteonError
 from osteon.core.files import write_json
-from osteon.core.text import counted
+from osteon.core.text import pluralise
 
 
 def upload_card(app: AppState, datasets: dict[str, str]) -> None:
@@ -84,8 +84,8 @@ async def import_upload(app: AppState, source: Item, dataset: Item, names: Mappi
     notes += sent_notes
     write_json(result.path / ABOUT, {"dataset": dataset.name, **({"notes": "\n".join(notes)} if notes else {})})
     notify(
-        f"{counted(len(added), 'case')} taken"
-        + (f"; {counted(len(notes), 'note')}, such as: {notes[0]}" if notes else "")
+        f"{pluralise(len(added), 'case')} taken"
+        + (f"; {pluralise(len(notes), 'note')}, such as: {notes[0]}" if notes else "")
     )
     start_evaluation(app, result, dataset)
     start_measurement(app, result)

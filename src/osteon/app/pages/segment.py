@@ -31,9 +31,9 @@ from osteon.app.state import AppState, open_dataset
 from osteon.app.upload_box import UploadBox
 from osteon.app.workspace import Item, read_about
 from osteon.core.errors import OsteonError
-from osteon.core.text import counted, shortly
+from osteon.core.text import pluralise, shorten_list
 from osteon.predicting.records import read_validation
-from osteon.predicting.training_cases import TRAINED, seen_by
+from osteon.predicting.training_cases import TRAINED, read_seen_scans
 
 SPEEDS = {"fast": "fast: fewer looks", "balanced": "balanced", "best": "best: mirror images, too; several times slower"}
 
@@ -83,7 +83,7 @@ def _show_results(app: AppState, rows: Sequence[tuple[Job, JobState]]) -> None:
         with empty_state("No result yet", "Choose a model and scans, then start."):
             pass
     for item in items:
-        cases = counted(len(result_files(item)), "case")
+        cases = pluralise(len(result_files(item)), "case")
         with list_card(item.title, f"{cases}, by {describe_maker(app, item)}", item.url):
             if item.name in states:
                 phase_chip(states[item.name])
@@ -136,7 +136,7 @@ class _SegmentForm:
         if item is None or dataset is None:
             return None
         try:
-            seen = seen_by(self._model(), read_validation(self._model()))
+            seen = read_seen_scans(self._model(), read_validation(self._model()))
         except OsteonError:
             return None  # said when it is looked at
         held = [case for case in dataset.manifest.cases if case.held_out]
@@ -181,12 +181,12 @@ class _SegmentForm:
             failing = [f"{name}: {why}" for name, why in scans.problems.items()]
             show_notes(self.app, failing, kind="error", title="Cannot be segmented")
             show_notes(self.app, scans.notes, kind="note", title="Notes")
-            ui.label(f"{counted(len(scans.ids), 'scan')}: {shortly(scans.ids, 6)}")
+            ui.label(f"{pluralise(len(scans.ids), 'scan')}: {shorten_list(scans.ids, 6)}")
             if known := scans.trained_on:
                 with card(kind="note"):
                     ui.label(
                         f"{len(known)} of them were trained on by this model, whatever the dataset holds out by now; "
-                        f"their scores say nothing of new scans: {shortly(known, 6)}"
+                        f"their scores say nothing of new scans: {shorten_list(known, 6)}"
                     )
 
     def _source_path(self) -> tuple[str, Path] | None:

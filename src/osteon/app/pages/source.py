@@ -18,7 +18,7 @@ from osteon.app.source_inspection import SourceReport, inspect_source
 from osteon.app.state import AppState
 from osteon.app.workspace import read_about
 from osteon.core.errors import OsteonError
-from osteon.core.text import counted
+from osteon.core.text import pluralise
 from osteon.dataset.modality import MODALITIES
 from osteon.importing.import_options import IMPORT_CHOICES, IMPORT_FLAGS, IMPORT_TEXTS
 from osteon.importing.recognition import FORMS
@@ -152,7 +152,7 @@ class _SourcePage:
         return any(case["labelled"] for case in report.cases)
 
     def _form_choice(self, report: SourceReport) -> None:
-        names = {form.name: f"{form.name}: {form.what}" for form in FORMS}
+        names = {form.name: f"{form.name}: {form.description}" for form in FORMS}
 
         async def chosen(event: object) -> None:
             self.form = getattr(event, "value", None)
@@ -239,7 +239,7 @@ class _SourcePage:
 
     def _case_table(self, report: SourceReport) -> None:
         rows = [{"id": c["id"], "images": ", ".join(c["images"]), "label": c["label"] or "none"} for c in report.cases]
-        with card(f"{counted(len(report.cases), 'case')}"):
+        with card(f"{pluralise(len(report.cases), 'case')}"):
             caption("Untick cases that are not to be imported.")
             self.table = table(rows, {"id": "Case", "images": "Image", "label": "Label"}, key="id", selectable=True)
             self.table.selected = list(rows)

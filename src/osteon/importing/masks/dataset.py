@@ -1,4 +1,4 @@
-"""What the cases of scans and masks are together: ids, channels, structures, and what is said about them."""
+"""What the cases of scans and masks are together: ids, channels, structures, and how they are described."""
 
 from __future__ import annotations
 
@@ -9,66 +9,65 @@ from pathlib import Path
 from osteon.core.errors import DatasetError, UsageError
 from osteon.core.file_names import natural_key
 from osteon.core.labels import Structure, make_structures
-from osteon.core.text import counted, shortly
+from osteon.core.text import pluralise, shorten_list
 from osteon.dataset.case_ids import safe_id, unique_ids
-from osteon.dataset.manifest import Channel, Modality
-from osteon.dataset.modality import modality_of
-from osteon.formats.mask_names import case_of, channel_of, first_words
+from osteon.dataset.manifest import Channel
+from osteon.dataset.modality import Modality, modality_of
+from osteon.formats.mask_names import case_name, channel_name, name_before_last_word
 from osteon.importing.masks.cases import MaskCase
-from osteon.importing.masks.groups import Group
+from osteon.importing.masks.groups import ScanGroup
+from osteon.importing.options import ImportOptions
 from osteon.importing.pseudonyms import Patient, Pseudonyms
-from osteon.importing.source_forms import Options
-from osteon.importing.structure_names import unite
+from osteon.importing.structure_names import check_priority, merge_structures
 
 _SHOWN = 8
 
 
-def structures_of(cases: Sequence[MaskCase]) -> tuple[Structure, ...] | None:
+def collect_structures(cases: Sequence[MaskCase]) -> tuple[Structure, ...] | None:
     """The structures that all masks name, in natural order; None where only values are known."""
-    names = {name for case in cases for name in case.names if case.named or (case.dicom and not case.maps)}
-    maps = {name for case in cases for name in case.names if case.maps}
+    names = {
+        name
+        for case in cases
+        for name in case.names
+        if case.structure_masks or (case.dicom_labels and not case.label_maps)
+    }
+    maps = {name for case in cases for name in case.names if case.label_maps}
     if not names:  # each label map says its own: the import unites what their headers say
         tabled = any(case.table is not None for case in cases)
-        return unite(case.own for case in cases) if tabled else None
+        return merge_structures(case.map_structures for case in cases) if tabled else None
     return make_structures(sorted(names | maps, key=natural_key))
 
 
 def check_names(
-    cases: Sequence[MaskCase],
-    structures: Sequence[Structure] | None,
-    *,
-    told: bool,
-    priority: Sequence[str] | None,
+    cases: Sequence[MaskCase], structures: Sequence[Structure] | None, *, by_user: bool, priority: Sequence[str] | None
 ) -> None:
     """Refuse names that do not fit together.
 
     Args:
         cases: A case whose label file has no name, beside others that have, gets a `problem`.
         structures: The dataset's; None where only the label files say.
-        told: Whether they come from the user or a table.
+        by_user: Whether they come from the user or a table.
         priority: As the user gave it.
 
     Raises:
         UsageError: Masks of structures that are not listed, or a priority of unknown names.
     """
     if structures is None:
-        if priority:
-            raise UsageError("--priority: label maps cannot overlap", hint="leave it out")
+        check_priority(priority, None)
         return
     listed = [structure.name for structure in structures]
-    strange = sorted({name for case in cases for name in case.named if name not in listed}, key=natural_key)
-    if strange:
+    unlisted = sorted({name for case in cases for name in case.structure_masks if name not in listed}, key=natural_key)
+    if unlisted:
         raise UsageError(
-            f"there are masks of {shortly(strange, _SHOWN)}, which the list of structures does not name "
-            f"({shortly(listed, _SHOWN)})",
+            f"there are masks of {shorten_list(unlisted, _SHOWN)}, which the list of structures does not name "
+            f"({shorten_list(listed, _SHOWN)})",
             hint="name them all: --labels femur=1,tibia=2; or leave --labels and the table of labels out",
         )
-    if missing := [name for name in priority or () if name not in listed]:
-        raise UsageError(f"--priority: no structure {missing[0]}", hint=f"structures are {', '.join(listed)}")
+    check_priority(priority, structures)
     for case in cases:
-        if case.unnamed and not told and case.problem is None:
+        if case.is_unnamed and not by_user and case.problem is None:
             case.problem = DatasetError(
-                f"{case.maps[0].path}: nothing says which of {shortly(listed, _SHOWN)} it shows",
+                f"{case.label_maps[0].path}: nothing says which of {shorten_list(listed, _SHOWN)} it shows",
                 hint="name it after its structure, or name the structures: --labels femur=1,tibia=2",
             )
 
@@ -76,18 +75,20 @@ def check_names(
 def _modality_in(case: MaskCase) -> Modality | None:
     """What the case's first scan says about its modality; None where it says nothing."""
     scan = case.group.scans[0]
-    told = modality_of(scan.series.modality) if scan.series else modality_of(channel_of(scan.name))
-    return None if told == "other" else told
+    modality = modality_of(scan.series.modality) if scan.series else modality_of(channel_name(scan.name))
+    return None if modality == "other" else modality
 
 
-def channels_of(cases: Sequence[MaskCase], options: Options) -> list[Channel]:
+def collect_channels(cases: Sequence[MaskCase], options: ImportOptions) -> list[Channel]:
     """The channels that most cases have; a case with others gets a `problem`."""
-    names = [tuple(channel_of(scan.name) for scan in case.group.scans) for case in cases if not case.group.several]
-    sets = Counter(own if len(own) > 1 else ("",) for own in names) or Counter([("",)])
+    names = [
+        tuple(channel_name(scan.name) for scan in case.group.scans) for case in cases if not case.group.is_ambiguous
+    ]
+    sets = Counter(channels if len(channels) > 1 else ("",) for channels in names) or Counter([("",)])
     [(usual, _)] = sets.most_common(1)
     for case in cases:
-        own = tuple(channel_of(scan.name) for scan in case.group.scans)
-        if not case.group.several and (own if len(own) > 1 else ("",)) != usual and case.problem is None:
+        channels = tuple(channel_name(scan.name) for scan in case.group.scans)
+        if not case.group.is_ambiguous and (channels if len(channels) > 1 else ("",)) != usual and case.problem is None:
             listed = ", ".join(str(scan.path) for scan in case.group.scans)
             wanted = ", ".join(usual) if len(usual) > 1 else "one scan"
             case.problem = DatasetError(
@@ -95,8 +96,8 @@ def channels_of(cases: Sequence[MaskCase], options: Options) -> list[Channel]:
             )
     if len(usual) > 1:
         return [Channel(name=name, modality=options.modality or modality_of(name)) for name in usual]
-    told = Counter(modality for case in cases if (modality := _modality_in(case)) is not None)
-    modality = options.modality or (told.most_common(1)[0][0] if told else "other")
+    modalities = Counter(modality for case in cases if (modality := _modality_in(case)) is not None)
+    modality = options.modality or (modalities.most_common(1)[0][0] if modalities else "other")
     for case in cases:
         own_modality = _modality_in(case)
         if options.modality is None and own_modality not in (None, modality) and case.problem is None:
@@ -104,18 +105,18 @@ def channels_of(cases: Sequence[MaskCase], options: Options) -> list[Channel]:
                 f"{case.group.scans[0].path} is {own_modality}, while most scans here are {modality}",
                 hint="import them apart (--only), or pass --modality where one rule for intensities is right",
             )
-    return [Channel(name="image" if modality == "other" else modality, modality=modality)]
+    return [Channel.of(modality)]
 
 
 def case_ids(
-    groups: Sequence[Group], source: Path, patients: Sequence[Patient], pseudonyms: Pseudonyms, warnings: list[str]
+    groups: Sequence[ScanGroup], source: Path, patients: Sequence[Patient], pseudonyms: Pseudonyms, warnings: list[str]
 ) -> list[str]:
-    """Ids from folders and names, patients' names and ids replaced by their keys; twins are told in `warnings`."""
-    alone = Counter(group.home for group in groups)
+    """Ids from folders and names, patients' names and ids replaced by their keys; twins get a line in `warnings`."""
+    cases_in = Counter(group.home for group in groups)
     short, long = [], []
     for group, patient in zip(groups, patients, strict=True):
-        own = group.home.name and alone[group.home] == 1
-        last = group.home.name if own else group.name.rpartition("/")[2] or _own_name(group, source)
+        is_alone = group.home.name and cases_in[group.home] == 1
+        last = group.home.name if is_alone else group.name.rpartition("/")[2] or _name_alone(group, source)
         full = "_".join([*group.home.parts, *([group.name] if group.name else [])]) or last
         short.append(safe_id(pseudonyms.hide(last, patient)))
         long.append(safe_id(pseudonyms.hide(full, patient)))
@@ -126,23 +127,27 @@ def case_ids(
     return unique_ids([short, long, scans], warnings)
 
 
-def _own_name(group: Group, source: Path) -> str:
+def _name_alone(group: ScanGroup, source: Path) -> str:
     """The name of a case that is alone in its folder."""
     if group.home.name:
         return group.home.name
     scan = group.scans[0]
-    return case_of(scan.name) or "_".join(first_words(scan.name)) or (scan.folder.parts or (source.absolute().name,))[0]
+    return (
+        case_name(scan.name)
+        or "_".join(name_before_last_word(scan.name))
+        or (scan.folder.parts or (source.absolute().name,))[0]
+    )
 
 
-def understood(cases: Sequence[MaskCase], structures: Sequence[Structure] | None, table: Path | None) -> list[str]:
+def summarise_cases(cases: Sequence[MaskCase], structures: Sequence[Structure] | None, table: Path | None) -> list[str]:
     """What was found, in sentences, for people to agree with before anything is written."""
     labelled = [case for case in cases if case.group.masks]
     series = sum(scan.series is not None for case in cases for scan in case.group.scans)
     files = sum(len(case.group.scans) for case in cases) - series
     kinds = " and ".join(
-        part for part in (series and f"{series} DICOM series", files and f"{counted(files, 'file')}") if part
+        part for part in (series and f"{series} DICOM series", files and f"{pluralise(files, 'file')}") if part
     )
-    lines = [f"{counted(len(cases), 'case')}, {len(labelled)} of them with labels; scans are {kinds}"]
+    lines = [f"{pluralise(len(cases), 'case')}, {len(labelled)} of them with labels; scans are {kinds}"]
     subjects = defaultdict[str, list[str]](list)
     for case in cases:
         if case.group.subject and not case.group.scans[0].series:
@@ -150,7 +155,7 @@ def understood(cases: Sequence[MaskCase], structures: Sequence[Structure] | None
     if (several := max(subjects, key=lambda subject: len(subjects[subject]), default="")) and len(
         subjects[several]
     ) > 1:
-        listed = shortly(subjects[several], _SHOWN)
+        listed = shorten_list(subjects[several], _SHOWN)
         lines.append(f"names tell {len(subjects)} subjects, such as {several} with {listed}")
     if not labelled:
         return lines
@@ -163,17 +168,17 @@ def understood(cases: Sequence[MaskCase], structures: Sequence[Structure] | None
     if beside:
         tables = f"{len(set(beside))} tables of their own, such as" if len(set(beside)) > 1 else "the table"
         lines.append(f"the values of {len(beside)} label maps are named by {tables} {beside[0]}")
-    named = [case for case in labelled if case.named]
-    have = Counter(name for case in named for name in case.named)
+    named = [case for case in labelled if case.structure_masks]
+    have = Counter(name for case in named for name in case.structure_masks)
     if have:
         shown = [f"{s.name} ({have[s.name]})" for s in structures if have[s.name]]
-        lines.append(f"masks: {shortly(shown, _SHOWN)}")
+        lines.append(f"masks: {shorten_list(shown, _SHOWN)}")
     for structure in structures:
-        without = [case.id for case in named if structure.name not in case.named]
+        without = [case.id for case in named if structure.name not in case.structure_masks]
         if have[structure.name] and without:
             more = " …" if len(without) > _SHOWN else ""
             lines.append(
-                f"no mask of {structure.name} in {counted(len(without), 'case')} "
+                f"no mask of {structure.name} in {pluralise(len(without), 'case')} "
                 f"({', '.join(without[:_SHOWN])}{more}): not annotated there, so neither present nor background"
             )
     return lines

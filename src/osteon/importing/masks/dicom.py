@@ -9,38 +9,38 @@ from typing import Any
 from osteon.core.errors import FileError, OsteonError
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation
-from osteon.formats.dicom_files import text
+from osteon.formats.dicom_files import element_text
 from osteon.formats.dicom_seg import read_dicom_seg, read_dicom_seg_structures
 from osteon.formats.dicom_series import Series
 from osteon.formats.rtstruct import read_rtstruct
-from osteon.importing.masks.files import Mask
+from osteon.importing.masks.files import MaskFile
 from osteon.importing.pseudonyms import Patient
 
 _DATES = ("PatientBirthDate", "StudyDate", "SeriesDate", "AcquisitionDate", "ContentDate")
 
 
-def patient_of(series: Series) -> Patient:
+def read_series_patient(series: Series) -> Patient:
     """Whom the series shows. Raises FileError."""
-    return patient_in(series.files[0])
+    return read_patient(series.files[0])
 
 
-def patient_in(path: Path) -> Patient:
+def read_patient(path: Path) -> Patient:
     """Whom a DICOM file shows. Raises FileError."""
     header = _header(path, ["PatientID", "PatientName", *_DATES])
-    dates = {text(header, name)[:8] for name in _DATES}
+    dates = {element_text(header, name)[:8] for name in _DATES}
     whole = tuple(sorted(date for date in dates if re.fullmatch(r"\d{8}", date)))
-    return Patient(text(header, "PatientID"), text(header, "PatientName"), whole)
+    return Patient(element_text(header, "PatientID"), element_text(header, "PatientName"), whole)
 
 
-def names_in(mask: Mask) -> tuple[str, ...]:
-    """The structures that a DICOM SEG or RTSTRUCT names, called as `read_labels` calls them. Raises FileError."""
+def read_structure_names(mask: MaskFile) -> tuple[str, ...]:
+    """The structures that a DICOM SEG or RTSTRUCT names, called as `read_dicom_labels` calls them. Raises FileError."""
     if mask.kind == "seg":  # a side that is a code becomes part of the name
         return tuple(structure.name for structure in read_dicom_seg_structures(mask.path))
     header = _header(mask.path, ["StructureSetROISequence"])
-    return tuple(text(item, "ROIName") for item in header.get("StructureSetROISequence") or ())
+    return tuple(element_text(item, "ROIName") for item in header.get("StructureSetROISequence") or ())
 
 
-def read_labels(mask: Mask, geometry: Geometry, notes: list[str] | None = None) -> Segmentation:
+def read_dicom_labels(mask: MaskFile, geometry: Geometry, notes: list[str] | None = None) -> Segmentation:
     """The structures of a DICOM SEG or RTSTRUCT on the scan's grid; `notes` is given what in it is worth a look.
 
     Raises:
@@ -53,10 +53,10 @@ def read_labels(mask: Mask, geometry: Geometry, notes: list[str] | None = None) 
     return read_dicom_seg(mask.path, geometry)
 
 
-def lies_on(mask: Mask, geometry: Geometry) -> bool:
+def fits_grid(mask: MaskFile, geometry: Geometry) -> bool:
     """Whether a DICOM SEG or RTSTRUCT can be read onto the scan's grid; reads it whole."""
     try:
-        read_labels(mask, geometry)
+        read_dicom_labels(mask, geometry)
     except OsteonError:
         return False
     return True

@@ -1,4 +1,4 @@
-"""The scans and masks below a folder: told from each other by name, by their neighbours, and last by their values."""
+"""The scans and masks below a folder: told apart by name, by their neighbours, and last by their values."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from osteon.core.errors import OsteonError
-from osteon.core.folders import files_below, is_pointer
+from osteon.core.folders import files_below, is_pointer_file
 from osteon.core.geometry import Geometry
-from osteon.core.text import counted
+from osteon.core.text import pluralise
 from osteon.dataset.manifest import FILE_NAME
-from osteon.formats.dicom import title
-from osteon.formats.dicom_folders import holds_dicom
-from osteon.formats.dicom_series import Series, SeriesFound, find_series, series_geometry
-from osteon.formats.mask_names import Kind, is_volume, kind_of, scan_folder, words
+from osteon.formats.dicom import series_title
+from osteon.formats.dicom_folders import contains_dicom
+from osteon.formats.dicom_series import DicomInventory, Series, find_series, series_geometry
+from osteon.formats.mask_names import FileKind, classify_name, is_volume, name_words, scan_folder
 from osteon.formats.registry import read_geometry, stem_of
 from osteon.importing.masks.values import MANY, count_values, is_binary
 
@@ -31,28 +31,28 @@ class Scan:
 
     Attributes:
         path: The file, or the series' folder.
-        place: The same relative to the source.
+        relative_path: The same, relative to the source.
         series: None for a file.
     """
 
     path: Path
-    place: PurePosixPath
+    relative_path: PurePosixPath
     series: Series | None = None
 
     @property
     def folder(self) -> PurePosixPath:
         """Where it lies, relative to the source."""
-        return self.place if self.series else self.place.parent
+        return self.relative_path if self.series else self.relative_path.parent
 
     @property
     def name(self) -> str:
         """The file's name without its suffix, or the name of the series' folder."""
-        return self.place.name if self.series else stem_of(Path(self.place))
+        return self.relative_path.name if self.series else stem_of(Path(self.relative_path))
 
     @property
     def title(self) -> str:
         """For messages: the file, or the folder with what tells the series from others in it."""
-        return f"{self.path} ({title(self.series)})" if self.series else str(self.path)
+        return f"{self.path} ({series_title(self.series)})" if self.series else str(self.path)
 
     @cached_property
     def geometry(self) -> Geometry | None:
@@ -64,17 +64,17 @@ class Scan:
 
 
 @dataclass(frozen=True, eq=False)
-class Mask:
+class MaskFile:
     """A file of labels: one structure's mask, a label map, a DICOM SEG or an RTSTRUCT."""
 
     path: Path
-    place: PurePosixPath
+    relative_path: PurePosixPath
     kind: Literal["file", "seg", "rtstruct"] = "file"
 
     @property
     def folder(self) -> PurePosixPath:
         """Where it lies, relative to the source."""
-        return self.place.parent
+        return self.relative_path.parent
 
     @cached_property
     def geometry(self) -> Geometry | None:
@@ -86,7 +86,7 @@ class Mask:
 
 
 @dataclass(frozen=True)
-class Stray:
+class UnmatchedFile:
     """A scan or mask that is there and belongs nowhere.
 
     Attributes:
@@ -95,7 +95,7 @@ class Stray:
         detail: What is this one's own.
     """
 
-    item: Scan | Mask
+    item: Scan | MaskFile
     cause: str
     detail: str = ""
 
@@ -105,7 +105,7 @@ class Stray:
 
 
 @dataclass
-class Heap:
+class SourceInventory:
     """All that was found below a source.
 
     Attributes:
@@ -118,14 +118,14 @@ class Heap:
 
     scans: list[Scan] = field(default_factory=list)
     pictures: list[Scan] = field(default_factory=list)
-    masks: list[Mask] = field(default_factory=list)
+    masks: list[MaskFile] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
-    strays: list[Stray] = field(default_factory=list)
+    unmatched: list[UnmatchedFile] = field(default_factory=list)
 
-    def pass_over(self, item: Scan | Mask, cause: str, detail: str = "") -> None:
+    def skip(self, item: Scan | MaskFile, cause: str, detail: str = "") -> None:
         """Note what is not taken, and why."""
-        self.strays.append(Stray(item, cause, detail))
+        self.unmatched.append(UnmatchedFile(item, cause, detail))
 
 
 def volume_files(source: Path) -> Iterator[Path]:
@@ -134,81 +134,86 @@ def volume_files(source: Path) -> Iterator[Path]:
     Hidden ones are passed over, those of osteon's own datasets, which people like to make beside their files, and
     pointers to files that were not fetched.
     """
-    below = files_below(source, hidden=False, beside=FILE_NAME)
-    yield from sorted(path for path in below if is_volume(path) and not is_pointer(path))
+    below = files_below(source, hidden=False, skip_with=FILE_NAME)
+    yield from sorted(path for path in below if is_volume(path) and not is_pointer_file(path))
 
 
-def gather(source: Path) -> Heap:
+def find_source_files(source: Path) -> SourceInventory:
     """Find scans and masks below `source`. Reads headers, and of voxels what it takes to tell the two apart."""
-    heap = Heap()
-    if holds_dicom(source):
-        heap, found = find_dicom(source)
-        heap.masks += [Mask(path, _place(path, source), "seg") for path in found.segmentations]
-        heap.masks += [Mask(path, _place(path, source), "rtstruct") for path in found.structure_sets]
+    inventory = SourceInventory()
+    if contains_dicom(source):
+        inventory, found = find_dicom_scans(source)
+        inventory.masks += [MaskFile(path, path_below(source, path), "seg") for path in found.segmentations]
+        inventory.masks += [MaskFile(path, path_below(source, path), "rtstruct") for path in found.structure_sets]
     files = list(volume_files(source))
-    told = _kinds(files, source, heap.scans)
-    images = {scan.path for scan in heap.scans} | {path.parent for path in files if told[path] == "scan"}
+    kinds = _classify(files, source, inventory.scans)
+    images = {scan.path for scan in inventory.scans} | {path.parent for path in files if kinds[path] == "scan"}
     near = {folder for image in images for folder in (image, *image.parents)}
     beginnings: dict[Path, set[tuple[str, ...]]] = defaultdict(set)
     for path in files:
-        own = words(stem_of(path))
-        beginnings[path.parent] |= {own[:length] for length in range(1, len(own))}
+        words = name_words(stem_of(path))
+        beginnings[path.parent] |= {words[:length] for length in range(1, len(words))}
     for path in files:
-        kind = told[path]
+        kind = kinds[path]
         if kind == "unclear":
-            kind = _by_neighbours(path, source, near, beginnings[path.parent])
+            kind = _classify_by_neighbours(path, source, near, beginnings[path.parent])
         if kind == "unclear":
             kind = "mask" if is_binary(path) else "scan"
         if kind == "scan":
-            heap.scans.append(Scan(path, _place(path, source)))
+            inventory.scans.append(Scan(path, path_below(source, path)))
         else:
-            heap.masks.append(Mask(path, _place(path, source)))
-    return heap
+            inventory.masks.append(MaskFile(path, path_below(source, path)))
+    return inventory
 
 
-def _kinds(files: Sequence[Path], source: Path, series: Sequence[Scan]) -> dict[Path, Kind]:
+def _classify(files: Sequence[Path], source: Path, series: Sequence[Scan]) -> dict[Path, FileKind]:
     """What names say. A file that is called a scan but holds one value beside 0 is a mask: `T1` may be a vertebra.
 
     Unless a folder such as `images` says that it is a scan; further up the tree (`images/p1/T1.nii.gz`) that is only
-    heeded where no other scan lies beside it.
+    counts where no other scan lies beside it.
     """
-    places = {path: _place(path, source) for path in files}
-    told = {path: kind_of(place) for path, place in places.items()}
-    said = {path: scan_folder(place) for path, place in places.items() if told[path] == "scan"}
-    counts = {path: count_values(path) for path, folder in said.items() if folder != path.parent.name}
+    places = {path: path_below(source, path) for path in files}
+    kinds = {path: classify_name(place) for path, place in places.items()}
+    scan_folders = {path: scan_folder(place) for path, place in places.items() if kinds[path] == "scan"}
+    counts = {path: count_values(path) for path, folder in scan_folders.items() if folder != path.parent.name}
     beside = {path.parent for path, values in counts.items() if values in (MANY, None)}
     beside |= {folder for scan in series for folder in (scan.path, scan.path.parent)}
     for path, values in counts.items():
-        sure = values == 2 and said[path] is None
-        if values in (1, 2) and (sure or path.parent in beside):
-            told[path] = "mask"
-    return told
+        is_mask = values == 2 and scan_folders[path] is None
+        if values in (1, 2) and (is_mask or path.parent in beside):
+            kinds[path] = "mask"
+    return kinds
 
 
-def find_dicom(source: Path) -> tuple[Heap, SeriesFound]:
-    """The DICOM series below `source`, and what else lies there; what is no volume is told."""
-    found, heap = find_series(source), Heap()
+def find_dicom_scans(source: Path) -> tuple[SourceInventory, DicomInventory]:
+    """The DICOM series below `source`, and what else lies there; what is no volume gets a warning."""
+    found, inventory = find_series(source), SourceInventory()
     for series in found.series:
-        scan = Scan(series.folder, _place(series.folder, source), series)
-        (heap.scans if series.kind == "volume" else heap.pictures).append(scan)
-    heap.warnings += some([f"{scan.title}: a single picture; passed over" for scan in heap.pictures], "such pictures")
+        scan = Scan(series.folder, path_below(source, series.folder), series)
+        (inventory.scans if series.kind == "volume" else inventory.pictures).append(scan)
+    inventory.warnings += shorten_lines(
+        [f"{scan.title}: a single picture; passed over" for scan in inventory.pictures], "such pictures"
+    )
     folders = Counter((path.parent, reason) for path, reason in found.left_out)
-    heap.warnings += [f"{folder}: {counted(n, 'file')} left out: {reason}" for (folder, reason), n in folders.items()]
-    heap.lost += some([f"{path}: {reason}" for path, reason in found.refused], "such files")
-    return heap, found
+    inventory.warnings += [
+        f"{folder}: {pluralise(n, 'file')} left out: {reason}" for (folder, reason), n in folders.items()
+    ]
+    inventory.lost += shorten_lines([f"{path}: {reason}" for path, reason in found.refused], "such files")
+    return inventory, found
 
 
-def some(lines: Sequence[str], what: str) -> list[str]:
+def shorten_lines(lines: Sequence[str], what: str) -> list[str]:
     """The first of many lines, and how many more there are of what."""
     more = [f"and {len(lines) - _LISTED} more {what}"] if len(lines) > _LISTED else []
     return [*lines[:_LISTED], *more]
 
 
-def _place(path: Path, source: Path) -> PurePosixPath:
+def path_below(source: Path, path: Path) -> PurePosixPath:
+    """A path relative to the source, with slashes on every system."""
     return PurePosixPath(path.relative_to(source).as_posix())
 
 
-def _by_neighbours(path: Path, source: Path, near: set[Path], beginnings: set[tuple[str, ...]]) -> Kind:
+def _classify_by_neighbours(path: Path, source: Path, near: set[Path], beginnings: set[tuple[str, ...]]) -> FileKind:
     """What a file is whose name does not say it: a mask where a scan is near, a scan where others begin as it does."""
     for folder in (path.parent, *path.parent.parents):
         if folder == source.parent or (folder == source and path.parent != source):
@@ -217,4 +222,4 @@ def _by_neighbours(path: Path, source: Path, near: set[Path], beginnings: set[tu
             return "mask"
     if any(source / name in near for name in _IMAGES):
         return "mask"  # `images/p1.nii.gz` beside `femur/p1.nii.gz`
-    return "scan" if words(stem_of(path)) in beginnings else "unclear"
+    return "scan" if name_words(stem_of(path)) in beginnings else "unclear"

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from osteon.core.errors import LabelError
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation, Structure, make_structures
-from osteon.dataset.label_placement import lay_segmentation
+from osteon.dataset.label_placement import place_segmentation
 from osteon.formats.labelmap import smallest_uint
 from osteon.formats.registry import read_volume
 
@@ -36,8 +36,8 @@ def read_mask(path: Path, geometry: Geometry, *, name: str, image_name: str) -> 
         raise LabelError(f"{path}: {len(volume.array)} channels where a mask has one", hint="write one file for each")
     array = volume.array[0]
     value = array.max(initial=0) or array.min(initial=0)
-    whole = np.isfinite(value) and value == np.rint(value) and value >= 0
-    if not whole or not all(bool(((plane == 0) | (plane == value)).all()) for plane in array):
+    is_whole = np.isfinite(value) and value == np.rint(value) and value >= 0
+    if not is_whole or not all(bool(((plane == 0) | (plane == value)).all()) for plane in array):
         values, counts = np.unique(array, return_counts=True)
         listed = ", ".join(f"{value:g} in {count}" for value, count in zip(values[:_LISTED], counts, strict=False))
         more = f" and {len(values) - _LISTED} more values" if len(values) > _LISTED else ""
@@ -45,19 +45,19 @@ def read_mask(path: Path, geometry: Geometry, *, name: str, image_name: str) -> 
             f"{path}: a mask holds 0 and one other whole number; this one holds {listed} voxels{more}",
             hint="write it again without smoothing; a label map of several structures needs a table (labels.json)",
         )
-    own = volume.geometry
+    mask_grid = volume.geometry
     ready = array.dtype == np.uint8 and value <= 1
-    made = Segmentation(array if ready else (array != 0).view(np.uint8), own, make_structures(["mask"]))
+    labels = Segmentation(array if ready else (array != 0).view(np.uint8), mask_grid, make_structures(["mask"]))
     del volume, array  # of large scans two copies are one too many
     hint = "check that the mask belongs to this scan, and correct the header that is wrong"
-    aligned, laid = lay_segmentation(made, geometry, name=name, image_name=image_name, hint=hint)
-    done = f"its value {int(value)} taken as the structure" if value not in (0, 1) else ""
-    turned = own.axis_codes != geometry.axis_codes
-    axes = f"its axes {own.axis_codes} turned to the scan's {geometry.axis_codes}" if turned else ""
-    return aligned.array.view(np.bool_), "; ".join(part for part in (done, axes, laid) if part), laid
+    aligned, placement = place_segmentation(labels, geometry, name=name, image_name=image_name, hint=hint)
+    change = f"its value {int(value)} taken as the structure" if value not in (0, 1) else ""
+    turned = mask_grid.axis_codes != geometry.axis_codes
+    axes = f"its axes {mask_grid.axis_codes} turned to the scan's {geometry.axis_codes}" if turned else ""
+    return aligned.array.view(np.bool_), "; ".join(part for part in (change, axes, placement) if part), placement
 
 
-def merge(
+def merge_masks(
     masks: Iterable[tuple[str, Mask]],
     structures: Sequence[Structure],
     geometry: Geometry,

@@ -9,21 +9,21 @@ from pathlib import PurePosixPath
 from osteon.core.file_names import name_key
 from osteon.formats.mask_names import (
     SCAN_WORDS,
-    channel_of,
+    channel_name,
     in_mask_folder,
-    same_name,
+    name_words,
     scan_folder,
-    without_mask_words,
-    words,
+    strip_mask_words,
+    structure_key,
 )
 from osteon.formats.registry import stem_of
-from osteon.importing.masks.files import Heap, Mask, Scan
-from osteon.importing.masks.grids import Grids
-from osteon.importing.masks.groups import Group, group_scans
-from osteon.importing.masks.owners import Likeness, Names, is_numbered
-from osteon.importing.masks.references import Links
-from osteon.importing.patterns import path_finder
-from osteon.importing.series_choice import choose_series, listed, one_study
+from osteon.importing.masks.files import MaskFile, Scan, SourceInventory
+from osteon.importing.masks.grids import GridIndex
+from osteon.importing.masks.groups import ScanGroup, group_scans
+from osteon.importing.masks.owners import GroupNames, NameSimilarity, is_numbered
+from osteon.importing.masks.references import LabelReferences
+from osteon.importing.patterns import compile_path_pattern
+from osteon.importing.series_choice import choose_series, describe_scans, is_one_study
 
 NOWHERE = "lies in no folder that holds a scan"
 OTHER_CASE = "is named like another case, which has no scan"
@@ -33,7 +33,7 @@ UNREADABLE = "is named after no scan, and cannot be read"
 UNFIT = "is named after no scan, and its grid fits none"
 SEVERAL = "is named after no scan, and its grid fits several"
 GRID_ALONE = "is named after no scan, and its grid alone is no proof among many"
-STRANGER = "is named after another case than the scan with which it lies"
+CONTRADICTION = "is named after another case than the scan with which it lies"
 NO_MASK = "no mask of its folder fits this scan"
 NO_LABEL = "no label of its folder belongs to this series"
 NO_CASE = "--case-pattern finds no case in its path"
@@ -42,11 +42,13 @@ NO_SCAN = "--case-pattern finds no scan of its case"
 ROOT = PurePosixPath()
 
 
-def pair(heap: Heap, pattern: str | None, *, series: str | None = None, ignore_references: bool = False) -> list[Group]:
-    """Sort scans and masks into cases. What belongs nowhere is told in `heap.strays` and `heap.lost`.
+def pair_files(
+    inventory: SourceInventory, pattern: str | None, *, series: str | None = None, ignore_references: bool = False
+) -> list[ScanGroup]:
+    """Sort scans and masks into cases. What belongs nowhere is added to `inventory.unmatched` or `inventory.lost`.
 
     Args:
-        heap: What was found.
+        inventory: What was found.
         pattern: A regular expression whose first group, in a path, is the case.
         series: Of several DICOM series of a case, which one is meant.
         ignore_references: Take DICOM labels by place and grid, whatever they refer to.
@@ -54,165 +56,199 @@ def pair(heap: Heap, pattern: str | None, *, series: str | None = None, ignore_r
     Raises:
         UsageError: The pattern is none, or has no group; or no series is called as `series` says.
     """
-    links = Links() if ignore_references else Links([*heap.scans, *heap.pictures], heap.masks)
-    groups = _by_place(heap, links, series) if pattern is None else by_pattern(heap, pattern, links, series)
-    heap.warnings += links.notes((mask, group.scans[0]) for group in groups for mask in group.masks)
+    references = (
+        LabelReferences()
+        if ignore_references
+        else LabelReferences([*inventory.scans, *inventory.pictures], inventory.masks)
+    )
+    groups = (
+        _pair_by_place(inventory, references, series)
+        if pattern is None
+        else pair_by_pattern(inventory, pattern, references, series)
+    )
+    inventory.warnings += references.describe_oddities(
+        (mask, group.scans[0]) for group in groups for mask in group.masks
+    )
     return groups
 
 
-def _by_place(heap: Heap, links: Links, series: str | None) -> list[Group]:
+def _pair_by_place(inventory: SourceInventory, references: LabelReferences, series: str | None) -> list[ScanGroup]:
     homes: dict[PurePosixPath, list[Scan]] = defaultdict(list)
-    masked = {folder for mask in heap.masks for folder in (mask.folder, *mask.folder.parents)}
-    for scan in heap.scans:
-        near = [folder for folder in (scan.folder, *scan.folder.parents) if folder in masked]
-        homes[near[0] if near else ROOT].append(scan)
-    homes = dict(zip(homes, choose_series(homes.values(), series, heap.warnings, heap.lost), strict=True))
+    masked = {folder for mask in inventory.masks for folder in (mask.folder, *mask.folder.parents)}
+    for scan in inventory.scans:
+        above = [folder for folder in (scan.folder, *scan.folder.parents) if folder in masked]
+        homes[above[0] if above else ROOT].append(scan)
+    homes = dict(zip(homes, choose_series(homes.values(), series, inventory.warnings, inventory.lost), strict=True))
     home_of = {scan: home for home, scans in homes.items() for scan in scans}
-    masks: dict[PurePosixPath, list[Mask]] = {home: [] for home in homes}
-    for mask in heap.masks:
-        near = [folder for folder in (mask.folder, *mask.folder.parents) if folder in homes]
-        home, said = links.home(mask, home_of, near[0] if near else None)
+    masks: dict[PurePosixPath, list[MaskFile]] = {home: [] for home in homes}
+    for mask in inventory.masks:
+        above = [folder for folder in (mask.folder, *mask.folder.parents) if folder in homes]
+        home, note = references.find_home(mask, home_of, above[0] if above else None)
         if home is not None and homes[home]:
             masks[home].append(mask)
-            heap.warnings += [said] if said else []
-        elif said:
-            heap.lost.append(said)
+            inventory.warnings += [note] if note else []
+        elif note:
+            inventory.lost.append(note)
         else:
-            heap.pass_over(mask, NOWHERE)
+            inventory.skip(mask, NOWHERE)
     groups = []
-    for home, own in group_scans({home: scans for home, scans in homes.items() if scans}, masks).items():
-        images = any(scan_folder(scan.place.relative_to(home)) for scan in homes[home])
+    for home, groups_here in group_scans({home: scans for home, scans in homes.items() if scans}, masks).items():
+        images = any(scan_folder(scan.relative_path.relative_to(home)) for scan in homes[home])
         many = home == ROOT or (len(homes) == 1 and images)
-        groups += _of_home(home, own, masks[home], heap, links, many=many)
-    _drop_strangers(groups, heap, links)
+        groups += _pair_in_folder(home, groups_here, masks[home], inventory, references, many=many)
+    _skip_contradictions(groups, inventory, references)
     return sorted(groups, key=lambda group: (group.home.parts, group.name))
 
 
-def _of_home(
-    home: PurePosixPath, groups: list[Group], masks: list[Mask], heap: Heap, links: Links, *, many: bool
-) -> list[Group]:
+def _pair_in_folder(
+    home: PurePosixPath,
+    groups: list[ScanGroup],
+    masks: list[MaskFile],
+    inventory: SourceInventory,
+    references: LabelReferences,
+    *,
+    many: bool,
+) -> list[ScanGroup]:
     """The cases of one folder with their masks; `many` says that it is a heap of cases rather than one case's."""
-    refused = {mask: links.refused(mask, [group.scans for group in groups]) for mask in masks}
-    heap.lost += [why for why in refused.values() if why]
+    refused = {mask: references.explain_rejection(mask, [group.scans for group in groups]) for mask in masks}
+    inventory.lost += [why for why in refused.values() if why]
     masks = [mask for mask in masks if not refused[mask]]
-    like = Likeness(groups)
-    if len(groups) == 1 and not _stranger(groups[0], masks):
+    similarity = NameSimilarity(groups)
+    if len(groups) == 1 and not _is_other_patient(groups[0], masks):
         for mask in masks:
-            if home == ROOT and not links.named(mask) and like.of_another(mask):
-                heap.pass_over(mask, OTHER_CASE)
+            if home == ROOT and not references.referenced_scans(mask) and similarity.names_other_case(mask):
+                inventory.skip(mask, OTHER_CASE)
             else:
                 groups[0].masks.append(mask)
         return groups
-    names = Names(groups)
-    left: list[tuple[Mask, list[Group], bool]] = []
+    names = GroupNames(groups)
+    left: list[tuple[MaskFile, list[ScanGroup], bool]] = []
     sorted_out = named = False
     for mask in masks:
-        may = [group for group in groups if not links.against(mask, group.scans)]
-        linked = len(may) == 1 and bool(links.named(mask))
-        owners = may if linked else names.owners(mask)
+        candidates = [group for group in groups if not references.why_not(mask, group.scans)]
+        linked = len(candidates) == 1 and bool(references.referenced_scans(mask))
+        owners = candidates if linked else names.find_owners(mask)
         if owners is None:
-            heap.pass_over(mask, TWO_CASES)
+            inventory.skip(mask, TWO_CASES)
             continue
-        told = [group for group in owners if group in may]
-        if len(told) == 1:
-            told[0].masks.append(mask)
+        owning = [group for group in owners if group in candidates]
+        if len(owning) == 1:
+            owning[0].masks.append(mask)
             sorted_out, named = True, named or not linked
         else:
-            left.append((mask, told or may, bool(told)))
-    grids = Grids(groups if left else ())
-    for mask, may, called in left:
-        fitting = grids.fitting(mask, may)
+            left.append((mask, owning or candidates, bool(owning)))
+    grids = GridIndex(groups if left else ())
+    for mask, candidates, is_named in left:
+        fitting = grids.find_matching(mask, candidates)
         scans = [group.scans[0] for group in fitting]
-        if fitting and not links.named(mask) and not called and like.of_another(mask):
-            heap.pass_over(mask, OTHER_CASE)
-        elif len(fitting) == 1 and (called or not many or links.named(mask) or like.akin(mask, fitting[0])):
+        if fitting and not references.referenced_scans(mask) and not is_named and similarity.names_other_case(mask):
+            inventory.skip(mask, OTHER_CASE)
+        elif len(fitting) == 1 and (
+            is_named or not many or references.referenced_scans(mask) or similarity.shares_unique_word(mask, fitting[0])
+        ):
             fitting[0].masks.append(mask)
         elif not fitting:
-            heap.pass_over(mask, UNREADABLE if mask.kind == "file" and mask.geometry is None else UNFIT)
-        elif sorted_out or (many and not one_study(scan for group in groups for scan in group.scans)):
-            way = "; --series says which is meant" if len(fitting) > 1 and one_study(scans) else ""
-            heap.pass_over(
-                mask, UNSURE if called else SEVERAL if len(fitting) > 1 else GRID_ALONE, f": {listed(scans)}{way}"
+            inventory.skip(mask, UNREADABLE if mask.kind == "file" and mask.geometry is None else UNFIT)
+        elif sorted_out or (many and not is_one_study(scan for group in groups for scan in group.scans)):
+            advice = "; --series says which is meant" if len(fitting) > 1 and is_one_study(scans) else ""
+            inventory.skip(
+                mask,
+                UNSURE if is_named else SEVERAL if len(fitting) > 1 else GRID_ALONE,
+                f": {describe_scans(scans)}{advice}",
             )
         else:
-            return [Group(home, "", [scan for group in groups for scan in group.scans], masks, several=True)]
-    taken = [group for group in groups if group.masks]
-    if named or many or not taken:
-        return groups
-    patients = {scan.series.patient_key for group in taken for scan in group.scans if scan.series}
+            return [ScanGroup(home, "", [scan for group in groups for scan in group.scans], masks, is_ambiguous=True)]
+    if not (named or many):
+        _drop_unmasked(groups, inventory)
+    return groups
+
+
+def _drop_unmasked(groups: list[ScanGroup], inventory: SourceInventory) -> None:
+    """Pass over the scans of a case's folder that no mask fits, where another of them has masks."""
+    with_masks = [group for group in groups if group.masks]
+    if not with_masks:
+        return
+    patients = {scan.series.patient_key for group in with_masks for scan in group.scans if scan.series}
     for group in list(groups):
         series = group.scans[0].series
         if group.masks or (series is not None and series.patient_key not in patients):
             continue
         groups.remove(group)
         if series:
-            heap.warnings.append(f"{group.scans[0].title}: {NO_LABEL}; passed over")
+            inventory.warnings.append(f"{group.scans[0].title}: {NO_LABEL}; passed over")
         else:
-            heap.pass_over(group.scans[0], NO_MASK)
+            inventory.skip(group.scans[0], NO_MASK)
     if len(groups) == 1:
         groups[0].name = ""
-    return groups
 
 
-def _drop_strangers(groups: Sequence[Group], heap: Heap, links: Links) -> None:
+def _skip_contradictions(groups: Sequence[ScanGroup], inventory: SourceInventory, references: LabelReferences) -> None:
     """Pass over masks whose name begins with that of another case: folder and name contradict each other."""
-    names = {id(group): {words(group.home.name), *group.names} - {()} for group in groups}
-    every = {name for called in names.values() for name in called if is_numbered(name)}
+    names = {id(group): {name_words(group.home.name), *group.names} - {()} for group in groups}
+    every = {name for names_of in names.values() for name in names_of if is_numbered(name)}
     for group in groups:
-        own = names[id(group)]
+        own_names = names[id(group)]
         for mask in list(group.masks):
-            told = words(without_mask_words(stem_of(mask.path)))
-            heads = {told[:length] for length in range(1, len(told))}  # alone it may be a vertebra: C2 in case c1
-            if (heads & every) - own and not (heads | {told}) & own and not links.named(mask):
+            words = name_words(strip_mask_words(stem_of(mask.path)))
+            heads = {words[:length] for length in range(1, len(words))}  # alone it may be a vertebra: C2 in case c1
+            if (
+                (heads & every) - own_names
+                and not (heads | {words}) & own_names
+                and not references.referenced_scans(mask)
+            ):
                 group.masks.remove(mask)
-                heap.pass_over(mask, STRANGER, f" ({group.scans[0].path})")
+                inventory.skip(mask, CONTRADICTION, f" ({group.scans[0].path})")
 
 
-def _stranger(group: Group, masks: Iterable[Mask]) -> bool:
+def _is_other_patient(group: ScanGroup, masks: Iterable[MaskFile]) -> bool:
     """Whether scan and mask lie in two folders of the source that look like two patients: `p2/ct` and `p3/femur`."""
     if group.home != ROOT:
         return False
     top = group.scans[0].folder.parts[:1]
     for mask in masks:
         other = mask.folder.parts[:1]
-        if not top or not other or top == other or in_mask_folder(mask.place):
+        if not top or not other or top == other or in_mask_folder(mask.relative_path):
             continue
-        if top[0].lower() not in SCAN_WORDS and same_name(top[0]) not in same_name(mask.place.as_posix()):
+        if top[0].lower() not in SCAN_WORDS and structure_key(top[0]) not in structure_key(
+            mask.relative_path.as_posix()
+        ):
             return True
     return False
 
 
-def by_pattern(heap: Heap, pattern: str, links: Links, series: str | None = None) -> list[Group]:
+def pair_by_pattern(
+    inventory: SourceInventory, pattern: str, references: LabelReferences, series: str | None = None
+) -> list[ScanGroup]:
     """The cases that a pattern finds; one that is spelt with other capitals at its masks is the same."""
-    find = path_finder(pattern, "--case-pattern") or str
-    cases: dict[str, Group] = {}
-    masks: dict[str, list[Mask]] = defaultdict(list)
-    items: list[Scan | Mask] = [*heap.scans, *heap.masks]
+    find = compile_path_pattern(pattern, "--case-pattern") or str
+    cases: dict[str, ScanGroup] = {}
+    masks: dict[str, list[MaskFile]] = defaultdict(list)
+    items: list[Scan | MaskFile] = [*inventory.scans, *inventory.masks]
     for item in items:
-        case = find(item.place.as_posix())
+        case = find(item.relative_path.as_posix())
         if not case:
-            heap.pass_over(item, NO_CASE)
+            inventory.skip(item, NO_CASE)
         elif isinstance(item, Scan):
-            cases.setdefault(case, Group(ROOT, case, [])).scans.append(item)
+            cases.setdefault(case, ScanGroup(ROOT, case, [])).scans.append(item)
         else:
             masks[case].append(item)
-    alike: dict[str, list[Group]] = defaultdict(list)
-    chosen = choose_series([group.scans for group in cases.values()], series, heap.warnings, heap.lost)
+    same_name: dict[str, list[ScanGroup]] = defaultdict(list)
+    chosen = choose_series([group.scans for group in cases.values()], series, inventory.warnings, inventory.lost)
     for (case, group), scans in zip(list(cases.items()), chosen, strict=True):
         group.scans = scans
         if scans:
-            alike[name_key(case)].append(group)
+            same_name[name_key(case)].append(group)
         else:
             del cases[case]
-    for case, own in masks.items():
-        owners = [cases[case]] if case in cases else alike[name_key(case)]
+    for case, case_masks in masks.items():
+        owners = [cases[case]] if case in cases else same_name[name_key(case)]
         if len(owners) == 1:
-            owners[0].masks += own
+            owners[0].masks += case_masks
         else:
-            for mask in own:
-                heap.pass_over(mask, NO_SCAN, f", {case}")
+            for mask in case_masks:
+                inventory.skip(mask, NO_SCAN, f", {case}")
     for group in cases.values():
-        group.scans, group.masks = links.within(group.scans, group.masks, heap)
-        channels = [channel_of(scan.name) for scan in group.scans]
-        group.several = len(channels) > 1 and (len(set(channels)) < len(channels) or "" in channels)
+        group.scans, group.masks = references.select_for_case(group.scans, group.masks, inventory)
+        channels = [channel_name(scan.name) for scan in group.scans]
+        group.is_ambiguous = len(channels) > 1 and (len(set(channels)) < len(channels) or "" in channels)
     return list(cases.values())

@@ -10,71 +10,75 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from osteon.core.labels import Structure, make_structures
-from osteon.formats.label_tables import Table, read_table
+from osteon.formats.label_tables import LabelTable, read_label_table
 from osteon.formats.mask_names import (
     CHANNEL_WORDS,
-    before,
-    case_of,
-    channel_of,
-    same_name,
-    vertebra_of,
-    without_mask_words,
+    case_name,
+    channel_name,
+    strip_mask_words,
+    strip_suffix_words,
+    structure_key,
+    vertebra_name,
 )
-from osteon.formats.registry import own_table, read_structures, stem_of
-from osteon.importing.masks.files import Mask
-from osteon.importing.masks.groups import Group
+from osteon.formats.registry import read_structures, stem_of, table_of
+from osteon.importing.masks.files import MaskFile
+from osteon.importing.masks.groups import ScanGroup
 
 _CT = ("ct", "cbct")
 
 
-def before_structure(group: Group) -> list[str]:
+def structure_prefixes(group: ScanGroup) -> list[str]:
     """What stands before a structure in a mask's name, or is a folder above it, and says nothing about it."""
     parts = group.name.split("/")
     both = ["_".join(parts)] if len(set(parts)) == len(parts) else []  # in the folder c1 of case c1, `c1_C1` is C1
     return [*both, *parts, *group.home.parts]
 
 
-def ends_in_cases(groups: Sequence[Group]) -> bool:
+def case_stands_last(groups: Sequence[ScanGroup]) -> bool:
     """Whether the name of every mask ends in its case's, in two cases or more: `femur_p1`, `femur_p2`."""
-    told = [
-        before(without_mask_words(stem_of(mask.path)), case_names(group))
+    names = [
+        strip_suffix_words(strip_mask_words(stem_of(mask.path)), case_names(group))
         for group in groups
         for mask in group.masks
         if mask.kind == "file"
     ]
-    return all(told) and sum(bool(group.masks) for group in groups) > 1
+    return all(names) and sum(bool(group.masks) for group in groups) > 1
 
 
-def case_names(group: Group) -> list[str]:
+def case_names(group: ScanGroup) -> list[str]:
     """What the case is called that a group is."""
-    return [group.name.rpartition("/")[2] or group.home.name, *(case_of(scan.name) for scan in group.scans)]
+    return [group.name.rpartition("/")[2] or group.home.name, *(case_name(scan.name) for scan in group.scans)]
 
 
-def _told(group: Group) -> dict[Mask, str]:
+def _vertebra_candidates(group: ScanGroup) -> dict[MaskFile, str]:
     """The masks of a group that are called like a vertebra; `T1` may be a channel's name, and `C1` the case's."""
-    prefixes = [*before_structure(group), *(case_of(scan.name) for scan in group.scans)]
+    prefixes = [*structure_prefixes(group), *(case_name(scan.name) for scan in group.scans)]
     masks = [mask for mask in group.masks if mask.kind == "file"]
     folders = Counter(mask.folder for mask in masks)
-    told = {
-        mask: vertebra_of(mask.place.relative_to(group.home), prefixes, alone=folders[mask.folder] == 1)
+    candidates = {
+        mask: vertebra_name(mask.relative_path.relative_to(group.home), prefixes, alone=folders[mask.folder] == 1)
         for mask in masks
     }
-    return {mask: name for mask, name in told.items() if name is not None}
+    return {mask: name for mask, name in candidates.items() if name is not None}
 
 
-def _doubtful(group: Group) -> set[str]:
+def _ambiguous_names(group: ScanGroup) -> set[str]:
     """Names that may mean the scan or the case."""
-    return {channel_of(scan.name) for scan in group.scans} | {same_name(text) for text in before_structure(group)}
+    return {channel_name(scan.name) for scan in group.scans} | {
+        structure_key(text) for text in structure_prefixes(group)
+    }
 
 
-def is_spine(groups: Sequence[Group]) -> bool:
+def is_spine(groups: Sequence[ScanGroup]) -> bool:
     """Whether a mask is called like a vertebra and like nothing else: `L1`."""
     return any(
-        same_name(name) not in CHANNEL_WORDS | _doubtful(group) for group in groups for name in _told(group).values()
+        structure_key(name) not in CHANNEL_WORDS | _ambiguous_names(group)
+        for group in groups
+        for name in _vertebra_candidates(group).values()
     )
 
 
-def vertebrae_of(group: Group, known: Sequence[str] | None, *, spine: bool) -> dict[Mask, str]:
+def find_vertebrae(group: ScanGroup, known: Sequence[str] | None, *, spine: bool) -> dict[MaskFile, str]:
     """The masks that are a vertebra's, and its name.
 
     One that is called like a channel of the case's scans, or like the case, is none without another vertebra beside it.
@@ -85,21 +89,21 @@ def vertebrae_of(group: Group, known: Sequence[str] | None, *, spine: bool) -> d
         known: Names of structures that the user or a table gives.
         spine: Whether a mask of any case is called like a vertebra and like nothing else.
     """
-    told, doubtful = _told(group), _doubtful(group)
-    others = {same_name(name) for name in told.values()} - doubtful
-    modalities = {channel_of(scan.name) for scan in group.scans}
+    candidates, ambiguous = _vertebra_candidates(group), _ambiguous_names(group)
+    others = {structure_key(name) for name in candidates.values()} - ambiguous
+    modalities = {channel_name(scan.name) for scan in group.scans}
     modalities |= {scan.series.modality.lower() for scan in group.scans if scan.series}
-    sure = spine or len(others) > 1 or not modalities.isdisjoint(_CT)
+    is_likely = spine or len(others) > 1 or not modalities.isdisjoint(_CT)
     return {
         mask: name
-        for mask, name in told.items()
-        if (others if same_name(name) in doubtful else sure or name in (known or ()))
+        for mask, name in candidates.items()
+        if (others if structure_key(name) in ambiguous else is_likely or name in (known or ()))
     }
 
 
-def values_of(
-    mask: Mask, spelling: dict[str, str], table_in: Callable[[Path], Path | None]
-) -> tuple[tuple[Structure, ...], Table | None]:
+def read_value_names(
+    mask: MaskFile, spelling: dict[str, str], table_in: Callable[[Path], Path | None]
+) -> tuple[tuple[Structure, ...], LabelTable | None]:
     """What names the values of a label map: its header, the table called after it, or one in a folder below the source.
 
     Names of tables are spelt as the first table has them.
@@ -109,17 +113,17 @@ def values_of(
         spelling: Key of a name → the name as first seen; new ones are added.
         table_in: The table in a folder that belongs to no other label map; None where there is none.
     """
-    table = own_table(mask.path)
-    if table is None and (own := read_structures(mask.path)):
-        return own, None
+    table = table_of(mask.path)
+    if table is None and (in_header := read_structures(mask.path)):
+        return in_header, None
     for above in range(len(mask.folder.parts)) if table is None else ():
         if (found := table_in(mask.path.parents[above])) is not None:
-            table = Table(found, read_table(found))
+            table = LabelTable(found, read_label_table(found))
             break
     if table is None:
         return (), None
-    spelt = [spelling.setdefault(same_name(s.name), s.name) for s in table.structures]
+    spelt = [spelling.setdefault(structure_key(s.name), s.name) for s in table.structures]
     if len(set(spelt)) == len(spelt):
         named = make_structures(spelt, [structure.value for structure in table.structures])
-        table = Table(table.path, named)
+        table = LabelTable(table.path, named)
     return table.structures, table

@@ -37,7 +37,7 @@ def count_values(path: Path) -> int | None:
     return 2 if all(((plane == 0) | (plane == highest)).all() for channel in array for plane in channel) else MANY
 
 
-def holds_labels(path: Path) -> bool:
+def is_label_map(path: Path) -> bool:
     """Whether the file holds few values, all of them whole: a label map, whatever it is called, and no scan.
 
     A file is read up to the value that is one too many, which in a scan comes early.

@@ -53,7 +53,7 @@ _MOST = 0.9
 """Part of the coloured facets that must agree."""
 
 
-def colour_in_name(place: PurePosixPath, known: frozenset[str]) -> Colour | None:
+def colour_from_name(place: PurePosixPath, known: frozenset[str]) -> Colour | None:
     """The colour that the file's name says, or else the nearest of its folders; None where none does.
 
     Args:
@@ -76,16 +76,16 @@ def colour_in_name(place: PurePosixPath, known: frozenset[str]) -> Colour | None
     return None
 
 
-def colour_in_file(path: Path) -> str | None:
+def colour_from_file(path: Path) -> str | None:
     """The colour of a surface, `#rrggbb`: its header's, else that of its facets; None where it has none.
 
     Raises:
         FileError: The file cannot be read.
         DatasetError: Its facets have several colours.
     """
-    told = read_stl_colour(path)
-    if told is not None:
-        return told
+    in_header = read_stl_colour(path)
+    if in_header is not None:
+        return in_header
     faces = read_stl(path).face_colours
     if faces is None:
         return None

@@ -13,16 +13,25 @@ import numpy.typing as npt
 from osteon.core.errors import DatasetError, GeometryError, OsteonError, UsageError
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Structure
-from osteon.core.text import counted
+from osteon.core.text import pluralise
 from osteon.core.volume import Volume
 from osteon.formats.registry import read_volume
 from osteon.formats.stl import read_stl
 from osteon.importing.masks.files import Scan
-from osteon.importing.masks.merging import merge
-from osteon.importing.meshes.headers import Said, left_open
-from osteon.importing.meshes.space import CLEAR_HU, FITS, Evidence, Points, Reading, look, readings
-from osteon.importing.meshes.voxelisation import Filled, fill
-from osteon.importing.source_forms import Converted, Options
+from osteon.importing.masks.merging import merge_masks
+from osteon.importing.meshes.frames import (
+    MIN_CONTRAST_HU,
+    MIN_INSIDE,
+    FrameEvidence,
+    MeshFrame,
+    Points,
+    candidate_frames,
+    weigh_frames,
+)
+from osteon.importing.meshes.headers import MeshHeader, open_frames
+from osteon.importing.meshes.voxelisation import VoxelisedMesh, voxelise
+from osteon.importing.options import ImportOptions
+from osteon.importing.source_forms import ConvertedCase
 
 _ASKED = 8
 """Cases that are asked, at most, how the coordinates are meant."""
@@ -32,7 +41,7 @@ _WAYS_OUT = "say how the coordinates are meant: --mesh-unit mm, cm or m; --mesh-
 
 
 @dataclass(frozen=True)
-class MeshJob:
+class MeshConversion:
     """One case with all that its conversion needs.
 
     Attributes:
@@ -42,7 +51,7 @@ class MeshJob:
         parts: Structure name → its meshes.
         structures: All of the dataset.
         options: What the user says.
-        said: Mesh → what its header says that no option says otherwise.
+        headers: Mesh → what its header says that no option says otherwise.
     """
 
     id: str
@@ -50,18 +59,18 @@ class MeshJob:
     source: Path
     parts: Mapping[str, Sequence[PurePosixPath]]
     structures: tuple[Structure, ...]
-    options: Options
-    said: Mapping[PurePosixPath, Said] = field(default_factory=dict)
+    options: ImportOptions
+    headers: Mapping[PurePosixPath, MeshHeader] = field(default_factory=dict)
 
     @property
-    def places(self) -> list[PurePosixPath]:
+    def meshes(self) -> list[PurePosixPath]:
         """Its meshes."""
         return [place for part in self.parts.values() for place in part]
 
     @property
-    def open(self) -> list[Reading]:
-        """The readings that options and headers leave open."""
-        return left_open([self.said.get(place, Said()) for place in self.places], self.options)
+    def open_frames(self) -> list[MeshFrame]:
+        """The frames that options and headers leave open."""
+        return open_frames([self.headers.get(place, MeshHeader()) for place in self.meshes], self.options)
 
     def image(self) -> tuple[Volume, list[str]]:
         """The scan, and what was done to it. Raises FileError or GeometryError."""
@@ -73,26 +82,26 @@ class MeshJob:
             self.scan.series, accept_gaps=self.options.accept_gaps, resample_tilt=self.options.resample_tilt
         )
 
-    def own_reading(self, reading: Reading) -> Reading:
+    def resolve_frame(self, frame: MeshFrame) -> MeshFrame:
         """That of the dataset, or what is settled for this case."""
-        units, spaces = ({getattr(one, what) for one in self.open} for what in ("unit", "space"))
-        return Reading(
-            reading.unit if len(units) > 1 else units.pop(), reading.space if len(spaces) > 1 else spaces.pop()
+        units, spaces = ({getattr(one, what) for one in self.open_frames} for what in ("unit", "space"))
+        return MeshFrame(
+            frame.unit if len(units) > 1 else units.pop(), frame.space if len(spaces) > 1 else spaces.pop()
         )
 
-    def triangles(self, reading: Reading) -> dict[PurePosixPath, Points]:
-        """The surfaces in the coordinates of a reading; as the files have them where these say nothing else.
+    def triangles(self, frame: MeshFrame) -> dict[PurePosixPath, Points]:
+        """The surfaces in the coordinates of a frame; as the files have them where these say nothing else.
 
         Raises:
             FileError: One cannot be read.
         """
         return {
-            place: self.said.get(place, Said()).as_read(read_stl(self.source / place).triangles, reading)
-            for place in self.places
+            place: self.headers.get(place, MeshHeader()).to_frame(read_stl(self.source / place).triangles, frame)
+            for place in self.meshes
         }
 
 
-def decide(jobs: Sequence[MeshJob], options: Options) -> tuple[Reading, str]:
+def decide_frame(jobs: Sequence[MeshConversion], options: ImportOptions) -> tuple[MeshFrame, str]:
     """How the coordinates of all meshes are meant, and why; asks some cases, spread over the dataset.
 
     Raises:
@@ -100,13 +109,13 @@ def decide(jobs: Sequence[MeshJob], options: Options) -> tuple[Reading, str]:
         DatasetError: Cases contradict each other.
         FileError: None of the cases asked can be read.
     """
-    by_space = [job for job in jobs if len({reading.space for reading in job.open}) > 1]
-    unclear_jobs = by_space or [job for job in jobs if len(job.open) > 1]
+    by_space = [job for job in jobs if len({frame.space for frame in job.open_frames}) > 1]
+    unclear_jobs = by_space or [job for job in jobs if len(job.open_frames) > 1]
     if not unclear_jobs:
         why = "as told" if options.mesh_unit and options.mesh_space else "as their headers say"
-        return jobs[0].open[0], f"coordinates of the meshes: {jobs[0].open[0]}, {why}"
+        return jobs[0].open_frames[0], f"coordinates of the meshes: {jobs[0].open_frames[0]}, {why}"
     jobs = unclear_jobs
-    votes: dict[Reading, list[str]] = defaultdict(list)
+    votes: dict[MeshFrame, list[str]] = defaultdict(list)
     unclear: list[str] = []
     failed: list[OsteonError] = []
     for number in np.unique(np.linspace(0, len(jobs) - 1, min(_ASKED, len(jobs))).astype(int)):
@@ -117,127 +126,129 @@ def decide(jobs: Sequence[MeshJob], options: Options) -> tuple[Reading, str]:
             failed.append(error)
             continue
         line = f"case {job.id}: {evidence.describe()}"
-        if evidence.winner is None:
+        if evidence.best is None:
             unclear.append(line)
         else:
-            winner = evidence.winner if by_space else replace(evidence.winner, space=jobs[0].open[0].space)
+            winner = evidence.best if by_space else replace(evidence.best, space=jobs[0].open_frames[0].space)
             votes[winner].append(line)
             if len(votes) == 1 and len(votes[winner]) == _ENOUGH:
                 break
     if len(votes) > 1:
-        lines = "".join(f"\n  {reading}: {'; '.join(found[:3])}" for reading, found in votes.items())
+        lines = "".join(f"\n  {frame}: {'; '.join(found[:3])}" for frame, found in votes.items())
         raise DatasetError(f"cases contradict each other in how their meshes are meant:{lines}", hint=_WAYS_OUT)
-    for reading, lines_of in votes.items():
+    for frame, lines_of in votes.items():
         return (
-            reading,
-            f"coordinates of the meshes: {reading}, found in {counted(len(lines_of), 'case')} ({lines_of[0]})",
+            frame,
+            f"coordinates of the meshes: {frame}, found in {pluralise(len(lines_of), 'case')} ({lines_of[0]})",
         )
     if unclear:
         raise UsageError(f"how the coordinates of the meshes are meant is unclear: {unclear[0]}", hint=_WAYS_OUT)
     raise failed[0]
 
 
-def _evidence(job: MeshJob) -> Evidence:
+def _evidence(job: MeshConversion) -> FrameEvidence:
     """By the field of view, and where that leaves it open by the image; of the meshes that say nothing, if any."""
-    allowed = job.open
+    allowed = job.open_frames
     surfaces = job.triangles(allowed[0])
-    meshes = [surfaces[place] for place in job.places if job.said.get(place, Said()) == Said()]
+    meshes = [surfaces[place] for place in job.meshes if job.headers.get(place, MeshHeader()) == MeshHeader()]
     meshes = meshes or list(surfaces.values())
     if job.scan.series is None and job.scan.geometry is not None:
-        evidence = look(meshes, job.scan.geometry, allowed)
-        if evidence.winner is not None or not evidence.fitting or not _is_ct(job):
+        evidence = weigh_frames(meshes, job.scan.geometry, allowed)
+        if evidence.best is not None or not evidence.fitting or not _is_ct(job):
             return evidence
     image, _ = job.image()
-    return look(meshes, image.geometry, allowed, image if _is_ct(job) else None)
+    return weigh_frames(meshes, image.geometry, allowed, image if _is_ct(job) else None)
 
 
-def _is_ct(job: MeshJob) -> bool:
+def _is_ct(job: MeshConversion) -> bool:
     return job.options.modality in (None, "ct")
 
 
-def convert(job: MeshJob, reading: Reading) -> Converted:
+def convert_case(job: MeshConversion, frame: MeshFrame) -> ConvertedCase:
     """The labels of a case on its scan's grid; the scan too where it has to be written anew.
 
     Raises:
         FileError: A file is missing or damaged.
         GeometryError: The scan has no millimetres, or its slices make no even grid.
-        DatasetError: The meshes lie outside the scan, or contradict `reading`.
+        DatasetError: The meshes lie outside the scan, or contradict `frame`.
     """
-    image, done = job.image()
+    image, changes = job.image()
     if image.geometry.unit != "mm":
         raise GeometryError(
             f"case {job.id}: {job.scan.path}: does not say how large its voxels are, so no mesh can be placed in it",
             hint="export the CT with its spacing",
         )
-    reading = job.own_reading(reading)
-    surfaces = job.triangles(reading)
-    evidence = look(list(surfaces.values()), image.geometry, readings(None, None), image if _is_ct(job) else None)
-    warnings = _checked(job, reading, evidence)
-    world = {place: reading.ras_mm(triangles) for place, triangles in surfaces.items()}
+    frame = job.resolve_frame(frame)
+    surfaces = job.triangles(frame)
+    evidence = weigh_frames(
+        list(surfaces.values()), image.geometry, candidate_frames(None, None), image if _is_ct(job) else None
+    )
+    warnings = _check_frame(job, frame, evidence)
+    world = {place: frame.ras_mm(triangles) for place, triangles in surfaces.items()}
     masks = _masks(job, world, image.geometry, warnings)
-    segmentation, overlaps = merge(masks, job.structures, image.geometry, job.options.priority)
+    segmentation, overlaps = merge_masks(masks, job.structures, image.geometry, job.options.priority)
     if segmentation.overlapping:
         overlaps = [f"{line} (--priority NAME,… resolves it)" for line in overlaps]
-    made = [f"{name}: filled from {', '.join(map(str, places))}" for name, places in job.parts.items()]
-    if (fall := evidence.falls.get(reading)) is not None:
-        made.append(f"the CT falls by {fall:.0f} HU across the surfaces")
-    return Converted(
+    filled = [f"{name}: filled from {', '.join(map(str, places))}" for name, places in job.parts.items()]
+    if (fall := evidence.contrasts.get(frame)) is not None:
+        filled.append(f"the CT falls by {fall:.0f} HU across the surfaces")
+    return ConvertedCase(
         volume=None if job.scan.series is None else image,
         segmentation=segmentation,
         annotated=tuple(name for name in job.parts) if job.options.group == "none" else None,
-        provenance=(*done, f"meshes read as {reading}{_by_headers(job)}", *made),
-        warnings=(*done, *warnings, *overlaps),
+        provenance=(*changes, f"meshes read as {frame}{_headers_note(job)}", *filled),
+        warnings=(*changes, *warnings, *overlaps),
     )
 
 
-def _checked(job: MeshJob, reading: Reading, evidence: Evidence) -> list[str]:
-    """What is odd about the place of the meshes. Raises DatasetError where they contradict the reading."""
-    share = evidence.inside[reading]
-    within = Evidence({r: evidence.inside[r] for r in job.open}, evidence.falls)
-    if within.winner not in (None, reading):
+def _check_frame(job: MeshConversion, frame: MeshFrame, evidence: FrameEvidence) -> list[str]:
+    """What is odd about the place of the meshes. Raises DatasetError where they contradict the frame."""
+    share = evidence.inside[frame]
+    within = FrameEvidence({r: evidence.inside[r] for r in job.open_frames}, evidence.contrasts)
+    if within.best not in (None, frame):
         raise DatasetError(
-            f"case {job.id}: its meshes are meant as {within.winner}, those of the dataset as {reading}: "
+            f"case {job.id}: its meshes are meant as {within.best}, those of the dataset as {frame}: "
             f"{within.describe()}",
             hint="write its meshes like the others', or import it on its own",
         )
     if share == 0:
         raise DatasetError(
-            f"case {job.id}: its meshes, read as {reading}{_by_headers(job)}, lie outside its CT or are too small to "
+            f"case {job.id}: its meshes, read as {frame}{_headers_note(job)}, lie outside its CT or are too small to "
             f"see; {evidence.describe()}",
             hint=f"check that they belong to this CT; {_WAYS_OUT}",
         )
     found = []
-    if evidence.winner not in (None, reading):
-        why = _by_headers(job) or " as told"
-        found.append(f"its meshes, read as {reading}{why}, fit better as {evidence.winner}: {evidence.describe()}")
-    if share < FITS:
+    if evidence.best not in (None, frame):
+        why = _headers_note(job) or " as told"
+        found.append(f"its meshes, read as {frame}{why}, fit better as {evidence.best}: {evidence.describe()}")
+    if share < MIN_INSIDE:
         found.append(f"{1 - share:.0%} of the meshes' corners lie outside the CT")
-    fall = evidence.falls.get(reading)
-    if fall is not None and fall < CLEAR_HU:
+    fall = evidence.contrasts.get(frame)
+    if fall is not None and fall < MIN_CONTRAST_HU:
         found.append(
             f"the CT falls by only {fall:.0f} HU across the surfaces of the meshes; check that they belong to this CT"
         )
     return found
 
 
-def _by_headers(job: MeshJob) -> str:
-    return ", as their headers say" if any(said != Said() for said in job.said.values()) else ""
+def _headers_note(job: MeshConversion) -> str:
+    return ", as their headers say" if any(header != MeshHeader() for header in job.headers.values()) else ""
 
 
 def _masks(
-    job: MeshJob, world: Mapping[PurePosixPath, Points], geometry: Geometry, warnings: list[str]
+    job: MeshConversion, world: Mapping[PurePosixPath, Points], geometry: Geometry, warnings: list[str]
 ) -> Iterator[tuple[str, npt.NDArray[np.bool_]]]:
     """Name and mask of each structure: its meshes filled one by one, then united."""
     for name, places in job.parts.items():
         mask = np.zeros(geometry.shape, np.bool_)
         for place in places:
-            filled = fill(world[place], geometry)
+            filled = voxelise(world[place], geometry)
             mask[filled.box] |= filled.mask
-            warnings += _leaks(place, filled)
+            warnings += _describe_leaks(place, filled)
         yield name, mask
 
 
-def _leaks(place: PurePosixPath, filled: Filled) -> list[str]:
+def _describe_leaks(place: PurePosixPath, filled: VoxelisedMesh) -> list[str]:
     if not filled.mask.any():
         return [f"{place}: encloses no voxel"]
     if filled.closed or not (any(filled.leaks) or filled.undecided):

@@ -5,32 +5,36 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from osteon.core.errors import OsteonError, UsageError
+from osteon.core.errors import OsteonError
 from osteon.dataset.manifest import Channel
-from osteon.formats.dicom_folders import holds_dicom
-from osteon.importing.masks.dicom import patient_of
+from osteon.formats.dicom_folders import contains_dicom
+from osteon.importing.masks.dicom import read_series_patient
 from osteon.importing.masks.files import volume_files
-from osteon.importing.meshes.conversion import MeshJob, convert, decide
-from osteon.importing.meshes.headers import passed_over, read_said, without_told
-from osteon.importing.meshes.sorting import MeshCase, mesh_files, sort_heap
-from osteon.importing.meshes.structures import group_meshes
+from osteon.importing.meshes.conversion import MeshConversion, convert_case, decide_frame
+from osteon.importing.meshes.folders import MeshCase
+from osteon.importing.meshes.frames import MeshFrame
+from osteon.importing.meshes.headers import drop_overridden, find_overridden, read_mesh_headers
+from osteon.importing.meshes.sorting import SortedMeshes, mesh_files, sort_files
+from osteon.importing.meshes.structures import MeshStructures, group_meshes
+from osteon.importing.options import DICOM_OPTIONS, ImportOptions
 from osteon.importing.pseudonyms import Patient, Pseudonyms
-from osteon.importing.skipped_files import tell_passed_over
-from osteon.importing.source_forms import Converted, Form, Found, FoundCase, Options
+from osteon.importing.skipped_files import report_skipped_files
+from osteon.importing.source_forms import ConvertedCase, Source, SourceCase, SourceForm
+from osteon.importing.structure_names import check_priority
 
 
-def misses(source: Path) -> str | None:
+def explain_mismatch(source: Path) -> str | None:
     """What `source` lacks to be a folder of CTs and meshes."""
     if not source.is_dir():
         return "not a folder"
     if next(mesh_files(source), None) is None:
         return "no .stl file"
-    if next(volume_files(source), None) is None and not holds_dicom(source):
+    if next(volume_files(source), None) is None and not contains_dicom(source):
         return "no CT (NIfTI, NRRD, MetaImage or DICOM) beside the .stl files"
     return None
 
 
-def read(source: Path, options: Options) -> Found:
+def read(source: Path, options: ImportOptions) -> Source:
     """Sort the heap into cases, and find out how the meshes are meant; reads the voxels of a few cases at most.
 
     Raises:
@@ -38,108 +42,102 @@ def read(source: Path, options: Options) -> Found:
         DatasetError: There is no scan, or cases contradict each other in how their meshes are meant.
         FileError: None of the cases can be read.
     """
-    heap = sort_heap(source, options.case_pattern, options.series)
-    series_of = [case.scan.series if case.scan else None for case in heap.cases]
-    patients = [Patient() if series is None else patient_of(series) for series in series_of]
-    pseudonyms = Pseudonyms(source, [] if options.keep_identity else patients)
-    if not options.keep_identity:
-        heap.ids = pseudonyms.hide_ids(heap.ids, patients, heap.warnings)
-    grouped = group_meshes(heap.cases, source, options)
-    modality = options.modality or "ct"
-    found = Found(
+    collection = sort_files(source, options.case_pattern, options.series)
+    series_of = [case.scan.series if case.scan else None for case in collection.cases]
+    patients = [Patient() if series is None else read_series_patient(series) for series in series_of]
+    pseudonyms = Pseudonyms(source, patients, keep_identity=options.keep_identity)
+    collection.ids = pseudonyms.hide_ids(collection.ids, patients, collection.warnings)
+    grouped = group_meshes(collection.cases, source, options)
+    found = Source(
         name=source.absolute().name,
-        channels=[Channel(name="image" if modality == "other" else modality, modality=modality)],
+        channels=[Channel.of(options.modality or "ct")],
         cases=[],
         structures=grouped.structures,
-        warnings=[*heap.warnings, *grouped.warnings],
-        lost=heap.lost,
-        understood=[*heap.understood, *grouped.understood],
+        warnings=[*collection.warnings, *grouped.warnings],
+        lost=collection.lost,
+        summary=[*collection.summary, *grouped.summary],
     )
-    known = {structure.name for structure in grouped.structures}
-    if unknown := [name for name in options.priority or () if name not in known]:
-        raise UsageError(f"--priority: no structure is called {', '.join(unknown)}", hint=f"use {', '.join(known)}")
-    said = read_said(source, [mesh for case in heap.cases for mesh in case.meshes])
-    found.warnings += passed_over(said, options)
-    said = {place: without_told(one, options) for place, one in said.items()}
-    jobs = {
-        case_id: MeshJob(
-            case_id,
-            case.scan,
-            source,
-            parts,
-            grouped.structures,
-            options,
-            {place: said[place] for place in case.meshes},
-        )
-        for case_id, case, parts in zip(heap.ids, heap.cases, grouped.parts, strict=True)
-        if case.scan is not None
-    }
+    check_priority(options.priority, grouped.structures)
+    conversions = _plan_conversions(collection, grouped, source, options, found.warnings)
     usable = [
-        jobs[case_id]
-        for case_id, case in zip(heap.ids, heap.cases, strict=True)
-        if case_id in jobs and case.problem is None and case.meshes
+        c for c, case in zip(conversions, collection.cases, strict=True) if c and not case.problem and case.meshes
     ]
-    reading = None
+    frame = None
     if usable:
-        reading, line = decide(usable, options)
-        found.understood.append(line)
-    for case_id, case, patient in zip(heap.ids, heap.cases, patients, strict=True):
-        job = jobs.get(case_id)
-        if case.problem is not None or job is None:
-            found.cases.append(_failing(case_id, case, source))
-            continue
-        series = job.scan.series
-        meshes = tuple(source / mesh for mesh in case.meshes)
-        how = partial(convert, job, reading) if meshes and reading else partial(_image_alone, job) if series else None
-        if how is not None and series and not options.keep_identity:
-            how = partial(pseudonyms.without_names, how, patient, (*series.files, *meshes))
-        found.cases.append(
-            FoundCase(
-                case_id,
-                () if series else (job.scan.path,),
-                subject=pseudonyms.subject(patient, keep_identity=options.keep_identity),
-                convert=how,
-                parts=(*(series.files if series else ()), *meshes),
-                labels=bool(meshes),
-            )
-        )
-    tell_passed_over(found, source, ["images", "surfaces"], [".stl"])
+        frame, line = decide_frame(usable, options)
+        found.summary.append(line)
+    for case_id, case, conversion, patient in zip(collection.ids, collection.cases, conversions, patients, strict=True):
+        if case.problem is not None or conversion is None:
+            found.cases.append(_failing_case(case_id, case, source))
+        else:
+            found.cases.append(_make_case(conversion, frame, pseudonyms, patient))
+    report_skipped_files(found, source, ["images", "surfaces"], [".stl"])
     return found
 
 
-def _image_alone(job: MeshJob) -> Converted:
-    volume, done = job.image()
-    return Converted(volume, provenance=tuple(done))
+def _plan_conversions(
+    collection: SortedMeshes, grouped: MeshStructures, source: Path, options: ImportOptions, warnings: list[str]
+) -> list[MeshConversion | None]:
+    """The conversion of each case; None for those without a scan."""
+    headers = read_mesh_headers(source, [mesh for case in collection.cases for mesh in case.meshes])
+    warnings += find_overridden(headers, options)
+    headers = {mesh: drop_overridden(header, options) for mesh, header in headers.items()}
+    return [
+        None
+        if case.scan is None
+        else MeshConversion(
+            case_id, case.scan, source, parts, grouped.structures, options, {m: headers[m] for m in case.meshes}
+        )
+        for case_id, case, parts in zip(collection.ids, collection.cases, grouped.parts, strict=True)
+    ]
 
 
-def _failing(case_id: str, case: MeshCase, source: Path) -> FoundCase:
+def _make_case(
+    conversion: MeshConversion, frame: MeshFrame | None, pseudonyms: Pseudonyms, patient: Patient
+) -> SourceCase:
+    scan, meshes = (
+        conversion.scan,
+        tuple(conversion.source / mesh for mesh in conversion.headers),
+    )  # in the order of their paths
+    files = (*(scan.series.files if scan.series else ()), *meshes)
+    convert: partial[ConvertedCase] | None = None
+    if meshes and frame:
+        convert = partial(convert_case, conversion, frame)
+    elif scan.series:
+        convert = partial(_image_alone, conversion)
+    if convert is not None and scan.series:
+        convert = partial(pseudonyms.without_names, convert, patient, files)
+    return SourceCase(
+        conversion.id,
+        () if scan.series else (scan.path,),
+        subject=pseudonyms.subject(patient),
+        convert=convert,
+        parts=files,
+        labels=bool(meshes),
+    )
+
+
+def _image_alone(job: MeshConversion) -> ConvertedCase:
+    volume, changes = job.image()
+    return ConvertedCase(volume, provenance=tuple(changes))
+
+
+def _failing_case(case_id: str, case: MeshCase, source: Path) -> SourceCase:
     problem = case.problem or OsteonError(f"case {case_id}: cannot be used")
-    return FoundCase(
+    return SourceCase(
         case_id, (), convert=partial(_fail, problem), parts=tuple(source / mesh for mesh in case.meshes), labels=True
     )
 
 
-def _fail(problem: OsteonError) -> Converted:
+def _fail(problem: OsteonError) -> ConvertedCase:
     raise problem
 
 
-FORM = Form(
+FORM = SourceForm(
     "meshes",
     "a folder of CTs with STL meshes, one for each fragment or bone",
-    misses,
+    explain_mismatch,
     read,
     "STL files and CTs below one folder",
-    heeds=frozenset(
-        {
-            "case_pattern",
-            "group",
-            "mesh_unit",
-            "mesh_space",
-            "priority",
-            "accept_gaps",
-            "resample_tilt",
-            "keep_identity",
-            "series",
-        }
-    ),
+    DICOM_OPTIONS | {"case_pattern", "group", "mesh_unit", "mesh_space", "priority"},
 )

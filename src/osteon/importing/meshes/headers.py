@@ -9,24 +9,24 @@ from typing import cast
 
 from osteon.core.errors import OsteonError
 from osteon.formats.stl import TO_RAS, MeshSpace, read_stl_frame
-from osteon.importing.meshes.space import MM, Points, Reading, readings
-from osteon.importing.source_forms import MeshUnit, Options
+from osteon.importing.meshes.frames import MM, MeshFrame, Points, candidate_frames
+from osteon.importing.options import ImportOptions, MeshUnit
 
 
 @dataclass(frozen=True)
-class Said:
+class MeshHeader:
     """What one mesh says; None where nothing."""
 
     unit: MeshUnit | None = None
     space: MeshSpace | None = None
 
-    def as_read(self, points: Points, reading: Reading) -> Points:
-        """Coordinates as `reading` expects them, of a mesh that may say another unit or world than the others."""
-        factors = TO_RAS[self.space or reading.space] * TO_RAS[reading.space]
-        return points * (factors * MM[self.unit or reading.unit] / MM[reading.unit])
+    def to_frame(self, points: Points, frame: MeshFrame) -> Points:
+        """Coordinates as `frame` expects them, of a mesh that may say another unit or world than the others."""
+        factors = TO_RAS[self.space or frame.space] * TO_RAS[frame.space]
+        return points * (factors * MM[self.unit or frame.unit] / MM[frame.unit])
 
 
-def read_said(source: Path, meshes: Iterable[PurePosixPath]) -> dict[PurePosixPath, Said]:
+def read_mesh_headers(source: Path, meshes: Iterable[PurePosixPath]) -> dict[PurePosixPath, MeshHeader]:
     """What the headers of meshes say. A file that cannot be read says nothing here, and fails its case later."""
     found = {}
     for place in meshes:
@@ -34,34 +34,36 @@ def read_said(source: Path, meshes: Iterable[PurePosixPath]) -> dict[PurePosixPa
             unit, space = read_stl_frame(source / place)
         except OsteonError:
             unit = space = None
-        found[place] = Said(cast("MeshUnit | None", unit), cast("MeshSpace | None", space))
+        found[place] = MeshHeader(cast("MeshUnit | None", unit), cast("MeshSpace | None", space))
     return found
 
 
-def passed_over(said: Mapping[PurePosixPath, Said], options: Options) -> list[str]:
+def find_overridden(headers: Mapping[PurePosixPath, MeshHeader], options: ImportOptions) -> list[str]:
     """Headers that the user's options contradict, for people: the options win."""
     lines = []
-    for what, told in (("unit", options.mesh_unit), ("space", options.mesh_space)):
-        against = {place: getattr(one, what) for place, one in said.items() if getattr(one, what) not in (None, told)}
-        if told is not None and against:
+    for what, given in (("unit", options.mesh_unit), ("space", options.mesh_space)):
+        against = {
+            place: getattr(one, what) for place, one in headers.items() if getattr(one, what) not in (None, given)
+        }
+        if given is not None and against:
             place, other = next(iter(against.items()))
             count = f"{len(against)} mesh{'es' * (len(against) > 1)}"
-            lines.append(f"{place}: its header says {what.upper()}={other}; read as {told}, as told ({count} like it)")
+            lines.append(f"{place}: its header says {what.upper()}={other}; read as {given}, as told ({count} like it)")
     return lines
 
 
-def left_open(said: Iterable[Said], options: Options) -> list[Reading]:
-    """The readings that the user's options and the headers of some meshes leave open.
+def open_frames(headers: Iterable[MeshHeader], options: ImportOptions) -> list[MeshFrame]:
+    """The frames that the user's options and the headers of some meshes leave open.
 
-    Where each mesh says its unit (or world), any will do: `Said.as_read` brings the others to it.
+    Where each mesh says its unit (or world), any will do: `MeshHeader.to_frame` brings the others to it.
     """
-    units, spaces = zip(*[(one.unit, one.space) for one in said], strict=True)
+    units, spaces = zip(*[(one.unit, one.space) for one in headers], strict=True)
     unit = options.mesh_unit or (units[0] if None not in units else None)
     space = options.mesh_space or (spaces[0] if None not in spaces else None)
-    return readings(unit, space)
+    return candidate_frames(unit, space)
 
 
-def without_told(said: Said, options: Options) -> Said:
+def drop_overridden(header: MeshHeader, options: ImportOptions) -> MeshHeader:
     """What a header says that no option says otherwise. One that says a world alone means millimetres: 3D Slicer's."""
-    unit = said.unit or ("mm" if said.space else None)
-    return Said(None if options.mesh_unit else unit, None if options.mesh_space else said.space)
+    unit = header.unit or ("mm" if header.space else None)
+    return MeshHeader(None if options.mesh_unit else unit, None if options.mesh_space else header.space)

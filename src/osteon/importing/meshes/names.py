@@ -23,7 +23,7 @@ _MESH_WORDS = {
     "model",
     "models",
 }
-PASSED_OVER = frozenset(word for word in SCAN_WORDS | MASK_WORDS | _MESH_WORDS if not word.isdigit())
+IGNORED_WORDS = frozenset(word for word in SCAN_WORDS | MASK_WORDS | _MESH_WORDS if not word.isdigit())
 """Words that say what a file is, and not whose."""
 _LONGEST = 20
 """Words of a name that are looked at."""
@@ -34,23 +34,26 @@ def split_words(text: str) -> list[str]:
     return [word.lower() for word in re.findall(r"[A-Z]?[^\W\d_A-Z]+|[^\W\d_]+|\d+", text)]
 
 
-class Names:
+class ScanNames:
     """What the names of several scans hold, to find the scan that a mesh's name means."""
 
     def __init__(self, scans: Sequence[Scan], home: PurePosixPath) -> None:
         self.home = home
         self.runs: dict[tuple[str, ...], list[Scan]] = defaultdict(list)
-        words = [self._words(scan.place if scan.series else scan.place.with_name(scan.name)) for scan in scans]
+        words = [
+            self._words(scan.relative_path if scan.series else scan.relative_path.with_name(scan.name))
+            for scan in scans
+        ]
         common = set.intersection(*map(set, words)) if len(words) > 1 else set()
-        for scan, own in zip(scans, words, strict=True):
-            telling = set(own) - common or set(own)
-            for run in {run for run, _ in _runs(own)}:
-                if telling.issubset(run):
+        for scan, scan_words in zip(scans, words, strict=True):
+            distinctive = set(scan_words) - common or set(scan_words)
+            for run in {run for run, _ in _runs(scan_words)}:
+                if distinctive.issubset(run):
                     self.runs[run].append(scan)
 
     def _words(self, place: PurePosixPath) -> list[str]:
         below = place.relative_to(self.home)
-        return [word for part in below.parts for word in split_words(part) if word not in PASSED_OVER]
+        return [word for part in below.parts for word in split_words(part) if word not in IGNORED_WORDS]
 
     def owner(self, mesh: PurePosixPath) -> Scan | None:
         """The scan that a mesh's name means; None where it means none, or several."""

@@ -9,45 +9,46 @@ from pathlib import Path, PurePosixPath
 
 from osteon.core.errors import DatasetError, OsteonError, UsageError
 from osteon.core.labels import Structure, make_structures
-from osteon.core.text import counted
-from osteon.formats.mask_names import structure_of
+from osteon.core.text import pluralise
+from osteon.formats.mask_names import structure_name
 from osteon.formats.stl import read_stl_colour
-from osteon.importing.meshes.colours import COLOURS, colour_in_file, colour_in_name, nearest_colour
-from osteon.importing.meshes.sorting import MeshCase
-from osteon.importing.source_forms import Options
+from osteon.importing.meshes.colours import COLOURS, colour_from_file, colour_from_name, nearest_colour
+from osteon.importing.meshes.folders import MeshCase
+from osteon.importing.options import ImportOptions
+from osteon.importing.structure_names import user_structures
 
 ALL = "bone"
 """The structure of `--group all`."""
 
 
 @dataclass
-class Grouped:
-    """The structures of a heap.
+class MeshStructures:
+    """The structures of all meshes.
 
     Attributes:
         structures: In the order of their values.
         parts: For each case, structure name → its meshes, relative to the source.
-        understood: How they came about, in sentences.
+        summary: How they came about, in sentences.
         warnings: What a person should look at.
     """
 
     structures: tuple[Structure, ...]
     parts: list[dict[str, list[PurePosixPath]]]
-    understood: list[str] = field(default_factory=list)
+    summary: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
 
-def group_meshes(cases: Sequence[MeshCase], source: Path, options: Options) -> Grouped:
+def group_meshes(cases: Sequence[MeshCase], source: Path, options: ImportOptions) -> MeshStructures:
     """Give every mesh its structure; a case with a mesh of which nobody knows it gets a `problem`.
 
     Raises:
         UsageError: No mesh has a colour where colours are asked for, or `--labels` names other structures.
     """
-    named = options.named_structures()
-    rows = _Rows(source)
-    if options.group == "color":
+    named = user_structures(options.structures)
+    rows = _StructureAssigner(source)
+    if options.group == "colour":
         parts = [rows.by_colour(case) for case in cases]
-        if rows.colourless and not rows.told_by:
+        if rows.colourless and not rows.colour_sources:
             raise UsageError(
                 f"{source}: no mesh has a colour, neither in its name nor in the file, such as {rows.colourless}",
                 hint="--group all makes one structure of all meshes of a case, --group none one of each mesh",
@@ -60,37 +61,41 @@ def group_meshes(cases: Sequence[MeshCase], source: Path, options: Options) -> G
         order, shades = [name], {}
     else:
         parts = [rows.by_name(case) for case in cases]
-        order, shades = list(rows.spelt.values()), rows.shades
+        order, shades = list(rows.spelling.values()), rows.shades
     structures = make_structures(order) if named is None else named
     if missing := [name for name in order if name not in {structure.name for structure in structures}]:
         raise UsageError(f"--labels: does not name {', '.join(missing)}", hint=f"the meshes are {', '.join(order)}")
     structures = tuple(s.model_copy(update={"colour": shades.get(s.name, s.colour)}) for s in structures)
     counts = {name: [len(part[name]) for part in parts if name in part] for name in order}
-    told = [
-        f"{name} ({counted(sum(count), 'mesh', 'meshes')} in {counted(len(count), 'case')})"
+    counted_names = [
+        f"{name} ({pluralise(sum(count), 'mesh', 'meshes')} in {pluralise(len(count), 'case')})"
         for name, count in counts.items()
     ]
-    how = {"color": f"by colour, {rows.describe()}", "all": "all meshes together", "none": "one for each mesh's name"}
-    understood = [f"structures {how[options.group]}: {', '.join(told)}"]
-    if options.group == "color":
-        understood.append("a colour without a mesh in a case is taken as not there")
-    return Grouped(structures, parts, understood, rows.warnings)
+    methods = {
+        "colour": f"by colour, {rows.describe()}",
+        "all": "all meshes together",
+        "none": "one for each mesh's name",
+    }
+    summary = [f"structures {methods[options.group]}: {', '.join(counted_names)}"]
+    if options.group == "colour":
+        summary.append("a colour without a mesh in a case is taken as not there")
+    return MeshStructures(structures, parts, summary, rows.warnings)
 
 
-class _Rows:
+class _StructureAssigner:
     """Goes through the cases and keeps what concerns all of them."""
 
     def __init__(self, source: Path) -> None:
         self.source = source
         self.colourless: PurePosixPath | None = None
-        self.told_by: Counter[str] = Counter()
-        self.spelt: dict[str, str] = {}
+        self.colour_sources: Counter[str] = Counter()
+        self.spelling: dict[str, str] = {}
         self.shades: dict[str, str] = {}
         self.warnings: list[str] = []
 
     def describe(self) -> str:
         """Where the colours stand."""
-        return " and ".join(f"from the {where} of {count}" for where, count in self.told_by.most_common())
+        return " and ".join(f"from the {where} of {count}" for where, count in self.colour_sources.most_common())
 
     def by_colour(self, case: MeshCase) -> dict[str, list[PurePosixPath]]:
         """The meshes of each colour."""
@@ -98,13 +103,13 @@ class _Rows:
         shades: dict[str, set[str]] = defaultdict(set)
         for mesh in case.meshes:
             try:
-                colour = colour_in_name(mesh.relative_to(case.home).with_suffix(""), case.words)
+                colour = colour_from_name(mesh.relative_to(case.home).with_suffix(""), case.words)
                 if colour is not None:
-                    self.told_by["names"] += 1
-                elif (shade := colour_in_file(self.source / mesh)) is not None:
+                    self.colour_sources["names"] += 1
+                elif (shade := colour_from_file(self.source / mesh)) is not None:
                     colour = nearest_colour(shade)
                     shades[colour.name].add(shade)
-                    self.told_by["files"] += 1
+                    self.colour_sources["files"] += 1
                 if colour is None:
                     self.colourless = mesh
                     raise DatasetError(
@@ -125,8 +130,8 @@ class _Rows:
         parts: dict[str, list[PurePosixPath]] = defaultdict(list)
         prefixes = [case.name, case.home.name, case.scan.name if case.scan else ""]
         for mesh in case.meshes:
-            own = structure_of(mesh.relative_to(case.home).with_suffix(""), prefixes) or mesh.stem
-            name = self.spelt.setdefault(own.casefold(), own)
+            mesh_name = structure_name(mesh.relative_to(case.home).with_suffix(""), prefixes) or mesh.stem
+            name = self.spelling.setdefault(mesh_name.casefold(), mesh_name)
             if parts[name]:
                 self.warnings.append(f"case {case.name}: several meshes are called {name}; taken as one structure")
             parts[name].append(mesh)

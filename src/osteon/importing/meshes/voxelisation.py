@@ -29,7 +29,7 @@ _AT_ONCE = 1 << 18
 
 
 @dataclass(frozen=True, eq=False)
-class Filled:
+class VoxelisedMesh:
     """What a surface encloses.
 
     Attributes:
@@ -49,7 +49,7 @@ class Filled:
     undecided: int = 0
 
 
-def fill(triangles: Points, geometry: Geometry) -> Filled:
+def voxelise(triangles: Points, geometry: Geometry) -> VoxelisedMesh:
     """The voxels whose centres a surface encloses.
 
     Args:
@@ -63,15 +63,15 @@ def fill(triangles: Points, geometry: Geometry) -> Filled:
     size = tuple(int(n) for n in high - low)
     closed = is_closed(triangles)
     if 0 in size:
-        return Filled(box, np.zeros(size, np.bool_), closed)
+        return VoxelisedMesh(box, np.zeros(size, np.bool_), closed)
     corners -= low
     order = [int(axis) for axis in np.argsort(_crossings(corners), kind="stable")]
     columns = [_columns(corners, size, axis) for axis in (order[:1] if closed else order)]
     leaks, crossed = tuple(c.leaks for c in columns), tuple(c.crossed for c in columns)
     if not any(leaks) and closed:
-        return Filled(box, columns[0].inside, closed, crossed, leaks)
+        return VoxelisedMesh(box, columns[0].inside, closed, crossed, leaks)
     mask, undecided = _vote(columns)
-    return Filled(box, mask, closed, crossed, leaks, undecided)
+    return VoxelisedMesh(box, mask, closed, crossed, leaks, undecided)
 
 
 def is_closed(triangles: Points) -> bool:

@@ -11,20 +11,20 @@ import numpy as np
 import numpy.typing as npt
 
 from osteon.core.errors import DatasetError, LabelError
-from osteon.core.text import shortly
+from osteon.core.text import shorten_list
 from osteon.formats.annotation_fields import Points
-from osteon.formats.polygons import outside
-from osteon.importing.radiographs.files import File, short
-from osteon.importing.source_forms import Found
+from osteon.formats.polygons import distance_outside
+from osteon.importing.radiographs.files import SourceFile, shorten
+from osteon.importing.source_forms import Source
 
 Mask = npt.NDArray[np.bool_]
-Size = tuple[int, int]
+PictureSize = tuple[int, int]
 """Rows and columns of a picture."""
 Warn = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Marks:
+class Annotation:
     """What one source says of one picture.
 
     Attributes:
@@ -40,46 +40,48 @@ class Marks:
     kind: str
     names: tuple[str, ...]
     parts: tuple[Path, ...]
-    draw: Callable[[Size, Warn], Iterator[tuple[str, Mask]]] | None = None
+    draw: Callable[[PictureSize, Warn], Iterator[tuple[str, Mask]]] | None = None
     label: Path | None = None
     annotated: tuple[str, ...] | None = None
 
 
-Told = list[tuple[File, Marks]]
-"""Pictures, and what is said of them."""
+PictureAnnotations = list[tuple[SourceFile, Annotation]]
+"""Pictures, each with an annotation."""
 
 
-def marked_twice(picture: File, first: Marks, second: Marks) -> Marks:
+def conflicting_annotation(picture: SourceFile, first: Annotation, second: Annotation) -> Annotation:
     """Marks of one kind from two files, or under two names: the case fails, since to take one would lose the other."""
     parts = tuple(dict.fromkeys((*first.parts, *second.parts)))
     names = tuple(dict.fromkeys((*first.names, *second.names)))
-    return Marks(first.kind, names, parts, partial(_two_entries, picture.path, first.kind, parts))
+    return Annotation(first.kind, names, parts, partial(_raise_two_entries, picture.path, first.kind, parts))
 
 
-def _two_entries(picture: Path, kind: str, parts: tuple[Path, ...], _: Size, __: Warn) -> Iterator[tuple[str, Mask]]:
+def _raise_two_entries(
+    picture: Path, kind: str, parts: tuple[Path, ...], _: PictureSize, __: Warn
+) -> Iterator[tuple[str, Mask]]:
     raise DatasetError(
         f"{picture}: is marked by {kind} twice: {', '.join(map(str, parts[:2]))}",
         hint="say all about a picture in one file and under one name, or give the file that is meant as SOURCE",
     )
 
 
-def check_size(told: tuple[int, int] | None, size: Size, path: Path) -> None:
+def check_size(drawn_on: tuple[int, int] | None, size: PictureSize, path: Path) -> None:
     """Raise LabelError where a picture of another size was drawn on than the one that is there."""
-    if told is not None and told != size[::-1]:
+    if drawn_on is not None and drawn_on != size[::-1]:
         raise LabelError(
-            f"{path}: was drawn on a picture of {told[0]}×{told[1]} pixels, this one has {size[1]}×{size[0]}",
+            f"{path}: was drawn on a picture of {drawn_on[0]}×{drawn_on[1]} pixels, this one has {size[1]}×{size[0]}",
             hint="give the picture that was drawn on, in its full size",
         )
 
 
-def warn_outside(polygons: Sequence[Points], size: Size, name: str, warn: Warn) -> None:
+def warn_outside(polygons: Sequence[Points], size: PictureSize, name: str, warn: Warn) -> None:
     """Tell how far polygons reach out of their picture, where that is more than what a hand misses."""
-    if beyond := outside(polygons, size):
+    if beyond := distance_outside(polygons, size):
         warn(f"{name} reaches {beyond:.0f} pixels out of the picture; cut off at its edge")
 
 
-def tell_missing(path: Path, names: Sequence[str], found: Found) -> None:
+def report_missing_pictures(path: Path, names: Sequence[str], found: Source) -> None:
     """Tell the pictures that a file speaks of, and that are not there."""
     if names:
-        listed = shortly([short(name) for name in names], 3)
+        listed = shorten_list([shorten(name) for name in names], 3)
         found.lost.append(f"{path}: there is no picture {listed}; what it says of {len(names)} is passed over")

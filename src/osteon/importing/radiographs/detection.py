@@ -7,44 +7,49 @@ from pathlib import Path
 
 from osteon.core.errors import FileError
 from osteon.core.files import read_json
-from osteon.core.text import counted
+from osteon.core.text import pluralise
 from osteon.formats.coco import is_coco
 from osteon.formats.labelme import is_labelme
 from osteon.formats.polygons import is_outlines
-from osteon.formats.rle import is_rle_csv, lacks
-from osteon.importing.radiographs.files import survey
-from osteon.importing.radiographs.mask_files import is_mask_table, sort_out
+from osteon.formats.rle import describe_missing_columns, is_rle_csv
+from osteon.importing.radiographs.files import find_picture_files
+from osteon.importing.radiographs.mask_files import separate_masks
+from osteon.importing.radiographs.mask_tables import is_mask_table
 
 _LOOKED_AT = 20
 
 
-def misses(source: Path) -> str | None:
+def explain_mismatch(source: Path) -> str | None:
     """What `source` lacks to be pictures with annotations, or the one annotation file of many pictures."""
     if source.is_file():
-        if why := lacks(source) if source.suffix.lower() in (".csv", ".tsv") else "":
+        if why := describe_missing_columns(source) if source.suffix.lower() in (".csv", ".tsv") else "":
             return why
         wanted = _is_table(source) or (source.suffix.lower() == ".json" and _is_annotation(source, alone=True))
         return None if wanted else "neither a folder, nor a COCO file, nor a table with image_name, class and rle"
-    if _of_another(source):
+    if _is_other_form(source):
         return "its dataset.json says that it is a folder of the Decathlon or of nnU-Net"
-    heap = survey(source)
-    if not heap.pictures and not (heap.dicom and (heap.json or heap.csv)):
+    inventory = find_picture_files(source)
+    if not inventory.pictures and not (inventory.dicom and (inventory.json or inventory.csv)):
         return "no picture (.png, .jpg, .tif, .bmp; DICOM beside outlines or a table)"
-    if any(_is_annotation(file.path) for file in islice(heap.json, _LOOKED_AT)):
+    if any(_is_annotation(file.path) for file in islice(inventory.json, _LOOKED_AT)):
         return None
-    if any(_is_table(file.path) for file in heap.csv) or sort_out(heap.pictures)[1]:
+    if any(_is_table(file.path) for file in inventory.csv) or separate_masks(inventory.pictures)[1]:
         return None
-    unreadable = [error for file in heap.json[:_LOOKED_AT] if (error := why_unreadable(file.path)) is not None]
-    unreadable += [why for file in heap.csv[:_LOOKED_AT] if (why := lacks(file.path))]
+    unreadable = [error for file in inventory.json[:_LOOKED_AT] if (error := explain_unreadable(file.path)) is not None]
+    unreadable += [why for file in inventory.csv[:_LOOKED_AT] if (why := describe_missing_columns(file.path))]
     broken = f" ({unreadable[0]})" if unreadable else ""
-    count = f"{counted(len(heap.pictures), 'picture')}" if heap.pictures else f"{len(heap.dicom)} DICOM files"
+    count = (
+        f"{pluralise(len(inventory.pictures), 'picture')}"
+        if inventory.pictures
+        else f"{len(inventory.dicom)} DICOM files"
+    )
     return (
         f"{count} without annotation{broken}: no JSON of outlines (per picture, LabelMe, COCO), no table with "
         "image_name, class and rle, no masks (`masks/<structure>/<picture>`, `masks/<picture>`)"
     )
 
 
-def why_unreadable(path: Path) -> str | None:
+def explain_unreadable(path: Path) -> str | None:
     """Why a JSON file cannot be read; None where it can."""
     try:
         read_json(path, "the annotation")
@@ -53,7 +58,7 @@ def why_unreadable(path: Path) -> str | None:
     return None
 
 
-def _of_another(source: Path) -> bool:
+def _is_other_form(source: Path) -> bool:
     path = source / "dataset.json"
     try:
         data = read_json(path, "dataset.json") if path.is_file() else None

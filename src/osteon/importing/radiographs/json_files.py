@@ -12,14 +12,22 @@ from osteon.core.errors import DatasetError, FileError, OsteonError
 from osteon.core.files import read_json
 from osteon.formats.coco import is_coco, read_coco
 from osteon.formats.labelme import is_labelme
-from osteon.formats.polygons import fill, is_outlines, parse_outlines, read_outlines
-from osteon.importing.radiographs.annotations import Marks, Mask, Size, Told, Warn, check_size, warn_outside
-from osteon.importing.radiographs.coco import of_coco
-from osteon.importing.radiographs.files import File, Shelf, plain_stem, shared, short
-from osteon.importing.source_forms import Found
+from osteon.formats.polygons import fill_polygons, is_outlines, parse_outlines, read_outlines
+from osteon.importing.radiographs.annotations import (
+    Annotation,
+    Mask,
+    PictureAnnotations,
+    PictureSize,
+    Warn,
+    check_size,
+    warn_outside,
+)
+from osteon.importing.radiographs.coco import read_coco_annotations
+from osteon.importing.radiographs.files import FileIndex, SourceFile, count_shared_folders, plain_stem, shorten
+from osteon.importing.source_forms import Source
 
 
-class JsonFiles:
+class JsonAnnotations:
     """What JSON files say, those of one picture before those of many.
 
     Args:
@@ -28,21 +36,21 @@ class JsonFiles:
         found: Takes what is odd, and what is lost.
 
     Attributes:
-        told: What they say.
-        order: The names that COCO files put in order.
+        annotations: What they say.
+        structure_order: The names that COCO files put in order.
 
     Raises:
         FileError, LabelError: A COCO file is broken.
         DatasetError: A name may mean several pictures.
     """
 
-    def __init__(self, files: Iterable[File], pictures: Shelf, found: Found) -> None:
+    def __init__(self, files: Iterable[SourceFile], pictures: FileIndex, found: Source) -> None:
         self._pictures, self._found = pictures, found
-        self._renamed: list[tuple[File, str]] = []
-        self._crossed: list[tuple[File, File]] = []
-        single: dict[File, list[tuple[File, Marks]]] = defaultdict(list)
-        many: Told = []
-        self.order: list[str] = []
+        self._renamed: list[tuple[SourceFile, str]] = []
+        self._crossed: list[tuple[SourceFile, SourceFile]] = []
+        single: dict[SourceFile, list[tuple[SourceFile, Annotation]]] = defaultdict(list)
+        many: PictureAnnotations = []
+        self.structure_order: list[str] = []
         for file in files:
             try:
                 data = read_json(file.path, "the annotation")
@@ -50,25 +58,27 @@ class JsonFiles:
                 data = error
             if is_coco(data):
                 coco = read_coco(file.path)
-                self.order += [name for name in coco.names if name not in self.order]
-                many += of_coco(file, coco, pictures, found)
+                self.structure_order += [name for name in coco.names if name not in self.structure_order]
+                many += read_coco_annotations(file, coco, pictures, found)
             elif (picture := self._picture_of(file, data)) is not None:
-                single[picture].append((file, _outlines(file, data)))
-        self.told: Told = [(picture, _nearest(picture, said, found)) for picture, said in single.items()]
-        self.told += many
+                single[picture].append((file, _read_annotation(file, data)))
+        self.annotations: PictureAnnotations = [
+            (picture, _nearest_annotation(picture, annotations, found)) for picture, annotations in single.items()
+        ]
+        self.annotations += many
         self._tell()
 
-    def _picture_of(self, file: File, data: Any) -> File | None:
-        """The picture that a JSON file is about; None where it is about none, which is told where it should be."""
+    def _picture_of(self, file: SourceFile, data: Any) -> SourceFile | None:
+        """The picture that a JSON file is about; None where it is about none, which is reported where it should be."""
         if is_labelme(data) or is_outlines(data):
-            picture = self._pictures.find(file.place.as_posix(), file.path)
-            said = data.get("imagePath") or data.get("filename")
-            picture = self._named(file, said, picture) if isinstance(said, str) else picture
+            picture = self._pictures.find(file.relative_path.as_posix(), file.path)
+            named = data.get("imagePath") or data.get("filename")
+            picture = self._named(file, named, picture) if isinstance(named, str) else picture
             if picture is None:
-                self._found.lost.append(f"{file.path}: there is no picture {short(file.stem)}; passed over")
+                self._found.lost.append(f"{file.path}: there is no picture {shorten(file.stem)}; passed over")
             return picture
         if isinstance(data, FileError) or (isinstance(data, dict) and ("annotations" in data or "shapes" in data)):
-            picture = self._pictures.find(file.place.as_posix(), file.path)
+            picture = self._pictures.find(file.relative_path.as_posix(), file.path)
             if picture is None:
                 what = (
                     data.message
@@ -79,16 +89,16 @@ class JsonFiles:
             return picture
         return None
 
-    def _named(self, file: File, said: str, by_name: File | None) -> File | None:
+    def _named(self, file: SourceFile, name_inside: str, by_name: SourceFile | None) -> SourceFile | None:
         """Of the picture that a file says it is about and the one of its own name, the former, where it is there."""
-        path = said.replace("\\", "/")
+        path = name_inside.replace("\\", "/")
         name = path.rsplit("/", 1)[-1]
-        about = self._pictures.at(file.place.parent, path)
+        about = self._pictures.at_path(file.relative_path.parent, path)
         if about is None and by_name is not None:
-            if self._pictures.by_pattern or plain_stem(name).lower() == file.stem.lower():
+            if self._pictures.uses_pattern or plain_stem(name).lower() == file.stem.lower():
                 return by_name
-            about = self._pictures.find((file.place.parent / name).as_posix(), file.path) if name else None
-        about = about or self._pictures.find(said, file.path)
+            about = self._pictures.find((file.relative_path.parent / name).as_posix(), file.path) if name else None
+        about = about or self._pictures.find(name_inside, file.path)
         if by_name is not None and about is None:
             self._renamed.append((file, name))
         elif by_name is not None and about is not None and about != by_name:
@@ -100,48 +110,54 @@ class JsonFiles:
             file, picture = self._crossed[0]
             self._found.warnings.append(
                 f"{len(self._crossed)} JSON files are about another picture than the one of their name, by what they "
-                f"say (imagePath, filename), such as {file.place} about {picture.place}"
+                f"say (imagePath, filename), such as {file.relative_path} about {picture.relative_path}"
             )
         if self._renamed:
-            file, said = self._renamed[0]
+            file, name = self._renamed[0]
             self._found.warnings.append(
-                f"{len(self._renamed)} JSON files name a picture that is not there, such as {file.place} "
-                f"{short(said)}; each is taken for the picture of its own name"
+                f"{len(self._renamed)} JSON files name a picture that is not there, such as {file.relative_path} "
+                f"{shorten(name)}; each is taken for the picture of its own name"
             )
 
 
-def _outlines(file: File, data: Any) -> Marks:
+def _read_annotation(file: SourceFile, data: Any) -> Annotation:
     try:
         names = tuple(parse_outlines(data, file.path).polygons)
     except OsteonError:
-        names = ()  # said again when the case is read
-    return Marks("outlines in a JSON file of its own", names, (file.path,), partial(_draw, file.path))
+        names = ()  # reported when the case is read
+    return Annotation("outlines in a JSON file of its own", names, (file.path,), partial(_draw, file.path))
 
 
-def _nearest(picture: File, said: list[tuple[File, Marks]], found: Found) -> Marks:
+def _nearest_annotation(
+    picture: SourceFile, annotations: list[tuple[SourceFile, Annotation]], found: Source
+) -> Annotation:
     """The marks that lie nearest. Where two are as near, the case fails: nobody knows which are the right ones."""
-    near = [shared(picture.place.parts[:-1], file.place.parts[:-1]) for file, _ in said]
-    nearest = [pair for pair, n in zip(said, near, strict=True) if n == max(near)]
+    near = [
+        count_shared_folders(picture.relative_path.parts[:-1], file.relative_path.parts[:-1]) for file, _ in annotations
+    ]
+    nearest = [pair for pair, n in zip(annotations, near, strict=True) if n == max(near)]
     if len(nearest) == 1:
         found.lost += [
-            f"{file.path}: lies further from {picture.place}; passed over" for file, _ in said if file != nearest[0][0]
+            f"{file.path}: lies further from {picture.relative_path}; passed over"
+            for file, _ in annotations
+            if file != nearest[0][0]
         ]
         return nearest[0][1]
-    (one, marks), (other, _), *_ = nearest
-    fail = partial(_two_files, picture.path, one.path, other.path)
-    return Marks(marks.kind, (), tuple(file.path for file, _ in nearest), fail)
+    (one, annotation), (other, _), *_ = nearest
+    fail = partial(_raise_two_files, picture.path, one.path, other.path)
+    return Annotation(annotation.kind, (), tuple(file.path for file, _ in nearest), fail)
 
 
-def _two_files(picture: Path, one: Path, other: Path, _: Size, __: Warn) -> Iterator[tuple[str, Mask]]:
+def _raise_two_files(picture: Path, one: Path, other: Path, _: PictureSize, __: Warn) -> Iterator[tuple[str, Mask]]:
     raise DatasetError(
         f"{picture}: is annotated twice, in {one} and {other}",
         hint="remove one of them, or say which part of a path is the case: --case-pattern",
     )
 
 
-def _draw(path: Path, size: Size, warn: Warn) -> Iterator[tuple[str, Mask]]:
+def _draw(path: Path, size: PictureSize, warn: Warn) -> Iterator[tuple[str, Mask]]:
     outlines = read_outlines(path)
     check_size(outlines.size, size, path)
     for name, polygons in outlines.polygons.items():
         warn_outside(polygons, size, f"{path}: {name}", warn)
-        yield name, fill(polygons, size)
+        yield name, fill_polygons(polygons, size)

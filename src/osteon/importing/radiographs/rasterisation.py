@@ -11,37 +11,40 @@ import numpy.typing as npt
 from osteon.core.errors import FileError, LabelError
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation, Structure
-from osteon.core.text import shortly
+from osteon.core.text import shorten_list
 from osteon.core.volume import Volume
-from osteon.formats.dicom_inventory import sort_files
+from osteon.formats.dicom_inventory import sort_dicom_files
 from osteon.formats.dicom_series import read_series
 from osteon.formats.labelmap import smallest_uint
 from osteon.formats.registry import read_geometry
-from osteon.importing.radiographs.annotations import Marks
-from osteon.importing.radiographs.files import File
-from osteon.importing.source_forms import Converted
+from osteon.importing.radiographs.annotations import Annotation
+from osteon.importing.radiographs.files import SourceFile
+from osteon.importing.source_forms import ConvertedCase
 
 _LISTED = 6
 
 
-def convert(
-    picture: File, marks: Marks | None, structures: tuple[Structure, ...], priority: Sequence[str] | None
-) -> Converted:
+def convert_picture(
+    picture: SourceFile,
+    annotation: Annotation | None,
+    structures: tuple[Structure, ...],
+    priority: Sequence[str] | None,
+) -> ConvertedCase:
     """Read a picture where it is DICOM, and draw what marks it onto its grid. Raises OsteonError."""
-    volume, done, warnings = _dicom(picture.path) if picture.dicom else (None, [], [])
+    volume, provenance, warnings = _read_dicom(picture.path) if picture.dicom else (None, [], [])
     geometry = volume.geometry if volume is not None else read_geometry(picture.path)
-    if marks is None or marks.draw is None:
-        return Converted(volume, provenance=tuple(done), warnings=tuple(warnings))
-    drawn = marks.draw((geometry.shape[1], geometry.shape[0]), warnings.append)
-    segmentation, overlap = _united(_layers(drawn, structures, geometry, picture), structures, geometry, priority)
-    sources = shortly([str(path.absolute()) for path in marks.parts], _LISTED)
-    done.append(f"segmentation drawn from {marks.kind}: {sources}{overlap}")
-    return Converted(volume, segmentation, marks.annotated, tuple(done), tuple(warnings))
+    if annotation is None or annotation.draw is None:
+        return ConvertedCase(volume, provenance=tuple(provenance), warnings=tuple(warnings))
+    drawn = annotation.draw((geometry.shape[1], geometry.shape[0]), warnings.append)
+    segmentation, overlap = _unite_layers(_layers(drawn, structures, geometry, picture), structures, geometry, priority)
+    sources = shorten_list([str(path.absolute()) for path in annotation.parts], _LISTED)
+    provenance.append(f"segmentation drawn from {annotation.kind}: {sources}{overlap}")
+    return ConvertedCase(volume, segmentation, annotation.annotated, tuple(provenance), tuple(warnings))
 
 
-def _dicom(path: Path) -> tuple[Volume, list[str], list[str]]:
+def _read_dicom(path: Path) -> tuple[Volume, list[str], list[str]]:
     """A radiograph in DICOM, from what it was made, and what a person should look at. Raises FileError."""
-    found = sort_files([path])
+    found = sort_dicom_files([path])
     if len(found.series) != 1:
         reason = found.skipped[0][1] if found.skipped else f"{len(found.series)} series"
         raise FileError(f"{path}: no single DICOM image ({reason})", hint="give the radiograph itself")
@@ -58,7 +61,7 @@ def _layers(
     drawn: Iterator[tuple[str, npt.NDArray[np.bool_]]],
     structures: Sequence[Structure],
     geometry: Geometry,
-    picture: File,
+    picture: SourceFile,
 ) -> npt.NDArray[np.uint8]:
     """Multi-hot `[structure, i, j, 1]` of masks `[rows, columns]`, those of one structure united."""
     layers = np.zeros((len(structures), *geometry.shape), dtype=np.uint8)
@@ -73,7 +76,7 @@ def _layers(
     return layers
 
 
-def _united(
+def _unite_layers(
     layers: npt.NDArray[np.uint8], structures: tuple[Structure, ...], geometry: Geometry, priority: Sequence[str] | None
 ) -> tuple[Segmentation, str]:
     """The layers as they are where structures share pixels; an index map where none do, or `priority` decides."""

@@ -9,16 +9,26 @@ from functools import partial
 from pathlib import Path
 
 from osteon.core.errors import DatasetError, OsteonError
-from osteon.formats.annotation_fields import checked_label
+from osteon.formats.annotation_fields import check_label
 from osteon.formats.registry import read_geometry
-from osteon.formats.rle import decode, parse, read_counting, read_rle_csv, read_rle_rows
-from osteon.formats.rle_convention import Counting, Evidence
-from osteon.importing.radiographs.annotations import Marks, Mask, Size, Told, Warn, tell_missing
-from osteon.importing.radiographs.files import File, Shelf
-from osteon.importing.source_forms import Found, Options
+from osteon.formats.rle import decode_rle, parse_runs, read_convention, read_rle_csv, read_rle_rows
+from osteon.formats.rle_convention import ConventionEvidence, RleConvention
+from osteon.importing.options import ImportOptions
+from osteon.importing.radiographs.annotations import (
+    Annotation,
+    Mask,
+    PictureAnnotations,
+    PictureSize,
+    Warn,
+    report_missing_pictures,
+)
+from osteon.importing.radiographs.files import FileIndex, SourceFile
+from osteon.importing.source_forms import Source
 
 
-def of_rle(file: File, pictures: Shelf, options: Options, found: Found) -> Told:
+def read_rle_annotations(
+    file: SourceFile, pictures: FileIndex, options: ImportOptions, found: Source
+) -> PictureAnnotations:
     """What a table of RLE says. The runs stay in the file until a picture's turn comes.
 
     Raises:
@@ -27,21 +37,21 @@ def of_rle(file: File, pictures: Shelf, options: Options, found: Found) -> Told:
     """
     rows: dict[str, list[tuple[int, int]]] = defaultdict(list)
     names: dict[str, dict[str, None]] = defaultdict(dict)
-    shown: dict[str, tuple[File | None, Size | None]] = {}
-    evidence = Evidence()
+    shown: dict[str, tuple[SourceFile | None, PictureSize | None]] = {}
+    evidence = ConventionEvidence()
     for row in read_rle_csv(file.path):
-        name = checked_label(row.structure, f"{file.path}: line {row.line}")
+        name = check_label(row.structure, f"{file.path}: line {row.line}")
         rows[row.image].append((row.line, row.offset))
         names[row.image][name] = None
         if row.image not in shown:
-            picture = pictures.named_in(file, row.image)
+            picture = pictures.find_referenced(file, row.image)
             shown[row.image] = picture, _size(picture)
-        with suppress(OsteonError):  # said again when the case is read
-            evidence.add(parse(row.rle), shown[row.image][1], row.line)
+        with suppress(OsteonError):  # reported when the case is read
+            evidence.add(parse_runs(row.rle), shown[row.image][1], row.line)
     counting = _counting(file.path, evidence, options)
     square = "" if options.rle_order or not evidence.square else "; square pictures do not show whether that is right"
-    found.understood.append(f"{file.path}: {counting.describe()}{square}")
-    told: Told = []
+    found.summary.append(f"{file.path}: {counting.describe()}{square}")
+    annotations: PictureAnnotations = []
     missing = []
     for image, places in rows.items():
         picture = shown[image][0]
@@ -49,12 +59,12 @@ def of_rle(file: File, pictures: Shelf, options: Options, found: Found) -> Told:
             missing.append(image)
         else:
             draw = partial(_draw, file.path, places, counting)
-            told.append((picture, Marks("RLE in a table", tuple(names[image]), (file.path,), draw)))
-    tell_missing(file.path, missing, found)
-    return told
+            annotations.append((picture, Annotation("RLE in a table", tuple(names[image]), (file.path,), draw)))
+    report_missing_pictures(file.path, missing, found)
+    return annotations
 
 
-def _size(picture: File | None) -> Size | None:
+def _size(picture: SourceFile | None) -> PictureSize | None:
     """Rows and columns of a picture; None where it is not there, or its header cannot be read."""
     with suppress(OsteonError):
         if picture is not None:
@@ -63,9 +73,9 @@ def _size(picture: File | None) -> Size | None:
     return None
 
 
-def _counting(path: Path, evidence: Evidence, options: Options) -> Counting:
+def _counting(path: Path, evidence: ConventionEvidence, options: ImportOptions) -> RleConvention:
     """As the user says; else as the heading says, where the masks do not contradict it."""
-    counting = read_counting(path)
+    counting = read_convention(path)
     given = [f"--rle-{name}" for name in ("order", "base") if getattr(options, f"rle_{name}") is not None]
     why = [counting.why] if len(given) < 2 else []
     why += [f"by {' and '.join(given)}"] if given else []
@@ -73,7 +83,7 @@ def _counting(path: Path, evidence: Evidence, options: Options) -> Counting:
     if options.rle_base is None and evidence.zero is not None:
         base = 0
         why.append(f"a run begins at pixel 0, in line {evidence.zero}")
-    counting = Counting(options.rle_order or counting.order, base, ", ".join(why))
+    counting = RleConvention(options.rle_order or counting.order, base, ", ".join(why))
     for option, other in (
         ("--rle-order", None if options.rle_order else evidence.other_order(counting)),
         ("--rle-base", None if options.rle_base is not None else evidence.other_base(counting)),
@@ -87,11 +97,11 @@ def _counting(path: Path, evidence: Evidence, options: Options) -> Counting:
 
 
 def _draw(
-    path: Path, places: list[tuple[int, int]], counting: Counting, size: Size, warn: Warn
+    path: Path, places: list[tuple[int, int]], counting: RleConvention, size: PictureSize, warn: Warn
 ) -> Iterator[tuple[str, Mask]]:
     seen = set()
     for row in read_rle_rows(path, places):
         if row.structure in seen:
             warn(f"{path}: line {row.line} marks {row.structure} a second time; united")
         seen.add(row.structure)
-        yield row.structure, decode(row.rle, size, counting, name=f"{path}: line {row.line} ({row.structure})")
+        yield row.structure, decode_rle(row.rle, size, counting, name=f"{path}: line {row.line} ({row.structure})")

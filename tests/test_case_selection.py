@@ -16,7 +16,7 @@ from osteon.core.volume import Volume
 from osteon.dataset.folds import make_folds
 from osteon.dataset.manifest import Case, Channel, Manifest, read_manifest
 from osteon.formats import write_volume
-from osteon.importing.case_selection import hold_out, select
+from osteon.importing.case_selection import hold_out_cases, select_cases
 from osteon.importing.run import import_dataset
 
 IDS = [f"c{n}" for n in (10, 1, 9, 2, 11)]
@@ -51,37 +51,37 @@ def held(result: Manifest) -> list[str]:
     ],
 )
 def test_every_form_in_natural_order(selection: str | list[str], chosen: list[str]) -> None:
-    assert select(selection, IDS, "--only") == chosen
+    assert select_cases(selection, IDS, "--only") == chosen
 
 
 @pytest.mark.parametrize("selection", ["c7", "c1,7", "0", "6", "first:9", "1.5", "0.0", "", ",", "20%", "first:"])
 def test_what_chooses_nothing_is_refused_with_the_forms(selection: str) -> None:
     with pytest.raises(UsageError, match="--only") as caught:
-        select(selection, IDS, "--only")
+        select_cases(selection, IDS, "--only")
     assert caught.value.hint
 
 
 def test_an_unknown_id_is_named_beside_the_known_ones() -> None:
     with pytest.raises(UsageError, match="no case c7") as caught:
-        select("c1,c7", IDS, "--hold-out")
+        select_cases("c1,c7", IDS, "--hold-out")
     assert caught.value.hint.startswith("ids are c1, c2, c9, c10, c11;")
     assert "ids are a0, a1, a2, a3, a4 …;" in unknown_hint([f"a{n}" for n in range(9)])
 
 
 def unknown_hint(ids: list[str]) -> str:
     with pytest.raises(UsageError) as caught:
-        select("x", ids, "--only")
+        select_cases("x", ids, "--only")
     return caught.value.hint
 
 
 def test_ids_that_look_like_numbers_are_not_guessed() -> None:
     with pytest.raises(UsageError, match="also a number of cases") as caught:
-        select("2", ["1", "2", "3"], "--only")
+        select_cases("2", ["1", "2", "3"], "--only")
     assert "last:2" in caught.value.hint
-    assert select("2,", ["1", "2", "3"], "--only") == ["2"]
-    assert select("last:2", ["1", "2", "3"], "--only") == ["2", "3"]
-    assert select("1,3", ["1", "2", "3"], "--only") == ["1", "3"]
-    assert select("a, b", ["a, b", "c"], "--only") == ["a, b"]  # an id may hold a comma
+    assert select_cases("2,", ["1", "2", "3"], "--only") == ["2"]
+    assert select_cases("last:2", ["1", "2", "3"], "--only") == ["2", "3"]
+    assert select_cases("1,3", ["1", "2", "3"], "--only") == ["1", "3"]
+    assert select_cases("a, b", ["a, b", "c"], "--only") == ["a, b"]  # an id may hold a comma
 
 
 def test_natural_order_counts() -> None:
@@ -97,40 +97,40 @@ def test_natural_order_counts() -> None:
 
 def test_a_share_is_the_same_whatever_the_order_and_takes_whole_groups() -> None:
     cases = [case(f"{subject}_{side}", subject) for subject in "abcdefghij" for side in ("l", "r")]
-    forward, lines = hold_out(manifest(*cases), "0.2")
-    backward, _ = hold_out(manifest(*cases[::-1]), "0.2")
+    forward, lines = hold_out_cases(manifest(*cases), "0.2")
+    backward, _ = hold_out_cases(manifest(*cases[::-1]), "0.2")
     assert len(held(forward)) == 4
     assert sorted(held(forward)) == sorted(held(backward))
     assert len({case_id[0] for case_id in held(forward)}) == 2
     assert lines == []
     assert held(forward) != [c.id for c in cases[-4:]]  # drawn, not cut off
-    few, _ = hold_out(manifest(*cases), ".01")
+    few, _ = hold_out_cases(manifest(*cases), ".01")
     assert len(held(few)) == 2  # never nothing
 
 
 def test_groups_are_pulled_along_with_a_warning() -> None:
     cases = [case("a", "p"), case("b", "p"), case("c", content="x"), case("d", content="x"), case("e")]
-    result, lines = hold_out(manifest(*cases), "b,c")
+    result, lines = hold_out_cases(manifest(*cases), "b,c")
     assert held(result) == ["a", "b", "c", "d"]
     assert lines == [
         "a: held out too, since it shares subject or image with b",
         "d: held out too, since it shares subject or image with c",
     ]
     assert [c.id for c in result.trainable] == ["e"]
-    result, lines = hold_out(manifest(*cases), "a,b")
+    result, lines = hold_out_cases(manifest(*cases), "a,b")
     assert held(result) == ["a", "b"]
     assert lines == []
 
 
 def test_numbers_count_labelled_cases_alone() -> None:
     cases = [case("a"), case("b"), case("x", labelled=False), case("y", "b", labelled=False)]
-    result, lines = hold_out(manifest(*cases), "1")
+    result, lines = hold_out_cases(manifest(*cases), "1")
     assert held(result) == ["b", "y"]  # y is a second scan of b
     assert len(lines) == 1
-    result, lines = hold_out(manifest(*cases), "b,x", dropped=["z"])
+    result, lines = hold_out_cases(manifest(*cases), "b,x", dropped=["z"])
     assert held(result) == ["b", "x", "y"]
     assert any("x: held out without a label" in line for line in lines)
-    _, lines = hold_out(manifest(*cases), "a,z", dropped=["z"])
+    _, lines = hold_out_cases(manifest(*cases), "a,z", dropped=["z"])
     assert lines == ["case z was to be held out, but is not in the dataset"]
 
 
@@ -138,13 +138,13 @@ def test_something_is_left_to_train_on_and_to_test_with() -> None:
     with pytest.raises(
         DatasetError, match=r"of 2 labelled cases none is left.*: all 2 cases are one subject, p"
     ) as one:
-        hold_out(manifest(case("a", "p"), case("b", "p")), "1")
+        hold_out_cases(manifest(case("a", "p"), case("b", "p")), "1")
     assert "--subject" in one.value.hint
     with pytest.raises(DatasetError) as two:
-        hold_out(manifest(case("a", "p"), case("b", "q")), "2")
+        hold_out_cases(manifest(case("a", "p"), case("b", "q")), "2")
     assert two.value.message.endswith("none is left to train on")
     with pytest.raises(DatasetError, match="no labelled case is held out"):
-        hold_out(manifest(case("a"), case("x", labelled=False)), "x")
+        hold_out_cases(manifest(case("a"), case("x", labelled=False)), "x")
 
 
 def decathlon(folder: Path, cases: int) -> Path:

@@ -13,7 +13,7 @@ from numpy.testing import assert_array_equal
 
 from osteon.core.geometry import Geometry
 from osteon.formats.stl import read_stl
-from osteon.importing.meshes.voxelisation import Filled, fill, is_closed
+from osteon.importing.meshes.voxelisation import VoxelisedMesh, is_closed, voxelise
 
 UNIT = Geometry((20, 18, 16), np.eye(4))
 SIDES = np.array(  # two triangles for each side of the unit cube, by corner number 4 x + 2 y + z
@@ -42,7 +42,7 @@ def ellipsoid(centre: npt.ArrayLike, radii: npt.ArrayLike, rings: int = 40) -> n
     return np.concatenate([lower.reshape(-1, 3, 3), upper.reshape(-1, 3, 3)])
 
 
-def whole(filled: Filled, geometry: Geometry) -> npt.NDArray[np.bool_]:
+def whole(filled: VoxelisedMesh, geometry: Geometry) -> npt.NDArray[np.bool_]:
     mask = np.zeros(geometry.shape, bool)
     mask[filled.box] = filled.mask
     return mask
@@ -57,7 +57,7 @@ def dice(a: npt.NDArray[np.bool_], b: npt.NDArray[np.bool_]) -> float:
 
 
 def test_a_box_is_exact() -> None:
-    filled = fill(box([2.5, 3.2, 4.9], [7.5, 9.1, 11.4]), UNIT)
+    filled = voxelise(box([2.5, 3.2, 4.9], [7.5, 9.1, 11.4]), UNIT)
     expected = np.zeros(UNIT.shape, bool)
     expected[3:8, 4:10, 5:12] = True
     assert_array_equal(whole(filled, UNIT), expected)
@@ -67,8 +67,8 @@ def test_a_box_is_exact() -> None:
 
 def test_a_box_whose_sides_lie_on_voxel_centres_has_each_voxel_once() -> None:
     """Boxes that touch share no voxel and leave none out, also where faces, edges and corners hit voxel centres."""
-    halves = [fill(box([2, 3, 4], [x, 9, 11]), UNIT) for x in (7, 12)]
-    other = fill(box([7, 3, 4], [12, 9, 11]), UNIT)
+    halves = [voxelise(box([2, 3, 4], [x, 9, 11]), UNIT) for x in (7, 12)]
+    other = voxelise(box([7, 3, 4], [12, 9, 11]), UNIT)
     near, all_, far = (whole(f, UNIT) for f in (*halves, other))
     assert near.sum() == 5 * 6 * 7
     assert_array_equal(near ^ far, all_)
@@ -86,7 +86,7 @@ def test_an_ellipsoid_has_its_volume_on_any_grid() -> None:
         affine[:3, 3] = [100, -50, -800] - linear @ [30, 30, 30]
         grid = Geometry((60, 60, 60), affine)
         radii = [14.0, 11.0, 9.0]
-        filled = fill(ellipsoid([100, -50, -800], radii, rings=80), grid)
+        filled = voxelise(ellipsoid([100, -50, -800], radii, rings=80), grid)
         truth = (((centres(grid) - [100, -50, -800]) / radii) ** 2).sum(axis=-1) <= 1
         assert dice(whole(filled, grid), truth) > 0.998
         volume = filled.mask.sum() * grid.voxel_volume_mm3
@@ -109,33 +109,33 @@ def test_shared_corners_and_edges_never_leak(points: list[tuple[int, int, int]],
     base = np.concatenate([np.broadcast_to(apex, (len(ring), 1, 3)), ring], axis=1)
     surface = np.concatenate([cap, base])
     grid = Geometry((9, 10, 11), np.diag([step, 1, 0.7, 1]))
-    filled = fill(surface, grid)
+    filled = voxelise(surface, grid)
     assert filled.closed
     assert not any(filled.leaks)
     along = np.concatenate([surface, np.broadcast_to(first, (1, 3, 3))])  # a triangle of no area changes nothing
-    assert_array_equal(whole(fill(along, grid), grid), whole(filled, grid))
+    assert_array_equal(whole(voxelise(along, grid), grid), whole(filled, grid))
 
 
 def test_the_part_outside_the_grid_is_left_out() -> None:
-    filled = whole(fill(box([-50, 3.5, 4.5], [5.5, 500, 11.5]), UNIT), UNIT)
+    filled = whole(voxelise(box([-50, 3.5, 4.5], [5.5, 500, 11.5]), UNIT), UNIT)
     expected = np.zeros(UNIT.shape, bool)
     expected[:6, 4:, 5:12] = True
     assert_array_equal(filled, expected)
-    around = fill(box([-9e30] * 3, [9e30] * 3), UNIT)
+    around = voxelise(box([-9e30] * 3, [9e30] * 3), UNIT)
     assert whole(around, UNIT).all()
-    assert not fill(box([100, 0, 0], [120, 5, 5]), UNIT).mask.size
+    assert not voxelise(box([100, 0, 0], [120, 5, 5]), UNIT).mask.size
 
 
 def test_a_nested_surface_is_a_hollow() -> None:
     both = np.concatenate([box([1.5] * 3, [12.5] * 3), box([4.5] * 3, [8.5] * 3)[:, ::-1]])
-    assert fill(both, UNIT).mask.sum() == 11**3 - 4**3
+    assert voxelise(both, UNIT).mask.sum() == 11**3 - 4**3
 
 
 @pytest.mark.parametrize("gone", [[0, 1], [2, 3], [4], [8, 9], [0, 1, 2, 3], [8, 9, 10, 11], [0, 5]])
 def test_a_box_with_missing_sides_is_filled_by_vote(gone: list[int]) -> None:
     """One side, half a side, two opposite ones (a tube), two neighbouring triangles."""
     surface = np.delete(box([2.5, 3.5, 4.5], [7.5, 9.5, 11.5]), gone, axis=0)
-    filled = fill(surface, UNIT)
+    filled = voxelise(surface, UNIT)
     assert not filled.closed
     assert len(filled.leaks) == 3
     assert filled.mask.sum() == 5 * 6 * 7
@@ -144,7 +144,7 @@ def test_a_box_with_missing_sides_is_filled_by_vote(gone: list[int]) -> None:
 
 
 def test_a_sheet_encloses_nothing() -> None:
-    sheet = fill(box([2.5, 3.5, 4.5], [7.5, 9.5, 11.5])[:2], UNIT)
+    sheet = voxelise(box([2.5, 3.5, 4.5], [7.5, 9.5, 11.5])[:2], UNIT)
     assert not sheet.mask.any()
     assert not sheet.closed
 
@@ -166,7 +166,7 @@ def test_real_bones_are_filled_to_the_volume_of_their_surfaces(shared_data: Path
         shape = tuple(int(n) for n in np.ceil(np.ptp(triangles, axis=(0, 1)) + 4))
         affine = np.eye(4)
         affine[:3, 3] = low
-        filled = fill(triangles, Geometry(shape, affine))
+        filled = voxelise(triangles, Geometry(shape, affine))
         a, b, c = (triangles[:, n] - low for n in range(3))
         volume = abs(np.einsum("ij,ij->i", np.cross(a, b), c).sum()) / 6
         assert filled.mask.sum() == pytest.approx(volume, rel=0.005)

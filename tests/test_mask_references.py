@@ -18,7 +18,7 @@ from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation, make_structures
 from osteon.core.volume import Volume
 from osteon.dataset.dataset import Dataset as OsteonDataset
-from osteon.dataset.folds import make_folds, told_subject
+from osteon.dataset.folds import describe_main_subject, make_folds
 from osteon.dataset.manifest import Case
 from osteon.formats import write_segmentation, write_volume
 from osteon.formats.dicom_series import find_series, series_geometry
@@ -361,9 +361,9 @@ def test_one_patient_id_for_all_is_told_with_the_way_out(tmp_path: Path) -> None
 
 def test_two_knees_of_one_of_many_are_no_fault() -> None:
     cases = [Case(id=f"c{n}", images=["x"], subject=who) for n, who in enumerate("aab")]
-    assert told_subject(cases) == ""
-    assert told_subject(cases[2:]) == ""
-    assert told_subject([*cases, *cases]) == "4 cases are one subject, a"
+    assert describe_main_subject(cases) == ""
+    assert describe_main_subject(cases[2:]) == ""
+    assert describe_main_subject([*cases, *cases]) == "4 cases are one subject, a"
 
 
 # Several series

@@ -1,8 +1,8 @@
 """In which unit and world the coordinates of meshes are: found by where they lie in the CT.
 
-First by the field of view: a reading fits where nearly all corners lie in it and the surfaces are larger than a few
-voxels. Where several readings fit, by the bone's edge: across the true surface the CT falls from bone to soft tissue,
-by some 200 HU; across a surface in the wrong place it rises as often as it falls. A reading wins where its fall is
+First by the field of view: a frame fits where nearly all corners lie in it and the surfaces are larger than a few
+voxels. Where several frames fit, by the bone's edge: across the true surface the CT falls from bone to soft tissue,
+by some 200 HU; across a surface in the wrong place it rises as often as it falls. A frame wins where its contrast is
 large and that of every other is less than half of it.
 """
 
@@ -19,18 +19,18 @@ import numpy.typing as npt
 from osteon.core.geometry import Geometry
 from osteon.core.volume import Volume
 from osteon.formats.stl import TO_RAS, MeshSpace
-from osteon.importing.source_forms import MeshUnit
+from osteon.importing.options import MeshUnit
 
 Points = npt.NDArray[np.float64]
 MM: dict[MeshUnit, float] = {"mm": 1.0, "cm": 10.0, "m": 1000.0}
 """Millimetres in a unit."""
-FITS = 0.9
+MIN_INSIDE = 0.9
 """Part of the corners that must lie in the field of view; the rest allows for meshes that reach over its border."""
 _MARGIN = 2.0
 """Voxels around the field of view that still count as in it."""
 _LEAST_VOXELS = 4.0
 """A structure smaller than this is taken for one in another unit."""
-CLEAR_HU = 50.0
+MIN_CONTRAST_HU = 50.0
 """The fall from bone to soft tissue across a true surface, at least; the mean of many bones at 3 mm is above 150."""
 _MOST_HU = 600.0
 """A single difference counts no more than this: metal would outweigh all bone."""
@@ -38,7 +38,7 @@ _SAMPLES = 4000
 
 
 @dataclass(frozen=True)
-class Reading:
+class MeshFrame:
     """How coordinates are read."""
 
     unit: MeshUnit
@@ -53,74 +53,76 @@ class Reading:
 
 
 @dataclass(frozen=True)
-class Evidence:
+class FrameEvidence:
     """What a case says about its meshes' coordinates.
 
     Attributes:
-        inside: Part of the corners in the field of view, for every reading.
-        falls: Mean fall of the CT across the surface in HU, for the readings that fit; empty where nobody looked, or
+        inside: Part of the corners in the field of view, for every frame.
+        contrasts: Mean fall of the CT across the surface in HU, for the frames that fit; empty where nobody looked, or
             where the image is no CT.
     """
 
-    inside: dict[Reading, float]
-    falls: dict[Reading, float]
+    inside: dict[MeshFrame, float]
+    contrasts: dict[MeshFrame, float]
 
     @property
-    def fitting(self) -> list[Reading]:
-        """The readings that lie in the field of view."""
-        return [reading for reading, share in self.inside.items() if share >= FITS]
+    def fitting(self) -> list[MeshFrame]:
+        """The frames that lie in the field of view."""
+        return [frame for frame, share in self.inside.items() if share >= MIN_INSIDE]
 
     @property
-    def winner(self) -> Reading | None:
-        """The one reading that fits, or that beats all others that fit; None where it is unclear."""
+    def best(self) -> MeshFrame | None:
+        """The one frame that fits, or that beats all others that fit; None where it is unclear."""
         fitting = self.fitting
-        if len(fitting) < 2 or not self.falls:
+        if len(fitting) < 2 or not self.contrasts:
             return fitting[0] if len(fitting) == 1 else None
-        best, *others = sorted(fitting, key=lambda reading: -self.falls[reading])
-        clear = self.falls[best] >= CLEAR_HU and all(self.falls[o] < self.falls[best] / 2 for o in others)
+        best, *others = sorted(fitting, key=lambda frame: -self.contrasts[frame])
+        clear = self.contrasts[best] >= MIN_CONTRAST_HU and all(
+            self.contrasts[o] < self.contrasts[best] / 2 for o in others
+        )
         return best if clear else None
 
     def describe(self) -> str:
         """In words: what fits, and how far the CT falls there."""
         if not self.fitting:
             return "no unit puts the meshes into the CT"
-        falls = {reading: f" ({self.falls[reading]:+.0f} HU)" for reading in self.falls}
-        return "inside the CT as " + " and as ".join(f"{reading}{falls.get(reading, '')}" for reading in self.fitting)
+        contrasts = {frame: f" ({self.contrasts[frame]:+.0f} HU)" for frame in self.contrasts}
+        return "inside the CT as " + " and as ".join(f"{frame}{contrasts.get(frame, '')}" for frame in self.fitting)
 
 
-def readings(unit: MeshUnit | None, space: MeshSpace | None) -> list[Reading]:
-    """All readings that what the user says leaves open."""
+def candidate_frames(unit: MeshUnit | None, space: MeshSpace | None) -> list[MeshFrame]:
+    """All frames that what the user says leaves open."""
     units = get_args(MeshUnit) if unit is None else (unit,)
     spaces = get_args(MeshSpace) if space is None else (space,)
-    return [Reading(u, s) for u, s in itertools.product(units, spaces)]
+    return [MeshFrame(u, s) for u, s in itertools.product(units, spaces)]
 
 
-def look(
-    meshes: Sequence[Points], geometry: Geometry, candidates: Sequence[Reading], image: Volume | None = None
-) -> Evidence:
-    """Weigh readings of one case.
+def weigh_frames(
+    meshes: Sequence[Points], geometry: Geometry, candidates: Sequence[MeshFrame], image: Volume | None = None
+) -> FrameEvidence:
+    """Weigh frames of one case.
 
     Args:
         meshes: `[m, 3, 3]` triangles of each mesh, as the files have them.
         geometry: The CT's grid.
-        candidates: The readings to be weighed.
+        candidates: The frames to be weighed.
         image: The CT; None leaves its edges out.
     """
-    inside = {reading: _share_inside(meshes, geometry, reading) for reading in candidates}
-    falls = {}
+    inside = {frame: _share_inside(meshes, geometry, frame) for frame in candidates}
+    contrasts = {}
     if image is not None:
         samples = [_samples(triangles, _SAMPLES // len(meshes) + 1) for triangles in meshes]
-        for reading in candidates:
-            if inside[reading] >= FITS:
-                points, normals = (reading.ras_mm(np.concatenate(part)) for part in zip(*samples, strict=True))
-                falls[reading] = fall_across(points, normals, image)  # a half turn keeps outside out
-    return Evidence(inside, falls)
+        for frame in candidates:
+            if inside[frame] >= MIN_INSIDE:
+                points, normals = (frame.ras_mm(np.concatenate(part)) for part in zip(*samples, strict=True))
+                contrasts[frame] = mean_contrast(points, normals, image)  # a half turn keeps outside out
+    return FrameEvidence(inside, contrasts)
 
 
-def _share_inside(meshes: Sequence[Points], geometry: Geometry, reading: Reading) -> float:
+def _share_inside(meshes: Sequence[Points], geometry: Geometry, frame: MeshFrame) -> float:
     """Part of the corners in the field of view; 0 where the meshes together are no larger than a few voxels."""
     corners = [mesh.reshape(-1, 3)[:: 1 + mesh.size // (3 * _SAMPLES)] for mesh in meshes]
-    points = reading.ras_mm(np.concatenate(corners))
+    points = frame.ras_mm(np.concatenate(corners))
     inverse = np.linalg.inv(geometry.affine_ras)
     with np.errstate(over="ignore", invalid="ignore"):
         index = points @ inverse[:3, :3].T + inverse[:3, 3]
@@ -142,8 +144,8 @@ def _samples(triangles: Points, count: int) -> tuple[Points, Points]:
     return triangles[chosen].mean(axis=1), outward * normals[chosen] / lengths[:, None]
 
 
-def fall_across(points: Points, normals: Points, image: Volume) -> float:
-    """Mean difference of the image one voxel (1 mm at least) inside and outside a surface; 0 where it cannot be told.
+def mean_contrast(points: Points, normals: Points, image: Volume) -> float:
+    """Mean difference of the image one voxel (1 mm at least) inside and outside a surface.
 
     Args:
         points: `[n, 3]` on the surface, RAS+ millimetres.
@@ -161,6 +163,6 @@ def fall_across(points: Points, normals: Points, image: Volume) -> float:
         map_coordinates(image.array[0], side.T, output=np.float64, order=1, mode="constant", cval=np.nan)
         for side in (index - step, index + step)
     ]
-    falls = np.clip(sides[0] - sides[1], -_MOST_HU, _MOST_HU)
-    seen = falls[np.isfinite(falls)]
-    return float(seen.mean()) if len(seen) > len(falls) / 2 else 0.0
+    contrasts = np.clip(sides[0] - sides[1], -_MOST_HU, _MOST_HU)
+    seen = contrasts[np.isfinite(contrasts)]
+    return float(seen.mean()) if len(seen) > len(contrasts) / 2 else 0.0

@@ -11,16 +11,16 @@ import SimpleITK
 from PIL import Image
 
 from osteon.core.errors import FileError, OsteonError, UsageError
-from osteon.core.folders import absent_below, files_below
+from osteon.core.folders import files_below, missing_files_below
 from osteon.core.geometry import Geometry
 from osteon.core.volume import Volume
 from osteon.formats import read_volume, write_volume
 from osteon.formats.registry import known_suffixes
-from osteon.formats.unsupported import UNREAD, told_unread
+from osteon.formats.unsupported import UNSUPPORTED_FORMATS, describe_unsupported
 from osteon.importing.meshes import form as meshes
+from osteon.importing.options import ImportOptions
 from osteon.importing.recognition import recognise
 from osteon.importing.run import ImportReport, import_dataset
-from osteon.importing.source_forms import Options
 from osteon.predicting.scans import find_scans
 
 GRID = Geometry((6, 5, 4), np.array([[-2.0, 0, 0, 10], [0, -2, 0, 20], [0, 0, 3, 30], [0, 0, 0, 1]]))
@@ -80,10 +80,10 @@ def test_links_are_followed_and_each_folder_is_read_once(tmp_path: Path) -> None
     (away / "p2" / "up").symlink_to(away)
     (away / "p2" / "home").symlink_to(top)
     (away / "p2" / "loop").symlink_to("loop")
-    found = [path.relative_to(top).as_posix() for path in files_below(top, hidden=False, beside="dataset.yaml")]
+    found = [path.relative_to(top).as_posix() for path in files_below(top, hidden=False, skip_with="dataset.yaml")]
     assert found == ["one", "p1/a", "p2/b", "p4/d"]
     assert [path.name for path in files_below(top)] == ["one", "d", "dataset.yaml", "e", "a", "b"]
-    assert {path.name for path, _ in absent_below(top)} == {"gone", "loop"}
+    assert {path.name for path, _ in missing_files_below(top)} == {"gone", "loop"}
 
 
 def test_patients_that_are_links_are_cases(tmp_path: Path) -> None:
@@ -246,10 +246,10 @@ def test_what_may_hold_no_scan_is_noted(tmp_path: Path) -> None:
 
 
 def test_no_suffix_is_both_read_and_unread() -> None:
-    unread = [suffix for row in UNREAD for suffix in row.suffixes]
+    unread = [suffix for row in UNSUPPORTED_FORMATS for suffix in row.suffixes]
     assert len(set(unread)) == len(unread)
     assert not set(unread) & set(known_suffixes())
-    assert told_unread(map(Path, ("a.nii.gz", "a.nii.gz.txt", "b.dcm")), ["images", "anything"]) == []
+    assert describe_unsupported(map(Path, ("a.nii.gz", "a.nii.gz.txt", "b.dcm")), ["images", "anything"]) == []
 
 
 def test_a_folder_of_nothing_else_says_the_way_out(tmp_path: Path) -> None:
@@ -316,6 +316,6 @@ def test_radiographs_and_meshes_follow_links_and_tell_what_they_do_not_read(tmp_
     bones.mkdir()
     (bones / "p1").symlink_to(tmp_path / "nas" / "p1")
     (tmp_path / "nas" / "p1" / "blue.ply").touch()
-    found = meshes.read(bones, Options(mesh_unit="mm", mesh_space="RAS"))
+    found = meshes.read(bones, ImportOptions(mesh_unit="mm", mesh_space="RAS"))
     assert [one.id for one in found.cases] == ["p1"]
     assert ["1 file is not read (a mesh)" in line for line in found.lost] == [True]

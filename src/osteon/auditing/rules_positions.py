@@ -8,12 +8,12 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
-from osteon.auditing.cohort import FEWEST, Cohort, robust_z, strength_of
+from osteon.auditing.cohort import MIN_CASES, Cohort, robust_z, strength_of
 from osteon.auditing.facts import CaseFacts
 from osteon.auditing.finding import Finding
-from osteon.core.text import counted
+from osteon.core.text import pluralise
 
-Centres = dict[str, npt.NDArray[np.float64]]
+StructureCentres = dict[str, npt.NDArray[np.float64]]
 
 SURE = 0.9
 """Part of the cases in which two structures must keep their order."""
@@ -23,9 +23,9 @@ STEADY = 0.2
 """Robust standard deviation of a pair's distance, as a part of it: where it varies more (fingers), order is chance."""
 STANDS_OUT = 6.0
 """Robust standard deviations for positions and volumes."""
-LEAST_LOG_VOLUME = 0.15
+MIN_LOG_VOLUME = 0.15
 """Least spread of the logarithm of volumes that is believed."""
-LEAST_PLACE = 0.03
+MIN_OFFSET = 0.03
 """Least spread of positions that is believed, as a part of the length of all structures together."""
 WORDS = (("left of", "right of"), ("behind", "in front of"), ("below", "above"))
 
@@ -40,7 +40,7 @@ def sides(cohort: Cohort) -> Iterator[Finding]:
         counted += bool(have)
         if turned:
             wrong.append((case, turned, len(have)))
-    if counted >= FEWEST and len(wrong) > counted / 2:
+    if counted >= MIN_CASES and len(wrong) > counted / 2:
         yield Finding(
             severity="error",
             kind="sides",
@@ -96,7 +96,7 @@ def order(cohort: Cohort) -> Iterator[Finding]:
             structures=[first, second] if swap else sorted({name for pair in wrong for name in pair}),
             what=what,
             against=f"{first} lies {np.linalg.norm(way):.3g} {unit} {WORDS[axis][int(way[axis] < 0)]} {second} "
-            f"in the {counted(count, 'case')} that have both",
+            f"in the {pluralise(count, 'case')} that have both",
             action=f"exchange the values of {first} and {second} in the label"
             if swap
             else "check the names of the structures, and whether the label is upside down",
@@ -109,14 +109,14 @@ def positions(cohort: Cohort) -> Iterator[Finding]:
     names = [s.name for s in cohort.manifest.structures]
     common = [name for name in names if len(cohort.having(name)) >= SURE * len(cohort.labelled)]
     whole = [case for case in cohort.labelled if all(name in case.structures for name in common)]
-    if len(common) < 3 or len(whole) < FEWEST:
+    if len(common) < 3 or len(whole) < MIN_CASES:
         return
     centres = np.array([[case.structures[name].centre_ras for name in common] for case in whole])
     # Seen from the median of the others: a single structure astray does not move it.
     seen = centres - np.median(centres, axis=1, keepdims=True)
     length = float(np.median(np.ptp(centres, axis=1).max(axis=1)))
     for number, name in enumerate(common):
-        z = np.stack([robust_z(seen[:, number, a].tolist(), floor=LEAST_PLACE * length)[0] for a in range(3)], axis=1)
+        z = np.stack([robust_z(seen[:, number, a].tolist(), floor=MIN_OFFSET * length)[0] for a in range(3)], axis=1)
         middle = np.median(seen[:, number], axis=0)
         for case, own, place in zip(whole, z, seen[:, number], strict=True):
             axis = int(np.abs(own).argmax())
@@ -139,9 +139,9 @@ def volumes(cohort: Cohort) -> Iterator[Finding]:
     """Structures much larger or smaller than elsewhere."""
     for structure in cohort.manifest.structures:
         have = cohort.having(structure.name)
-        if len(have) < FEWEST:
+        if len(have) < MIN_CASES:
             continue
-        z, middle, _ = robust_z([float(np.log(facts.volume_mm3)) for _, facts in have], floor=LEAST_LOG_VOLUME)
+        z, middle, _ = robust_z([float(np.log(facts.volume_mm3)) for _, facts in have], floor=MIN_LOG_VOLUME)
         for (case, facts), own in zip(have, z, strict=True):
             if abs(own) > STANDS_OUT and not (facts.cut and own < 0):
                 yield Finding(
@@ -149,15 +149,15 @@ def volumes(cohort: Cohort) -> Iterator[Finding]:
                     kind="volume",
                     cases=[case.id],
                     structures=[structure.name],
-                    what=f"{structure.name} has {amount(facts.volume_mm3, case)}",
-                    against=f"median {amount(float(np.exp(middle)), case)} of {len(have)} cases; "
+                    what=f"{structure.name} has {format_volume(facts.volume_mm3, case)}",
+                    against=f"median {format_volume(float(np.exp(middle)), case)} of {len(have)} cases; "
                     f"{abs(own):.0f} robust standard deviations",
                     action="look at its picture: is the whole structure outlined, and nothing else?",
                     strength=strength_of(own, STANDS_OUT),
                 )
 
 
-def amount(volume: float, case: CaseFacts) -> str:
+def format_volume(volume: float, case: CaseFacts) -> str:
     """A volume in such a case as people write it: cm³, mm³ where small; an area where it is a picture."""
     if case.unit == "px":
         return f"{volume:.4g} px"
@@ -175,7 +175,7 @@ def _usual_ways(cohort: Cohort) -> dict[tuple[str, str], tuple[npt.NDArray[np.fl
     ways = {}
     for first, second in itertools.combinations([s.name for s in cohort.manifest.structures], 2):
         gaps = np.array([_gap(c, first, second) for c in cohort.labelled if {first, second} <= c.structures.keys()])
-        if len(gaps) < FEWEST:
+        if len(gaps) < MIN_CASES:
             continue
         way = np.median(gaps, axis=0)
         length = float(np.linalg.norm(way))
@@ -189,7 +189,7 @@ def _usual_ways(cohort: Cohort) -> dict[tuple[str, str], tuple[npt.NDArray[np.fl
 
 
 def _wrong_pairs(
-    centres: Centres, usual: dict[tuple[str, str], tuple[npt.NDArray[np.float64], int]]
+    centres: StructureCentres, usual: dict[tuple[str, str], tuple[npt.NDArray[np.float64], int]]
 ) -> list[tuple[str, str]]:
     found = []
     for (first, second), (way, _) in usual.items():
@@ -200,6 +200,6 @@ def _wrong_pairs(
     return found
 
 
-def _swapped(centres: Centres, pair: tuple[str, str]) -> Centres:
+def _swapped(centres: StructureCentres, pair: tuple[str, str]) -> StructureCentres:
     first, second = pair
     return {**centres, first: centres[second], second: centres[first]}

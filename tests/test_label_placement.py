@@ -17,7 +17,7 @@ from osteon.core.geometry import AxisPermutation, Geometry, offset_on
 from osteon.core.labels import Segmentation, make_structures
 from osteon.core.volume import Volume
 from osteon.dataset.dataset import Dataset
-from osteon.dataset.label_placement import common_grid, lay_segmentation
+from osteon.dataset.label_placement import common_grid, place_segmentation
 from osteon.evaluating.evaluate import evaluate
 from osteon.formats import read_segmentation, write_segmentation, write_volume
 from osteon.importing.run import ImportReport, import_dataset
@@ -41,7 +41,7 @@ def turned(segmentation: Segmentation, turn: AxisPermutation) -> Segmentation:
 
 
 def laid(segmentation: Segmentation, grid: Geometry = GRID) -> tuple[Segmentation, str]:
-    return lay_segmentation(segmentation, grid, name="label", image_name="image")
+    return place_segmentation(segmentation, grid, name="label", image_name="image")
 
 
 @pytest.mark.parametrize("turn", TURNS)

@@ -1,0 +1,12 @@
+"""Which strategy a plan's scans are prepared and restored with."""
+
+from __future__ import annotations
+
+from osteon.plan.schema import Plan
+from osteon.preparing.grid_strategy import GridStrategy, OsteonStrategy
+from osteon.preparing.nnunet_strategy import NnUNetStrategy
+
+
+def grid_strategy(plan: Plan) -> GridStrategy:
+    """nnU-Net's for plans with the section `grid.nnunet`, else osteon's."""
+    return OsteonStrategy(plan) if plan.grid.nnunet is None else NnUNetStrategy(plan)
