@@ -124,7 +124,7 @@ def test_an_interrupted_training_goes_on_to_its_end(left: Path, capsys: pytest.C
     assert cached
     assert not (left / "interrupted/model").exists()
     assert command("train", "legs", "interrupted", "--epochs", "4", *TRAIN) == 0
-    assert "going on from iteration" in told(capsys)
+    assert "continuing from iteration" in told(capsys)
     rows = (left / "interrupted/metrics.csv").read_text()
     assert rows.startswith(begun)
     assert [row["iteration"] for row in csv.DictReader(rows.splitlines())] == ["40", "80", "120", "160"]

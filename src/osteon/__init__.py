@@ -1,4 +1,4 @@
-"""Osteon: from labelled bone scans to a segmentation model one can trust, on the machine one owns."""
+"""Osteon: from labelled bone scans to a segmentation model you can trust, on your own machine."""
 
 from osteon.core.threads import prepare_threads
 

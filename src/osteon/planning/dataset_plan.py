@@ -208,5 +208,6 @@ def warn_outdated(folder: Path) -> None:
     if differences := find_changes(Dataset.open(folder)):
         message = f"{folder / FILE_NAME}: was made of other cases than there are now ({'; '.join(differences)})"
         console.print(
-            f"[yellow]{escape(message)}; `osteon plan {escape(str(folder))} --force` decides anew[/]", soft_wrap=True
+            f"[yellow]{escape(message)}; `osteon plan {escape(str(folder))} --force` makes a new plan[/]",
+            soft_wrap=True,
         )

@@ -84,7 +84,7 @@ def _versions(validation: dict[str, Any]) -> list[str]:
     versions = validation["versions"]
     lines = [f"- osteon {versions['osteon']}, torch {versions['torch']}; plan {versions['plan']}"]
     if validation["training"].get("init"):
-        lines.append(f"- Began with the weights of {validation['training']['init']}")
+        lines.append(f"- Started from the weights of {validation['training']['init']}")
     return lines
 
 

@@ -163,7 +163,7 @@ class RowIndex:
             Problem(
                 kind,
                 self.member,
-                f"{self.path}: line {row.line} {what}; passed over",
+                f"{self.path}: line {row.line} {what}; skipped",
                 hint,
                 case=row.image,
                 structure=row.structure,

@@ -91,7 +91,9 @@ class _SpacePage:
         ticked = [items[row["id"]] for row in self.table.selected]
         if len(ticked) != 1:
             notify_error(
-                OsteonError("tick the one that is to be deleted", hint="one at a time: each says what goes with it")
+                OsteonError(
+                    "tick the one that is to be deleted", hint="one at a time: each shows what is deleted with it"
+                )
             )
             return
         await ask_delete(self.app, ticked[0], "/space")
@@ -99,7 +101,7 @@ class _SpacePage:
     def _show_bin(self, sizes: FolderSizes, deletions: list[Deletion]) -> None:
         with card("The bin"):
             if not deletions:
-                caption("Nothing is in it. What is deleted comes here first.")
+                caption("The bin is empty. What you delete comes here first.")
                 return
             caption("What was deleted, the newest first. It takes space until it is removed for good.")
             for deletion in deletions:
