@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from osteon.core.progress import print_messages, show_progress
 from osteon.networks import fused_norm
 
 settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -21,6 +23,13 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
         if not torch.cuda.is_available():
             pytest.skip("torch sees no CUDA device here")
+
+
+@pytest.fixture(autouse=True)
+def _printed() -> Iterator[None]:
+    """What osteon logs is printed, and progress shown, as the command line has it."""
+    with print_messages(), show_progress():
+        yield
 
 
 @pytest.fixture(scope="session")

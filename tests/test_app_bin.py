@@ -178,7 +178,7 @@ def test_each_job_uses_what_it_names(app: AppState) -> None:
     dataset, run, result = (item(app, place) for place in ("datasets/knees", "runs/first", "results/mine"))
     begin: list[tuple[Callable[[], object], set[str]]] = [
         (
-            lambda: commands.start_import(app, space.root / "sources/legs", "x", commands.ImportOptions()),
+            lambda: commands.start_import(app, space.root / "sources/legs", "x"),
             {"sources/legs"},
         ),
         (
@@ -365,7 +365,7 @@ def test_all_that_refers_to_a_renamed_thing_finds_it(app: AppState, monkeypatch:
     monkeypatch.chdir(space.root)
     done = CliRunner().invoke(command_line, [measuring.command, *measuring.arguments])
     assert done.exit_code == 0, done.output
-    assert {row.case for row in read_volumes(app, result)} == {"c0", "c1"}
+    assert {row["case"] for row in read_volumes(app, result)} == {"c0", "c1"}
     assert read_about(result) == {"dataset": "knees", "run": "first", "title": "mine of Müller"}
 
 

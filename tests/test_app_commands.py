@@ -11,7 +11,6 @@ from typer.testing import CliRunner
 
 from helpers import two_boxes, write_dataset
 from osteon.app import commands, result_commands
-from osteon.app.commands import ImportOptions
 from osteon.app.downloads import DOWNLOADS
 from osteon.app.jobs import Job, Jobs, JobState
 from osteon.app.pages.segment import SPEEDS
@@ -40,9 +39,8 @@ def everything(app: AppState) -> list[Job]:
     """Every job that the pages know to begin."""
     space = app.workspace
     dataset, run, result = space.item("datasets", "knees"), space.item("runs", "r"), space.item("results", "mine")
-    choices = ImportOptions("masks", "mr", "last:1", ["a", "b"], {"femur": 1}, tuple(IMPORT_FLAGS))
     commands.start_phantom(app, "limb", 6)
-    commands.start_import(app, space.root / "sources/legs", "legs", choices)
+    commands.start_import(app, space.root / "sources/legs", "legs", ["--form", "masks", *IMPORT_FLAGS])
     commands.start_plan(app, dataset, recipe="limb", budget="10min", options=["--dimensions", "2"])
     commands.start_training(app, dataset, "r", recipe="limb", budget="10min", options=["--dimensions", "2"])
     result_commands.start_prediction(app, run, dataset.path, "mine", origin={"dataset": "knees"}, probabilities=True)

@@ -89,7 +89,7 @@ def test_overlapping_structures_go_into_layers_that_do_not() -> None:
     layers = split_layers(segmentation)
     assert [[s.name for s in layer.structures] for layer in layers] == [["a", "c"], ["b"]]
     np.testing.assert_array_equal(layers[0].array[:, 0, 0], [1, 1, 0, 2])
-    np.testing.assert_array_equal(pack_bits(segmentation)[0, :, 0, 0], [1, 3, 2, 4])
+    np.testing.assert_array_equal(pack_bits(segmentation)[0].array[:, 0, 0], [1, 3, 2, 4])
 
 
 def test_differences_are_missed_invented_or_in_both() -> None:

@@ -17,7 +17,7 @@ from rich.console import Console
 
 from helpers import tiny_plan
 from osteon.core import parallel, progress
-from osteon.core.progress import progress_bar, quiet, status, track
+from osteon.core.progress import progress_bar, show_progress, status, track
 from osteon.plan.schema import write_plan
 from runs import cohort, command
 
@@ -160,7 +160,7 @@ def test_a_terminal_has_a_bar_and_no_lines(monkeypatch: pytest.MonkeyPatch, colo
 
 def test_quiet_is_silent_and_ends(log: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress, "LOG_EVERY_S", 0.005)
-    with quiet(), quiet(wanted=False):
+    with show_progress(False):
         for _ in track(range(3), "measuring"):
             time.sleep(0.02)
         with status("quantising"):
@@ -174,7 +174,7 @@ def test_quiet_is_silent_and_ends(log: io.StringIO, monkeypatch: pytest.MonkeyPa
 def test_quiet_has_no_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     text = io.StringIO()
     monkeypatch.setattr(progress, "console", Console(file=text, force_terminal=True, width=80))
-    with quiet():
+    with show_progress(False):
         list(track([1], "measuring"))
         with status("quantising"):
             pass

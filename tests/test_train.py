@@ -25,6 +25,7 @@ from safetensors.torch import load_file
 
 import osteon
 from helpers import FLAT, SIDES, box, plan_data, spaced, tiny_plan, two_boxes, write_dataset
+from osteon.core import progress
 from osteon.core.errors import DatasetError, FileError, PlanError, UsageError
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation, Structure, make_structures
@@ -256,7 +257,8 @@ def test_sites_are_kept_together_on_request(tmp_path: Path) -> None:
 def test_progress_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, on_a_terminal: bool) -> None:
     screen = io.StringIO()
     console = Console(file=screen, force_terminal=on_a_terminal, width=200, color_system=None)
-    monkeypatch.setattr(progress_display, "console", console)
+    for module in (progress_display, progress):
+        monkeypatch.setattr(module, "console", console)
     monkeypatch.setattr(progress_display, "REFRESH_S", 0)
     dataset = cohort(tmp_path / "data")
     named = list(make_structures(["femur [/x]", "tibia"], [3, 5]))  # rich takes the brackets for markup

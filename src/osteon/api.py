@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -14,20 +15,28 @@ if TYPE_CHECKING:
     from osteon.auditing.run import Audit
     from osteon.converting.convert import ConvertedModel
     from osteon.evaluating.evaluate import Evaluation
+    from osteon.exporting.export_form import Encoding, Shapes, Space
     from osteon.exporting.run import ExportReport
     from osteon.importing.options import ImportKeywords
     from osteon.importing.run import ImportReport
     from osteon.machine.doctor import DoctorReport
     from osteon.plan.schema import Plan
-    from osteon.planning.options import PlanOptions
+    from osteon.planning.options import PlanKeywords, PlanOptions
     from osteon.predicting.model import Model
     from osteon.predicting.predictor import PredictReport
     from osteon.reporting.comparison import ComparisonResult
     from osteon.runs.fit import TrainReport
+    from osteon.runs.options import RunKeywords
     from osteon.sweeping.run import SweepReport
-    from osteon.voting.fit import VoteFit
+    from osteon.voting.fit import FittedParameter, VoteFit
     from osteon.voting.report import VoteReport
+    from osteon.voting.rules import Method, Threshold, Weights
 
+    class TrainKeywords(PlanKeywords, RunKeywords, total=False):
+        """Keywords of `train`."""
+
+
+logger = logging.getLogger(__name__)
 PathLike = str | os.PathLike[str]
 
 
@@ -49,6 +58,11 @@ def import_dataset(
         workers: Processes for reading the cases; None: as memory allows.
         announce: Is called, line by line and before anything is written, with how the source was understood.
         **options: Fields of `osteon.importing.options.ImportOptions` (form, hold_out, structures, modality, …).
+
+    Example:
+        >>> report = osteon.import_dataset("phantoms/source", "again", modality="mr", only="first:2")
+        >>> report.form, [case.id for case in report.manifest.cases]
+        ('pairs', ['spine_001', 'spine_002'])
     """
     from osteon.importing.run import import_dataset
 
@@ -63,6 +77,10 @@ def audit(dataset: PathLike, *, workers: int | None = None) -> Audit:
     Args:
         dataset: A folder with dataset.yaml.
         workers: Processes for reading the cases; None: as memory allows.
+
+    Example:
+        >>> osteon.audit("spine").findings[0].severity in ("error", "warning", "note")
+        True
     """
     from osteon.auditing.run import audit
     from osteon.dataset.dataset import Dataset
@@ -80,6 +98,10 @@ def audit_augmented(
         samples: How many patches.
         seed: Of all that is drawn.
         workers: Processes for preparing the cases; None: as memory allows.
+
+    Example:
+        >>> len(osteon.audit_augmented("spine", samples=2).samples)
+        2
     """
     from osteon.auditing.augmented import audit_augmented
     from osteon.dataset.dataset import Dataset
@@ -95,7 +117,7 @@ def make_plan(
     measure_budget_s: float | None = None,
     budget_s: float | None = None,
     workers: int | None = None,
-    **options: Any,
+    **options: Unpack[PlanKeywords],
 ) -> Plan:
     """Measure a dataset, decide, and write its plan.yaml.
 
@@ -107,10 +129,12 @@ def make_plan(
         budget_s: Seconds that a training will have; sizes are then chosen for this machine's measured speed.
         workers: Processes for reading the cases; None: as memory allows.
         **options: Fields of `osteon.planning.options.PlanOptions`: recipe, dimensions, network, encoder, window, …
-    """
-    from rich.markup import escape
 
-    from osteon.core.progress import console
+    Example:
+        >>> plan = osteon.make_plan("spine", device="cpu", measure_cost=False)
+        >>> plan.network.name, plan.training.recipe
+        ('unet', 'osteon')
+    """
     from osteon.plan.schema import FILE_NAME, write_plan
     from osteon.planning.dataset_plan import plan_dataset
     from osteon.planning.options import PlanOptions
@@ -126,7 +150,7 @@ def make_plan(
     )
     write_plan(Path(dataset) / FILE_NAME, planned.plan)
     for case_id, error in planned.failed.items():
-        console.print(f"[yellow]not measured: {escape(f'{case_id}: {error}')}[/]", soft_wrap=True)
+        logger.warning(f"not measured: {case_id}: {error}")
     return planned.plan
 
 
@@ -138,7 +162,7 @@ def train(
     plan_options: PlanOptions | None = None,
     restart: bool = False,
     measure_cost: bool = True,
-    **options: Any,
+    **options: Unpack[TrainKeywords],
 ) -> TrainReport:
     """Train a model, or go on with an interrupted training.
 
@@ -156,6 +180,11 @@ def train(
 
     Raises:
         UsageError: A plan is given and options that contradict it; and as `osteon.runs.fit.train`.
+
+    Example:
+        >>> report = osteon.train("spine", "small", epochs=1, device="cpu", settings={"training.epoch_iterations": 2})
+        >>> report.iterations, report.resumed
+        (2, False)
     """
     from dataclasses import fields, replace
 
@@ -171,26 +200,27 @@ def train(
     from osteon.runs.fit import train
     from osteon.runs.options import TrainOptions
 
-    by_name = {field.name: options.pop(field.name) for field in fields(PlanOptions) if field.name in options}
+    given: dict[str, Any] = {**options}
+    by_name = {field.name: given.pop(field.name) for field in fields(PlanOptions) if field.name in given}
     wanted = replace(plan_options or DEFAULTS, **by_name) if plan_options or by_name else None
-    if options.get("init") is not None:
-        options["init"] = os.fspath(options["init"])
-    where: dict[str, Any] = {name: options.get(name) for name in ("budget_s", "workers")}
-    where["device"] = options.get("device", "auto")
+    if given.get("init") is not None:
+        given["init"] = os.fspath(given["init"])
+    where: dict[str, Any] = {name: given.get(name) for name in ("budget_s", "workers")}
+    where["device"] = given.get("device", "auto")
     if plan is not None:
         chosen = plan if isinstance(plan, Plan) else read_plan(Path(plan))
         settings = (wanted.settings if wanted else None) or {}
         if wanted is not None and wanted != replace(DEFAULTS, settings=wanted.settings):
             raise UsageError("a plan and choices contradict each other", hint="give one of them, or `settings` alone")
         chosen = overlay(chosen, settings)
-    elif options.get("init") is not None:
-        begin = options["init"]
+    elif given.get("init") is not None:
+        begin = given["init"]
         chosen = plan_from_model(Path(dataset), Path(run), begin, wanted or DEFAULTS, restart=restart, **where)
     elif wanted is not None:
         chosen = plan_for_run(Path(dataset), Path(run), wanted, restart=restart, measure_cost=measure_cost, **where)
     else:
         chosen = load_or_make_plan(Path(dataset), **where)
-    asked = TrainOptions(**options)
+    asked = TrainOptions(**given)
     start = train_all_folds if asked.fold == "all" else train
     return start(Dataset.open(Path(dataset)), chosen, Path(run), asked, restart=restart)
 
@@ -208,7 +238,14 @@ def sweep(file: PathLike, *, dry: bool = False) -> SweepReport:
 
 
 def load_model(folder: PathLike, *, device: str = "cpu") -> Model:
-    """Load a trained model (a run, or its folder `model`); `.predict(scan)` segments a file or a Volume."""
+    """Load a trained model (a run, or its folder `model`); `.predict(scan)` segments a file or a Volume.
+
+    Example:
+        >>> model = osteon.load_model("run")
+        >>> segmentation = model.predict("phantoms/source/images/spine_001_image.nrrd")
+        >>> segmentation.array.shape
+        (12, 24, 8)
+    """
     from osteon.core.devices import resolve_device
     from osteon.predicting.model_folder import load_model
 
@@ -248,7 +285,12 @@ def import_model(
 
 
 def doctor(model: PathLike | None = None, dataset: PathLike | None = None) -> DoctorReport:
-    """Check the installation; with a model measure engines on this machine; with its dataset gate those that round."""
+    """Check the installation; with a model measure engines on this machine; with its dataset gate those that round.
+
+    Example:
+        >>> [check.name for check in osteon.doctor().checks][:2]
+        ['Python', 'torch']
+    """
     from osteon.machine.doctor import examine_machine
 
     return examine_machine(*(None if path is None else Path(path) for path in (model, dataset)))
@@ -282,6 +324,11 @@ def predict(
         probabilities: Keep them too, for a soft vote.
         series: Of several DICOM series of a study, the one with this number, SeriesInstanceUID or description.
         overwrite: Do again what is done.
+
+    Example:
+        >>> report = osteon.predict("run", ["phantoms/source/images"], "fast", speed="fast", device="cpu")
+        >>> len(report.done), report.failed
+        (6, {})
     """
     from osteon.machine.engine_timing import choose_engine, count_all_passes
     from osteon.predicting.model import Model
@@ -299,18 +346,77 @@ def predict(
     return predict(loaded, found, Path(out), PredictOptions(find_speed(speed), overwrite, memory, probabilities))
 
 
-def vote(members: Sequence[PathLike], out: PathLike, **options: Any) -> VoteReport:
-    """Make one answer of several models' predictions; see `osteon.voting.run.vote` for the options."""
+def vote(
+    members: Sequence[PathLike],
+    out: PathLike,
+    *,
+    method: Method = "hard",
+    threshold: Threshold | None = None,
+    weights: Weights | None = None,
+    image_size: tuple[int, int] | None = None,
+    dataset: PathLike | None = None,
+    overwrite: bool = False,
+) -> VoteReport:
+    """Make one answer of several models' predictions.
+
+    Args:
+        members: Folders of predictions, or tables of RLE.
+        out: A folder, or a .csv where the members are tables.
+        method: `hard`, `soft` (folders with probabilities), or `staple`.
+        threshold: Votes that a structure needs: one number, a number by structure, or a file; None: more than half.
+        weights: What each member's vote counts: a number each, or a file; None: 1.
+        image_size: Rows and columns of the pictures of tables; None: the dataset's, or 2048 x 2048.
+        dataset: A dataset whose structures, grids and picture sizes count.
+        overwrite: Do again what is done, and replace what no vote has written.
+
+    Example:
+        >>> report = osteon.vote(["predictions", "run/predictions"], "voted")
+        >>> len(report.cases)
+        6
+    """
     from osteon.voting.run import vote
 
-    return vote([Path(member) for member in members], Path(out), **options)
+    paths, known = [Path(member) for member in members], None if dataset is None else Path(dataset)
+    return vote(
+        paths,
+        Path(out),
+        method=method,
+        threshold=threshold,
+        weights=weights,
+        image_size=image_size,
+        dataset=known,
+        overwrite=overwrite,
+    )
 
 
-def fit_vote(members: Sequence[PathLike], dataset: PathLike, out: PathLike, **options: Any) -> VoteFit:
-    """Choose thresholds or weights on a dataset's labels; see `osteon.voting.fit.fit` for the options."""
+def fit_vote(
+    members: Sequence[PathLike],
+    dataset: PathLike,
+    out: PathLike,
+    *,
+    method: Method = "hard",
+    part: FittedParameter | None = None,
+    overwrite: bool = False,
+) -> VoteFit:
+    """Choose for each structure what gives the best mean Dice, and write it for `threshold` or `weights` of `vote`.
+
+    Args:
+        members: As for `vote`.
+        dataset: With labels of cases that the members have predicted, and that they were not trained on.
+        out: A .yaml file.
+        method: `hard` or `soft`.
+        part: `threshold` (with `hard` alone) or `weights`; None: thresholds for `hard`, weights for `soft`.
+        overwrite: Replace a file that is there.
+
+    Example:
+        >>> fit = osteon.fit_vote(["predictions", "run/predictions"], "spine", "thresholds.yaml")
+        >>> fit.part
+        'threshold'
+    """
     from osteon.voting.fit import fit
 
-    return fit([Path(member) for member in members], Path(dataset), Path(out), **options)
+    paths = [Path(member) for member in members]
+    return fit(paths, Path(dataset), Path(out), method=method, part=part, overwrite=overwrite)
 
 
 def evaluate(
@@ -337,6 +443,11 @@ def evaluate(
         surfaces: Whether distances between surfaces, pieces and levels are measured.
         labels: What numbers mean in predictions that name no structures, over a dataset.json beside them.
         workers: Processes; None decides by the cases' size.
+
+    Example:
+        >>> evaluation = osteon.evaluate("predictions", "spine", surfaces=False)
+        >>> 0 <= evaluation.scores[0].dice <= 1
+        True
     """
     from osteon.evaluating.evaluate import evaluate
     from osteon.evaluating.scores import MetricOptions
@@ -364,6 +475,11 @@ def compare(
         tolerances: Of the NSD, in mm (px in pictures).
         surfaces: Whether distances between surfaces, pieces and levels are measured.
         labels: What numbers mean in predictions that name no structures, over a dataset.json beside them.
+
+    Example:
+        >>> comparison = osteon.compare(["run", "predictions"], "spine", surfaces=False)
+        >>> [entry.contestant.name for entry in comparison.entries]
+        ['run', 'predictions']
     """
     from osteon.evaluating.scores import MetricOptions
     from osteon.reporting.compare import compare
@@ -380,25 +496,53 @@ def export(
     out: PathLike,
     *,
     overwrite: bool = False,
+    labels: Mapping[str, int] | None = None,
+    space: Space = "LPS",
+    fragments: bool = False,
+    smallest_mm3: float = 0.0,
     source: PathLike | None = None,
-    **options: Any,
+    ignore_references: bool = False,
+    encoding: Encoding = "binary",
+    shapes: Shapes = "rle",
+    link: bool = False,
 ) -> ExportReport:
     """Write segmentations, a dataset or a model in the form that other programs take.
 
     Args:
         form: `stl`, `ply`, `obj`, `dicom-seg`, `rtstruct`, `seg-nrrd`, `rle-csv`, `coco`, `table`, `nnunet`,
-            `decathlon`, `onnx` or `openvino`.
+            `decathlon`, `onnx`, `openvino`, or a plugin's.
         sources: Label files, folders of them, or datasets; one dataset for `nnunet` and `decathlon`, one model for
             `onnx` and `openvino`.
         out: Where the files go.
         overwrite: Replace files in `out` that no export has written.
-        source: A folder below which the scans' DICOM series lie.
-        **options: Fields of `osteon.exporting.export_form.ExportOptions` (ignore_references, space, fragments,
-            smallest_mm3, encoding, shapes, link, labels).
+        labels: Name → value, over what label files say.
+        space: MeshExport: the world of the coordinates, `LPS` or `RAS`.
+        fragments: MeshExport: each connected piece of a structure is a mesh of its own.
+        smallest_mm3: MeshExport: connected component_boxes of less are left out.
+        source: DICOM: a folder below which the scans' series lie.
+        ignore_references: DICOM: take a series by its grid, also where the scan refers to another.
+        encoding: DICOM SEG: a frame for each structure and slice (`binary`), or one for each slice (`labelmap`).
+        shapes: COCO: `rle`, which is exact, or `polygons`.
+        link: Datasets: link to images instead of copying them.
+
+    Example:
+        >>> report = osteon.export("stl", "predictions", "meshes", smallest_mm3=5)
+        >>> len(report.done)
+        6
     """
     from osteon.exporting.export_form import ExportOptions
     from osteon.exporting.run import export
 
     given = [sources] if isinstance(sources, str | os.PathLike) else list(sources)
-    chosen = ExportOptions(source=None if source is None else Path(source), **options)
+    chosen = ExportOptions(
+        labels=labels,
+        space=space,
+        fragments=fragments,
+        smallest_mm3=smallest_mm3,
+        source=None if source is None else Path(source),
+        ignore_references=ignore_references,
+        encoding=encoding,
+        shapes=shapes,
+        link=link,
+    )
     return export(form, [Path(s) for s in given], Path(out), chosen, overwrite=overwrite)

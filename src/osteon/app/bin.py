@@ -196,14 +196,11 @@ def _move_back(app: AppState, deletion: Deletion) -> None:
 
 def _read_deletion(folder: Path) -> Deletion:
     date, clock, kind, name = folder.name.split("-", 3)
-    name, order = (
-        name.partition("~")[0],
-        {kind: number for number, kind in enumerate(("plans", "exports", *ITEM_KINDS))},
-    )
+    order = {kind: number for number, kind in enumerate(("plans", "exports", *ITEM_KINDS))}
     inner = [path.relative_to(folder) for path in folder.glob("*/*") if path.parent.name in order]
     items = sorted(inner, key=lambda path: (order[path.parts[0]], path.name))
     known: ItemKind = next((k for k in ITEM_KINDS if k == kind), "exports")
-    name = next((path.name for path in items if path.parts[0] == known), name)
+    name = next((path.name for path in items if path.parts[0] == known), name.partition("~")[0])
     title = Item(known, name, folder / known / name, "").title
     at = f"{date[:4]}-{date[4:6]}-{date[6:]} {clock[:2]}:{clock[2:4]}"
     return Deletion(folder, known, name, title, at, tuple(path.as_posix() for path in items))

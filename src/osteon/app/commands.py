@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
 from osteon.app.jobs import Job
@@ -23,30 +22,6 @@ PLAN_CHOICES = ".plan-asked.json"
 """In a dataset: the options with which its plan was made."""
 
 
-@dataclass(frozen=True)
-class ImportOptions:
-    """What is chosen before an import; None and empty: as the source is recognised."""
-
-    form: str | None = None
-    modality: str | None = None
-    hold_out: str | None = None
-    only: Sequence[str] | None = None
-    labels: Mapping[str, int] | None = None
-    flags: tuple[str, ...] = ()
-
-    def arguments(self) -> list[str]:
-        """As `osteon import` takes them."""
-        arguments: list[str] = []
-        for option, value in (("--form", self.form), ("--modality", self.modality), ("--hold-out", self.hold_out)):
-            if value:
-                arguments += [option, value]
-        if self.only is not None:
-            arguments += ["--only", ",".join(self.only) + ","]
-        if self.labels:
-            arguments += ["--labels", ",".join(f"{name}={value}" for name, value in self.labels.items())]
-        return arguments + list(self.flags)
-
-
 def source_of(app: AppState, dataset: Item) -> Path | None:
     """What a dataset was imported from, where the app imported it and it is still there."""
     source = read_about(dataset).get("source", "")
@@ -60,13 +35,13 @@ def source_name(source: str) -> str:
     return parts[1] if len(parts) > 1 and parts[0] == "sources" else Path(source).name
 
 
-def start_import(app: AppState, source: Path, name: str, options: ImportOptions) -> tuple[Item, Job]:
-    """Import a source into a new dataset, then audit it."""
+def start_import(app: AppState, source: Path, name: str, options: Sequence[str] = ()) -> tuple[Item, Job]:
+    """Import a source into a new dataset, with options of `osteon import`, then audit it."""
     item = app.workspace.create("datasets", name, {"source": app.workspace.command_path(source)})
     target = item.relative_path
     first = app.jobs.submit(
         "import",
-        [app.workspace.command_path(source), target, *options.arguments()],
+        [app.workspace.command_path(source), target, *options],
         f"Import into {item.title}",
         about={"dataset": item.name},
         product=f"{target}/dataset.yaml",

@@ -97,14 +97,10 @@ def _rename_in_files(dataset: Dataset, new_names: Mapping[str, str]) -> None:
 
 def _write(folder: Path, manifest: Manifest, **changes: object) -> Manifest:
     try:
-        changed = Manifest.model_validate(manifest.model_dump() | {k: _plain(v) for k, v in changes.items()})
+        changed = Manifest.model_validate(manifest.model_copy(update=changes).model_dump())
     except ValidationError as error:
         raise DatasetError(
             f"the dataset would make no sense: {describe_errors(error)}", hint="correct what is named"
         ) from None
     write_manifest(folder, changed)
     return changed
-
-
-def _plain(value: object) -> object:
-    return [part.model_dump() for part in value] if isinstance(value, list) else value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -14,31 +15,31 @@ from nicegui import ui
 from osteon.app.notifications import JobNotifier
 from osteon.app.page_cleanup import PageLeave
 from osteon.app.state import AppState
+from osteon.app.theme_button import theme_button
 from osteon.app.wording import translate_error
 from osteon.core.errors import OsteonError
 
 STYLE_SHEET = (Path(__file__).parent / "static/style.css").read_text(encoding="utf-8")
-NAVIGATION = (
-    ("/", "Start", "home"),
-    ("/data", "Data", "folder_open"),
-    ("/train", "Train", "model_training"),
-    ("/segment", "Segment", "content_cut"),
-    ("/compare", "Compare", "compare"),
-    ("/runs", "Runs", "leaderboard"),
-    ("/jobs", "Jobs", "list_alt"),
-    ("/space", "Space", "storage"),
-)
+NAVIGATION = {
+    "/": ("Start", "home"),
+    "/data": ("Data", "folder_open"),
+    "/train": ("Train", "model_training"),
+    "/segment": ("Segment", "content_cut"),
+    "/compare": ("Compare", "compare"),
+    "/runs": ("Runs", "leaderboard"),
+    "/jobs": ("Jobs", "list_alt"),
+    "/space": ("Space", "storage"),
+}
+"""Name and icon of each page of the menu, by its URL."""
 UNDO_S = 120.0
 """For this long pages offer to undo the last action; what was deleted is in the bin afterwards, too."""
-THEMES = {"light": False, "dark": True, "auto": None}
-THEME_ICONS = {"light": "light_mode", "dark": "dark_mode", "auto": "brightness_auto"}
 _FOLDERS = "folders"
 """In a client's storage: the workspace and the folders of --data, whose paths are left out of errors."""
 
 
 @contextmanager
 def page_frame(app: AppState, title: str, section: str, *, back: tuple[str, str] | None = None) -> Iterator[None]:
-    """A page's frame; what is made in the block stands in it.
+    """A page's frame; what is made in the block stands in it, and so does an OsteonError that it raises.
 
     Args:
         app: Whose theme is used.
@@ -58,7 +59,7 @@ def page_frame(app: AppState, title: str, section: str, *, back: tuple[str, str]
         ui.space()
         JobNotifier()
         PageLeave()
-        _theme_button(app)
+        theme_button(app)
     with (
         ui.left_drawer(value=True, bordered=False)
         .props("width=190 breakpoint=800")
@@ -66,7 +67,7 @@ def page_frame(app: AppState, title: str, section: str, *, back: tuple[str, str]
     ):
         menu.on_click(drawer.toggle)
         with ui.element("nav").props('aria-label="Pages"').classes("q-pt-md"):
-            for url, name, icon in NAVIGATION:
+            for url, (name, icon) in NAVIGATION.items():
                 link = ui.link(target=url)
                 with link:
                     ui.icon(icon, size="20px").props("aria-hidden=true")
@@ -79,7 +80,10 @@ def page_frame(app: AppState, title: str, section: str, *, back: tuple[str, str]
                 ui.link(f"← {back[1]}", back[0])
             heading(title, 1)
         _undo_card(app)
-        yield
+        try:
+            yield
+        except OsteonError as error:
+            show_error(error)
 
 
 def _undo_card(app: AppState) -> None:
@@ -90,11 +94,7 @@ def _undo_card(app: AppState) -> None:
 
     async def revert() -> None:
         app.undo = None
-        try:
-            await asyncio.to_thread(undo.revert)
-        except OsteonError as error:
-            notify_error(error)
-            return
+        await asyncio.to_thread(undo.revert)
         ui.navigate.reload()
 
     def close() -> None:
@@ -106,28 +106,6 @@ def _undo_card(app: AppState) -> None:
         ui.label(undo.text).classes("osteon-grow")
         action("Undo", revert, icon="undo", style="main")
         action("", close, icon="close", style="quiet", name="Close this notice")
-
-
-def _theme_button(app: AppState) -> None:
-    chosen = app.workspace.read_settings().get("theme", "auto")
-    current = str(chosen) if chosen in THEMES else "auto"
-    dark = ui.dark_mode(THEMES[current])
-    names = list(THEMES)
-
-    def switch() -> None:
-        nonlocal current
-        current = names[(names.index(current) + 1) % len(names)]
-        dark.set_value(THEMES[current])
-        app.workspace.save_settings(theme=current)
-        button.props(f'icon={THEME_ICONS[current]} aria-label="Theme: {current}; change it"')
-        hint.set_text(f"Theme: {current}")
-
-    button = ui.button(on_click=switch).props(
-        f'flat round dense color=inherit icon={THEME_ICONS[current]} aria-label="Theme: {current}; change it"'
-    )
-    with button:
-        hint = ui.tooltip(f"Theme: {current}")
-    button.mark("theme")
 
 
 def heading(text: str, level: int = 2) -> None:
@@ -212,17 +190,27 @@ def action(
 
     Args:
         text: On it; an icon alone has none, and then needs a name.
-        then: What it does, or the URL that it leads to.
+        then: What it does, or the URL that it leads to; an OsteonError becomes a notice.
         icon: Of Material's.
         style: How much it stands out.
         name: For screen readers, where the text does not say it all.
     """
     handler = (lambda: ui.navigate.to(then)) if isinstance(then, str) else then
-    button = ui.button(text, icon=icon, on_click=handler).props(BUTTON_STYLES[style])
+    button = ui.button(text, icon=icon, on_click=lambda: attempt(handler)).props(BUTTON_STYLES[style])
     if name:
         button.props["aria-label"] = name
         button.tooltip(name)
     return button
+
+
+async def attempt(handler: Callable[[], object]) -> None:
+    """Do what a user asked for; an OsteonError becomes a notice."""
+    try:
+        result = handler()
+        if inspect.iscoroutine(result):
+            await result
+    except OsteonError as error:
+        notify_error(error)
 
 
 def caption(text: str) -> ui.label:
@@ -237,12 +225,18 @@ def long_text(text: str, name: str) -> ui.label:
     return label
 
 
-@contextmanager
-def empty_state(title: str, text: str) -> Iterator[None]:
+def empty_state(title: str, text: str) -> ui.card:
     """A card where there is nothing yet, that says what to do next."""
-    with card(title, kind="empty"):
+    with card(title, kind="empty") as element:
         caption(text)
-        yield
+    return element
+
+
+def note(text: str) -> None:
+    """A line in a card that stands out; nothing where it is empty."""
+    if text:
+        with card(kind="note"):
+            ui.label(text)
 
 
 def show_error(error: OsteonError, title: str = "That did not work") -> None:
@@ -260,8 +254,8 @@ def show_error(error: OsteonError, title: str = "That did not work") -> None:
                 long_text("\n".join(rest), "Details")
 
 
-def refresh_on_change(state: Callable[[], object], refresh: Callable[[], object], every_s: float = 1.0) -> None:
-    """Call `refresh` whenever `state` has changed; it is asked regularly while the page is open."""
+def refresh_on_change(state: Callable[[], object], refresh: Callable[[], object]) -> None:
+    """Call `refresh` whenever `state` has changed; it is asked each second while the page is open."""
     seen = state()
 
     def check() -> None:
@@ -271,12 +265,12 @@ def refresh_on_change(state: Callable[[], object], refresh: Callable[[], object]
             seen = now
             refresh()
 
-    ui.timer(every_s, check)
+    ui.timer(1.0, check)
 
 
-def notify(text: str, kind: str = "positive") -> None:
+def notify(text: str) -> None:
     """A short notice that disappears by itself."""
-    ui.notify(text, type=kind, position="bottom", multi_line=True)  # type: ignore[arg-type]
+    ui.notify(text, type="positive", position="bottom", multi_line=True)
 
 
 def notify_error(error: OsteonError) -> None:

@@ -7,10 +7,9 @@ import time
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from http.cookies import CookieError, SimpleCookie
 from urllib.parse import parse_qsl, urlencode
 
-from starlette.datastructures import Headers
+from starlette.requests import HTTPConnection
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.types import Scope
 
@@ -63,9 +62,9 @@ class AppRules(AccessRules):
     cookie: str = ""
     wrong: dict[str, deque[float]] = field(default_factory=dict)
 
-    def check_token(self, scope: Scope, headers: Headers) -> Response | None:
+    def check_token(self, scope: Scope) -> Response | None:
         """The page that asks for the token, the way on from there with a cookie, or None for who has the cookie."""
-        if secrets_match(_cookie(headers), self.cookie):
+        if secrets_match(HTTPConnection(scope).cookies.get(COOKIE, ""), self.cookie):
             return None
         query = parse_qsl(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True)
         given = [value for key, value in query if key == "token"]
@@ -100,12 +99,3 @@ class AppRules(AccessRules):
             return True
         times.append(time.monotonic())
         return False
-
-
-def _cookie(headers: Headers) -> str:
-    cookies: SimpleCookie = SimpleCookie()
-    try:
-        cookies.load(headers.get("cookie", ""))
-    except CookieError:
-        return ""
-    return cookies[COOKIE].value if COOKIE in cookies else ""

@@ -9,11 +9,11 @@ from contextlib import contextmanager
 from nicegui import ui
 
 from osteon.app.bin import Deletion, delete, missing_uploads, rename, restore
-from osteon.app.elements import action, caption, notify_error
+from osteon.app.elements import NAVIGATION, action, attempt, caption, page_frame
 from osteon.app.folder_sizes import folder_size, format_size
 from osteon.app.item_references import attached_paths, dependent_datasets, find_job_using, remaining_references
 from osteon.app.state import AppState, Undo
-from osteon.app.workspace import KIND_NAMES, MAX_NAME_LENGTH, Item
+from osteon.app.workspace import KIND_NAMES, MAX_NAME_LENGTH, Item, ItemKind
 from osteon.core.errors import OsteonError, UsageError
 from osteon.core.text import shorten_list
 
@@ -36,8 +36,28 @@ def open_dialog(title: str, button: str, then: Callable[[], object], *, danger: 
         yield dialog
         with ui.row():
             ui.button("Keep", on_click=dialog.close).props("flat no-caps")
-            ui.button(button, on_click=then).props(f"no-caps {'color=negative' if danger else 'unelevated'}").mark("go")
+            go = ui.button(button, on_click=lambda: attempt(then)).mark("go")
+            go.props(f"no-caps {'color=negative' if danger else 'unelevated'}")
     dialog.on("hide", dialog.delete)
+
+
+def item_page(app: AppState, kind: ItemKind, item_id: str, section: str, show: Callable[[Item], object]) -> None:
+    """The page of an item, with its size, Rename and Delete above what `show` makes; or that it is gone.
+
+    Args:
+        app: Where it lies.
+        kind: Of the item.
+        item_id: That stands for it in URLs.
+        section: URL of the page that lists such items.
+        show: Makes the rest.
+    """
+    item = app.workspace.find(kind, item_id)
+    name, above = KIND_NAMES[kind], NAVIGATION[section][0]
+    with page_frame(app, name.capitalize() if item is None else item.title, section, back=(section, above)):
+        if item is None:
+            raise OsteonError(f"this {name} is no longer here", hint=f"go back to {above}")
+        item_header(app, item, section)
+        show(item)
 
 
 def item_header(app: AppState, item: Item, back: str) -> None:
@@ -75,11 +95,7 @@ def ask_new_name(app: AppState, item: Item) -> None:
     """A dialog for another name."""
 
     async def save() -> None:
-        try:
-            before = await asyncio.to_thread(rename, app, item, str(box.value or ""))
-        except OsteonError as error:
-            notify_error(error)
-            return
+        before = await asyncio.to_thread(rename, app, item, str(box.value or ""))
         app.undo = Undo(f"{before} is now called {item.title}.", lambda: rename(app, item, before))
         dialog.close()
         ui.navigate.reload()
@@ -88,7 +104,7 @@ def ask_new_name(app: AppState, item: Item) -> None:
         box = (
             ui.input("New name", value=item.title).props(f"autofocus maxlength={MAX_NAME_LENGTH}").classes("full-width")
         )
-        box.on("keydown.enter", save)
+        box.on("keydown.enter", lambda: attempt(save))
         caption("Pages show the new name. The folder keeps its own, so that commands and jobs find it as before.")
 
 
@@ -97,15 +113,10 @@ async def ask_delete(app: AppState, item: Item, back: str) -> None:
     job, needed, stays = await asyncio.to_thread(_deletion_effects, app, item)
     if job:
         hint = "let it end, or cancel it on the page Jobs"
-        notify_error(UsageError(f"{item.title}: the job “{job}” uses it", hint=hint))
-        return
+        raise UsageError(f"{item.title}: the job “{job}” uses it", hint=hint)
 
     async def confirmed() -> None:
-        try:
-            deletion = await asyncio.to_thread(delete, app, item)
-        except OsteonError as error:
-            notify_error(error)
-            return
+        deletion = await asyncio.to_thread(delete, app, item)
         more = describe_attached(deletion)
         app.undo = Undo(
             f"{deletion.title} is in the bin{f', with {more}' if more else ''}.", lambda: restore(app, deletion)
@@ -136,12 +147,8 @@ def describe_attached(deletion: Deletion) -> str:
 
 async def restore_item(app: AppState, deletion: Deletion) -> None:
     """Restore a deletion, and say what is still missing."""
-    try:
-        await asyncio.to_thread(restore, app, deletion)
-        missing = await asyncio.to_thread(missing_uploads, app, deletion)
-    except OsteonError as error:
-        notify_error(error)
-        return
+    await asyncio.to_thread(restore, app, deletion)
+    missing = await asyncio.to_thread(missing_uploads, app, deletion)
     hint = f" Its upload {missing[0].title} is still in the bin: restore it, too." if missing else ""
     item = app.workspace.item(deletion.kind, deletion.name)
     app.undo = Undo(f"{deletion.title} is back.{hint}", lambda: delete(app, item))

@@ -11,7 +11,7 @@ from osteon.app.result_commands import volumes_table
 from osteon.app.results import prediction_records
 from osteon.app.state import AppState, open_dataset
 from osteon.app.workspace import Item, read_about
-from osteon.exporting.registry import FORMS
+from osteon.exporting.registry import export_forms
 
 
 def find_references(app: AppState) -> dict[str, list[Item]]:
@@ -52,7 +52,10 @@ def job_uses(app: AppState, job: Job, folder: Path) -> bool:
 def attached_paths(app: AppState, item: Item) -> list[Path]:
     """What is deleted with an item: the exports of a result, the plan that a run was started with."""
     root = app.workspace.root
-    exports = [(root / volumes_table(item)).parent, *(root / "exports" / f"{item.name}-{form.name}" for form in FORMS)]
+    exports = [
+        (root / volumes_table(item)).parent,
+        *(root / "exports" / f"{item.name}-{form}" for form in export_forms()),
+    ]
     plans = [root / "plans" / f"{item.name}.yaml"]
     attached = {"results": exports, "runs": plans}.get(item.kind, [])
     return [path for path in attached if path.exists()]

@@ -9,14 +9,13 @@ from collections.abc import Callable, Sequence
 from nicegui import ui
 
 from osteon.app.bin import check_not_deleted
-from osteon.app.elements import action, caption, card, long_text, notify_error, refresh_on_change, show_error
+from osteon.app.elements import action, caption, card, long_text, refresh_on_change, show_error
 from osteon.app.job_errors import job_error, list_left_out
 from osteon.app.job_texts import PHASE_LABELS, UNKNOWN_STEP, describe_command, format_age, progress_fraction
 from osteon.app.jobs import FINISHED, MODEL_COMMANDS, RESUMABLE_COMMANDS, Job, JobState
 from osteon.app.notes import show_notes
 from osteon.app.state import AppState
 from osteon.app.workspace import ItemKind
-from osteon.core.errors import OsteonError
 
 
 def watch_jobs(
@@ -60,7 +59,8 @@ def job_card(app: AppState, job: Job, state: JobState, *, log: bool = False) -> 
     with card():
         with ui.element("div").classes("osteon-row"):
             with ui.column().classes("osteon-grow gap-0"):
-                _title(app, job)
+                page = job_page(app, job)
+                (ui.link(job.title, page) if page else ui.label(job.title)).classes("text-weight-medium")
                 _times(app, job, state)
             phase_chip(state)
             _buttons(app, job, state)
@@ -85,11 +85,6 @@ def job_page(app: AppState, job: Job) -> str:
             url = f"/report/{item.id}" if about == "report" else item.url
             return url if item.path.is_dir() else ""
     return ""
-
-
-def _title(app: AppState, job: Job) -> None:
-    page = job_page(app, job)
-    (ui.link(job.title, page) if page else ui.label(job.title)).classes("text-weight-medium")
 
 
 def _show_log(app: AppState, job: Job, state: JobState) -> None:
@@ -123,22 +118,12 @@ def _buttons(app: AppState, job: Job, state: JobState) -> None:
     async def cancel() -> None:
         await asyncio.to_thread(app.jobs.cancel, job)
 
-    def pause() -> None:
-        try:
-            app.jobs.pause(job)
-        except OsteonError as error:
-            notify_error(error)
-
     def resume() -> None:
-        try:
-            check_not_deleted(app, job)
-        except OsteonError as error:
-            notify_error(error)
-            return
+        check_not_deleted(app, job)
         app.jobs.resume(job)
 
     if state.phase == "running" and job.command in RESUMABLE_COMMANDS and not state.asked:
-        action("Pause", pause, icon="pause", style="quiet")
+        action("Pause", lambda: app.jobs.pause(job), icon="pause", style="quiet")
     if state.phase == "paused":
         action("Resume", resume, icon="play_arrow", style="quiet")
     if state.phase in ("failed", "cancelled"):

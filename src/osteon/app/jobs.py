@@ -162,13 +162,13 @@ class Jobs:
         why = "" if state.asked else "it ended without a word: the machine was restarted, or memory ran out"
         return replace(state, phase=phase, why=why)
 
-    def log(self, job: Job, most: int = LOG_TAIL_BYTES) -> str:
+    def log(self, job: Job) -> str:
         """The end of what the command printed."""
         path = self.store.path(job.id) / LOG
         if not path.is_file():
             return ""
         with path.open("rb") as stream:
-            stream.seek(max(0, path.stat().st_size - most))
+            stream.seek(max(0, path.stat().st_size - LOG_TAIL_BYTES))
             return stream.read().decode("utf-8", errors="replace")
 
     def progress(self, job: Job) -> str:

@@ -19,14 +19,15 @@ MAX_VALUES = 255
 
 @dataclass(frozen=True, eq=False)
 class LabelLayer:
-    """Structures that share no voxel.
+    """Structures in one file.
 
     Attributes:
-        array: `[i, j, k]` uint8: 0, or n for the n-th of `structures`, from 1.
+        array: `[i, j, k]`: uint8, where they share no voxel: 0, or n for the n-th of `structures`, from 1; or a bit of
+            uint32 for each.
         structures: In that order.
     """
 
-    array: npt.NDArray[np.uint8]
+    array: npt.NDArray[np.uint8 | np.uint32]
     structures: tuple[Structure, ...]
 
 
@@ -57,13 +58,16 @@ def _renumber(segmentation: Segmentation) -> list[LabelLayer]:
     return layers
 
 
-def pack_bits(segmentation: Segmentation) -> npt.NDArray[np.uint32]:
-    """Every structure's mask as a bit: `[word, i, j, k]`; structure n is bit n % 32 of word n // 32."""
-    words = max(1, -(-len(segmentation.structures) // WORD_BITS))
-    bits = np.zeros((words, *segmentation.geometry.shape), dtype=np.uint32)
-    for number, structure in enumerate(segmentation.structures):
-        bits[number // WORD_BITS][segmentation.mask(structure)] |= np.uint32(1 << (number % WORD_BITS))
-    return bits
+def pack_bits(segmentation: Segmentation) -> list[LabelLayer]:
+    """Every structure's mask as a bit of a uint32: structure n is bit n % 32 of layer n // 32."""
+    layers = []
+    for start in range(0, max(1, len(segmentation.structures)), WORD_BITS):
+        structures = segmentation.structures[start : start + WORD_BITS]
+        bits = np.zeros(segmentation.geometry.shape, dtype=np.uint32)
+        for number, structure in enumerate(structures):
+            bits[segmentation.mask(structure)] |= np.uint32(1 << number)
+        layers.append(LabelLayer(bits, structures))
+    return layers
 
 
 DIFFERENCES: tuple[tuple[str, str], ...] = (

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from nicegui import ui
 
-from osteon.app.elements import caption, card
+from osteon.app.elements import caption, note
 from osteon.core.quantities import format_bytes, parse_seconds
 from osteon.plan.schema import Plan
 
 FEW_ITERATIONS = 300
 
 
-def show_plan(plan: Plan, budget: str = "") -> None:
-    """The plan's main decisions and its forecast."""
+def show_plan(plan: Plan, budget: str) -> None:
+    """The plan's main decisions and its forecast for a training of that time."""
     cost = plan.forecast
     times = "×".join
     rows = [
@@ -23,17 +23,10 @@ def show_plan(plan: Plan, budget: str = "") -> None:
         ("Disk", format_bytes(cost.cache_bytes)),
     ]
     if cost.seconds_per_iteration:
-        count = (
-            parse_seconds(budget) / cost.seconds_per_iteration
-            if budget
-            else plan.training.epochs * plan.training.epoch_iterations
-        )
-        rows.append(
-            ("Time", f"{cost.seconds_per_iteration:.2g} s an iteration: about {count:,.0f} in {budget or 'all'}")
-        )
+        count = parse_seconds(budget) / cost.seconds_per_iteration
+        rows.append(("Time", f"{cost.seconds_per_iteration:.2g} s an iteration: about {count:,.0f} in {budget}"))
         if count < FEW_ITERATIONS:
-            with card(kind="note"):
-                ui.label("This is little time for these data: expect a rough model. Give it longer for real use.")
+            note("This is little time for these data: expect a rough model. Give it longer for real use.")
     for name, text in rows:
         with ui.element("div").classes("osteon-row"):
             caption(name).style("width: 84px")

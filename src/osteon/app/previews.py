@@ -23,14 +23,14 @@ SAMPLE_VOXELS = 1 << 20
 ShrinkFactors = tuple[int, int, int]
 
 
-def shrink_factors(shape: tuple[int, ...], max_voxels: int = MAX_VOXELS) -> ShrinkFactors:
-    """By how much each axis is divided so that no more voxels are left; the longest axis first."""
+def shrink_factors(shape: tuple[int, ...]) -> ShrinkFactors:
+    """By how much each axis is divided so that a preview has no more than `MAX_VOXELS`; the longest axis first."""
     factors = [1, 1, 1]
 
     def reduced() -> list[int]:
         return [-(-size // factor) for size, factor in zip(shape, factors, strict=True)]
 
-    while np.prod(reduced()) > max_voxels:
+    while np.prod(reduced()) > MAX_VOXELS:
         factors[int(np.argmax(reduced()))] += 1
     i, j, k = factors
     return i, j, k

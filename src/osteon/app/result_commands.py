@@ -82,20 +82,13 @@ def start_evaluation(app: AppState, result: Item, reference: Item, *, after: Seq
     )
 
 
-def start_export(
-    app: AppState, source: Item, form: str, *, options: Sequence[str] = (), files: Sequence[str] = ()
-) -> tuple[Item, Job]:
-    """Write a result (or some of its files) in another form, to be downloaded."""
+def start_export(app: AppState, source: Item, form: str, *, options: Sequence[str] = ()) -> tuple[Item, Job]:
+    """Write a result in another form, to be downloaded."""
     target = app.workspace.item("exports", f"{source.name}-{form}")
     makers = [job for job in app.jobs.about("result", source.name) if job.command in ("predict", "vote")]
     job = app.jobs.submit(
         "export",
-        [
-            form,
-            *([f"{source.relative_path}/{file}" for file in files] or [source.relative_path]),
-            target.relative_path,
-            *options,
-        ],
+        [form, source.relative_path, target.relative_path, *options],
         f"Export {source.title} as {form}",
         about={"result": source.name, "export": target.name, "form": form},
         product=f"{target.relative_path}/exports.json",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +11,13 @@ from pydantic import BaseModel
 
 from osteon.app.result_commands import volumes_table
 from osteon.app.scenes import LabelSource, SceneRequest
-from osteon.app.state import AppState, image_paths, open_dataset
+from osteon.app.state import AppState, open_dataset
 from osteon.app.workspace import Item, read_about
 from osteon.core.errors import OsteonError
 from osteon.core.records import read_record
 from osteon.core.spreadsheets import read_rows
 from osteon.dataset.dataset import Dataset
+from osteon.dataset.manifest import Case
 from osteon.dataset.modality import Modality
 from osteon.evaluating.pairing import find_label_files
 from osteon.evaluating.record import JSON_NAME
@@ -25,18 +25,6 @@ from osteon.plan.schema import FILE_NAME as PLAN
 from osteon.plan.schema import read_plan
 from osteon.predicting.records import read_predictions
 from osteon.predicting.training_cases import KEY, TRAINED, VALIDATED
-
-
-@dataclass(frozen=True)
-class VolumeRow:
-    """A row of the volumes table: a structure of a case."""
-
-    case: str
-    structure: str
-    voxels: str
-    fragments: str
-    volume_cm3: str
-    length_mm: str
 
 
 def result_files(item: Item) -> dict[str, Path]:
@@ -85,14 +73,13 @@ class _Metrics(BaseModel):
     seen: dict[str, str] = {}
 
 
-def read_volumes(app: AppState, item: Item) -> list[VolumeRow]:
-    """The volumes table; empty where nothing was measured yet."""
+def read_volumes(app: AppState, item: Item) -> list[dict[str, str]]:
+    """The rows of the volumes table (`exporting.table`); empty where nothing was measured yet."""
     path = app.workspace.root / volumes_table(item)
     if not path.is_file():
         return []
     with path.open(encoding="utf-8", newline="") as stream:
-        names = list(VolumeRow.__dataclass_fields__)
-        return [VolumeRow(**{name: row.get(name) or "" for name in names}) for row in read_rows(stream)]
+        return list(read_rows(stream))
 
 
 def find_dataset(app: AppState, item: Item) -> tuple[Item, Dataset] | None:
@@ -112,6 +99,22 @@ def find_modality(app: AppState, item: Item) -> Modality:
         return "other"
 
 
+def case_scene(
+    dataset: Dataset,
+    case: Case,
+    reference: LabelSource | None = None,
+    result: LabelSource | None = None,
+    *,
+    full_resolution: bool = False,
+    channel: int = 0,
+) -> SceneRequest:
+    """A dataset's case with a reference, the dataset's own when None, and a result where one is given."""
+    if reference is None and case.segmentation is not None:
+        reference = LabelSource(dataset.resolve(case.segmentation), dataset.structures)
+    images, modality = tuple(map(dataset.resolve, case.images)), dataset.manifest.channels[channel].modality
+    return SceneRequest(case.id, images, modality, reference, result, channel, full_resolution, dataset.folder)
+
+
 def result_scene(
     app: AppState, item: Item, case: str, *, reference: LabelSource | None = None, full_resolution: bool = False
 ) -> SceneRequest:
@@ -125,15 +128,8 @@ def result_scene(
         raise OsteonError("this case is no longer here", hint="go back to the result")
     found = find_dataset(app, item)
     if found is not None and case in {c.id for c in found[1].manifest.cases}:
-        dataset = found[1]
-        entry = dataset.case(case)
-        if reference is None and entry.segmentation is not None:
-            reference = LabelSource(dataset.resolve(entry.segmentation), dataset.structures)
-        channel = dataset.manifest.channels[0]
-        images = image_paths(dataset, entry)
-        return SceneRequest(
-            case, images, channel.modality, reference, LabelSource(path), 0, full_resolution, dataset.folder
-        )
+        entry = found[1].case(case)
+        return case_scene(found[1], entry, reference, LabelSource(path), full_resolution=full_resolution)
     inputs = [Path(entry[0]) for entry in prediction_records(item).get(case, {}).get("input", [])]
     if not inputs:
         raise OsteonError("it is not recorded which scan this was made from", hint="upload it beside its dataset")

@@ -26,7 +26,7 @@ def run(folder: Path) -> int:
     if job is None:
         return 1
     for number in INTERRUPTS:
-        signal.signal(number, _ignore)  # a handler, and not SIG_IGN, which the command would inherit
+        signal.signal(number, lambda *_: None)  # the command gets it, too; it would inherit SIG_IGN
     variables = {
         "COLUMNS": "160",
         "NO_COLOR": "1",
@@ -62,10 +62,6 @@ def outcome(root: Path, job: Job, state: JobState, code: int, before: str) -> Jo
         return "paused"
     made = bool(job.product) and modification_stamp(root / job.product) not in (before, "missing")
     return "partly" if code == 1 and made else "failed"
-
-
-def _ignore(*_: object) -> None:
-    """The command has got the same signal, and ends as it sees fit."""
 
 
 if __name__ == "__main__":

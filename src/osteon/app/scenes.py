@@ -14,7 +14,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -22,7 +22,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from osteon.app.layers import WORD_BITS, difference_map, pack_bits, split_layers
+from osteon.app.layers import LabelLayer, difference_map, pack_bits, split_layers
 from osteon.app.orientation import (
     is_orientation_known,
     oblique_degrees,
@@ -136,10 +136,8 @@ def make_scene(request: SceneRequest, folder: Path) -> dict[str, Any]:
     volume, first, second = _read(request)
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     flat = 1 in volume.geometry.shape
-    parts: dict[ScenePart, Segmentation] = {}
-    for name, segmentation in (("a", first), ("b", second)):
-        if segmentation is not None:
-            parts[name] = segmentation  # type: ignore[index]
+    named: list[tuple[ScenePart, Segmentation | None]] = [("a", first), ("b", second)]
+    parts = {name: segmentation for name, segmentation in named if segmentation is not None}
     if first is not None and second is not None:
         names = list(dict.fromkeys(s.name for s in (*first.structures, *second.structures)))
         parts["d"] = difference_map(first, second, names)
@@ -203,17 +201,13 @@ def _volume(
     _write_nifti(folder / "image.nii.gz", small)
     with atomic_write(folder / "poster.png") as temporary:
         temporary.write_bytes(render_poster(small, window))
-    part_files = {}
-    for part, segmentation in parts.items():
-        files = []
-        for number, layer in enumerate(split_layers(segmentation)):
-            name = f"{part}-{number}.nii.gz"
-            array = shrink_labels(layer.array, factors).astype(np.uint8, copy=False)
-            _write_nifti(folder / name, Volume(array[None], geometry))
-            files.append({"file": name, "structures": _structure_rows(layer.structures)})
-        part_files[part] = files
+
+    def write(path: Path, layer: npt.NDArray[np.integer]) -> None:
+        _write_nifti(path, Volume(shrink_labels(layer, factors).astype(np.uint8, copy=False)[None], geometry))
+
+    rows = _write_parts(parts, folder, ".nii.gz", split_layers, write)
     slices = slice_steps(volume.geometry, factors)
-    return {"kind": "volume", "size": list(geometry.shape), "slices": slices, "parts": part_files}
+    return {"kind": "volume", "size": list(geometry.shape), "slices": slices, "parts": rows}
 
 
 def _picture(
@@ -225,21 +219,10 @@ def _picture(
     low, high = float(grey.min()), float(grey.max())
     slope = 1.0 if grey.dtype.kind in "iu" and high - low < 65_536 else max(high - low, 1e-9) / 65_535
     _write_gzip(folder / "image.bin", np.rint((grey.astype(np.float32) - low) / slope).astype("<u2"))
-    part_files = {}
-    for part, segmentation in parts.items():
-        files = []
-        for number, bits in enumerate(pack_bits(segmentation)):
-            name = f"{part}-{number}.bin"
-            _write_gzip(folder / name, orientation.to_picture(bits).astype("<u4"))
-            files.append(
-                {
-                    "file": name,
-                    "structures": _structure_rows(
-                        segmentation.structures[WORD_BITS * number : WORD_BITS * (number + 1)]
-                    ),
-                }
-            )
-        part_files[part] = files
+
+    def write(path: Path, bits: npt.NDArray[np.integer]) -> None:
+        _write_gzip(path, orientation.to_picture(bits).astype("<u4"))
+
     return {
         "kind": "picture",
         "size": [orientation.columns, orientation.rows],
@@ -248,8 +231,26 @@ def _picture(
         "pixel_mm": list(orientation.pixel_mm),
         "marks": list(marks or ()),
         "oriented": marks is not None,
-        "parts": part_files,
+        "parts": _write_parts(parts, folder, ".bin", pack_bits, write),
     }
+
+
+def _write_parts(
+    parts: dict[ScenePart, Segmentation],
+    folder: Path,
+    suffix: str,
+    split: Callable[[Segmentation], Sequence[LabelLayer]],
+    write: Callable[[Path, npt.NDArray[np.integer]], None],
+) -> dict[ScenePart, list[dict[str, Any]]]:
+    """Write the layers of each part; info.json's rows of them."""
+    rows: dict[ScenePart, list[dict[str, Any]]] = {part: [] for part in parts}
+    for part, segmentation in parts.items():
+        for number, layer in enumerate(split(segmentation)):
+            name = f"{part}-{number}{suffix}"
+            write(folder / name, layer.array)
+            structures = [{"name": s.name, "colour": s.colour, "side": s.side or ""} for s in layer.structures]
+            rows[part].append({"file": name, "structures": structures})
+    return rows
 
 
 def _narrow_dtype(image: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
@@ -274,10 +275,6 @@ def _write_gzip(path: Path, content: npt.NDArray[np.generic] | bytes) -> None:
     data = content if isinstance(content, bytes) else content.tobytes()
     with atomic_write(path) as temporary:
         temporary.write_bytes(pack(data))
-
-
-def _structure_rows(structures: Sequence[Structure]) -> list[dict[str, str]]:
-    return [{"name": s.name, "colour": s.colour, "side": s.side or ""} for s in structures]
 
 
 def _prune_cache(cache: Path, keep: Path) -> None:

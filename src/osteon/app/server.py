@@ -6,7 +6,6 @@ import logging
 import os
 import socket
 import traceback
-from collections.abc import Callable
 
 from jinja2.ext import Extension
 
@@ -74,21 +73,13 @@ def build_app(state: AppState, rules: AccessRules) -> None:
     app.on_exception(lambda error: log_error(state.workspace, error))
 
 
-def serve(
-    state: AppState,
-    address: ServerAddress,
-    rules: AccessRules,
-    *,
-    show: bool = True,
-    ready: Callable[[], None] = lambda: None,
-) -> None:
+def serve(state: AppState, address: ServerAddress, rules: AccessRules, *, show: bool = True) -> None:
     """Listen until interrupted."""
     os.environ["NICEGUI_STORAGE_PATH"] = str(state.workspace.root / "cache/.nicegui")  # before the import
-    from nicegui import app, ui
+    from nicegui import ui
 
     build_app(state, rules)
     redirect_logs(state.workspace)
-    app.on_startup(ready)
     ui.run(
         host=address.host,
         port=address.port,

@@ -19,7 +19,6 @@ from osteon.app.workspace import ID_DIGITS, Item, Workspace
 from osteon.core.errors import OsteonError
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import FILE_NAME as MANIFEST
-from osteon.dataset.manifest import Case
 
 SCENE_FILE = re.compile(r"(image|[abd]-\d{1,2})\.(nii\.gz|bin)|poster\.png")
 
@@ -119,8 +118,3 @@ def open_dataset(item: Item) -> Dataset | None:
         return Dataset.open(item.path)
     except OsteonError:
         return None
-
-
-def image_paths(dataset: Dataset, case: Case) -> tuple[Path, ...]:
-    """A case's images, as paths that can be opened."""
-    return tuple(dataset.resolve(image) for image in case.images)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 from nicegui import ui
 from nicegui.element import Element
 from nicegui.events import GenericEventArguments
 
-from osteon.app.elements import action, card
+from osteon.app.elements import action, attempt, card
 from osteon.app.state import AppState
 from osteon.app.workspace import Item
 from osteon.core.errors import OsteonError
@@ -21,7 +21,7 @@ class UploadBox(Element, component="upload.js"):
     Args:
         app: Whose workspace they go to.
         label: What the box is for, for screen readers.
-        on_uploaded: Called with the source.
+        on_uploaded: Called with the source; an OsteonError becomes a notice.
         accept: Suffixes that are accepted, by comma; any where empty.
         folders: Whether several files and folders are accepted.
     """
@@ -30,7 +30,7 @@ class UploadBox(Element, component="upload.js"):
         self,
         app: AppState,
         label: str,
-        on_uploaded: Callable[[Item], Awaitable[None] | None],
+        on_uploaded: Callable[[Item], object],
         *,
         accept: str = "",
         folders: bool = True,
@@ -55,9 +55,7 @@ class UploadBox(Element, component="upload.js"):
             self.run_method("ended", text)
             return
         self.run_method("ended")  # before the page is left, or the browser would ask
-        result = self.on_uploaded(item)
-        if result is not None:
-            await result
+        await attempt(lambda: self.on_uploaded(item))
 
     def _show_interrupted(self) -> None:
         """Uploads of earlier visits that were interrupted, until the user has seen them."""

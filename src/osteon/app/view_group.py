@@ -159,7 +159,7 @@ class ViewGroup:
         kind: type[View] = VolumeView if self.is_volume else PictureView
         view = kind(label=label, poster=poster, group=group)
         view.mark(f"view-{number}")
-        view.on_ready(self._ready)
+        view.on("ready", self._ready)
         layers = view_layers(self.info, self.base_url, pane.parts)
         for layer in layers:
             layer.structures = [self.structures.setdefault(s.name, s) for s in layer.structures]

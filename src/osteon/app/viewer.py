@@ -51,17 +51,28 @@ class Viewer:
 
 
 @contextmanager
-def case_header(name: str, text: str, step: Callable[[int], None]) -> Iterator[None]:
+def case_header(
+    names: Sequence[str], name: str, url: Callable[[str], str], text: str = ""
+) -> Iterator[Callable[[int], None]]:
     """A row with a case's name between the buttons to the previous and the next one; what the block makes follows.
 
     Args:
-        name: Of the case.
-        text: Behind it, of less weight.
-        step: Goes to the next (1) or the previous (-1) case.
+        names: Of all cases, in order.
+        name: Of this one.
+        url: Of a case's page.
+        text: Behind its number.
+
+    Yields:
+        What goes to the next (1) or the previous (-1) case.
     """
+    number = names.index(name) if name in names else 0
+
+    def step(by: int) -> None:
+        ui.navigate.to(url(names[(number + by) % len(names)]))
+
     with ui.element("div").classes("osteon-row"):
         action("", lambda: step(-1), icon="chevron_left", style="quiet", name="Previous case")
         ui.label(name).classes("text-weight-bold text-h6")
-        caption(text)
+        caption(f"case {number + 1} of {len(names)}{text}")
         action("", lambda: step(1), icon="chevron_right", style="quiet", name="Next case")
-        yield
+        yield step

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from nicegui.element import Element
-from nicegui.events import GenericEventArguments
 
 NIIVUE = Path(__file__).parent / "static/niivue"
 NIIVUE_MISSING = NIIVUE / "MISSING.txt"
@@ -49,9 +48,10 @@ class VisibleStructure:
     visible: bool = True
     opacity: float = 0.55
 
-    def to_dict(self) -> dict[str, Any]:
-        """As the JavaScript takes it."""
-        return {"name": self.name, "colour": self.colour, "opacity": self.opacity if self.visible else 0.0}
+    @property
+    def alpha(self) -> float:
+        """The opacity that it is drawn with."""
+        return self.opacity if self.visible else 0.0
 
 
 @dataclass
@@ -70,14 +70,6 @@ class ViewLayer:
     structures: list[VisibleStructure] = field(default_factory=list)
     outline: bool = False
 
-    def to_dict(self) -> dict[str, Any]:
-        """As the JavaScript takes it."""
-        return {
-            "url": self.url,
-            "outline": self.outline,
-            "structures": [structure.to_dict() for structure in self.structures],
-        }
-
 
 class View(Element):
     """What both viewers understand."""
@@ -94,12 +86,7 @@ class View(Element):
 
     def set_styles(self, layer: int, structures: Sequence[tuple[int, VisibleStructure]]) -> None:
         """Show structures of a layer in these colours; those that are not visible not at all."""
-        styles = [[number, s.colour, s.opacity if s.visible else 0.0] for number, s in structures]
-        self.run_method("styles", layer, styles)
-
-    def on_ready(self, handler: Callable[[GenericEventArguments], Any]) -> None:
-        """Call when a scene is on the screen."""
-        self.on("ready", handler)
+        self.run_method("styles", layer, [[number, s.colour, s.alpha] for number, s in structures])
 
 
 class VolumeView(View, component="volume_view.js", esm=_ESM):
@@ -133,7 +120,14 @@ def viewer_scene(
         "key": f"{base_url} {' '.join(layer.url for layer in layers)}",
         "window": list(window),
         "unit": info["unit"],
-        "layers": [layer.to_dict() for layer in layers],
+        "layers": [
+            {
+                "url": layer.url,
+                "outline": layer.outline,
+                "structures": [{"name": s.name, "colour": s.colour, "opacity": s.alpha} for s in layer.structures],
+            }
+            for layer in layers
+        ],
     }
     if info["kind"] == "picture":
         return common | {

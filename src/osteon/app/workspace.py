@@ -22,14 +22,16 @@ import os
 import re
 import secrets
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
 from osteon.core.errors import FileError, UsageError
 from osteon.core.file_names import free_name, name_key
 from osteon.core.files import atomic_write, read_json, write_error, write_json
 
+T = TypeVar("T", list[Any], dict[str, Any])
 ItemKind = Literal["sources", "datasets", "runs", "results", "exports"]
 ITEM_KINDS: tuple[ItemKind, ...] = ("sources", "datasets", "runs", "results", "exports")
 KIND_NAMES: dict[ItemKind, str] = {
@@ -181,11 +183,7 @@ class Workspace:
 
     def used_names(self) -> list[str]:
         """KIND/NAME of what was removed for good."""
-        try:
-            data = read_json(self.root / BIN / USED_NAMES, "the names of what was removed")
-        except FileError:
-            return []
-        return [str(row) for row in data] if isinstance(data, list) else []
+        return [str(row) for row in _read(self.root / BIN / USED_NAMES, "the names of what was removed", list)]
 
     @property
     def readable_folders(self) -> tuple[Path, ...]:
@@ -221,11 +219,7 @@ class Workspace:
 
     def read_settings(self) -> dict[str, object]:
         """What was chosen on the pages; nothing where the file is missing or damaged."""
-        try:
-            data = read_json(self.root / SETTINGS, "the app's settings")
-        except FileError:
-            return {}
-        return data if isinstance(data, dict) else {}
+        return _read(self.root / SETTINGS, "the app's settings", dict)
 
     def save_settings(self, **changes: object) -> None:
         """Change some settings."""
@@ -238,17 +232,22 @@ class Workspace:
 
 def read_about(item: Item) -> dict[str, str]:
     """What an item was made from, and its title; empty where it has no such record."""
-    try:
-        data = read_json(item.path / ABOUT, "what it was made from")
-    except FileError:
-        return {}
-    return {str(k): str(v) for k, v in data.items()} if isinstance(data, dict) else {}
+    return {str(k): str(v) for k, v in _read(item.path / ABOUT, "what it was made from", dict).items()}
 
 
 def safe_name(name: str) -> str:
     """A name for a folder: letters, digits and `_.+=-`, no leading dot, not too long; `untitled` where none is left."""
     plain = _NAME_BREAKS.sub("-", name.strip()).strip("-.")[:MAX_NAME_LENGTH].strip("-.")
     return plain or "untitled"
+
+
+def _read(path: Path, what: str, kind: type[T]) -> T:
+    """A list or an object in a file; an empty one where the file is missing or damaged."""
+    with suppress(FileError):
+        data = read_json(path, what)
+        if isinstance(data, kind):
+            return data
+    return kind()
 
 
 def _read_secret(path: Path) -> bytes:

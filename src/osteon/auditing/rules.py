@@ -1,4 +1,6 @@
-"""The table of rules. A new one is a function in a `rules_` module, and a row here."""
+"""The table of rules. A new one is a function in a `rules_` module, and a row, here or in a package's entry points
+`osteon.audit_rules`.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +17,7 @@ from osteon.auditing import (
 )
 from osteon.auditing.cohort import Cohort
 from osteon.auditing.finding import Finding, rank_findings
+from osteon.core.plugins import with_plugins
 
 RULES: tuple[Callable[[Cohort], Iterator[Finding]], ...] = (
     rules_labels.empty,
@@ -47,7 +50,8 @@ MAX_SINGLE = 3
 
 def find_problems(cohort: Cohort) -> list[Finding]:
     """All findings, ranked; many notes of one kind about one structure, or about one case, become one."""
-    findings = [finding for rule in RULES for finding in rule(cohort)]
+    rules = [*RULES, *with_plugins("osteon.audit_rules", {}).values()]
+    findings = [finding for rule in rules for finding in rule(cohort)]
     findings = _group_notes(findings, lambda note: tuple(note.structures))
     return rank_findings(_group_notes(findings, lambda note: tuple(note.cases)))
 

@@ -9,22 +9,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
-from osteon.cli.import_options import takes_import_options
+from osteon.cli.import_options import with_import_options
 from osteon.cli.output import info, out, report_failures, report_not_imported, report_notes
-from osteon.cli.plan_options import given_options, is_given, with_plan_options
+from osteon.cli.plan_options import given_options, is_given, parse_plan_options, with_plan_options
 from osteon.cli.shared_options import device_option
 from osteon.core.errors import UsageError
 from osteon.core.progress import format_duration
 from osteon.core.quantities import format_bytes, parse_seconds
 from osteon.core.text import pluralise
 from osteon.importing.options import parse_option
-from osteon.planning.options import PlanOptions
 
 if TYPE_CHECKING:
     from osteon.plan.schema import Plan
 
 
-@takes_import_options
+@with_import_options
 def import_(
     source: Annotated[Path, typer.Argument(help="The data: a folder or a list; the form is recognised.")],
     dataset: Annotated[Path, typer.Argument(help="The folder that becomes the dataset.")],
@@ -84,7 +83,6 @@ def parse_labels(text: str | None) -> dict[str, int] | None:
 @with_plan_options
 def plan(
     context: typer.Context,
-    choices: PlanOptions,
     dataset: Annotated[Path, typer.Argument(help="A folder with dataset.yaml.")],
     device: Annotated[str, device_option("The device that sizes are chosen for.")] = "auto",
     budget: Annotated[
@@ -96,6 +94,7 @@ def plan(
     no_cost: Annotated[bool, typer.Option("--no-cost", help="No forecast: nothing is measured.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing plan.yaml.")] = False,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; as memory allows when left out.")] = None,
+    **options: Any,
 ) -> None:
     """Measure the cases and write plan.yaml: every decision with its reason, and what training will cost."""
     from osteon.dataset.dataset import Dataset
@@ -103,7 +102,7 @@ def plan(
     from osteon.planning.dataset_plan import plan_dataset, warn_outdated
     from osteon.runs.record import check_plan_fits
 
-    seconds = None if budget is None else parse_seconds(budget)
+    choices, seconds = parse_plan_options(options), None if budget is None else parse_seconds(budget)
     for option, limit in (("--budget", budget), ("--measure-budget", measure_budget)):
         if limit is not None and no_cost:
             raise UsageError(
@@ -132,8 +131,6 @@ def plan(
         budget_s=seconds,
         workers=workers,
     )
-    write_plan(path, planned.plan)
-    write_plan(path, planned.plan)
     write_plan(path, planned.plan)
     print_plan(planned.plan)
     out.print(f"written: {escape(str(path))}")

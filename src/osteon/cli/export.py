@@ -9,14 +9,14 @@ import typer
 from rich.markup import escape
 
 from osteon.cli.dataset import parse_labels
-from osteon.cli.option_values import Encoding, ExportForm, MaskShape, MeshSpace
+from osteon.cli.option_values import Encoding, ExportForm, MaskShape, MeshSpace, choices
 from osteon.cli.output import out, report_failures, report_notes
 from osteon.core.errors import UsageError
 from osteon.core.text import pluralise
 
 
 def export(
-    form: Annotated[ExportForm, typer.Argument(help="What to write.")],
+    form: Annotated[str, typer.Argument(metavar=choices(ExportForm), help="What to write.")],
     sources: Annotated[
         list[Path],
         typer.Argument(

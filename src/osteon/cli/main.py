@@ -34,7 +34,7 @@ from osteon.cli.terminal import is_memory_error, restart_in_utf8, warn_memory_li
 from osteon.core.errors import OsteonError, summarise_error
 from osteon.core.files import write_error
 from osteon.core.processes import handle_termination_signals, received_signal
-from osteon.core.progress import quiet as silence
+from osteon.core.progress import print_messages, show_progress
 from osteon.core.version import __version__
 
 INTERRUPTED = 130
@@ -85,7 +85,8 @@ def options(
 ) -> None:
     """Options before the command."""
     warn_memory_limit()
-    context.with_resource(silence(quiet))
+    context.with_resource(print_messages())
+    context.with_resource(show_progress(not quiet))
 
 
 def main() -> None:

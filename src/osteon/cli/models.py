@@ -10,7 +10,7 @@ from rich.markup import escape
 
 from osteon.cli.option_values import FoldsBy, Precision
 from osteon.cli.output import info, out, report_failures, shorten, warn
-from osteon.cli.plan_options import given_options, with_plan_options
+from osteon.cli.plan_options import given_options, parse_plan_options, with_plan_options
 from osteon.cli.shared_options import device_option
 from osteon.core.errors import UsageError
 from osteon.core.progress import format_duration, is_quiet
@@ -28,7 +28,6 @@ MAX_REASONS = 3
 @with_plan_options
 def train(
     context: typer.Context,
-    choices: PlanOptions,
     dataset: Annotated[Path, typer.Argument(help="A folder with dataset.yaml.")],
     run: Annotated[Path, typer.Argument(help="The run's folder; the model is made in RUN/model.")],
     budget: Annotated[str | None, typer.Option(help="Time to train: 90s, 20min, 1.5h.")] = None,
@@ -50,6 +49,7 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run.")] = False,
     restart: Annotated[bool, typer.Option("--restart", help="Delete what RUN has done and start again.")] = False,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes for preparing.")] = None,
+    **options: Any,
 ) -> None:
     """Train a model. Run the same command again after an interruption: it goes on."""
     import osteon
@@ -58,6 +58,7 @@ def train(
     from osteon.planning.run_plan import plan_for_run
     from osteon.runs.record import RUN
 
+    choices = parse_plan_options(options)
     if resume and restart:
         raise UsageError("--resume and --restart contradict each other", hint="give one of them")
     if resume and not (run / RUN).is_file():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal, get_args
 
 FoldsBy = Literal["subject", "site"]
 Precision = Literal["bf16", "fp32"]
@@ -28,3 +28,8 @@ VoteMethod = Literal["hard", "soft", "staple"]
 FitPart = Literal["threshold", "weights"]
 PhantomKind = Literal["humerus", "limb", "spine", "hand", "lung"]
 PhantomLayout = Literal["mixed", "folders", "heap"]
+
+
+def choices(values: Any) -> str:
+    """A table's own names as help shows them, where plugins may add others, so that the table itself checks."""
+    return f"{{{'|'.join(get_args(values))}}}"

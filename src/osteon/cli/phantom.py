@@ -8,12 +8,12 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from osteon.cli.option_values import PhantomKind, PhantomLayout
+from osteon.cli.option_values import PhantomKind, PhantomLayout, choices
 from osteon.cli.output import out
 
 
 def phantom(
-    kind: Annotated[PhantomKind, typer.Argument(help="What to make up.")],
+    kind: Annotated[str, typer.Argument(metavar=choices(PhantomKind), help="What to make up.")],
     folder: Annotated[Path, typer.Argument(help="Where it is written: a new or an empty folder.")],
     cases: Annotated[int, typer.Option(min=1, help="How many.")] = 6,
     seed: Annotated[int, typer.Option(min=0, help="Random seed; a case depends only on it and on its number.")] = 0,
@@ -27,11 +27,11 @@ def phantom(
 ) -> None:
     """Make up a cohort in one job's own form, with the truth beside it, to try osteon on."""
     from osteon.phantoms.record import TRUTH
-    from osteon.phantoms.registry import KINDS, SIDECAR, make_request, write_phantoms
+    from osteon.phantoms.registry import SIDECAR, kind_named, make_request, write_phantoms
 
     request = make_request(kind, cases=cases, seed=seed, size=size, layout=layout)
     made = write_phantoms(folder, request, overwrite=overwrite)
-    row = KINDS[request.kind]
+    row = kind_named(request.kind)
     state = "written" if made else "is there already"
     out.print(f"{state}: {escape(row.what)}")
     out.print(f"truth   {escape(str(folder / TRUTH))}, sizes in {escape(str(folder / SIDECAR))}")

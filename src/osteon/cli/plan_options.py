@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from typing import Annotated, Any, TypeVar
 
 import typer
 
-from osteon.cli.shared_options import with_signature
+from osteon.cli.shared_options import with_options
 from osteon.core.errors import UsageError
 from osteon.planning.options import RECIPE_NAMES, PlanOptions
 
@@ -42,27 +41,8 @@ PLAN_OPTIONS: dict[str, Any] = {
         typer.Option("--set", metavar="KEY=VALUE", help="Any key of the plan, applied last; repeatable."),
     ],
 }
-"""The options by the parameters that hold them."""
-
-
-def with_plan_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options that decide a plan; it gets their values as `choices`.
-
-    The command has a parameter `context`, too.
-    """
-    own = [one for one in inspect.signature(command, eval_str=True).parameters.values() if one.name != "choices"]
-    arguments = [one for one in own if one.default is one.empty]
-    others = [one.replace(kind=one.KEYWORD_ONLY) for one in own if one.default is not one.empty]
-    added = [
-        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
-        for name, annotation in PLAN_OPTIONS.items()
-    ]
-
-    def with_choices(context: typer.Context, **values: Any) -> None:
-        given = {name: values.pop(name) for name in PLAN_OPTIONS}
-        command(context=context, choices=_parse_options(given), **values)
-
-    return with_signature(with_choices, command, [*arguments, *added, *others])
+"""The options by the keywords that a command gets them as."""
+with_plan_options = with_options({name: (annotation, None) for name, annotation in PLAN_OPTIONS.items()})
 
 
 def given_options(context: typer.Context) -> list[str]:
@@ -77,8 +57,8 @@ def is_given(context: typer.Context, name: str) -> bool:
     return source is not None and source.name == "COMMANDLINE"
 
 
-def _parse_options(given: dict[str, Any]) -> PlanOptions:
-    """Raises UsageError where a range, a list or a setting is not written as it should be."""
+def parse_plan_options(given: dict[str, Any]) -> PlanOptions:
+    """What the options say. Raises UsageError where a range, a list or a setting is not written as it should be."""
     values = given | {"recipe": given["recipe"] or "osteon", "settings": None}
     values["zoom"] = _parse_names(values["zoom"])
     values["window"] = _parse_windows(values["window"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import os
 import signal
@@ -18,9 +19,10 @@ import psutil
 from osteon.core.errors import DiskFullError, OsteonError, is_out_of_memory, memory_error
 from osteon.core.files import is_disk_full, write_error
 from osteon.core.platform import cpu_count
-from osteon.core.progress import console, track
+from osteon.core.progress import track
 from osteon.core.threads import set_thread_count
 
+logger = logging.getLogger(__name__)
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -88,7 +90,7 @@ def for_each(
                 del remaining[futures[future]]
                 yield outcome
         except BrokenProcessPool as error:
-            console.print(f"[yellow]a worker process died ({error}); continuing in one process[/]")
+            logger.warning(f"a worker process died ({error}); going on in one process")
         except KeyboardInterrupt:  # what they write is whole, or not there
             for worker in set(multiprocessing.active_children()) - others:
                 worker.terminate()

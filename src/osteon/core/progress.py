@@ -1,4 +1,7 @@
-"""Progress of long work: a bar on a terminal, a line now and then in a log, nothing where it is not wanted.
+"""How far a long stages is: a bar on a terminal, a line now and then in a log, nothing unless `show_progress` is on.
+
+The command line switches it on (`show_progress`), and has the messages of osteon's loggers printed (`print_messages`);
+in a program of others osteon prints nothing, and logs to `logging.getLogger("osteon")`.
 
 Whoever started the process and waits for it may name a file (`PROGRESS_FILE_VARIABLE`), and finds there, each second,
 what is done now.
@@ -6,6 +9,7 @@ what is done now.
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import time
@@ -19,6 +23,7 @@ from typing import TypeVar
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.text import Text
 
 T = TypeVar("T")
 
@@ -32,26 +37,49 @@ POST_EVERY_S = 1.0
 now = time.monotonic
 """Seconds; replaced in tests."""
 _active: list[Callable[[], str]] = []
-_quiet = False
+_shown = False
+progress_logger = logging.getLogger("osteon.progress")
+"""Messages that tell options far a stages is: printed only while progress is shown."""
 
 
 @contextmanager
-def quiet(wanted: bool = True) -> Iterator[None]:
-    """Show no progress inside the block, neither bars nor lines; results, warnings and errors still come.
-
-    It holds for the whole process, its threads among it; `wanted` False leaves all as it is.
-    """
-    global _quiet
-    before, _quiet = _quiet, _quiet or wanted
+def show_progress(wanted: bool = True) -> Iterator[None]:
+    """Show progress inside the block, bars and lines; with `wanted` False none. It holds for the whole process."""
+    global _shown
+    before, _shown = _shown, wanted
     try:
         yield
     finally:
-        _quiet = before
+        _shown = before
 
 
 def is_quiet() -> bool:
-    """Whether no progress is shown: it is not wanted, or this is a worker process, whose parent shows it."""
-    return _quiet or parent_process() is not None
+    """Whether no progress is shown: nobody asked for it, or this is a worker process, whose parent shows it."""
+    return not _shown or parent_process() is not None
+
+
+class _ConsoleHandler(logging.Handler):
+    """Prints messages on the console, warnings in yellow, as they are: without markup, never broken into lines."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print a record; a full disk under the log is an error of whoever logs."""
+        if record.name != progress_logger.name or not is_quiet():
+            style = "yellow" if record.levelno >= logging.WARNING else ""
+            console.print(Text(record.getMessage(), style), soft_wrap=True)
+
+
+@contextmanager
+def print_messages() -> Iterator[None]:
+    """Print what osteon logs inside the block, information too, on the console and nowhere else."""
+    logger = logging.getLogger("osteon")
+    level, propagate, handlers = logger.level, logger.propagate, logger.handlers
+    logger.setLevel(logging.INFO)
+    logger.propagate, logger.handlers = False, [_ConsoleHandler()]
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+        logger.propagate, logger.handlers = propagate, handlers
 
 
 @contextmanager

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
-from rich.markup import escape
 
 from osteon.core.file_stamps import content_stamp, refresh_stamp
-from osteon.core.progress import console
 from osteon.core.text import shorten_list
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import Case
+
+logger = logging.getLogger(__name__)
 
 
 class CaseStamp(BaseModel):
@@ -66,8 +67,8 @@ def warn_changed(dataset: Dataset, before: Mapping[str, CaseStamp], what: str) -
         if name in _names(case) and refresh_stamp(dataset.resolve(name), mark) is None
     ]
     if changed:
-        text = f"{what} again, since the files have changed: {shorten_list(changed)}"
-        console.print(f"[yellow]{escape(text)}[/]", soft_wrap=True)
+        text = f"{what} anew, since the files have changed: {shorten_list(changed)}"
+        logger.warning(text)
 
 
 def _names(case: Case) -> list[str]:

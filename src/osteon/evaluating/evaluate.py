@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 
-from rich.markup import escape
-
 from osteon.core.errors import OsteonError, UnknownValueError
 from osteon.core.labels import Structure
 from osteon.core.parallel import for_each, worker_count
-from osteon.core.progress import console
 from osteon.dataset.label_placement import common_grid, place_segmentation
 from osteon.evaluating.groups import Group, field_of, group_scores
 from osteon.evaluating.pairing import Pairing, PredictionPair, match_predictions
@@ -24,6 +22,7 @@ from osteon.formats.label_meanings import read_named_labels
 from osteon.formats.registry import describe_header_warnings, format_of, read_geometry, stem_of
 from osteon.predicting.training_cases import KEY, TRAINED, sights_in
 
+logger = logging.getLogger(__name__)
 MANY_VOXELS = 100_000_000
 """In all cases together: below, scoring them takes no longer than starting other processes."""
 BYTES_PER_VOXEL = 24
@@ -125,7 +124,7 @@ def evaluate(
     for line in describe_header_warnings(
         (file, True) for pair in pairing.pairs for file in (pair.prediction, pair.reference)
     ):
-        console.print(f"[yellow]{escape(line)}[/]", soft_wrap=True)
+        logger.warning(line)
     count = workers or _worker_count(pairing)
     outcomes = {out.item.case: out for out in for_each(work, pairing.pairs, "evaluating", name=str, workers=count)}
     scores: list[Score] = []

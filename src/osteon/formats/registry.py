@@ -1,18 +1,22 @@
-"""Which file is read by what: a table. A new format is one file and one row."""
+"""Which file is read by what: a table. A new format is one file and one row, here or in a package's entry points
+`osteon.formats`.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Protocol
 
-from osteon.core.errors import FileError, OsteonError, missing_file_error
+from osteon.core.errors import FileError, OsteonError, UsageError, missing_file_error
 from osteon.core.files import is_file, is_folder
 from osteon.core.folders import is_pointer_file
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation, Structure
+from osteon.core.plugins import with_plugins
 from osteon.core.volume import Volume
 from osteon.formats.dicom import SUFFIXES as DICOM_SUFFIXES
 from osteon.formats.dicom import (
@@ -138,9 +142,25 @@ FORMATS = (
 )
 
 
+@cache
+def all_formats() -> dict[str, Format]:
+    """All formats by suffix, those of plugins (entry points `osteon.formats`) too, longer suffixes first.
+
+    Raises:
+        UsageError: A plugin's row is none, or its suffix is taken.
+    """
+    plugins = with_plugins("osteon.formats", {}, Format)
+    found = {suffix: row for row in FORMATS for suffix in row.suffixes}
+    for name, row in plugins.items():
+        if taken := sorted(found.keys() & set(row.suffixes)):
+            raise UsageError(f"osteon.formats: {name} takes {taken[0]}, which is taken", hint="uninstall its package")
+        found |= dict.fromkeys(row.suffixes, row)
+    return dict(sorted(found.items(), key=lambda item: (-len(item[0]), item[0])))
+
+
 def known_suffixes() -> tuple[str, ...]:
     """All suffixes, the longest first, so that `.seg.nrrd` is found before `.nrrd`."""
-    return tuple(sorted((s for row in FORMATS for s in row.suffixes), key=lambda s: (-len(s), s)))
+    return tuple(all_formats())
 
 
 def suffix_of(path: Path) -> str | None:
@@ -156,10 +176,8 @@ def stem_of(path: Path) -> str:
 
 def format_of(path: Path) -> Format:
     """The row for a file, by its suffix. Raises FileError that lists the known ones."""
-    suffix = suffix_of(path)
-    for row in FORMATS:
-        if suffix in row.suffixes:
-            return row
+    if (suffix := suffix_of(path)) is not None:
+        return all_formats()[suffix]
     if unread := unsupported_format(Path(path)):
         raise FileError(f"{path}: is not read ({unread.name})", hint=unread.advice)
     raise FileError(
@@ -272,8 +290,7 @@ def header_warnings(path: Path, *, label: bool) -> list[HeaderWarning]:
         path: The file.
         label: Whether it is taken as labels, or as an image.
     """
-    suffix = suffix_of(path)
-    row = next((row for row in FORMATS if suffix in row.suffixes), None)
+    row = all_formats().get(suffix_of(path) or "")
     if row is None or row.header_warnings is None:
         return []
     try:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from osteon.core.errors import UsageError, missing_file_error
 from osteon.core.folders import files_below
+from osteon.core.plugins import with_plugins
 from osteon.formats.dicom_files import looks_like_dicom
 from osteon.formats.registry import suffix_of
 from osteon.formats.unsupported import describe_unsupported
@@ -27,19 +28,26 @@ FORMS: tuple[SourceForm, ...] = (
     radiographs.FORM,
     scans.FORM,
 )
-"""Every form that osteon reads. A new one is one file and one row here. The last is what is left where none fits."""
+"""Every form that osteon reads. A new one is one file and one row, here or in a package's entry points
+`osteon.importers`. The last is what is left where none fits.
+"""
 
 _LOOKED_AT = 10_000
 _SUFFIX = re.compile(r"(\.[a-z][a-z0-9]{0,7})+")
 
 
+def source_forms() -> dict[str, SourceForm]:
+    """All forms by name, plugins' too. Raises UsageError where a plugin's row is none."""
+    return with_plugins("osteon.importers", {form.name: form for form in FORMS}, SourceForm)
+
+
 def form_named(name: str) -> SourceForm:
     """The form of that name. Raises UsageError that lists the names."""
-    for form in FORMS:
-        if form.name == name:
-            return form
-    known = "; ".join(f"{form.name}: {form.description}" for form in FORMS)
-    raise UsageError(f"--form {name}: no such form", hint=f"known forms: {known}")
+    forms = source_forms()
+    if name not in forms:
+        known = "; ".join(f"{form.name}: {form.description}" for form in forms.values())
+        raise UsageError(f"--form {name}: no such form", hint=f"known forms: {known}")
+    return forms[name]
 
 
 def find_form(source: Path, name: str | None) -> SourceForm:
@@ -66,7 +74,8 @@ def recognise(source: Path) -> SourceForm:
     source = Path(source)
     if not source.exists():
         raise missing_file_error(source, "the data to import")
-    *labelled, bare = FORMS
+    bare = FORMS[-1]
+    labelled = [form for form in source_forms().values() if form is not bare]
     missing = {form.name: form.explain_mismatch(source) for form in labelled}
     fitting = [form for form in labelled if missing[form.name] is None]
     if not fitting:

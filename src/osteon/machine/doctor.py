@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import logging
 import platform
 import shutil
 import sys
@@ -14,14 +15,13 @@ from typing import Literal
 
 import psutil
 import torch
-from rich.markup import escape
 
 from osteon.core.cpu_features import processor_flags
 from osteon.core.cpu_load import LoadMeter
 from osteon.core.errors import UsageError, summarise_error
 from osteon.core.labels import Segmentation
 from osteon.core.platform import cpu_count, cpu_quota
-from osteon.core.progress import console, status, track
+from osteon.core.progress import status, track
 from osteon.core.threads import describe_waiting, threads_may_spin
 from osteon.core.torchvision_ops import patch_torchvision_ops
 from osteon.core.volume import Volume
@@ -35,6 +35,7 @@ from osteon.predicting.quantised import quantise, quantised_file
 from osteon.predicting.training_cases import TRAINED, UNSEEN
 from osteon.runs.scoring import select_structures
 
+logger = logging.getLogger(__name__)
 CheckState = Literal["fine", "note", "wrong"]
 WATCH_LOAD_S = 1.0
 """How long other work is watched."""
@@ -151,7 +152,7 @@ def _quantise_model(model: Model, folder: Path, dataset: Dataset, validation_ids
             images = [model.prepare(dataset.load_image(case)).image for case in trained[:MAX_SCANS]]
             quantise(model.network, model.plan, images, path)
     except (RuntimeError, ImportError, UsageError) as error:
-        console.print(f"[yellow]not quantised: {escape(str(error))}[/]", soft_wrap=True)
+        logger.warning(f"not quantised: {error}")
         return model
     return replace(model, quantised=path)
 

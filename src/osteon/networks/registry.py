@@ -1,13 +1,17 @@
-"""The networks that a plan may name. A new one is one file and one row."""
+"""The networks that a plan may name. A new one is one file and one row, here or in a package's entry points
+`osteon.networks`.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import nn
 
 from osteon.core.errors import PlanError
+from osteon.core.plugins import with_plugins
 from osteon.networks.encoders import drop_classifier, load_encoder_weights, raise_norm_momentum
 from osteon.networks.inflated import build_encoder, inflate_network
 from osteon.networks.monai_networks import MonaiNetwork
@@ -36,6 +40,8 @@ class NetworkEntry:
         code: Licence of the code.
         weights: Licence of the initial weights.
         source: Where it was published.
+        build: Of a plugin's, whose family is Network: (section, dimensions, channels, outputs) → the network, whose
+            output is as `build_network` has it.
     """
 
     name: str
@@ -45,6 +51,7 @@ class NetworkEntry:
     code: str
     weights: str
     source: str
+    build: Callable[[Network, int, int, int], nn.Module] | None = None
 
 
 NETWORKS = (
@@ -83,9 +90,10 @@ def find_network(name: str, family: type[Network | Pretrained | Monai | NnUNet] 
     Raises:
         PlanError: There is none, and the nearest are named; or the section has the keys of another family.
     """
-    rows = [row for row in NETWORKS if row.name == name]
+    by_name = with_plugins("osteon.networks", {row.name: row for row in NETWORKS}, NetworkEntry)
+    rows = [row for row in (*NETWORKS, *by_name.values()) if row.name == name]
     if not rows:
-        near = closest_names(name, list(dict.fromkeys(row.name for row in NETWORKS)))
+        near = closest_names(name, list(by_name))
         raise PlanError(f"there is no network {name}", hint=f"near it: {near}")
     for row in rows:
         if family in (None, row.family):
@@ -110,7 +118,9 @@ def build_network(plan: Plan, *, fresh: bool = False) -> nn.Module:
         ModelError: Weights of another encoder; and whatever `encoder_weights.encoder_state` raises.
     """
     section, dimensions, channels = plan.network, plan.grid.dimensions, len(plan.channels)
-    find_network(section.name, type(section))
+    row = find_network(section.name, type(section))
+    if isinstance(section, Network) and row.build is not None:
+        return row.build(section, dimensions, channels, output_channels(plan))
     if isinstance(section, Network):
         return UNet(section, dimensions, channels, output_channels(plan))
     if isinstance(section, Monai):

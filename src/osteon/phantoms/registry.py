@@ -13,6 +13,7 @@ from pathlib import Path
 
 from osteon.core.errors import UsageError
 from osteon.core.files import read_json, write_json
+from osteon.core.plugins import with_plugins
 from osteon.core.progress import track
 from osteon.phantoms import fragments, hand, limb, lung, spine
 from osteon.phantoms.record import SOURCE, TRUTH, CaseTruth, CohortRequest, PhantomKind
@@ -20,10 +21,18 @@ from osteon.phantoms.record import SOURCE, TRUTH, CaseTruth, CohortRequest, Phan
 KINDS: dict[str, PhantomKind] = {
     kind.name: kind for kind in (fragments.KIND, limb.KIND, spine.KIND, hand.KIND, lung.KIND)
 }
-"""The kinds by name; a new one is one module and one row."""
+"""The kinds by name; a new one is one module and one row, here or in a package's entry points `osteon.phantoms`."""
 
 SIDECAR = "truth.json"
 MIN_SIZE = 24
+
+
+def kind_named(name: str) -> PhantomKind:
+    """The kind of that name, a plugin's too. Raises UsageError that lists the names."""
+    kinds = with_plugins("osteon.phantoms", KINDS, PhantomKind)
+    if name not in kinds:
+        raise UsageError(f"there is no phantom {name}", hint=f"choose one of: {', '.join(kinds)}")
+    return kinds[name]
 
 
 def make_request(
@@ -34,9 +43,7 @@ def make_request(
     Raises:
         UsageError: There is no such kind or layout, or a number makes no sense.
     """
-    if kind not in KINDS:
-        raise UsageError(f"there is no phantom {kind}", hint=f"choose one of: {', '.join(KINDS)}")
-    row = KINDS[kind]
+    row = kind_named(kind)
     if cases < 1 or seed < 0:
         raise UsageError(
             f"a cohort of {cases} cases with seed {seed} cannot be made",
@@ -68,7 +75,7 @@ def write_phantoms(folder: Path, request: CohortRequest, *, overwrite: bool = Fa
         UsageError: The folder holds other things, or another cohort.
         FileError: A file cannot be written.
     """
-    folder, kind = Path(folder), KINDS[request.kind]
+    folder, kind = Path(folder), kind_named(request.kind)
     if _is_there(folder, request, overwrite):
         return False
     for part in (SOURCE, TRUTH):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -10,12 +11,11 @@ from pathlib import Path
 from typing import Literal, Unpack
 
 import numpy as np
-from rich.markup import escape
 
 from osteon.core.cpu_load import LoadMeter
 from osteon.core.devices import resolve_device, sizing_kind
 from osteon.core.errors import CaseError, OsteonError
-from osteon.core.progress import console, format_duration, status
+from osteon.core.progress import format_duration, status
 from osteon.dataset.dataset import Dataset
 from osteon.plan.schema import FILE_NAME, Forecast, Patch, Plan, read_plan, write_plan
 from osteon.planning.fingerprint import find_changes, measure_fingerprint
@@ -25,6 +25,7 @@ from osteon.planning.planner import estimate_cache_bytes, make_plan
 from osteon.planning.recipe_files import resolve_recipe
 from osteon.planning.zoom_choice import coverage_warnings
 
+logger = logging.getLogger(__name__)
 MAX_USEFUL_ITERATIONS = 3000
 """What a budget allows beyond these is better spent on larger patches, or a finer grid."""
 MIN_USEFUL_ITERATIONS = 1000
@@ -113,7 +114,7 @@ def plan_dataset(
         plan = _add_reasons(plan, "forecast", notes)
     too_small = coverage_warnings(plan, fingerprint)
     for note in [*notes, *too_small]:
-        console.print(f"[yellow]{escape(note)}[/]", soft_wrap=True)
+        logger.warning(note)
     plan = _add_reasons(plan, "patch", too_small)
     return PlanResult(plan, {case: CaseError(reason) for case, reason in fingerprint.failed.items()})
 
@@ -207,7 +208,4 @@ def warn_outdated(folder: Path) -> None:
     """Print a warning where a dataset's plan was made of other cases than there are now."""
     if differences := find_changes(Dataset.open(folder)):
         message = f"{folder / FILE_NAME}: was made of other cases than there are now ({'; '.join(differences)})"
-        console.print(
-            f"[yellow]{escape(message)}; `osteon plan {escape(str(folder))} --force` makes a new plan[/]",
-            soft_wrap=True,
-        )
+        logger.warning(f"{message}; `osteon plan {folder} --force` decides anew")

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Unpack
 
-from rich.markup import escape
-
 from osteon.core.errors import OsteonError
-from osteon.core.progress import console
 from osteon.dataset.dataset import Dataset
 from osteon.plan.inheritance import inherit_plan
 from osteon.plan.overlay import overlay
@@ -23,6 +21,8 @@ from osteon.planning.run_plan import plan_for_run
 from osteon.predicting.model_folder import find_model_folder
 from osteon.runs.initialising import init_sha256
 from osteon.runs.record import has_started
+
+logger = logging.getLogger(__name__)
 
 
 def plan_from_model(
@@ -62,13 +62,13 @@ def plan_from_model(
     if options.window is not None:
         plan = plan.model_copy(update={"intensities": data_plan.intensities})
     message = f"network, grid and patch are {init}'s; a plan of your own is given with --plan"
-    console.print(escape(message), soft_wrap=True)
+    logger.info(message)
     for key, section in (("sequence", "series"), ("zoom", "zoom")):
         if getattr(data_plan, key) is not None and getattr(plan, key) is None:
             message = (
                 f"the dataset's plan has a section {section}, which is left out: models of nnU-Net's do not know it"
             )
-            console.print(f"[yellow]{message}[/]", soft_wrap=True)
+            logger.warning(message)
     return overlay(plan, options.settings or {})
 
 
@@ -87,7 +87,7 @@ def _common_orientation(folder: Path) -> str:
         message = (
             f"the scans lie in {len(counts)} ways in their files ({listed}); all are turned to {most} for this model"
         )
-        console.print(f"[yellow]{escape(message)}[/]", soft_wrap=True)
+        logger.warning(message)
     return most
 
 

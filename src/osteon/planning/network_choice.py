@@ -57,7 +57,7 @@ def choose_network(
             {"name": name, "features": features, "downsampling": _monai_downsampling(name, grid)}
         )
     section = choose_stages(patch, grid, limits, recipe)
-    return section.model_copy(update={"name": name, "residual": True}) if name == "resunet" else section
+    return section.model_copy(update={"name": name, "residual": name == "resunet"})
 
 
 def _choose_pretrained(name: str, encoder: str, weights: str, patch: Triple, grid: Grid) -> Pretrained:

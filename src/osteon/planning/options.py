@@ -62,3 +62,20 @@ class MeasureOptions(TypedDict, total=False):
     measure_cost: bool
     budget_s: float | None
     workers: int | None
+
+
+class PlanKeywords(TypedDict, total=False):
+    """The fields of `PlanOptions` as keywords, for who checks types."""
+
+    recipe: str
+    dimensions: Literal[2, 3] | None
+    network: str | None
+    encoder: str | None
+    weights: str | None
+    loss: str | None
+    image_size: int | None
+    batch: int | None
+    zoom: Sequence[str] | None
+    window: Mapping[str, tuple[float, float]] | None
+    drop_slices: tuple[int | None, int | None] | None
+    settings: Mapping[str, object] | None

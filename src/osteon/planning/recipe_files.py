@@ -15,7 +15,7 @@ from osteon.dataset.manifest import describe_errors
 from osteon.plan.network_sections import MONAI, PRETRAINED, SCRATCH
 from osteon.plan.overlay import closest_names, flatten_settings, parse_numbers
 from osteon.planning.options import PlanOptions
-from osteon.planning.recipes import RECIPES, Recipe
+from osteon.planning.recipes import Recipe, all_recipes
 
 PUBLISHED_FOLDER = Path(__file__).parent / "published"
 Range = tuple[float, float]
@@ -98,17 +98,18 @@ def resolve_recipe(options: PlanOptions) -> ResolvedRecipe:
         PlanError: The file has a key that no recipe has, or one that makes no sense; the message names it.
     """
     name = options.recipe
-    if name in RECIPES:
-        return ResolvedRecipe(name, RECIPES[name], RECIPES[name].source, _without_encoder(options), {})
+    rows = all_recipes()
+    if name in rows:
+        return ResolvedRecipe(name, rows[name], rows[name].source, _without_encoder(options), {})
     path = PUBLISHED_FOLDER / f"{name}.yaml" if name in published_recipes() else Path(name)
     if name not in published_recipes() and (path.suffix not in (".yaml", ".yml") or not path.is_file()):
-        known = [*RECIPES, *published_recipes()]
+        known = [*rows, *published_recipes()]
         near = f"choose one of {', '.join(known)}, or give the path of a recipe of your own (.yaml)"
         raise UsageError(f"there is no recipe {name}; near it: {closest_names(name, known)}", hint=near)
     recipe = read_recipe(path)
     completed = _complete_options(options, recipe.choices)
     return ResolvedRecipe(
-        path.stem, RECIPES[recipe.base], recipe.source, completed, flatten_settings(parse_numbers(recipe.plan))
+        path.stem, rows[recipe.base], recipe.source, completed, flatten_settings(parse_numbers(recipe.plan))
     )
 
 
@@ -130,8 +131,8 @@ def read_recipe(path: Path) -> RecipeFile:
         recipe = RecipeFile.model_validate(parse_numbers(data))
     except ValidationError as error:
         raise PlanError(f"{path}: {describe_errors(error)}", hint=hint) from None
-    if recipe.base not in RECIPES:
-        raise PlanError(f"{path}: base: there is no recipe {recipe.base}", hint=f"one of {', '.join(RECIPES)}")
+    if recipe.base not in (rows := all_recipes()):
+        raise PlanError(f"{path}: base: there is no recipe {recipe.base}", hint=f"one of {', '.join(rows)}")
     return recipe
 
 

@@ -1,9 +1,13 @@
-"""Recipes: the choices that data do not decide. A new recipe is one row."""
+"""Recipes: the choices that data do not decide. A new recipe is one row, here or in a package's entry points
+`osteon.recipes`.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any, Literal
+
+from osteon.core.plugins import with_plugins
 
 Device = Literal["cpu", "cuda"]
 
@@ -149,3 +153,8 @@ RECIPES: dict[str, Recipe] = {
         rotate_degrees_2d=180,
     ),
 }
+
+
+def all_recipes() -> dict[str, Recipe]:
+    """The rows by name, plugins' too. Raises UsageError where a plugin's row is none."""
+    return with_plugins("osteon.recipes", RECIPES, Recipe)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any, Unpack
 
-from rich.markup import escape
-
 from osteon.core.errors import UsageError
-from osteon.core.progress import console
 from osteon.plan.overlay import known_keys
 from osteon.plan.schema import FILE_NAME as PLAN
 from osteon.plan.schema import Plan, read_plan
@@ -16,6 +14,7 @@ from osteon.planning.dataset_plan import is_precision_fixed, plan_dataset
 from osteon.planning.options import MeasureOptions, PlanOptions
 from osteon.runs.record import RUN, has_started, plan_hash
 
+logger = logging.getLogger(__name__)
 CHANGEABLE_KEYS = {"patch.size", "patch.batch", "training.precision"}
 """What `record.record_options` judges: a run may go on with less memory."""
 
@@ -54,7 +53,7 @@ def plan_for_run(
             return plan
     if (dataset / PLAN).is_file():
         message = f"{dataset / PLAN}: left as it is and not used; a plan is made for this run by its own options"
-        console.print(escape(message), soft_wrap=True)
+        logger.info(message)
     return plan_dataset(dataset, options, **measuring).plan
 
 

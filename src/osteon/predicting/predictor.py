@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-
-from rich.markup import escape
 
 from osteon.core.errors import CaseError, OsteonError, UsageError
 from osteon.core.files import is_file, is_folder
 from osteon.core.heap import return_freed_memory
 from osteon.core.parallel import case_failure
 from osteon.core.pipeline import run_pipeline
-from osteon.core.progress import console, track
+from osteon.core.progress import track
 from osteon.formats.registry import describe_header_warnings
 from osteon.plan.schema import Plan
 from osteon.predicting.memory import available_bytes
@@ -24,6 +23,8 @@ from osteon.predicting.records import RECORD, prediction_records
 from osteon.predicting.scans import Scan
 from osteon.predicting.stages import DEFAULTS, PredictOptions, PredictStages
 from osteon.predicting.training_cases import KEY, TRAINED
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -77,12 +78,12 @@ def predict(model: Model, scans: Sequence[Scan], out: Path, options: PredictOpti
     stages = PredictStages(model, out, options, records, records.read(), targets)
     _refuse_to_replace(scans, stages)
     for line in describe_header_warnings((file, False) for scan in scans for file in scan.files):
-        console.print(f"[yellow]{escape(line)}[/]", soft_wrap=True)
+        logger.warning(line)
     missing = not out.exists()
     try:
         others = _run_pass(stages, scans, report, len(scans))
         if others:
-            console.print(f"{len(others)} of the scans are predicted by another process: waiting for it")
+            logger.info(f"{len(others)} of the scans are predicted by another process: waiting for it")
         for scan in track(others, "waiting"):
             stages.claim(scan.id, wait=True)
             _run_pass(stages, [scan], report)

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.markup import escape
-
 from osteon.core.errors import OsteonError, UsageError, missing_file_error
 from osteon.core.file_names import name_key
 from osteon.core.file_stamps import content_stamp, refresh_stamp
 from osteon.core.files import is_file
 from osteon.core.geometry import Geometry
-from osteon.core.progress import console
 from osteon.core.volume import Volume
 from osteon.dataset.checks import content_hash
 from osteon.dataset.dataset import Dataset, stack_channels
@@ -26,6 +24,8 @@ from osteon.formats.registry import companion_paths, known_suffixes, read_geomet
 from osteon.plan.schema import Plan
 from osteon.predicting.scan_folders import candidates_of_files, find_scans_below, join_channels
 from osteon.predicting.training_cases import UNKNOWN, SeenScans
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ class Scan:
 
 
 def _print_note(note: str) -> None:
-    console.print(f"[yellow]note:[/] {escape(note)}", soft_wrap=True)
+    logger.warning(f"note: {note}")
 
 
 def find_scans(

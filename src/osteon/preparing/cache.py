@@ -14,6 +14,7 @@ For a 2D plan image and labels lie in the file slice by slice (Fortran order), s
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel
-from rich.markup import escape
 
 from osteon.core.errors import DatasetError, FileError, OsteonError, PlanError
 from osteon.core.file_stamps import file_times
@@ -30,7 +30,7 @@ from osteon.core.files import atomic_write, write_json
 from osteon.core.gzip_files import crc32_of
 from osteon.core.locks import exclusive_lock
 from osteon.core.parallel import for_each, worker_count
-from osteon.core.progress import console, status
+from osteon.core.progress import status
 from osteon.core.random_streams import item_generator
 from osteon.core.records import read_record
 from osteon.core.voxel_sampling import plane_counts, voxels_at_ranks
@@ -43,6 +43,7 @@ from osteon.preparing.case import BYTES_PER_VOXEL, prepare_labels
 from osteon.preparing.strategies import grid_strategy
 from osteon.preparing.zoomed import zoom_indices, zoomed_crops
 
+logger = logging.getLogger(__name__)
 FOREGROUND_SAMPLES = 10_000
 """Voxels of each structure that the foreground index keeps, drawn without replacement."""
 ZOOMED = "fine"
@@ -108,7 +109,7 @@ def prepare_cases(
     ready = {case_id: entry for case_id, entry in found.items() if entry is not None}
     if damaged:
         message = f"{len(damaged)} prepared cases are damaged in the cache, and prepared again: {', '.join(damaged)}"
-        console.print(f"[yellow]{escape(message)}[/]", soft_wrap=True)
+        logger.warning(message)
     left = [case for case in cases if case.id not in ready]
     failed: dict[str, OsteonError] = {}
     if left:

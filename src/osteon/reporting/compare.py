@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rich.markup import escape
-
 from osteon.core.errors import DatasetError, UsageError
 from osteon.core.files import write_text
 from osteon.core.labels import Structure
-from osteon.core.progress import console
 from osteon.core.spreadsheets import tabulate, to_csv
 from osteon.core.text import pluralise
 from osteon.dataset.dataset import Dataset
@@ -31,6 +29,7 @@ from osteon.reporting.comparison import ComparisonResult, Entry
 from osteon.reporting.entries import Contestant, find_contestants
 from osteon.reporting.rle_evaluation import score_table
 
+logger = logging.getLogger(__name__)
 PAGE, TABLE, CASES = "report.html", "comparison.csv", "cases.csv"
 
 
@@ -68,16 +67,14 @@ def compare(
     everyone = {score.case for result in scored for score in result.scores}
     left_out = sorted(everyone - set(shared))
     if left_out:
-        console.print(
-            f"[yellow]left out, since not all have them: {pluralise(len(left_out), 'case')}[/]", soft_wrap=True
-        )
+        logger.warning(f"left out, since not all have them: {pluralise(len(left_out), 'case')}")
     known = _trained_on(contestants, scored, shared)
     trained = {case for cases in known.values() for case in cases}
     new = [case for case in shared if case not in trained]
     for name, cases in known.items():
         said = "left out" if new else "no test, and no case is left without these"
-        line = f"{said}: {len(cases)} cases that {name} was trained on: {', '.join(cases)}"
-        console.print(f"[yellow]{escape(line)}[/]", soft_wrap=True)
+        message = f"{said}: {len(cases)} cases that {name} was trained on: {', '.join(cases)}"
+        logger.warning(message)
     shared = new or shared
     entries = [_entry(c, r, set(shared)) for c, r in zip(contestants, scored, strict=True)]
     structures = scored[0].structures
@@ -121,7 +118,7 @@ def _score(
     if not contestant.is_table:
         found: Evaluation = evaluate(contestant.predictions, reference, measures=measures, labels=labels)
         for note in found.notes:
-            console.print(f"[yellow]{escape(f'{contestant.name}: {note}')}[/]", soft_wrap=True)
+            logger.warning(f"{contestant.name}: {note}")
         legend = label_meanings_for(find_label_files(contestant.predictions, "the prediction").values(), labels)
         return _Scored(found.structures, found.scores, found.failures, found.missing, legend, found.sights)
     if dataset is None:
@@ -131,7 +128,7 @@ def _score(
         )
     table = score_table(contestant.predictions, dataset, measures)
     if table.counting.order != DEFAULT_CONVENTION.order:
-        console.print(escape(f"{contestant.predictions}: {table.counting.describe()}"), soft_wrap=True)
+        logger.info(f"{contestant.predictions}: {table.counting.describe()}")
     return _Scored(tuple(dataset.structures), table.scores, table.failures, table.missing)
 
 

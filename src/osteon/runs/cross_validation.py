@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import time
@@ -12,7 +13,7 @@ from typing import Any
 
 from osteon.core.errors import OsteonError
 from osteon.core.files import atomic_write, write_yaml
-from osteon.core.progress import console, is_quiet
+from osteon.core.progress import progress_logger
 from osteon.dataset.dataset import Dataset
 from osteon.networks.ensemble import Ensemble
 from osteon.plan.schema import Plan
@@ -29,6 +30,7 @@ from osteon.runs.record import RUN, SPLITS, check_plan_fits, has_started, hold_r
 from osteon.runs.splits import NO_CONTENTS, CaseContents, check_structures, make_run_folds, structures_on_grid
 from osteon.training.checkpoint import TrainingState
 
+logger = logging.getLogger(__name__)
 FOLD_NAME = "fold-{}"
 
 
@@ -68,14 +70,13 @@ def _train_folds(dataset: Dataset, plan: Plan, run: Path, options: TrainOptions,
     started = done or ((run / RUN).is_file() and any(has_started(folder) for folder in folders))
     record_options(run, plan, options, started=started)
     if done:
-        console.print(f"{run}: is trained already; --restart starts again", soft_wrap=True)
+        logger.info(f"{run}: is trained already; --restart begins anew")
         validation = load_model(run / "model").validation
         return TrainReport(run, validation, {}, validation["training"]["iterations"], resumed=False)
     folds, failed = _prepare_folds(dataset, plan, run, options, started=started)
     resumed = False
     for number, folder in enumerate(folders):
-        if not is_quiet():
-            console.print(f"fold {number} of {options.folds}", soft_wrap=True)
+        progress_logger.info(f"fold {number} of {options.folds}")
         report = train(dataset, plan, folder, replace(options, fold=number), is_fold=True, folds=folds)
         failed |= report.failed
         resumed |= report.resumed

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from rich.markup import escape
-
 from osteon.core.errors import OsteonError
 from osteon.core.parallel import case_failure
-from osteon.core.progress import console, track
+from osteon.core.progress import track
 from osteon.dataset.dataset import Dataset
 from osteon.formats.registry import write_segmentation
 from osteon.plan.schema import Plan
@@ -21,6 +20,7 @@ from osteon.predicting.predictor import output_path
 from osteon.runs.scoring import score_scan
 from osteon.training.validation import Scores, mean_over_structures, mean_scores
 
+logger = logging.getLogger(__name__)
 PREDICTIONS = "predictions"
 """The folder of a run in which the validation cases' predictions lie."""
 UNORDERED = "unordered"
@@ -70,7 +70,7 @@ def predict_validation(
             if unordered is not None:
                 unordered.cases.pop(case_id, None)
                 unordered.raw.pop(case_id, None)
-            console.print(f"[yellow]not validated: {escape(f'{case_id}: {failed[case_id]}')}[/]", soft_wrap=True)
+            logger.warning(f"not validated: {case_id}: {failed[case_id]}")
     return validation, unordered if validation.cases else None
 
 

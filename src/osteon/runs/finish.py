@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import shutil
 import time
@@ -15,7 +16,7 @@ import torch
 
 from osteon.core.errors import OsteonError
 from osteon.core.labels import Segmentation
-from osteon.core.progress import console, format_duration
+from osteon.core.progress import format_duration
 from osteon.core.version import __version__
 from osteon.dataset.dataset import Dataset
 from osteon.formats.registry import read_segmentation, write_segmentation
@@ -39,6 +40,7 @@ from osteon.runs.scoring import measure_speeds, round_dice, score_scan, select_s
 from osteon.training.checkpoint import TrainingState
 from osteon.training.validation import Scores, mean_over_structures, mean_scores
 
+logger = logging.getLogger(__name__)
 EXTRAS_SHARE = 0.2
 """Measuring speeds and choosing post-processing take at most this part of the training's time,"""
 MIN_EXTRAS_S = 10.0
@@ -190,7 +192,7 @@ def _choose_sequence(
     message = f"names in order: mean validation Dice {ordered:.3f}, as found {plain:.3f}"
     harmful = ordered < plain - MAX_SEQUENCE_LOSS
     if harmful:
-        console.print(f"{message}; names stay as found", soft_wrap=True)
+        logger.info(f"{message}; names stay as found")
         for path in (run / UNORDERED / PREDICTIONS).glob("[!.]*"):
             path.replace(run / PREDICTIONS / path.name)
     shutil.rmtree(run / UNORDERED, ignore_errors=True)

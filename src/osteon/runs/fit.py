@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.markup import escape
-
 from osteon.core.devices import device_kind, resolve_device
 from osteon.core.errors import OsteonError, UsageError
 from osteon.core.files import write_yaml
 from osteon.core.heap import keep_freed_memory
 from osteon.core.locks import LOCK_NAME as LOCK
-from osteon.core.progress import console, is_quiet
+from osteon.core.progress import progress_logger
 from osteon.dataset.dataset import Dataset
 from osteon.plan.schema import FILE_NAME as PLAN
 from osteon.plan.schema import Plan
@@ -34,6 +33,8 @@ from osteon.training.callback import CHECKPOINT_EVERY_S
 from osteon.training.checkpoint import LAST, PREVIOUS, TrainingState, read_last_state
 from osteon.training.losses import describe_loss
 from osteon.training.sample_pictures import FOLDER as SAMPLES
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -126,7 +127,7 @@ def _train(
     if splits is None:
         split_cases(dataset, options, folds=folds)  # too few cases are said before they are prepared
     if done:
-        console.print(f"{escape(str(run))}: is trained already; --restart starts again", soft_wrap=True)
+        logger.info(f"{run}: is trained already; --restart begins anew")
         before = load_model(run / "model").validation
         return TrainReport(run, before, {}, before["training"]["iterations"], resumed=False)
     device = resolve_device(options.device)
@@ -134,7 +135,7 @@ def _train(
     initial_state = None if options.init is None or resumed else initial_weights(plan, options.init, options.seed, run)
     cached, failed = prepare_cases(dataset, plan, dataset.manifest.trainable, workers=options.workers)
     for case_id, error in failed.items():
-        console.print(f"[yellow]left out: {escape(f'{case_id}: {error}')}[/]", soft_wrap=True)
+        logger.warning(f"left out: {case_id}: {error}")
     if splits is None:
         training_ids, validation_ids = split_cases(dataset, options, CaseContents.from_cache(cached), folds)
         splits = {"training": training_ids, "validation": validation_ids}
@@ -143,11 +144,9 @@ def _train(
     validation = [cached[i] for i in splits["validation"] if i in cached]
     check_structures(dataset, plan.structures, structures_on_grid(plan, cached), {0: splits["training"]})
     if not resumed and (description := describe_loss(plan)):
-        console.print(description, soft_wrap=True)
-    if validation and not is_fold and not is_quiet():
-        console.print(
-            describe_final_steps(plan, len(validation), _expected_training_s(plan, options, device)), soft_wrap=True
-        )
+        logger.info(description)
+    if validation and not is_fold:
+        progress_logger.info(describe_final_steps(plan, len(validation), _expected_training_s(plan, options, device)))
     seen = _seen_scans(run, training, validation, has_init=options.init is not None)
     module = fit_network(plan, run, options, state, training, validation, device, checkpoint_every_s, initial_state)
     network = choose_weights(run, module, state)
@@ -175,11 +174,10 @@ def _seen_scans(run: Path, training: list[CachedCase], validation: list[CachedCa
     seen = SeenScans(trained, validated, seen_before(run) if has_init else {})
     trained_on_before = trained_on({case.id: seen.sight_in_run(case.id, case.content) for case in validation})
     if trained_on_before:
-        console.print(
-            f"[yellow]{len(trained_on_before)} of the {len(validation)} validation cases were trained on by the model "
-            "that this one starts from, so its validation is too optimistic: "
-            f"{escape(', '.join(trained_on_before))}[/]",
-            soft_wrap=True,
+        logger.warning(
+            f"{len(trained_on_before)} of the {len(validation)} validation cases were trained on by the model "
+            "that this one begins with, so that its validation says too much: "
+            f"{', '.join(trained_on_before)}"
         )
     return seen
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import asdict
 from pathlib import Path
 
 import torch
 from pydantic import BaseModel
-from rich.markup import escape
 
 from osteon.core.errors import FileError, ModelError
 from osteon.core.files import write_json
-from osteon.core.progress import console
 from osteon.core.records import read_record
 from osteon.networks.ensemble import Ensemble, first_member
 from osteon.networks.output_bias import init_output_bias
@@ -23,6 +22,7 @@ from osteon.predicting.model_folder import find_model_folder, load_model
 from osteon.predicting.records import WEIGHTS
 from osteon.predicting.training_cases import KEY
 
+logger = logging.getLogger(__name__)
 TRANSFER = "transfer.json"
 
 
@@ -70,7 +70,7 @@ def initial_weights(plan: Plan, init: str, seed: int, run: Path) -> dict[str, to
     write_json(run / TRANSFER, asdict(report) | {KEY: {**model.seen.before, **model.seen.training}})
     many = len(model.network.members) if isinstance(model.network, Ensemble) else 1
     first = "" if many == 1 else f"the first of its {many} members is taken; "
-    console.print(escape(f"from {init}: {first}{report.describe()}; each tensor: {run / TRANSFER}"), soft_wrap=True)
+    logger.info(f"from {init}: {first}{report.describe()}; each tensor: {run / TRANSFER}")
     return network.state_dict()
 
 

@@ -7,13 +7,12 @@ import warnings
 from pathlib import Path
 
 import torch
-from rich.markup import escape
 from torch.utils.data import DataLoader
 
 from osteon.core.devices import device_kind
 from osteon.core.errors import FileError
 from osteon.core.files import write_error
-from osteon.core.progress import console, format_duration
+from osteon.core.progress import format_duration
 from osteon.networks.registry import needs_recalibration
 from osteon.plan.schema import Plan
 from osteon.preparing.cache import CachedCase
@@ -30,6 +29,7 @@ from osteon.training.module import TrainingModule
 from osteon.training.progress_display import TrainingDisplay
 from osteon.training.sampling import PatchSampler
 
+logger = logging.getLogger(__name__)
 RECALIBRATION_BATCHES = 8
 """With which an inflated encoder's batch norms are set before the first iteration."""
 
@@ -67,7 +67,7 @@ def fit_network(
     epochs = options.epochs or plan.training.epochs
     iterations = None if options.budget_s is not None else epochs * plan.training.epoch_iterations
     limits = TrainingLimits(iterations, options.budget_s)
-    logger = TensorBoardLogger(run, name="tensorboard", version="")
+    tensorboard = TensorBoardLogger(run, name="tensorboard", version="")
     with explain_out_of_memory(run, plan), TrainingDisplay() as display:
         callback = TrainingCallback(
             plan,
@@ -75,7 +75,7 @@ def fit_network(
             validation,
             run,
             display,
-            logger,
+            tensorboard,
             state,
             checkpoint_every_s=checkpoint_every_s,
             seed=options.seed,
@@ -95,8 +95,8 @@ def fit_network(
             callback.restore(module, module.configure_optimizers())
             return module
         if state.iteration:
-            console.print(
-                f"continuing from iteration {state.iteration}, {format_duration(state.elapsed_s)} into the training"
+            logger.info(
+                f"going on from iteration {state.iteration}, {format_duration(state.elapsed_s)} into the training"
             )
         remaining_s = limits.remaining_s(state, plan.forecast, device_kind(device))
         batches = DataLoader(BatchStream(sampler, state.iteration, device), batch_size=None, num_workers=0)
@@ -117,7 +117,7 @@ def fit_network(
                 precision=lightning_precision(options.precision, plan, device),
                 max_epochs=-1,
                 max_steps=-1,
-                logger=logger,
+                logger=tensorboard,
                 callbacks=[callback],
                 deterministic=options.deterministic,
                 enable_checkpointing=False,
@@ -152,5 +152,5 @@ def choose_weights(run: Path, module: TrainingModule, state: TrainingState) -> t
         try:
             network.load_state_dict(load_checkpoint(best)[0])
         except FileError as error:
-            console.print(f"[yellow]{escape(error.message)}: the last weights are used[/]", soft_wrap=True)
+            logger.warning(f"{error.message}: the last weights are taken")
     return network.eval()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypedDict
 
 from osteon.core.errors import UsageError
 from osteon.dataset.folds import GroupBy
@@ -45,6 +45,22 @@ class TrainOptions:
 
 
 DEFAULTS = TrainOptions()
+
+
+class RunKeywords(TypedDict, total=False):
+    """The fields of `TrainOptions` as keywords, for who checks types."""
+
+    budget_s: float | None
+    epochs: int | None
+    fold: int | Literal["all"] | None
+    folds: int
+    folds_by: GroupBy
+    seed: int
+    device: str
+    precision: Precision | None
+    deterministic: bool
+    workers: int | None
+    init: str | None
 
 
 def check_options(options: TrainOptions, plan: Plan) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
@@ -14,7 +15,6 @@ import torch
 from osteon.core.errors import PlanError, UsageError
 from osteon.core.files import read_yaml, write_yaml
 from osteon.core.locks import lock_folder
-from osteon.core.progress import console
 from osteon.core.records import read_record
 from osteon.core.schema_versions import SCHEMAS, migrate
 from osteon.core.version import __version__
@@ -30,6 +30,7 @@ from osteon.runs.options import DEFAULTS, TrainOptions
 from osteon.runs.resuming import describe_differences, restore_resumable, resumable_differences
 from osteon.training.losses import find_loss
 
+logger = logging.getLogger(__name__)
 RUN = "run.yaml"
 _OTHER_KEYS = ("schema", "init_sha256", "plan", "plan_file", "osteon", "torch", "changes")
 """Keys of run.yaml beside the options."""
@@ -86,7 +87,7 @@ def record_options(run: Path, plan: Plan, options: TrainOptions, *, started: boo
                 hint="give the same options to continue, another folder, or --restart to delete this run",
             )
         if differences:
-            console.print(describe_differences(differences), soft_wrap=True)
+            logger.info(describe_differences(differences))
             changes = [*recorded_options.get("changes", []), {key: list(pair) for key, pair in differences.items()}]
             write_yaml(path, recorded_options | recorded | _plan_hashes(plan) | {"changes": changes})
             write_plan(run / PLAN, plan)

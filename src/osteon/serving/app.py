@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,7 +15,6 @@ from fastapi import Path as FromPath
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, HTMLResponse
 from pydantic import BaseModel, Field
-from rich.markup import escape
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
@@ -22,7 +22,6 @@ from starlette.routing import Match
 
 from osteon.core.errors import OsteonError
 from osteon.core.files import read_json
-from osteon.core.progress import console
 from osteon.core.version import __version__
 from osteon.serving.guard import ServerRules, error_response
 from osteon.serving.health import Health, check_health
@@ -37,6 +36,7 @@ from osteon.web.guard import Guard
 from osteon.web.http_errors import RejectedError
 from osteon.web.slow_bodies import PacedBody
 
+logger = logging.getLogger(__name__)
 EXPORT_FORMS = ("stl", "ply", "obj", "seg-nrrd", "dicom-seg", "rtstruct", "rle-csv", "coco")
 """Of `exporting.registry.FORMS` those that a single scan can be had in; a test compares."""
 _MEDIA_TYPES = {".gz": "application/gzip", ".nrrd": "application/octet-stream", ".zip": "application/zip"}
@@ -227,10 +227,8 @@ def parse_forms(text: str) -> tuple[str, ...]:
 async def _on_error(_: Request, error: OsteonError) -> Response:
     if isinstance(error, RejectedError):
         return error_response(error.status, error.message, error.hint, error.headers)
-    console.print(f"[yellow]{escape(str(error))}[/]", soft_wrap=True)
-    return error_response(
-        500, "the server could not do it", "try again, or ask the server's administrator to check its disk"
-    )
+    logger.warning(str(error))
+    return error_response(500, "the server could not do it", "try again; whoever runs the server may look at its disk")
 
 
 async def _on_invalid_request(_: Request, error: RequestValidationError) -> Response:

@@ -30,9 +30,9 @@ HEADERS = {
 class ServerRules(AccessRules):
     """What `osteon serve` asks of a request: the token in a header, but for what is the same for everybody."""
 
-    def check_token(self, scope: Scope, headers: Headers) -> Response | None:
+    def check_token(self, scope: Scope) -> Response | None:
         """The answer to a request without the token; None for one that has it, or needs none."""
-        scheme, _, given = headers.get("authorization", "").partition(" ")
+        scheme, _, given = Headers(scope=scope).get("authorization", "").partition(" ")
         if scope["path"] in OPEN_PATHS or (scheme.lower() == "bearer" and secrets_match(given.strip(), self.token)):
             return None
         return error_response(

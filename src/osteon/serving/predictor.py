@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import signal
 import threading
@@ -11,13 +12,11 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-from rich.markup import escape
-
 from osteon.core.errors import ModelError, OsteonError
-from osteon.core.progress import console
 from osteon.serving.jobs import Job, JobQueue
 from osteon.serving.worker import PredictionTask, ServedModel, TaskResult, run_worker
 
+logger = logging.getLogger(__name__)
 MOST_CRASHES = 2
 """A scan over which the process died so often is given up."""
 TICK_S = 30.0
@@ -195,7 +194,7 @@ class Dispatcher(threading.Thread):
 
     def _pause(self, error: OsteonError | OSError) -> None:
         problem = error.message if isinstance(error, OsteonError) else str(error.strerror or error)
-        console.print(f"[yellow]{escape(problem)}; it is tried again[/]", soft_wrap=True)
+        logger.warning(f"{problem}; it is tried again")
         self.stopping.wait(FIRST_PAUSE_S)
 
     def _restart(self) -> bool:
@@ -204,7 +203,7 @@ class Dispatcher(threading.Thread):
             try:
                 self.predictor.start()
             except (OsteonError, ProcessDiedError) as error:
-                console.print(f"[yellow]the predicting process does not start: {escape(str(error))}[/]", soft_wrap=True)
+                logger.warning(f"the predicting process does not start: {error}")
                 self.stopping.wait(pause)
                 pause = min(2 * pause, LONGEST_PAUSE_S)
             else:

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 from osteon.core.errors import CaseError, OsteonError, is_out_of_memory
 from osteon.core.files import atomic_write, write_json, write_text
 from osteon.core.parallel import exit_with_parent
-from osteon.core.progress import console
 from osteon.serving.jobs import RESULT, RESULT_JSON, SCAN
 
 if TYPE_CHECKING:
@@ -74,7 +73,6 @@ def run_worker(connection: Connection, served: ServedModel) -> None:
     """Load the model, send a description of it, then work on tasks until the server ends."""
     threading.Thread(target=exit_with_parent, daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the server ends it
-    console.quiet = True
     try:
         model, how = _load_model(served)
     except OsteonError as error:

@@ -9,14 +9,13 @@ from statistics import fmean
 from typing import Any
 
 from rich.live import Live
-from rich.markup import escape
 
 from osteon.core.devices import resolve_device, sizing_kind
 from osteon.core.errors import UsageError
 from osteon.core.files import write_yaml
 from osteon.core.locks import LOCK_NAME as LOCK
 from osteon.core.locks import lock_folder
-from osteon.core.progress import console, is_quiet, track
+from osteon.core.progress import console, is_quiet, progress_logger, track
 from osteon.core.records import read_record
 from osteon.dataset.dataset import Dataset
 from osteon.planning.fingerprint import measure_fingerprint
@@ -136,10 +135,10 @@ class _TrialRows:
         outcome = run_trial(trial, Path(self.sweep.dataset), lambda: self._others(trial), self.sweep.stop, show)
         show(outcome)
         write_table(self.folder / TABLE, self.all, self.sweep.keys)
-        if live is None and not is_quiet():
+        if live is None:
             dice = "no Dice" if outcome.dice is None else f"Dice {outcome.dice:.3f}"
             message = f"{trial.name}: {outcome.state}, {dice}{': ' * bool(outcome.why)}{outcome.why}"
-            console.print(escape(message), soft_wrap=True)
+            progress_logger.info(message)
 
     def dice(self, trials: list[Trial]) -> float | None:
         """Mean over the seeds; None where all failed."""

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from osteon.core.errors import OsteonError
 from osteon.core.processes import handle_termination_signals, interrupt_self, received_signal
+from osteon.core.progress import print_messages, show_progress
 
 
 def main(arguments: list[str]) -> int:
@@ -31,7 +32,8 @@ def main(arguments: list[str]) -> int:
     folder, run, options = arguments
     try:
         plan = read_plan(Path(run) / FILE_NAME)
-        train(Dataset.open(Path(folder)), plan, Path(run), TrainOptions(**json.loads(options)))
+        with print_messages(), show_progress():
+            train(Dataset.open(Path(folder)), plan, Path(run), TrainOptions(**json.loads(options)))
     except OsteonError as error:
         sys.stderr.write(f"error: {error.message}\n  → {error.hint}\n")
         return error.exit_code

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import shutil
 from dataclasses import dataclass, field, fields
@@ -11,15 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.markup import escape
 from safetensors import SafetensorError, safe_open
 
 from osteon.core.errors import FileError, UsageError, summarise_error
 from osteon.core.files import atomic_write
-from osteon.core.progress import console
 from osteon.networks.weights import load_checked, save_tensors
 from osteon.predicting.records import LAST
 
+logger = logging.getLogger(__name__)
 PREVIOUS = "before-last.safetensors"
 """The one before the last, where that should be damaged."""
 BEST = "best.safetensors"
@@ -120,8 +120,8 @@ def read_last_state(folder: Path) -> TrainingState:
         if not before.is_file():
             raise
         state = load_checkpoint(before)[1]
-        message = f"{error.message}: the one before is used, of iteration {state.iteration}"
-        console.print(f"[yellow]{escape(message)}[/]", soft_wrap=True)
+        message = f"{error.message}: the one before is taken, of iteration {state.iteration}"
+        logger.warning(message)
         before.replace(last)
         return state
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 import shutil
 from collections.abc import Callable
 
 import torch
-from rich.markup import escape
 from torch import nn
 
 from osteon.core.devices import device_kind
-from osteon.core.progress import console
 
+logger = logging.getLogger(__name__)
 Forward = Callable[[torch.Tensor], list[torch.Tensor]]
 MIN_TRAINING_S = 600.0
 """A shorter training does not win back the minute or so that compiling takes."""
@@ -64,4 +64,4 @@ def _missing_tool() -> str:
 
 
 def _warn(reason: str) -> None:
-    console.print(f"[yellow]not compiled: {escape(reason)}[/]", soft_wrap=True)
+    logger.warning(f"not compiled: {reason}")

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any, Literal
 
 import torch
 
 from osteon.core.cpu_features import has_bf16
 from osteon.core.devices import device_kind
-from osteon.core.progress import console
 from osteon.plan.schema import Plan, Precision
+
+logger = logging.getLogger(__name__)
 
 
 def lightning_device(device: str) -> dict[str, Any]:
@@ -29,7 +31,7 @@ def lightning_precision(precision: Precision | None, plan: Plan, device: str) ->
     if precision is None and planned_for and device_kind(planned_for) != kind:
         precision = "bf16" if kind == "cuda" else "fp32"
     if precision is None and kind == "cpu" and plan.training.precision == "bf16" and not has_bf16():
-        console.print("in fp32: the plan says bf16, which this processor does not compute in", soft_wrap=True)
+        logger.info("in fp32: the plan says bf16, which this processor does not compute in")
         precision = "fp32"
     return "bf16-mixed" if (precision or plan.training.precision) == "bf16" else "32-true"
 

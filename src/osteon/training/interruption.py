@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from osteon.core.processes import exit_for_signal, notify_on_signals
-from osteon.core.progress import console
+
+logger = logging.getLogger(__name__)
 
 
 class Interruption:
@@ -48,4 +50,4 @@ class Interruption:
                 raise KeyboardInterrupt
             return  # sent to the group, too
         self.signal = number
-        console.print("stopping after this iteration; Ctrl-C again stops now", soft_wrap=True)
+        logger.info("stopping after this iteration; Ctrl-C again stops now")

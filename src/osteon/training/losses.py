@@ -1,13 +1,18 @@
-"""The losses that a plan may name; a new one is one row. docs/losses.md has the formulas."""
+"""The losses that a plan may name; a new one is one row, here or in a package's entry points `osteon.losses`.
+
+docs/losses.md has the formulas.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 
 from osteon.core.errors import PlanError
+from osteon.core.plugins import with_plugins
 from osteon.plan.overlay import closest_names
 from osteon.plan.schema import Plan, Training
 from osteon.training.host_to_device import send_like
@@ -16,17 +21,20 @@ from osteon.training.loss_terms import binary_cross_entropy, cross_entropy, log_
 
 @dataclass(frozen=True)
 class Loss:
-    """A sum of up to two terms.
+    """A sum of terms.
 
     Attributes:
         description: The loss in words.
         voxel_term: The term that is a mean over voxels.
         overlap_term: The term that is a share of volumes.
+        function: A plugin's term: (probabilities `[batch, structure, i, j, k]`, target of 0 and 1 of that shape,
+            annotated `[batch, structure]` bool) → a scalar; what is not annotated must not count.
     """
 
     description: str
     voxel_term: Literal["ce", "bce", "focal"] | None = None
     overlap_term: Literal["dice", "tversky"] | None = None
+    function: Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor] | None = None
 
 
 LOSSES = {
@@ -43,9 +51,10 @@ LOSSES = {
 
 def find_loss(name: str) -> Loss:
     """The loss of a name. Raises PlanError where there is none; the nearest are named."""
-    if name not in LOSSES:
-        raise PlanError(f"there is no loss {name}", hint=f"near it: {closest_names(name, list(LOSSES))}")
-    return LOSSES[name]
+    rows = with_plugins("osteon.losses", LOSSES, Loss)
+    if name not in rows:
+        raise PlanError(f"there is no loss {name}", hint=f"near it: {closest_names(name, list(rows))}")
+    return rows[name]
 
 
 def deep_supervision_loss(
@@ -100,8 +109,10 @@ def stage_loss(
         loss = loss + binary_cross_entropy(log_odds(logits)[:, 1:], target, annotated)
     elif row.voxel_term is not None:
         loss = loss + cross_entropy(logits, labels, gamma)
+    probabilities = logits.sigmoid() if overlapping else logits.softmax(1)[:, 1:]
+    if row.function is not None:
+        loss = loss + row.function(probabilities, target, annotated)
     if row.overlap_term is not None:
-        probabilities = logits.sigmoid() if overlapping else logits.softmax(1)[:, 1:]
         loss = loss + tversky_loss(
             probabilities, target, annotated, training.tversky_beta if row.overlap_term == "tversky" else 0.5
         )

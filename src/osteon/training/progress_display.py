@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
-from osteon.core.progress import console, format_time_left, is_quiet, log_lines, now
+from osteon.core.progress import console, format_time_left, is_quiet, log_lines, now, progress_logger
 from osteon.training.validation import mean_over_structures
 
 REFRESH_S = 0.5
@@ -97,9 +97,8 @@ class TrainingDisplay:
     def show_scores(self, done: float, iteration: int, scores: dict[str, float | None]) -> None:
         """Show the scores of a validation."""
         self.scores = scores
-        if not console.is_terminal and not is_quiet():
-            text = f"{done:4.0%}  iteration {iteration}  validation Dice  {escape(format_scores(scores))}"
-            console.print(text, soft_wrap=True)
+        if not self.live.is_started:
+            progress_logger.info(f"{done:4.0%}  iteration {iteration}  validation Dice  {format_scores(scores)}")
 
 
 def format_scores(scores: dict[str, float | None]) -> str:

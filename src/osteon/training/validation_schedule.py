@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from osteon.core.progress import console
 from osteon.preparing.cache import CachedCase
 from osteon.training.checkpoint import TrainingState
 from osteon.training.limits import TrainingLimits
 from osteon.training.validation import order_representatively
 
+logger = logging.getLogger(__name__)
 VALIDATION_SHARE = 0.05
 """Validation during a training with a time budget takes at most about this part of it,"""
 MIN_VALIDATIONS = 4
@@ -77,8 +78,7 @@ class ValidationSchedule:
             self.state.validation_cases = number + 1
             yield case
         if (count := self.state.validation_cases or 0) < len(self.cases):
-            console.print(
+            logger.info(
                 f"validating on {count} of the {len(self.cases)} validation cases during the training, since all "
-                f"would take too much of its time; on all of them at the end",
-                soft_wrap=True,
+                f"would take too much of its time; on all of them at the end"
             )

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from rich.markup import escape
 
 from osteon.core.errors import FileError, LabelError
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation, Structure
-from osteon.core.progress import console
 from osteon.dataset.dataset import Dataset
 from osteon.formats.label_meanings import are_placeholders, read_named_labels
 from osteon.formats.labelmap import is_placeholder
@@ -28,6 +27,8 @@ from osteon.voting.rules import VoteRules
 from osteon.voting.run_length import EMPTY, RunLengthMask, encode_segmentation
 from osteon.voting.structures import KNOW, NOBODY_KNOWS, by_value
 from osteon.voting.votes import MemberVotes, too_few, voting_masks, weights_for
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -158,7 +159,7 @@ def open_label_maps(folders: Sequence[MemberFolder], rules: VoteRules, dataset: 
         files = f"{len(nameless)} files, such as {nameless[0]}, name" if len(nameless) > 1 else f"{nameless[0]} names"
         meaning = ", ".join(f"{structure.name}={structure.value}" for structure in dataset.structures)
         note = f"{files} no structures: the numbers are taken as those of {dataset.folder} ({meaning})"
-        console.print(f"[yellow]{escape(note)}[/]", soft_wrap=True)
+        logger.warning(note)
     return LabelMaps(tuple(folders), rules, structures, overlapping, dataset)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from functools import lru_cache
 from ipaddress import ip_address, ip_network
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -70,8 +70,7 @@ class LimitedConnection(H11Protocol):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.address = ""
-        self._head_timer: asyncio.TimerHandle | None = None
-        self._read_timer: asyncio.TimerHandle | None = None
+        self._timers: dict[Literal["head", "read"], asyncio.TimerHandle] = {}
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for a request."""
@@ -103,20 +102,20 @@ class LimitedConnection(H11Protocol):
     def pause_writing(self) -> None:
         """The client reads no more for now."""
         super().pause_writing()
-        self._read_timer = self.loop.call_later(STALLED_S, self.transport.abort)
+        self._timers["read"] = self.loop.call_later(STALLED_S, self.transport.abort)
 
     def resume_writing(self) -> None:
         """The client reads on."""
         super().resume_writing()
-        self._cancel_read_timer()
+        self._cancel("read")
 
     def _update_head_timer(self) -> None:
         """Run the timer while a request is awaited."""
         if self.cycle is not None and not self.cycle.response_complete:
-            self._cancel_head_timer()
+            self._cancel("head")
             self.pending.remove(self)
-        elif self._head_timer is None:
-            self._head_timer = self.loop.call_later(HEAD_S, self._time_out)
+        elif "head" not in self._timers:
+            self._timers["head"] = self.loop.call_later(HEAD_S, self._time_out)
             self.pending.add(self)
 
     def _time_out(self) -> None:
@@ -126,22 +125,16 @@ class LimitedConnection(H11Protocol):
         if self.cycle is None:
             self.transport.write(TIMEOUT_RESPONSE)
         self.transport.close()
-        self._head_timer = self.loop.call_later(STALLED_S, self.transport.abort)
+        self._timers["head"] = self.loop.call_later(STALLED_S, self.transport.abort)
 
     def _stop(self) -> None:
-        self._cancel_head_timer()
-        self._cancel_read_timer()
+        self._cancel("head")
+        self._cancel("read")
         self.pending.remove(self)
 
-    def _cancel_head_timer(self) -> None:
-        if self._head_timer is not None:
-            self._head_timer.cancel()
-            self._head_timer = None
-
-    def _cancel_read_timer(self) -> None:
-        if self._read_timer is not None:
-            self._read_timer.cancel()
-            self._read_timer = None
+    def _cancel(self, name: Literal["head", "read"]) -> None:
+        if name in self._timers:
+            self._timers.pop(name).cancel()
 
 
 def server_options() -> dict[str, Any]:

@@ -50,10 +50,10 @@ class AccessRules(ABC):
         safe = scope["type"] == "http" and scope["method"] in self.SAFE_METHODS
         if not safe and origin is not None and urlsplit(origin).netloc.lower() != host.lower():
             return self.error(403, "this request comes from another site", "send it from a program")
-        return self.check_token(scope, headers) if self.token else None
+        return self.check_token(scope) if self.token else None
 
     @abstractmethod
-    def check_token(self, scope: Scope, headers: Headers) -> Response | None:
+    def check_token(self, scope: Scope) -> Response | None:
         """The answer to a request without the token; None for one that has it."""
 
     @abstractmethod

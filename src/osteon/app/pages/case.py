@@ -6,14 +6,13 @@ from typing import Any
 
 from nicegui import ui
 
-from osteon.app.elements import page_frame, show_error
-from osteon.app.scenes import LabelSource, SceneRequest
-from osteon.app.state import AppState, image_paths, open_dataset
+from osteon.app.elements import page_frame
+from osteon.app.results import case_scene
+from osteon.app.state import AppState, open_dataset
 from osteon.app.view_group import ViewPane
 from osteon.app.viewer import Viewer, case_header
 from osteon.core.errors import OsteonError
 from osteon.dataset.dataset import Dataset
-from osteon.dataset.manifest import Case
 
 
 def register(app: AppState) -> None:
@@ -27,17 +26,11 @@ def register(app: AppState) -> None:
         name = None if item is None else app.find_case(item, names, case_id)
         with page_frame(app, "Look", "/data", back=(f"/dataset/{dataset_id}", item.title if item else "Data")):
             if item is None or dataset is None or name is None:
-                show_error(OsteonError("this case is no longer here", hint="go back to Data"))
-                return
-            number = names.index(name)
-
-            def step(by: int) -> None:
-                other = names[(number + by) % len(names)]
-                ui.navigate.to(f"/look/{item.id}/{app.case_id(item, other)}")
-
-            case = dataset.case(name)
+                raise OsteonError("this case is no longer here", hint="go back to Data")
+            case, following = dataset.case(name), names[(names.index(name) + 1) % len(names)]
             held_out = ", kept for the final test" if case.held_out else ""
-            with case_header(name, f"case {number + 1} of {len(names)}{held_out}", step):
+            url = f"/look/{item.id}"
+            with case_header(names, name, lambda other: f"{url}/{app.case_id(item, other)}", held_out) as step:
                 channel = _channels(dataset)
 
             async def load(full_resolution: bool) -> tuple[str, dict[str, Any]]:
@@ -45,7 +38,7 @@ def register(app: AppState) -> None:
                 return await app.load_scene(case_scene(dataset, case, full_resolution=full_resolution, channel=chosen))
 
             async def preload() -> None:
-                await app.preload_scene(case_scene(dataset, dataset.case(names[(number + 1) % len(names)])))
+                await app.preload_scene(case_scene(dataset, dataset.case(following)))
 
             viewer = Viewer(load, [ViewPane("", ("a",))], step, preload)
             if channel is not None:
@@ -55,20 +48,3 @@ def register(app: AppState) -> None:
 def _channels(dataset: Dataset) -> ui.select | None:
     names = [channel.name for channel in dataset.manifest.channels]
     return ui.select(dict(enumerate(names)), value=0, label="Channel").props("dense") if len(names) > 1 else None
-
-
-def case_scene(
-    dataset: Dataset, case: Case, *, second: LabelSource | None = None, full_resolution: bool = False, channel: int = 0
-) -> SceneRequest:
-    """A dataset's case with its reference, and a result where one is given."""
-    first = None if case.segmentation is None else LabelSource(dataset.resolve(case.segmentation), dataset.structures)
-    return SceneRequest(
-        case.id,
-        image_paths(dataset, case),
-        dataset.manifest.channels[channel].modality,
-        first,
-        second,
-        channel,
-        full_resolution,
-        dataset.folder,
-    )

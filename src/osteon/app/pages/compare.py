@@ -6,7 +6,7 @@ from typing import Any
 
 from nicegui import ui
 
-from osteon.app.elements import action, caption, card, empty_state, page_frame, refresh_on_change, show_error, table
+from osteon.app.elements import action, caption, card, empty_state, note, page_frame, refresh_on_change, table
 from osteon.app.job_cards import watch_jobs
 from osteon.app.jobs import Job
 from osteon.app.page_cleanup import refreshable
@@ -52,8 +52,7 @@ def register(app: AppState) -> None:
             names = [] if b is None else list(result_files(b))
             name = None if b is None else app.find_case(b, names, case_id)
             if a is None or b is None or name is None:
-                show_error(OsteonError("this case is no longer here", hint="go back to Compare"))
-                return
+                raise OsteonError("this case is no longer here", hint="go back to Compare")
             _CasePage(app, a, b, name)
 
 
@@ -115,8 +114,7 @@ class _ComparisonForm:
         """The table of cases, the worst first."""
         pair = self._pair()
         if pair is None:
-            with empty_state("Nothing to compare yet", "Choose a result and what it is compared with."):
-                pass
+            empty_state("Nothing to compare yet", "Choose a result and what it is compared with.")
             return
         a, b = pair
         metrics = read_metrics(b, a)
@@ -134,8 +132,7 @@ class _ComparisonForm:
                 names = {"case": "Case", "dice": "Dice", "worst": "Worst structure", "states": "Missed or made up"}
                 if text := describe_seen(row["seen"] for row in rows):
                     names["seen"] = "By the model"
-                    with card(kind="note"):
-                        ui.label(text)
+                note(text)
                 table(rows, names, key="case", link="case")
             with card("Each structure"):
                 _structure_table(metrics)
@@ -170,15 +167,13 @@ class _CasePage:
         scores = metrics.get("cases", {}).get(name, {})
         known = set(result_files(b))
         self.order = [row["case"] for row in score_rows(metrics) if row["case"] in known] or sorted(known)
-        number = self.order.index(self.name) if self.name in self.order else 0
-        position = f"case {number + 1} of {len(self.order)}, the worst first"
-        with case_header(self.name, position, self._step):
+        with case_header(self.order, self.name, self._url, ", the worst first") as step:
             mode = ui.select(MODES, value="side", label="How").classes("osteon-grow").style("max-width: 320px")
             mode.mark("mode")
         dice = {name: s["dice"] for name, s in scores.items() if s.get("dice") is not None}
         if dice:
             caption(" · ".join(f"{name} {value:.3f}" for name, value in sorted(dice.items(), key=lambda p: p[1])[:8]))
-        viewer = Viewer(self._scene, self._panes("side"), self._step)
+        viewer = Viewer(self._scene, self._panes("side"), step)
         mode.on_value_change(lambda e: viewer.set_panes(self._panes(str(e.value))))
 
     def _panes(self, mode: str) -> list[ViewPane]:
@@ -193,10 +188,8 @@ class _CasePage:
             return [ViewPane("Image", ()), ViewPane(second, ("b",))]
         return [ViewPane(first, ("a",)), ViewPane(second, ("b",))]
 
-    def _step(self, by: int) -> None:
-        number = self.order.index(self.name) if self.name in self.order else 0
-        other = self.order[(number + by) % len(self.order)]
-        ui.navigate.to(f"/compare/{self.a.id}/{self.b.id}/{self.app.case_id(self.b, other)}")
+    def _url(self, case: str) -> str:
+        return f"/compare/{self.a.id}/{self.b.id}/{self.app.case_id(self.b, case)}"
 
     async def _scene(self, full_resolution: bool) -> tuple[str, dict[str, Any]]:
         reference = None

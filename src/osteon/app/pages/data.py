@@ -35,7 +35,12 @@ def register(app: AppState) -> None:
                     "What it is will be recognised."
                 )
                 UploadBox(app, "Upload data", lambda item: ui.navigate.to(item.url))
-            watch_jobs(app, lambda: _active_jobs(app), lambda rows: _show_all(app, rows), more=lambda: _titles(app))
+            watch_jobs(
+                app,
+                lambda: _active_jobs(app),
+                lambda rows: _show_all(app, rows),
+                more=lambda: [i.title for i in (*app.workspace.items("sources"), *app.workspace.items("datasets"))],
+            )
 
 
 def _active_jobs(app: AppState) -> list[Job]:
@@ -44,10 +49,6 @@ def _active_jobs(app: AppState) -> list[Job]:
         for job in app.jobs.all()
         if job.command in ("phantom", "import") and app.jobs.state(job).phase not in ("done", "partly")
     ]
-
-
-def _titles(app: AppState) -> list[str]:
-    return [item.title for kind in ("sources", "datasets") for item in app.workspace.items(kind)]
 
 
 def _show_all(app: AppState, rows: Sequence[tuple[Job, JobState]]) -> None:
@@ -94,8 +95,7 @@ def _show_sources(app: AppState) -> None:
 def _show_datasets(app: AppState) -> None:
     items = app.datasets()
     if not items:
-        with empty_state("No dataset yet", "Import something that you uploaded: its cases are checked and listed."):
-            pass
+        empty_state("No dataset yet", "Import something that came in: its cases are checked and listed.")
     for item in items:
         dataset, text = open_dataset(item), ""
         if dataset is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from nicegui import ui
@@ -15,24 +16,22 @@ from osteon.app.elements import (
     caption,
     card,
     notify,
-    notify_error,
-    page_frame,
     refresh_on_change,
     show_error,
     table,
 )
 from osteon.app.findings import read_audit
-from osteon.app.item_actions import item_header
+from osteon.app.item_actions import item_page
 from osteon.app.job_cards import job_card, watch_jobs
 from osteon.app.jobs import FINISHED
 from osteon.app.page_cleanup import refreshable
-from osteon.app.pages.case import case_scene
+from osteon.app.results import case_scene
 from osteon.app.state import AppState, open_dataset
 from osteon.app.viewer_controls import colour_input
 from osteon.app.wording import translate_action
 from osteon.app.workspace import Item, read_about
 from osteon.auditing.finding import Finding
-from osteon.core.errors import OsteonError
+from osteon.core.errors import OsteonError, UsageError
 from osteon.core.text import pluralise, shorten_list
 from osteon.dataset.dataset import Dataset
 
@@ -46,19 +45,7 @@ def register(app: AppState) -> None:
 
     @ui.page("/dataset/{dataset_id}")
     def dataset(dataset_id: str) -> None:
-        item = app.workspace.find("datasets", dataset_id)
-        title = "Dataset" if item is None else item.title
-        with page_frame(app, title, "/data", back=("/data", "Data")):
-            if item is None:
-                show_error(OsteonError("this dataset is no longer here", hint="go back to Data"))
-                return
-            item_header(app, item, "/data")
-            watch_jobs(
-                app,
-                lambda: [j for j in app.jobs.about("dataset", item.name) if _is_shown(app, j)],
-                lambda rows: _show_jobs(app, rows),
-            )
-            _DatasetPage(app, item)
+        item_page(app, "datasets", dataset_id, "/data", lambda item: _DatasetPage(app, item))
 
 
 def _is_shown(app: AppState, job: Any) -> bool:
@@ -76,6 +63,11 @@ class _DatasetPage:
 
     def __init__(self, app: AppState, item: Item) -> None:
         self.app, self.item = app, item
+        watch_jobs(
+            app,
+            lambda: [j for j in app.jobs.about("dataset", item.name) if _is_shown(app, j)],
+            lambda rows: _show_jobs(app, rows),
+        )
         self.drawn()
         refresh_on_change(self._state, self.drawn.refresh)
         ui.timer(1.0, self._preload, once=True)
@@ -214,13 +206,8 @@ class _CaseTable:
 
     async def _correct(self, held_out: set[str], removed: set[str]) -> None:
         if not self.table.selected:
-            notify_error(OsteonError("no case is ticked", hint="tick cases in the first column"))
-            return
-        try:
-            await self.page.app.reader.run(correct_cases, self.page.item.path, held_out=held_out, removed=removed)
-        except OsteonError as error:
-            notify_error(error)
-            return
+            raise UsageError("no case is ticked", hint="tick cases in the first column")
+        await self.page.app.reader.run(correct_cases, self.page.item.path, held_out=held_out, removed=removed)
         notify("The dataset was changed; no file of yours was")
 
 
@@ -242,24 +229,15 @@ class _StructureForm:
             with ui.column().classes("osteon-structures no-wrap"):
                 for number, structure in enumerate(self.dataset.structures, 1):
                     with ui.element("div").classes("osteon-structure"):
-                        self._swatch(number, structure.name, structure.colour)
+                        keep = partial(self.colours.__setitem__, structure.name)
+                        colour_input(structure.colour, f"Colour of structure {number}", keep)
                         box = ui.input(value=structure.name).props("dense borderless").classes("osteon-grow")
                         box.props["aria-label"] = f"Name of structure {number}"
                         self.names[structure.name] = box
                         caption(structure.side or "")
             action("Save names and colours", self._save, icon="save")
 
-    def _swatch(self, number: int, name: str, colour: str) -> None:
-        def keep(chosen: str) -> None:
-            self.colours[name] = chosen
-
-        colour_input(colour, f"Colour of structure {number}", keep)
-
     async def _save(self) -> None:
         names = {name: str(box.value or "") for name, box in self.names.items()}
-        try:
-            await self.page.app.reader.run(correct_structures, self.page.item.path, names, self.colours)
-        except OsteonError as error:
-            notify_error(error)
-            return
+        await self.page.app.reader.run(correct_structures, self.page.item.path, names, self.colours)
         notify("Saved. Models that were trained before keep the old names")

@@ -6,10 +6,10 @@ from pathlib import Path
 
 from nicegui import ui
 
-from osteon.app.commands import ImportOptions, start_import
-from osteon.app.elements import action, card, heading, notify_error
+from osteon.app.commands import start_import
+from osteon.app.elements import action, card, heading
 from osteon.app.state import AppState
-from osteon.core.errors import OsteonError
+from osteon.core.errors import UsageError
 
 
 class PairingForm:
@@ -38,15 +38,13 @@ class PairingForm:
     def _import(self) -> None:
         pairs = [(str(i.value), str(label.value or "")) for i, label in self.rows if i.value]
         if not pairs:
-            notify_error(OsteonError("no image is chosen", hint="choose an image and its label"))
-            return
+            raise UsageError("no image is chosen", hint="choose an image and its label")
         if any('"' in part for pair in pairs for part in pair):
-            notify_error(OsteonError("a file's name holds a quotation mark", hint="rename the file"))
-            return
+            raise UsageError("a file's name holds a quotation mark", hint="rename the file")
         folder = self.app.workspace.new_item("sources", f"{self.name}-pairs")
         folder.path.mkdir()
         base = self.path if self.path.is_dir() else self.path.parent
         lines = [",".join(f'"{base / part}"' for part in pair if part) for pair in pairs]
         (folder.path / "pairs.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
-        item, _ = start_import(self.app, folder.path / "pairs.txt", self.name, ImportOptions(form="pairs"))
+        item, _ = start_import(self.app, folder.path / "pairs.txt", self.name, ["--form", "pairs"])
         ui.navigate.to(item.url)

@@ -9,7 +9,7 @@ from nicegui import ui
 
 from osteon.app.commands import source_of
 from osteon.app.downloads import DOWNLOADS, SERIES_FORMS, available_forms
-from osteon.app.elements import action, caption, card, notify_error, page_frame, refresh_on_change, show_error, table
+from osteon.app.elements import action, caption, card, note, notify_error, page_frame, refresh_on_change, table
 from osteon.app.job_cards import watch_jobs
 from osteon.app.notes import show_notes
 from osteon.app.page_cleanup import refreshable
@@ -113,12 +113,8 @@ class ResultPage:
         shown = {n: text for n, text in headings.items() if n in always or any(row[n] for row in rows)}
         flagged = sum(bool(row["review"]) for row in rows)
         with card("Cases"):
-            if flagged:
-                with card(kind="note"):
-                    ui.label(f"{flagged} of {len(rows)} should be looked at by a person: see Why.")
-            if text := describe_seen(row["seen"] for row in rows):
-                with card(kind="note"):
-                    ui.label(text)
+            note(f"{flagged} of {len(rows)} should be looked at by a person: see Why." if flagged else "")
+            note(describe_seen(row["seen"] for row in rows))
             caption(describe_confidence(record.get(name, {}) for name in names))
             order = sorted(rows, key=lambda row: (not row["review"], row["confidence"] or 0))
             cases = table(order, shown, key="id", link="id")
@@ -145,19 +141,20 @@ class ResultPage:
     def _volumes(self, record: dict[str, Any]) -> None:
         rows, measured = [], read_volumes(self.app, self.item)
         for number, row in enumerate(measured):
-            confidence = (record.get(row.case, {}).get("confidence") or {}).get(row.structure)
+            case, structure, volume = row.get("case", ""), row.get("structure", ""), row.get("volume_cm3")
+            confidence = (record.get(case, {}).get("confidence") or {}).get(structure)
             rows.append(
                 {
                     "n": number,
-                    "case": row.case,
-                    "structure": row.structure,
-                    "volume": _number(row.volume_cm3, 2) if row.volume_cm3 else _number(row.voxels),
-                    "length": _number(row.length_mm, 1),
-                    "fragments": _number(row.fragments),
+                    "case": case,
+                    "structure": structure,
+                    "volume": _number(volume, 2) if volume else _number(row.get("voxels")),
+                    "length": _number(row.get("length_mm"), 1),
+                    "fragments": _number(row.get("fragments")),
                     "confidence": rounded(confidence),
                 }
             )
-        flat = bool(rows) and not any(row.volume_cm3 for row in measured)
+        flat = bool(rows) and not any(row.get("volume_cm3") for row in measured)
         with card("Volumes"):
             if not rows:
                 self._explain_no_volumes()
@@ -239,20 +236,11 @@ def case_page(app: AppState, result_id: str, case_id: str) -> None:
     name = None if item is None else app.find_case(item, names, case_id)
     with page_frame(app, "Result", "/segment", back=(f"/result/{result_id}", item.title if item else "Result")):
         if item is None or name is None:
-            show_error(OsteonError("this case is no longer here", hint="go back to Segment"))
-            return
-        number = names.index(name)
-
-        def step(by: int) -> None:
-            other = names[(number + by) % len(names)]
-            ui.navigate.to(f"{item.url}/{app.case_id(item, other)}")
-
-        with case_header(name, f"case {number + 1} of {len(names)}", step):
+            raise OsteonError("this case is no longer here", hint="go back to Segment")
+        with case_header(names, name, lambda other: f"{item.url}/{app.case_id(item, other)}") as step:
             pass
         reasons = prediction_records(item).get(name, {}).get("review") or []
-        if reasons:
-            with card(kind="note"):
-                ui.label(f"Look at it: {'; '.join(reasons)}")
+        note(f"Look at it: {'; '.join(reasons)}" if reasons else "")
         try:
             result_scene(app, item, name)
         except OsteonError as error:
@@ -264,8 +252,8 @@ async def _scene(app: AppState, item: Item, name: str, full_resolution: bool) ->
     return await app.load_scene(result_scene(app, item, name, full_resolution=full_resolution))
 
 
-def _number(text: str, digits: int | None = 0) -> float | None:
+def _number(text: str | None, digits: int | None = None) -> float | None:
     try:
-        return round(float(text), digits or None)
+        return round(float(text or ""), digits)
     except ValueError:
         return None

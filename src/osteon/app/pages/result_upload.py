@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from nicegui import ui
 
-from osteon.app.elements import action, caption, card, notify, notify_error
+from osteon.app.elements import action, caption, card, notify
 from osteon.app.external_results import COMPANION_SUFFIXES, RESULT_SUFFIXES, import_result, unknown_structures
 from osteon.app.result_commands import start_evaluation, start_measurement
 from osteon.app.state import AppState, open_dataset
@@ -36,11 +36,7 @@ def upload_card(app: AppState, datasets: dict[str, str]) -> None:
             dataset = app.workspace.find("datasets", str(chosen.value))
             if dataset is None:
                 return
-            try:
-                unknown = await app.reader.run(unknown_structures, source.path, dataset.path)
-            except OsteonError as error:
-                notify_error(error)
-                return
+            unknown = await app.reader.run(unknown_structures, source.path, dataset.path)
             column.clear()
             with column:
                 if unknown:
@@ -75,10 +71,9 @@ async def import_upload(app: AppState, source: Item, dataset: Item, names: Mappi
     sent_notes = read_about(source).get("notes", "").splitlines()
     try:
         added, notes = await app.reader.run(import_result, source.path, dataset.path, result.path, names)
-    except OsteonError as error:
-        notify_error(error)
+    except OsteonError:
         await asyncio.to_thread(shutil.rmtree, result.path, ignore_errors=True)
-        return
+        raise
     finally:
         await asyncio.to_thread(shutil.rmtree, source.path, ignore_errors=True)
     notes += sent_notes

@@ -85,7 +85,7 @@ class RunPage:
             return
         self.seen = now
         curves = read_curves(self.item.path)
-        loss, dice = chart_options(curves, self._colours())
+        loss, dice = chart_options(curves, {s.name: s.colour for s in _structures(self.item.path / PLAN)})
         for element, options in ((self.loss, loss), (self.dice, dice)):
             element.options.clear()
             element.options.update(options)
@@ -125,9 +125,6 @@ class RunPage:
         pace = f"iteration {curves.iteration}, {curves.seconds_per_iteration:.2g} s each"
         text = f"{format_age(done)} of {format_age(budget)} · {pace}"
         self.progress.set_text(f"{text} · {doing}" if doing else text)
-
-    def _colours(self) -> dict[str, str]:
-        return {s.name: s.colour for s in _structures(self.item.path / PLAN)}
 
     def _model_structures(self) -> list[str]:
         """The structures that the model finds; none where there is no model yet."""

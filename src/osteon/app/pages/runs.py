@@ -7,7 +7,7 @@ from typing import Any
 
 from nicegui import ui
 
-from osteon.app.elements import action, caption, card, empty_state, notify, notify_error, page_frame, table
+from osteon.app.elements import action, caption, card, empty_state, notify, page_frame, table
 from osteon.app.item_actions import item_buttons
 from osteon.app.job_cards import watch_jobs
 from osteon.app.jobs import Job, JobState
@@ -15,7 +15,7 @@ from osteon.app.result_commands import common_dataset, start_comparison, start_v
 from osteon.app.results import describe_maker, prediction_records, read_metrics, result_files, rounded
 from osteon.app.state import AppState
 from osteon.app.workspace import Item, read_about
-from osteon.core.errors import OsteonError
+from osteon.core.errors import OsteonError, UsageError
 from osteon.predicting.records import read_validation
 from osteon.predicting.training_cases import KEY, trained_on
 
@@ -70,13 +70,12 @@ class _ResultTable:
             caption("Sort by a column; tick results to vote over them.")
             with ui.element("div").classes("osteon-row"):
                 self.dataset = ui.select({"": "all", **{d: d for d in datasets}}, value="", label="Dataset")
-                self.dataset.classes("osteon-grow").on_value_change(self._filter)
                 self.structure = ui.select(
                     {"": "mean of all", **{s: s for s in structures}}, value="", label="Structure"
                 )
-                self.structure.classes("osteon-grow").on_value_change(self._filter)
-                self.text = ui.input("Name contains").classes("osteon-grow")
-                self.text.on_value_change(self._filter)
+                self.text = ui.input("Name contains")
+                for box in (self.dataset, self.structure, self.text):
+                    box.classes("osteon-grow").on_value_change(self._filter)
             self.all = rows
             self.table = table(rows, HEADINGS, key="id", link="name", selectable=True)
             self._filter()
@@ -97,7 +96,7 @@ class _ResultTable:
                     "id": item.id,
                     "name": item.title,
                     "href": item.url,
-                    "run": self._maker(item),
+                    "run": describe_maker(self.app, item).removeprefix("the model ").replace("another program", ""),
                     "dataset": self.app.workspace.title("datasets", origin["dataset"]) if origin.get("dataset") else "",
                     "overall": overall.get("dice", {}),
                     "each": {n: s["dice"] for n, s in metrics.get("structures", {}).items()},
@@ -109,9 +108,6 @@ class _ResultTable:
                 }
             )
         return rows
-
-    def _maker(self, item: Item) -> str:
-        return describe_maker(self.app, item).removeprefix("the model ").replace("another program", "")
 
     def _validation(self, run: str) -> float | None:
         folder = self.app.workspace.root / "runs" / run / "model"
@@ -140,13 +136,10 @@ class _ResultTable:
             action("Make the report", self._compare, icon="summarize", style="main")
             watch_jobs(
                 self.app,
-                self._report_jobs,
+                lambda: [job for job in self.app.jobs.all() if job.command == "compare"][:REPORTS],
                 self._show_reports,
                 more=lambda: [item.title for item in self._report_items()],
             )
-
-    def _report_jobs(self) -> list[Job]:
-        return [job for job in self.app.jobs.all() if job.command == "compare"][:REPORTS]
 
     def _report_items(self) -> list[Item]:
         return [item for item in self.app.workspace.items("exports") if (item.path / "report.html").is_file()]
@@ -166,20 +159,16 @@ class _ResultTable:
         selected = [item for item in members if item is not None]
         if len(selected) < minimum:
             words = {1: "no result is ticked", 2: "two results are needed"}
-            notify_error(OsteonError(words[minimum], hint="tick them in the table"))
-            return []
+            raise UsageError(words[minimum], hint="tick them in the table")
         return selected
 
     def _compare(self) -> None:
         selected = self._selected(1)
         dataset = common_dataset(self.app, selected)
-        if selected and dataset is None:
-            notify_error(
-                OsteonError("no dataset is there that these are of", hint="tick results of a dataset that is there")
-            )
-        elif dataset is not None:
-            start_comparison(self.app, selected, dataset)
-            notify("The report is being made; a link to it appears below the button")
+        if dataset is None:
+            raise UsageError("no dataset is there that these are of", hint="tick results of a dataset that is there")
+        start_comparison(self.app, selected, dataset)
+        notify("The report is being made; a link to it appears below the button")
 
     def _vote_card(self) -> None:
         with card("Vote"):
@@ -191,11 +180,5 @@ class _ResultTable:
 
     def _start_vote(self) -> None:
         selected = self._selected(2)
-        if not selected:
-            return
-        try:
-            result, _ = start_vote(self.app, selected, str(self.name.value or "vote"), str(self.method.value))
-        except OsteonError as error:
-            notify_error(error)
-            return
+        result, _ = start_vote(self.app, selected, str(self.name.value or "vote"), str(self.method.value))
         ui.navigate.to(result.url)

@@ -14,11 +14,11 @@ from osteon.app.elements import (
     empty_state,
     heading,
     list_card,
-    notify_error,
+    note,
     page_frame,
     show_error,
 )
-from osteon.app.item_actions import item_buttons, item_header
+from osteon.app.item_actions import item_buttons, item_page
 from osteon.app.job_cards import phase_chip, watch_jobs
 from osteon.app.jobs import Job, JobState
 from osteon.app.notes import show_notes
@@ -30,7 +30,7 @@ from osteon.app.source_inspection import ScanList, list_scans
 from osteon.app.state import AppState, open_dataset
 from osteon.app.upload_box import UploadBox
 from osteon.app.workspace import Item, read_about
-from osteon.core.errors import OsteonError
+from osteon.core.errors import OsteonError, UsageError
 from osteon.core.text import pluralise, shorten_list
 from osteon.predicting.records import read_validation
 from osteon.predicting.training_cases import TRAINED, read_seen_scans
@@ -63,13 +63,7 @@ def register(app: AppState) -> None:
 
     @ui.page("/result/{result_id}")
     def result(result_id: str) -> None:
-        item = app.workspace.find("results", result_id)
-        with page_frame(app, "Result" if item is None else item.title, "/segment", back=("/segment", "Segment")):
-            if item is None:
-                show_error(OsteonError("this result is no longer here", hint="go back to Segment"))
-                return
-            item_header(app, item, "/segment")
-            ResultPage(app, item)
+        item_page(app, "results", result_id, "/segment", lambda item: ResultPage(app, item))
 
     @ui.page("/result/{result_id}/{case_id}")
     def case(result_id: str, case_id: str) -> None:
@@ -80,8 +74,7 @@ def _show_results(app: AppState, rows: Sequence[tuple[Job, JobState]]) -> None:
     states = {job.about.get("result"): state for job, state in reversed(rows)}
     items = app.workspace.items("results")
     if not items:
-        with empty_state("No result yet", "Choose a model and scans, then start."):
-            pass
+        empty_state("No result yet", "Choose a model and scans, then start.")
     for item in items:
         cases = pluralise(len(result_files(item)), "case")
         with list_card(item.title, f"{cases}, by {describe_maker(app, item)}", item.url):
@@ -96,15 +89,14 @@ class _SegmentForm:
 
     def __init__(self, app: AppState, models: list[Item], model: str, source: str) -> None:
         self.app, self.models = app, {item.id: item for item in models}
-        self.model_id = model if model in self.models else next(iter(self.models))
-        self.source_id = source
         self.scans: ScanList | None = ScanList()
         with card("Segment scans"):
             names = {i: item.title for i, item in self.models.items()}
-            self.model = ui.select(names, value=self.model_id, label="Model").classes("full-width")
+            chosen = model if model in names else next(iter(names))
+            self.model = ui.select(names, value=chosen, label="Model").classes("full-width")
             self.model.on_value_change(self._update_sources)
             self.source = ui.select(self._sources(), label="Scans").classes("full-width")
-            self.source.value = self.source_id if self.source_id in self.source.options else self._held_out()
+            self.source.value = source if source in self.source.options else self._held_out()
             self.source.on_value_change(self._inspect)
             caption("Scans that are not there yet:")
             UploadBox(self.app, "Upload scans", self._uploaded)
@@ -183,11 +175,10 @@ class _SegmentForm:
             show_notes(self.app, scans.notes, kind="note", title="Notes")
             ui.label(f"{pluralise(len(scans.ids), 'scan')}: {shorten_list(scans.ids, 6)}")
             if known := scans.trained_on:
-                with card(kind="note"):
-                    ui.label(
-                        f"{len(known)} of them were trained on by this model, whatever the dataset holds out by now; "
-                        f"their scores do not apply to new scans: {shorten_list(known, 6)}"
-                    )
+                note(
+                    f"{len(known)} of them were trained on by this model, whatever the dataset holds out by now; "
+                    f"their scores say nothing of new scans: {shorten_list(known, 6)}"
+                )
 
     def _source_path(self) -> tuple[str, Path] | None:
         chosen = str(self.source.value or "")
@@ -198,26 +189,20 @@ class _SegmentForm:
         dataset = self.app.workspace.find("datasets", str(self.source.value or ""))
         source = self._source_path()
         if self.scans is None:
-            notify_error(OsteonError("the scans are still being looked at", hint="wait until they are listed"))
-            return
+            raise UsageError("the scans are still being looked at", hint="wait until they are listed")
         if source is None or not self.scans.ids:
-            notify_error(OsteonError("no scan is chosen", hint="choose scans, or upload some"))
-            return
+            raise UsageError("no scan is chosen", hint="choose scans, or upload some")
         origin = {"source": source[0]} if dataset is None else {"dataset": dataset.name}
         model = self.models[str(self.model.value)]
         title = (dataset or self.app.workspace.item("sources", source[0])).title
         name = str(self.name.value or "") or f"{title}-by-{model.title}"
-        try:
-            result, _ = start_prediction(
-                self.app,
-                model,
-                source[1],
-                name,
-                origin=origin,
-                speed=str(self.speed.value),
-                probabilities=bool(self.probabilities.value),
-            )
-        except OsteonError as error:
-            notify_error(error)
-            return
+        result, _ = start_prediction(
+            self.app,
+            model,
+            source[1],
+            name,
+            origin=origin,
+            speed=str(self.speed.value),
+            probabilities=bool(self.probabilities.value),
+        )
         ui.navigate.to(result.url)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from nicegui import ui
 
-from osteon.app.commands import ImportOptions, start_import, start_model_import
-from osteon.app.elements import action, caption, card, notify_error, page_frame, show_error, table
+from osteon.app.commands import start_import, start_model_import
+from osteon.app.elements import action, caption, card, page_frame, show_error, table
 from osteon.app.item_actions import item_header
 from osteon.app.model_import import UploadedModel, copy_model
 from osteon.app.notes import show_notes
@@ -17,11 +17,11 @@ from osteon.app.pages.pairing import PairingForm
 from osteon.app.source_inspection import SourceReport, inspect_source
 from osteon.app.state import AppState
 from osteon.app.workspace import read_about
-from osteon.core.errors import OsteonError
+from osteon.core.errors import OsteonError, UsageError
 from osteon.core.text import pluralise
 from osteon.dataset.modality import MODALITIES
 from osteon.importing.import_options import IMPORT_CHOICES, IMPORT_FLAGS, IMPORT_TEXTS
-from osteon.importing.recognition import FORMS
+from osteon.importing.recognition import source_forms
 
 HOLD_OUT = {
     "": "none",
@@ -44,8 +44,7 @@ def register(app: AppState) -> None:
         found = find_source(app, source_id)
         with page_frame(app, "Import", "/data", back=("/data", "Data")):
             if found is None:
-                show_error(OsteonError("this source is no longer here", hint="go back to Data"))
-                return
+                raise OsteonError("this source is no longer here", hint="go back to Data")
             name, path = found
             if item := app.workspace.find("sources", source_id):
                 item_header(app, item, "/data")
@@ -138,12 +137,11 @@ class _SourcePage:
                     item, job = start_model_import(self.app, model, str(name.value or model.name))
                     if job is None:
                         await self.app.reader.run(copy_model, model.folder, item.path / "model")
-                except OsteonError as error:
+                except OsteonError:
                     if item is not None:
                         shutil.rmtree(item.path, ignore_errors=True)
-                    notify_error(error)
                     button.props(remove="loading").enable()
-                    return
+                    raise
                 ui.navigate.to(item.url)
 
             button = action("Import the model", import_model, icon="download_done", style="main").mark("take")
@@ -152,7 +150,7 @@ class _SourcePage:
         return any(case["labelled"] for case in report.cases)
 
     def _form_choice(self, report: SourceReport) -> None:
-        names = {form.name: f"{form.name}: {form.description}" for form in FORMS}
+        names = {form.name: f"{form.name}: {form.description}" for form in source_forms().values()}
 
         async def chosen(event: object) -> None:
             self.form = getattr(event, "value", None)
@@ -248,40 +246,29 @@ class _SourcePage:
         selected = [row["id"] for row in self.table.selected]
         case_ids = [case["id"] for case in self.report.cases]
         if not selected:
-            notify_error(OsteonError("no case is chosen", hint="tick the cases to import"))
-            return
+            raise UsageError("no case is chosen", hint="tick the cases to import")
         if self._chosen_options() != {
             option: value for option, value in self.reader_options.items() if option in self.boxes
         }:
-            notify_error(
-                OsteonError("the reading options were changed", hint="press “Look again” first: cases may differ")
-            )
-            return
+            raise UsageError("the reading options were changed", hint="press “Look again” first: cases may differ")
         before = {value: name for name, value in self.report.structures}
         names = {value: str(box.value or "").strip() for value, box in self.names.items()}
         if not all(names.values()) or len(set(names.values())) < len(names):
-            notify_error(
-                OsteonError("two values have the same name, or one has none", hint="name each under “Structures”")
-            )
-            return
+            raise UsageError("two values have the same name, or one has none", hint="name each under “Structures”")
         if invalid := next((name for name in names.values() if "," in name or "=" in name), None):
-            notify_error(OsteonError(f"{invalid}: a name holds no comma and no =", hint="name it under “Structures”"))
-            return
-        reading = [
-            part
-            for option, value in self.reader_options.items()
-            if option in self.report.options
-            for part in (option, value)
-        ]
-        options = ImportOptions(
-            form=self.form,
-            modality=str(self.modality.value) or None,
-            hold_out=str(self.hold_out.value) or None,
-            only=None if set(selected) == set(case_ids) else selected,
-            labels={name: value for value, name in names.items()} if self.names and names != before else None,
-            flags=(*reading, *(flag for flag, box in self.flags.items() if box.value)),
-        )
-        item, _ = start_import(self.app, self.path, str(self.name_box.value or self.name), options)
+            raise UsageError(f"{invalid}: a name holds no comma and no =", hint="name it under “Structures”")
+        labels = [f"{name}={value}" for value, name in names.items()] if names != before else []
+        options = {
+            "--form": self.form,
+            "--modality": str(self.modality.value),
+            "--hold-out": str(self.hold_out.value),
+            "--only": "" if set(selected) == set(case_ids) else ",".join(selected) + ",",
+            "--labels": ",".join(labels),
+            **{option: value for option, value in self.reader_options.items() if option in self.report.options},
+        }
+        arguments = [part for option, value in options.items() if value for part in (option, value)]
+        arguments += [flag for flag, box in self.flags.items() if box.value]
+        item, _ = start_import(self.app, self.path, str(self.name_box.value or self.name), arguments)
         ui.navigate.to(item.url)
 
 

@@ -10,13 +10,13 @@ from typing import Any
 from nicegui import ui
 
 from osteon.app.bin import Deletion, list_deletions, purge
-from osteon.app.elements import action, caption, card, empty_state, notify_error, page_frame, table
+from osteon.app.elements import action, caption, card, empty_state, page_frame, table
 from osteon.app.folder_sizes import FolderSizes, format_size, workspace_sizes
 from osteon.app.item_actions import ask_delete, describe_attached, describe_items, open_dialog, restore_item
 from osteon.app.item_references import attached_paths, find_references
 from osteon.app.state import AppState
 from osteon.app.workspace import BIN, KIND_NAMES, Item
-from osteon.core.errors import OsteonError
+from osteon.core.errors import UsageError
 
 HEADINGS = {"name": "Name", "kind": "What", "size_text": "On disk", "of": "Refers to it"}
 
@@ -63,10 +63,10 @@ class _SpacePage:
 
     def _show_items(self, sizes: FolderSizes, rows: list[tuple[Item, list[str], list[Item]]]) -> None:
         if not rows:
-            with empty_state(
+            empty_state(
                 "Nothing takes any space yet", "What is uploaded, imported, trained and segmented appears here."
-            ):
-                return
+            )
+            return
         shown: list[dict[Any, Any]] = []
         for item, paths, users in rows:
             size = sum(sizes.items.get(path, 0) for path in paths)
@@ -90,12 +90,7 @@ class _SpacePage:
     async def _delete(self, items: dict[str, Item]) -> None:
         ticked = [items[row["id"]] for row in self.table.selected]
         if len(ticked) != 1:
-            notify_error(
-                OsteonError(
-                    "tick the one that is to be deleted", hint="one at a time: each shows what is deleted with it"
-                )
-            )
-            return
+            raise UsageError("tick the one that is to be deleted", hint="one at a time: each says what goes with it")
         await ask_delete(self.app, ticked[0], "/space")
 
     def _show_bin(self, sizes: FolderSizes, deletions: list[Deletion]) -> None:
@@ -123,11 +118,7 @@ class _SpacePage:
 
     def _purge_button(self, text: str, question: str, deletions: Sequence[Deletion], name: str) -> None:
         async def confirmed() -> None:
-            try:
-                await asyncio.to_thread(purge, self.app, deletions)
-            except OsteonError as error:
-                notify_error(error)
-                return
+            await asyncio.to_thread(purge, self.app, deletions)
             self.app.undo = None
             ui.navigate.reload()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from nicegui import ui
 
@@ -15,12 +16,10 @@ from osteon.app.elements import (
     empty_state,
     heading,
     list_card,
-    notify_error,
     page_frame,
     refresh_on_change,
-    show_error,
 )
-from osteon.app.item_actions import item_buttons, item_header
+from osteon.app.item_actions import item_buttons, item_page
 from osteon.app.job_cards import phase_chip, watch_jobs
 from osteon.app.jobs import Job, JobState
 from osteon.app.page_cleanup import refreshable
@@ -28,7 +27,6 @@ from osteon.app.pages.run import RunPage
 from osteon.app.plan_summary import show_plan
 from osteon.app.state import AppState
 from osteon.app.workspace import Item, read_about
-from osteon.core.errors import OsteonError
 from osteon.core.quantities import parse_seconds
 from osteon.plan.schema import FILE_NAME as PLAN
 from osteon.planning.options import RECIPE_NAMES
@@ -67,13 +65,7 @@ def register(app: AppState) -> None:
 
     @ui.page("/train/{run_id}")
     def run(run_id: str) -> None:
-        item = app.workspace.find("runs", run_id)
-        with page_frame(app, "Training" if item is None else item.title, "/train", back=("/train", "Train")):
-            if item is None:
-                show_error(OsteonError("this training is no longer here", hint="go back to Train"))
-                return
-            item_header(app, item, "/train")
-            RunPage(app, item)
+        item_page(app, "runs", run_id, "/train", lambda item: RunPage(app, item))
 
 
 def _show_trainings(app: AppState, rows: Sequence[tuple[Job, JobState]]) -> None:
@@ -87,8 +79,7 @@ def _show_trainings(app: AppState, rows: Sequence[tuple[Job, JobState]]) -> None
         if item.name not in shown:
             _training_card(app, item, None)
     if not any(app.workspace.item("runs", name).path.is_dir() for name in shown) and not app.models():
-        with empty_state("No training yet", "Choose a dataset and a time on the left, then start."):
-            pass
+        empty_state("No training yet", "Choose a dataset and a time on the left, then start.")
 
 
 def _training_card(app: AppState, item: Item, state: JobState | None) -> None:
@@ -107,26 +98,22 @@ class _TrainForm:
 
     def __init__(self, app: AppState, items: list[Item], dataset_id: str) -> None:
         self.app, self.items = app, {item.id: item for item in items}
-        self.first = dataset_id if dataset_id in self.items else next(iter(self.items))
         with card("A new training"):
-            self.dataset = ui.select(
-                {i: item.title for i, item in self.items.items()}, value=self.first, label="Dataset"
-            )
-            self.dataset.classes("full-width").on_value_change(lambda: self.forecast.refresh())
+            names = {item.id: item.title for item in items}
+            chosen = dataset_id if dataset_id in names else next(iter(names))
+            self.dataset = ui.select(names, value=chosen, label="Dataset").classes("full-width")
             recipes = {name: f"{name}: {what}" for name, what in RECIPE_NAMES.items()}
             self.recipe = ui.select(recipes, value="osteon", label="Recipe").classes("full-width")
-            self.recipe.on_value_change(lambda: self.forecast.refresh())
             with ui.element("div").classes("osteon-row"):
                 self.budget = ui.select(BUDGETS, value="30min", label="How long", with_input=False).classes(
                     "osteon-grow"
                 )
-                self.budget.on_value_change(lambda: self.forecast.refresh())
                 self.other_budget = ui.input("or a time of your own", placeholder="45min").classes("osteon-grow")
-                self.other_budget.on_value_change(lambda: self.forecast.refresh())
             with ui.expansion("More choices").classes("full-width"):
                 self.dimensions = ui.select(DIMENSIONS, value="", label="Dimensions").classes("full-width")
-                self.dimensions.on_value_change(lambda: self.forecast.refresh())
             self.name = ui.input("Name", placeholder="as the dataset").classes("full-width")
+            for box in (self.dataset, self.recipe, self.budget, self.other_budget, self.dimensions):
+                box.on_value_change(lambda: self.forecast.refresh())
             self.forecast()
             with ui.element("div").classes("osteon-row"):
                 action("Start training", self._start, icon="play_arrow", style="main")
@@ -142,8 +129,10 @@ class _TrainForm:
     def _budget(self) -> str:
         return str(self.other_budget.value or "").replace(" ", "") or str(self.budget.value)
 
-    def _options(self) -> list[str]:
-        return ["--dimensions", str(self.dimensions.value)] if self.dimensions.value else []
+    def _choices(self) -> dict[str, Any]:
+        """As `start_training` and the like take them."""
+        options = ["--dimensions", str(self.dimensions.value)] if self.dimensions.value else []
+        return {"recipe": str(self.recipe.value), "budget": self._budget(), "options": options}
 
     def _plan_jobs(self) -> list[Job]:
         jobs = [job for job in self.app.jobs.about("dataset", self.item.name) if job.command == "plan"][:1]
@@ -156,35 +145,18 @@ class _TrainForm:
     @refreshable
     def forecast(self) -> None:
         """What the plan says, where it was made with these choices."""
-        plan = find_plan(self.item, recipe=str(self.recipe.value), budget=self._budget(), options=self._options())
+        plan = find_plan(self.item, **self._choices())
         if plan is None:
             caption("A forecast measures on this machine what the training will need; it takes about half a minute.")
             return
         show_plan(plan, self._budget())
 
-    def _is_budget_valid(self) -> bool:
-        try:
-            parse_seconds(self._budget())
-        except Exception as error:  # noqa: BLE001 (typer's own, whose text is for people)
-            notify_error(OsteonError(str(error)))
-            return False
-        return True
-
     def _plan(self) -> None:
-        if self._is_budget_valid():
-            start_plan(
-                self.app, self.item, recipe=str(self.recipe.value), budget=self._budget(), options=self._options()
-            )
+        parse_seconds(self._budget())
+        start_plan(self.app, self.item, **self._choices())
 
     def _start(self) -> None:
-        if not self._is_budget_valid():
-            return
+        parse_seconds(self._budget())
         name = str(self.name.value or "") or f"{self.item.title}-{self.recipe.value}"
-        try:
-            run, _ = start_training(
-                self.app, self.item, name, recipe=str(self.recipe.value), budget=self._budget(), options=self._options()
-            )
-        except OsteonError as error:
-            notify_error(error)
-            return
+        run, _ = start_training(self.app, self.item, name, **self._choices())
         ui.navigate.to(run.url)

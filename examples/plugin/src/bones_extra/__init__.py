@@ -1,0 +1,1 @@
+"""A network, a loss and a form of export for osteon."""

@@ -1,0 +1,128 @@
+"""Rows that other packages add to osteon's tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+
+from osteon.auditing.rules import RULES, find_problems
+from osteon.core import plugins
+from osteon.core.errors import UsageError
+from osteon.core.plugins import entries, with_plugins
+from osteon.exporting import seg_nrrd
+from osteon.exporting.registry import find_form
+from osteon.formats import registry as formats
+from osteon.importing import pairs
+from osteon.importing.recognition import form_named
+from osteon.phantoms import limb
+from osteon.phantoms.registry import make_request
+from osteon.planning.options import PlanOptions
+from osteon.planning.recipe_files import resolve_recipe
+from osteon.planning.recipes import RECIPES
+
+Install = Callable[..., None]
+
+
+@dataclass
+class Distribution:
+    name: str
+
+
+@dataclass
+class Point:
+    """An entry point of an installed package."""
+
+    package: str
+    name: str
+    row: Any
+
+    @property
+    def dist(self) -> Distribution:
+        return Distribution(self.package)
+
+    def load(self) -> Any:
+        if isinstance(self.row, Exception):
+            raise self.row
+        return self.row
+
+
+@pytest.fixture
+def install(monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
+    """Adds a row of a package to a group: `install(group, name, row, package)`."""
+    points: dict[str, list[Point]] = {}
+    monkeypatch.setattr(plugins, "entry_points", lambda group: points.get(group, []))
+    caches = (entries, formats.all_formats)
+
+    def add(group: str, name: str, row: Any, package: str = "bones-extra") -> None:
+        points.setdefault(group, []).append(Point(package, name, row))
+        for cached in caches:
+            cached.cache_clear()
+
+    for cached in caches:
+        cached.cache_clear()
+    yield add
+    for cached in caches:
+        cached.cache_clear()
+
+
+def test_each_table_takes_rows_of_packages(install: Install, tmp_path: Any) -> None:
+    install("osteon.exports", "atlas", replace(seg_nrrd.FORM, name="atlas"))
+    assert find_form("atlas").what == seg_nrrd.FORM.what
+    install("osteon.importers", "listing", replace(pairs.FORM, name="listing"))
+    assert form_named("listing").explain_mismatch(tmp_path)
+    install("osteon.phantoms", "rib", replace(limb.KIND, name="rib"))
+    assert make_request("rib").kind == "rib"
+    install("osteon.recipes", "hasty", replace(RECIPES["osteon"], source="haste"))
+    assert resolve_recipe(PlanOptions(recipe="hasty")).source == "haste"
+    install("osteon.formats", "Analyze", replace(formats.FORMATS[0], name="Analyze", suffixes=(".hdr", ".x.hdr")))
+    assert formats.suffix_of(tmp_path / "a.X.hdr") == ".x.hdr"
+    assert formats.format_of(tmp_path / "a.hdr").name == "Analyze"
+
+
+def test_a_rule_of_a_package_is_asked(install: Install, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+    install("osteon.audit_rules", "asks", lambda cohort: iter(asked.append(cohort) or ()))
+    monkeypatch.setattr("osteon.auditing.rules.RULES", RULES[:0])
+    assert find_problems("the cohort") == []  # type: ignore[arg-type]
+    assert asked == ["the cohort"]
+
+
+def test_what_cannot_be_loaded_is_named_and_stops_nothing_else(install: Install, capsys: Any) -> None:
+    install("osteon.exports", "broken", ImportError("no module named bones"))
+    install("osteon.exports", "atlas", replace(seg_nrrd.FORM, name="atlas"))
+    assert find_form("atlas").name == "atlas"
+    assert find_form("stl").name == "stl"
+    said = capsys.readouterr().err
+    assert said.count("broken of the package bones-extra (osteon.exports) cannot be loaded") == 1
+    assert "no module named bones" in said
+    with pytest.raises(UsageError, match="broken: no form of export"):
+        find_form("broken")
+
+
+def test_a_name_that_is_taken_is_refused_with_both_packages(install: Install) -> None:
+    install("osteon.exports", "stl", replace(seg_nrrd.FORM, name="stl"))
+    with pytest.raises(UsageError, match="stl comes from osteon and from bones-extra"):
+        find_form("ply")
+    install("osteon.recipes", "hasty", RECIPES["osteon"])
+    install("osteon.recipes", "hasty", RECIPES["nnunet"], "other")
+    with pytest.raises(UsageError, match="hasty comes from bones-extra and from other"):
+        resolve_recipe(PlanOptions())
+    install("osteon.formats", "mine", replace(formats.FORMATS[0], name="mine"))
+    with pytest.raises(UsageError, match=r"mine takes .* which is taken"):
+        formats.known_suffixes()
+
+
+@pytest.mark.parametrize("row", ["a text", replace(seg_nrrd.FORM, name="otherwise")])
+def test_a_row_that_is_none_is_refused(install: Install, row: object) -> None:
+    install("osteon.exports", "atlas", row)
+    with pytest.raises(UsageError, match="atlas of the package bones-extra is not a Form of that name"):
+        find_form("atlas")
+
+
+def test_a_table_of_functions_takes_functions(install: Install) -> None:
+    install("osteon.audit_rules", "text", "a text")
+    with pytest.raises(UsageError, match="text of the package bones-extra is not a function"):
+        with_plugins("osteon.audit_rules", {})
