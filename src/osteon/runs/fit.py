@@ -127,7 +127,7 @@ def _train(
     if splits is None:
         split_cases(dataset, options, folds=folds)  # too few cases are said before they are prepared
     if done:
-        logger.info(f"{run}: is trained already; --restart begins anew")
+        logger.info(f"{run}: is trained already; --restart starts again")
         before = load_model(run / "model").validation
         return TrainReport(run, before, {}, before["training"]["iterations"], resumed=False)
     device = resolve_device(options.device)
@@ -176,7 +176,7 @@ def _seen_scans(run: Path, training: list[CachedCase], validation: list[CachedCa
     if trained_on_before:
         logger.warning(
             f"{len(trained_on_before)} of the {len(validation)} validation cases were trained on by the model "
-            "that this one begins with, so that its validation says too much: "
+            "that this one starts from, so its validation is too optimistic: "
             f"{', '.join(trained_on_before)}"
         )
     return seen

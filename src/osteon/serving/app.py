@@ -228,7 +228,9 @@ async def _on_error(_: Request, error: OsteonError) -> Response:
     if isinstance(error, RejectedError):
         return error_response(error.status, error.message, error.hint, error.headers)
     logger.warning(str(error))
-    return error_response(500, "the server could not do it", "try again; whoever runs the server may look at its disk")
+    return error_response(
+        500, "the server could not do it", "try again, or ask the server's administrator to check its disk"
+    )
 
 
 async def _on_invalid_request(_: Request, error: RequestValidationError) -> Response:

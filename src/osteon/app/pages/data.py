@@ -95,7 +95,7 @@ def _show_sources(app: AppState) -> None:
 def _show_datasets(app: AppState) -> None:
     items = app.datasets()
     if not items:
-        empty_state("No dataset yet", "Import something that came in: its cases are checked and listed.")
+        empty_state("No dataset yet", "Import something that you uploaded: its cases are checked and listed.")
     for item in items:
         dataset, text = open_dataset(item), ""
         if dataset is not None:

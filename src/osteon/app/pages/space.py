@@ -90,7 +90,9 @@ class _SpacePage:
     async def _delete(self, items: dict[str, Item]) -> None:
         ticked = [items[row["id"]] for row in self.table.selected]
         if len(ticked) != 1:
-            raise UsageError("tick the one that is to be deleted", hint="one at a time: each says what goes with it")
+            raise UsageError(
+                "tick the one that is to be deleted", hint="one at a time: each shows what is deleted with it"
+            )
         await ask_delete(self.app, ticked[0], "/space")
 
     def _show_bin(self, sizes: FolderSizes, deletions: list[Deletion]) -> None:
