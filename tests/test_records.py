@@ -67,7 +67,7 @@ def test_an_odd_record_of_predictions_is_named(
     assert command(what, *arguments) == 1
     said = capsys.readouterr().err
     assert "predictions.json: the record is not what osteon writes there" in said
-    assert "move it away; what it stood for is done again" in said
+    assert "move it away; its cases are worked on again" in said
 
 
 @pytest.mark.parametrize(

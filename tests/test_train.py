@@ -781,7 +781,7 @@ def test_after_too_little_memory_a_run_goes_on_with_what_costs_less(
         at_iteration(patch, 3, greedy)
         with pytest.raises(UsageError, match="not enough memory"):
             train(tiny, plan, run, CPU, checkpoint_every_s=0)
-    with pytest.raises(UsageError, match="begun with other choices: plan"):
+    with pytest.raises(UsageError, match="started with other choices: plan"):
         train(tiny, tiny_plan(less | {"network.features": [4, 5]}), run, CPU)
     assert read_plan(run / "plan.yaml") == plan
     faster = replace(CPU, precision="bf16")
@@ -798,7 +798,7 @@ def test_after_too_little_memory_a_run_goes_on_with_what_costs_less(
     precision = {"training.precision": ["fp32", "bf16"], "--precision": [None, "bf16"]}
     assert recorded["changes"] == [{"patch.size": [[8, 8, 8], [6, 8, 8]], "patch.batch": [2, 1]} | precision]
     assert not train(tiny, tiny_plan(less), run, faster).resumed  # it is finished, so nothing may change any more
-    with pytest.raises(UsageError, match="begun with other choices: precision, plan"):
+    with pytest.raises(UsageError, match="started with other choices: precision, plan"):
         train(tiny, plan, run, CPU)
 
 
@@ -1033,7 +1033,7 @@ def test_a_run_that_another_training_works_in_is_refused_and_left_alone(tiny: Da
             told = rf"run: another training works in it \(process {os.getpid()} on .*, since "
             with pytest.raises(UsageError, match=told) as refused:
                 train(tiny, tiny_plan(), run, CPU, restart=restart)
-            assert "a folder of its own" in refused.value.hint
+            assert "its own folder" in refused.value.hint
         assert refused.value.exit_code == 2
     assert {path: path.stat().st_mtime_ns for path in run.rglob("*") if path != run} == before
     assert train(tiny, tiny_plan(), run, CPU).resumed
