@@ -788,7 +788,7 @@ def test_after_too_little_memory_a_run_goes_on_with_what_costs_less(
     report = train(tiny, tiny_plan(less), run, faster)
     told = capsys.readouterr().err
     assert (
-        "going on with --precision bf16 (was as planned), patch.size 6×8×8 (was 8×8×8), patch.batch 1 (was 2)" in told
+        "continuing with --precision bf16 (was as planned), patch.size 6×8×8 (was 8×8×8), patch.batch 1 (was 2)" in told
     )
     assert "training.precision bf16 (was fp32)\n" in told
     assert "continuing from iteration 3" in told
