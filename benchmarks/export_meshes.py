@@ -165,7 +165,7 @@ def _is_watertight(faces: Ints) -> bool:
 
 
 def _bend(corners: Floats, faces: Ints) -> float:
-    """Mean angle in degrees between triangles that share an edge; edges of other than two are passed over."""
+    """Mean angle in degrees between triangles that share an edge; edges of other than two are skipped."""
     a, b, c = (corners[faces[:, n]] for n in range(3))
     normals = np.cross(b - a, c - a)
     normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)

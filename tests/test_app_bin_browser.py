@@ -69,7 +69,7 @@ def test_an_upload_is_removed_for_good_with_the_dataset_that_needs_it(visitor: V
     visitor.click("Empty the bin")
     visitor.sees("This cannot be undone.")
     visitor.click("Remove for good", exact=True)
-    visitor.sees("Nothing is in it.")
+    visitor.sees("The bin is empty.")
     wait(lambda: [path.name for path in (root / ".bin").iterdir()] == ["spent.json"])
     assert not (root / "sources/legs").exists()
     assert visitor.errors == []

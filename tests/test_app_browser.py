@@ -72,7 +72,7 @@ def test_a_zip_of_dicom_and_masks_is_imported_and_trained_on(visitor: Visitor, l
     visitor.open("/")
     visitor.sees("Nothing has been started yet")
     visitor.follow("Data")
-    visitor.sees("Nothing has come in yet")
+    visitor.sees("Nothing has been uploaded yet")
     visitor.upload(archive)
     visitor.sees("5 cases")
     visitor.choose("Keep for the final test", "the last one")

@@ -168,7 +168,7 @@ def test_a_training_outlives_its_server_is_paused_resumed_and_cancelled(jobs: Jo
     done = iterations(jobs)
     jobs.resume(job)
     wait(lambda: phase(jobs, job) == "running" and iterations(jobs) > done)
-    assert "going on from iteration" in jobs.log(job)
+    assert "continuing from iteration" in jobs.log(job)
 
     pid = jobs.state(job).pid
     assert len(group(pid)) >= 2

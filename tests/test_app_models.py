@@ -53,17 +53,17 @@ def test_a_model_of_osteon_is_imported_and_segments(tmp_path: Path) -> None:
         await user.should_see("Recognised: a model of osteon's", retries=20)
         await user.should_see("It finds femur, tibia.")
         user.find(marker="take").click()
-        await user.should_see("A model that was brought in from from-a-colleague", retries=100)
+        await user.should_see("A model added from from-a-colleague", retries=100)
         await user.should_see("Segment scans with it")
         await user.should_not_see("It is not recorded")
         user.find(content="Segment scans with it", kind=ui.button).click()
         await asyncio.sleep(0.1)
         await user.open("/train")
-        await user.should_see("brought in")
+        await user.should_see("added")
 
         rename(app, app.workspace.item("sources", "from-a-colleague"), "Anna's")
         await user.open(f"/train/{app.models()[0].id}")
-        await user.should_see("A model that was brought in from Anna's")
+        await user.should_see("A model added from Anna's")
 
     app = visit(tmp_path / "w", steps)
     assert [item.name for item in app.models()] == ["knees"]
@@ -87,7 +87,7 @@ def test_a_model_is_imported_once_however_often_it_is_pressed(tmp_path: Path, mo
         user.find(marker="take").click()
         await asyncio.sleep(0.1)
         user.find(marker="take").click()
-        await user.should_see("A model that was brought in", retries=100)
+        await user.should_see("A model added", retries=100)
         await asyncio.sleep(0.5)
 
     app = visit(tmp_path / "w", steps)
@@ -134,7 +134,7 @@ def test_what_is_no_model_or_several(tmp_path: Path) -> None:
     assert find_model(folder_of(tmp_path) / "datasets") is None
     for name in ("one", "two"):
         own_model(tmp_path / "runs" / name)
-    with pytest.raises(UsageError, match="2 models lie in it: one/model, two/model") as caught:
+    with pytest.raises(UsageError, match="2 models are in it: one/model, two/model") as caught:
         find_model(tmp_path / "runs")
     assert caught.value.hint
 

@@ -84,7 +84,7 @@ def commands(app: AppState) -> list[str]:
     ("page", "says"),
     [
         ("/", ["From scans to bones", "Do this next", "Nothing has been started yet", "Make up data"]),
-        ("/data", ["Bring data", "Nothing has come in yet", "No dataset yet"]),
+        ("/data", ["Bring data", "Nothing has been uploaded yet", "No dataset yet"]),
         ("/train", ["There is nothing to learn from yet", "Bring data"]),
         ("/segment", ["There is no model yet", "Train a model", "No result yet"]),
         ("/compare", ["Nothing to compare yet", "Import the dataset that it is of first"]),
@@ -122,7 +122,7 @@ def test_data_are_made_up_on_request(tmp_path: Path) -> None:
         await click(user, "Make up data")
         await user.open("/data")
         await user.should_see("appears here when it is done")
-        await user.should_not_see("Nothing has come in yet")
+        await user.should_not_see("Nothing has been uploaded yet")
 
     app = visit(tmp_path, steps)
     assert arguments(app, "phantom") == ["limb", "sources/made-up-limb", "--cases", "8"]
@@ -425,7 +425,7 @@ def test_a_time_that_is_none_is_refused(tmp_path: Path) -> None:
         own = next(box for box in user.find(ui.input).elements if box.props.get("label") == "or a time of your own")
         own.value = "soon"
         await click(user, "Start training")
-        await user.should_see("is no length of time")
+        await user.should_see("is not a valid length of time")
 
     assert visit(tmp_path / "w", steps).jobs.all() == []
 

@@ -217,12 +217,12 @@ def test_endings_that_are_not_wanted_are_passed_over(uploads: Uploads, tmp_path:
     take(upload, "a.nii.gz")
     item = uploads.finish(upload)
     assert files_in(item.path) == {"a.nii.gz", ABOUT}
-    assert read_about(item)["notes"] == "a.exe is passed over: .exe is not taken here"
+    assert read_about(item)["notes"] == "a.exe is skipped: .exe is not accepted here"
     upload = uploads.start(suffixes=(".nii.gz",))
     before = files_in(tmp_path)
     take(upload, "a.exe")
     assert files_in(tmp_path) == before
-    with pytest.raises(RejectedError, match=r"\.exe: is not taken here"):
+    with pytest.raises(RejectedError, match=r"\.exe: is not accepted here"):
         uploads.finish(upload)
 
 
@@ -232,8 +232,8 @@ def test_what_is_passed_over_is_not_told_as_taken(uploads: Uploads) -> None:
         take(upload, name)
     assert [line.split(":")[0] for line in upload.notes()] == [
         "'con.csv' is taken as _con.csv",
-        "_con.txt is passed over",
-        "_nul.txt is passed over",
+        "_con.txt is skipped",
+        "_nul.txt is skipped",
     ]
 
 
@@ -264,7 +264,7 @@ def test_a_lone_folder_of_files_keeps_its_name_as_a_case(uploads: Uploads) -> No
 
 def test_nothing_makes_no_source(uploads: Uploads) -> None:
     upload = uploads.start()
-    with pytest.raises(RejectedError, match="no file came in"):
+    with pytest.raises(RejectedError, match="no file was received"):
         uploads.finish(upload)
     assert not upload.folder.exists()
 
@@ -365,7 +365,7 @@ def test_files_that_overlap_in_a_zip_are_counted_each(tmp_path: Path, monkeypatc
 @pytest.mark.parametrize("content", [b"", b"no zip", b"PK\x05\x06", b"PK\x03\x04" + bytes(200)])
 def test_what_is_no_zip_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.zip").write_bytes(content)
-    with pytest.raises(RejectedError, match="damaged, or no zip"):
+    with pytest.raises(RejectedError, match="damaged, or not a zip"):
         unpack(tmp_path / "a.zip", tmp_path / "out", 10**9)
 
 

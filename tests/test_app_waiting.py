@@ -147,7 +147,7 @@ def test_a_page_that_is_left_says_so_and_one_can_go_back(visitor: Visitor) -> No
         line.request("POST", f"/api/left/{mine}")
         assert line.getresponse().status == 404, "the server still holds the page"
     visitor.page.go_back()
-    visitor.sees("Jobs go on when this page is closed")
+    visitor.sees("Jobs continue when this page is closed")
     assert visitor.page.evaluate("window.clientId") != mine
     assert not (visitor.server.root / "errors.log").exists(), (visitor.server.root / "errors.log").read_text()
 

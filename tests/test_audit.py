@@ -288,7 +288,7 @@ def test_many_notes_about_one_case_become_one(tmp_path: Path) -> None:
     structures = make_structures([f"slab{number}" for number in range(5)])
     result = audited(tmp_path, {"one": (image[1:], labels[1:], spaced(1, 1, 1))}, structures)
     assert [(f.kind, f.cases, len(f.structures)) for f in result.findings] == [("cut", ["one"], 5)]
-    assert "likewise in 4 more structures" in result.findings[0].what
+    assert "also in 4 more structures" in result.findings[0].what
 
 
 def test_structures_that_nobody_looked_for_are_not_missing(tmp_path: Path) -> None:

@@ -129,8 +129,8 @@ main()
 @pytest.mark.parametrize(
     ("command", "name", "ends_with", "said"),
     [
-        ("import", "SIGTERM", 143, "ended by SIGTERM; the same command goes on from here"),
-        ("plan", "SIGHUP", 129, "ended by SIGHUP; the same command goes on from here"),
+        ("import", "SIGTERM", 143, "ended by SIGTERM; the same command continues from here"),
+        ("plan", "SIGHUP", 129, "ended by SIGHUP; the same command continues from here"),
         ("evaluate", "SIGTERM", 143, f"ended by SIGTERM; {STARTS_ANEW}"),
     ],
 )
@@ -173,7 +173,7 @@ def test_a_command_that_is_ended_before_it_begins_says_so_too(tmp_path: Path, ho
     (tmp_path / "loaded.py").write_text(LOADED)
     ended = subprocess.run([sys.executable, "-m", "early"], cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert ended.returncode == 143, ended.stderr
-    assert "ended by SIGTERM; the same command goes on from here" in ended.stderr
+    assert "ended by SIGTERM; the same command continues from here" in ended.stderr
     assert ("loaded\n" in ended.stderr) == (how != KILL)
     assert "Traceback" not in ended.stderr
 
@@ -304,9 +304,9 @@ def test_a_run_has_a_plan_of_its_own(tmp_path: Path, capsys: Captured, monkeypat
     assert "not used" not in said
     assert len(measured) == 1
     assert command("train", dataset, run, *options, "--set", "training.learning_rate=0.5") == 2
-    assert "was begun with other choices: training.learning_rate" in capsys.readouterr().err
+    assert "was started with other choices: training.learning_rate" in capsys.readouterr().err
     assert command("train", dataset, run, "--device", "cpu", "--epochs", "1") == 2
-    assert "was begun with other choices: plan" in capsys.readouterr().err
+    assert "was started with other choices: plan" in capsys.readouterr().err
     assert command("train", dataset, run, *options, "--set", "training.learning_rate=0.5", "--restart") == 0
     assert read_plan(run / "plan.yaml").training.learning_rate == 0.5
     assert len(measured) == 2
@@ -366,9 +366,9 @@ def test_plan_names_the_cases_that_it_could_not_measure(
         (["train", "{data}", "{run}", "--fold", "two"], "--fold two: neither a number nor all or none"),
         (["train", "{data}", "{run}", "--fold", "7"], "there is no fold 7 of 5"),
         (["train", "{data}", "{run}", "--budget", "1h", "--epochs", "3"], "contradict each other"),
-        (["train", "{data}", "{run}", "--budget", "soon"], "'soon' is no length of time"),
+        (["train", "{data}", "{run}", "--budget", "soon"], "'soon' is not a valid length of time"),
         (["train", "{data}", "{run}", "--budget", "1h", "--deterministic"], "cannot be deterministic"),
-        (["train", "{data}", "{run}", "--resume"], "there is no run to go on with"),
+        (["train", "{data}", "{run}", "--resume"], "there is no run to continue"),
         (["train", "{data}", "{run}", "--resume", "--restart"], "--resume and --restart contradict"),
         (["train", "{data}", "{run}", "--seed", "-1"], "--seed -1"),
         (["train", "{data}", "{run}", "--recipe", "soup"], "there is no recipe soup"),
@@ -528,7 +528,7 @@ def test_a_structure_that_occurs_in_no_training_case(tmp_path: Path, capsys: Cap
     assert command("import", source, tmp_path / "dataset") == 0
     assert "structure patella occurs in no case" in capsys.readouterr().err
     assert command("plan", tmp_path / "dataset") == 1
-    assert "structures that occur in no case that can be trained on: patella" in capsys.readouterr().err
+    assert "structures that are in no case for training: patella" in capsys.readouterr().err
     patella = {"name": "patella", "value": 6, "colour": "#0000ff"}
     changes = {"structures": [*plan_data()["structures"], patella], "channels.0.name": "CT"}
     write_plan(tmp_path / "dataset/plan.yaml", tiny_plan({**changes, "intensities.0.channel": "CT"}))
@@ -603,7 +603,7 @@ def test_a_disk_that_fills_up(tmp_path: Path, capsys: Captured, monkeypatch: pyt
     ("option", "text", "message"),
     [
         ("--window", "400", "--window: '400' is not FIRST:LAST"),
-        ("--window", "400:-1000", "no range from low to high"),
+        ("--window", "400:-1000", "not a range from low to high"),
         ("--window", "ct=low:high", "is not FIRST:LAST"),
         ("--drop-slices", "0-30", "--drop-slices: '0-30' is not FIRST:LAST"),
     ],

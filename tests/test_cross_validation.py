@@ -106,7 +106,7 @@ def test_done_folds_are_left_and_the_rest_goes_on(
     assert [(run / f"fold-{n}/model/weights.safetensors").stat().st_mtime_ns for n in (0, 1)] == before
     again = train_all_folds(data, learning_plan(), run, ALL)
     assert again.validation == report.validation
-    with pytest.raises(UsageError, match="begun with other choices: seed"):
+    with pytest.raises(UsageError, match="started with other choices: seed"):
         train_all_folds(data, learning_plan(), run, replace(ALL, seed=1))
     train_all_folds(data, learning_plan(), run, replace(ALL, seed=1), restart=True)
 

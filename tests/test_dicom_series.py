@@ -262,7 +262,7 @@ def test_a_film_without_positions_is_refused(tmp_path: Path) -> None:
     save(image(np.zeros((3, 2, 2), np.uint16), NumberOfFrames=3, Modality="XA"), tmp_path / "film")
     found = find_series(tmp_path)
     assert not found.series
-    assert "3 frames that do not say where they lie" in found.skipped[0][1]
+    assert "3 frames that do not give their position" in found.skipped[0][1]
 
 
 def test_a_header_that_claims_too_much_takes_no_memory(tmp_path: Path) -> None:

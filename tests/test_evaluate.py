@@ -307,7 +307,7 @@ def test_results_by_site(dataset: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cases have no such field") as caught:
         evaluate(tmp_path / "predictions", dataset, by="scanner")
     assert "site" in caught.value.hint
-    with pytest.raises(UsageError, match="no dataset"):
+    with pytest.raises(UsageError, match="not a dataset"):
         evaluate(tmp_path / "predictions", tmp_path / "predictions", by="site")
 
 

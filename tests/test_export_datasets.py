@@ -171,7 +171,7 @@ def test_what_nobody_looked_for_is_not_called_background(tmp_path: Path, form: s
     report = osteon.export(form, tmp_path / "set", tmp_path / "out")
     assert report.done == ["c0", "c2", "c3"]
     assert isinstance(report.failed["c1"], DatasetError)
-    assert "nobody looked for tibia" in report.failed["c1"].message
+    assert "tibia not annotated" in report.failed["c1"].message
     assert json.loads((tmp_path / "out/dataset.json").read_text())["numTraining"] == 1
     assert not list((tmp_path / "out").rglob("c1*"))
 

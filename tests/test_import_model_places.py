@@ -271,7 +271,7 @@ def test_other_things_are_named(packed: bool, tmp_path: Path) -> None:
     torch.manual_seed(0)
     save_model(tmp_path / "run/model", Model(build_network(tiny_plan()), tiny_plan(), {}, ""), "")
     for name, what, hint in (
-        ("v1", "is of nnU-Net's first version", "train it anew"),
+        ("v1", "is of nnU-Net's first version", "train it again"),
         ("bundle", "is a bundle of MONAI's", "monai.bundle"),
         ("raw", "is a dataset", "osteon import"),
         ("prepared", "what nnU-Net prepared", "nnUNet_results"),

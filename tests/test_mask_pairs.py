@@ -189,7 +189,7 @@ def test_vertebrae_are_masks(tmp_path: Path, layout: str, names: tuple[str, ...]
     if (layout, names) == ("of an MR that is called T2", ("T1", "T2")):
         pytest.skip("these may be masks of T1 and T2, and are refused")
     if layout == "a folder for each" and {"C1", "c1"} <= {*names, *cases}:
-        pytest.skip("C1/c2 may be C1 of c2, and C2 of c1, and is passed over and told")
+        pytest.skip("C1/c2 may be C1 of c2, and C2 of c1, and is skipped and told")
     spread(source, image, label, cases, names)
     assert recognise(source).name == "masks"
     report, dataset = taken(source)
@@ -414,7 +414,7 @@ def test_a_folder_of_another_case_contradicts_a_name(tmp_path: Path) -> None:
     )
     report, _ = taken(source)
     assert [case.segmentation is None for case in report.manifest.cases] == [False, True]
-    assert report.lost == [f"{source}/masks/p1/post/femur.nii.gz: is named after two cases; passed over"]
+    assert report.lost == [f"{source}/masks/p1/post/femur.nii.gz: is named after two cases; skipped"]
 
 
 def test_names_are_proposed_where_no_pattern_sorts_them(tmp_path: Path) -> None:
@@ -462,13 +462,13 @@ def test_what_is_lost_is_told_and_named(tmp_path: Path) -> None:
     source = heap(tmp_path / "legs", ["images/p1", "images/p2"], ["masks/p1_femur", "masks/p1/p2_tibia", "masks/x"])
     report, _ = taken(source)
     assert [line.removeprefix(f"{source}/masks/") for line in report.lost] == [
-        "p1/p2_tibia.nii.gz: is named after two cases; passed over",
+        "p1/p2_tibia.nii.gz: is named after two cases; skipped",
         f"x.nii.gz: is named after no scan, and its grid fits several: {source}/images/p1.nii.gz, "
-        f"{source}/images/p2.nii.gz; passed over",
+        f"{source}/images/p2.nii.gz; skipped",
     ]
     beside = heap(tmp_path / "arms", ["p1/ct"], ["p1/masks/ulna", "p1/radius"])
     report, _ = taken(beside)
-    assert report.lost == [f"{beside}/p1/radius.nii.gz: lies beside the case's folder of masks; passed over"]
+    assert report.lost == [f"{beside}/p1/radius.nii.gz: lies beside the case's folder of masks; skipped"]
 
 
 def test_a_heap_of_masks_alone_says_which_and_why(tmp_path: Path) -> None:
@@ -505,7 +505,7 @@ def test_a_pattern_does_not_mind_capitals(tmp_path: Path) -> None:
     source = heap(tmp_path / "legs", ["images/P1", "images/P2"], ["masks/femur p1", "masks/femur p2", "masks/femur p3"])
     report, _ = taken(source, case_pattern=r"(?i)(p\d)")
     assert [case.id for case in report.manifest.labelled] == ["P1", "P2"]
-    assert report.lost == [f"{source}/masks/femur p3.nii.gz: --case-pattern finds no scan of its case, p3; passed over"]
+    assert report.lost == [f"{source}/masks/femur p3.nii.gz: --case-pattern finds no scan of its case, p3; skipped"]
 
 
 @pytest.mark.parametrize(

@@ -191,7 +191,7 @@ def test_a_header_never_becomes_voxels(tmp_path: Path, name: str, offset: int) -
     assert "vox_offset" in kinds(path)
     for beyond in (b"\0", bytes(500)):  # where the voxels begin cannot be told
         path = write(tmp_path / name, vox_offset=offset, beyond=beyond)
-        with pytest.raises(FileError, match="does not say where its voxels begin"):
+        with pytest.raises(FileError, match="does not show where its voxels begin"):
             read_volume(path)
     if name == "a.nii":
         path.write_bytes(path.read_bytes()[:348] + VOXELS.tobytes(order="F"))
@@ -240,7 +240,7 @@ def test_alike_oddities_of_many_files_are_one_line() -> None:
         "a: its unit is metres", "b: its unit is metres", "c: x",
     ]  # fmt: skip
     assert describe_warnings([(name, odd) for name in "abcdef"]) == [
-        "a: its unit is metres; likewise in 5 more files (b, c, …)"
+        "a: its unit is metres; also in 5 more files (b, c, …)"
     ]
 
 
@@ -255,13 +255,11 @@ def test_importing_auditing_evaluating_and_exporting_tell_it(
     lines = [line for line in report.warnings if "header" in line or "code" in line or "scaled" in line]
     assert len(lines) == 3  # four files without codes are one line
     assert f"{tmp_path / 'a_ct.nii'}: sform_code and qform_code are 0" in lines[0]
-    assert "likewise in 3 more files" in lines[0]
+    assert "also in 3 more files" in lines[0]
     assert report.lost == []
     findings = [f for f in osteon.audit(tmp_path / "ds", workers=1).findings if f.kind == "header"]
     assert [(f.severity, f.cases) for f in findings] == [("warning", ["a", "b"])] * 2
-    assert (
-        findings[1].what == "a_seg.nii: its labels are scaled: stored value × 2 + 0 is taken; likewise in 1 more file"
-    )
+    assert findings[1].what == "a_seg.nii: its labels are scaled: stored value × 2 + 0 is taken; also in 1 more file"
     capsys.readouterr()
     assert evaluate(tmp_path / "a_seg.nii", tmp_path / "b_seg.nii").scores[0].dice == 1
     assert "sform_code and qform_code are 0" in capsys.readouterr().err.replace("\n", " ")

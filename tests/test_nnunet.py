@@ -127,7 +127,7 @@ def test_a_label_that_lacks_makes_no_labelled_case(tmp_path: Path) -> None:
     (source / "imagesTr" / "notes.txt").write_text("")
     report = import_dataset(source, tmp_path / "set")
     assert [case.segmentation is None for case in report.manifest.cases] == [True, False]
-    assert sum("without a label" in line or "passed over" in line for line in report.warnings) == 2
+    assert sum("without a label" in line or "skipped" in line for line in report.warnings) == 2
 
 
 @pytest.mark.parametrize(

@@ -184,5 +184,5 @@ def test_that_a_plan_was_made_of_other_labels_is_said(tmp_path: Path, capsys: py
         show()
         assert (
             "plan.yaml: was made of other cases than there are now (changed: c1; not trained on any more: c2); "
-            f"`osteon plan {tmp_path} --force` decides anew"
+            f"`osteon plan {tmp_path} --force` makes a new plan"
         ) in capsys.readouterr().err

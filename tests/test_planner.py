@@ -272,7 +272,7 @@ def test_slices_are_dropped_from_2d_plans_alone(tiny: Dataset) -> None:
     assert "not trained on, as asked: slices :3 along" in grid.why[-1]
     with pytest.raises(UsageError, match="a 3D plan has no slices"):
         make_plan(tiny, measure_fingerprint(tiny), PlanOptions(dimensions=3, drop_slices=(0, 3)))
-    with pytest.raises(UsageError, match="30:2 is no range"):
+    with pytest.raises(UsageError, match="30:2 is not a range"):
         make_plan(tiny, measure_fingerprint(tiny), PlanOptions(dimensions=2, drop_slices=(30, 2)))
 
 
@@ -380,7 +380,7 @@ def test_along_a_series_patches_are_shifted_as_far_as_scans_leave_room(tmp_path:
     assert plan.patch.size == (16, 16, 48)
     assert plan.augmentation.shift == (0.08, 0.08, 0.125)  # 6 mm of 48
     assert any(
-        "L3, L2, L1 look alike" in reason and "6 mm on either side" in reason for reason in plan.augmentation.why
+        "L3, L2, L1 look the same" in reason and "6 mm on either side" in reason for reason in plan.augmentation.why
     )
     assert plan.sequence is not None
     assert (plan.sequence.axis, plan.sequence.names) == (2, ["L3", "L2", "L1"])
@@ -515,7 +515,7 @@ NONSENSE: list[tuple[dict[str, Any], str]] = [
     ({"grid.drop_slices": [0, 3]}, r"grid: drop_slices: only a 2D plan"),
     (
         {"series": {"axis": 2, "names": ["femur", "tibia", "ulna"], "distance_mm": 30, "volume_mm3": 9}},
-        r"series\.names: ulna is no structure",
+        r"series\.names: ulna is not a structure",
     ),
     ({"augmentation.noise_std": INF}, r"augmentation\.noise_std"),
     ({"augmentation.blur_sigma": [0, 1]}, r"augmentation\.blur_sigma"),

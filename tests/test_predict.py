@@ -137,12 +137,12 @@ def test_scans_in_trees_are_called_by_what_tells_them_apart(tmp_path: Path, caps
     cohort(tmp_path / "data", 1)
     assert [s.id for s in find_scans([tmp_path])] == ["a_knee", "b_Knee", "foot", "s0001", "s0002", "sub-03_ct"]
     said = " ".join(capsys.readouterr().err.split())
-    assert f"1 files are named like masks, and passed over: {tmp_path}/s0001/segmentations/femur_left.nii.gz" in said
-    assert f"{earlier}: is an earlier prediction, and passed over" in said
-    assert f"{voted}: is an earlier vote, and passed over" in said
+    assert f"1 files are named like masks, and skipped: {tmp_path}/s0001/segmentations/femur_left.nii.gz" in said
+    assert f"{earlier}: is an earlier prediction, and skipped" in said
+    assert f"{voted}: is an earlier vote, and skipped" in said
     for folder in of_runs:
-        assert f"{folder}: is a run's validation, and passed over" in said
-    assert f"{tmp_path}/data: is a dataset, and passed over" in said
+        assert f"{folder}: is a run's validation, and skipped" in said
+    assert f"{tmp_path}/data: is a dataset, and skipped" in said
     assert [s.id for s in find_scans([tmp_path / f"s000{n}/ct.nii.gz" for n in (1, 2)])] == ["s0001", "s0002"]
     assert [s.id for s in find_scans([tmp_path / "s0001/segmentations"])] == ["femur_left"]
 
@@ -184,7 +184,7 @@ def test_a_stray_picture_is_passed_over_and_named(
     Image.new("L", (4, 4), 9).save(folder / "preview.png")
     assert command("predict", trained, folder, tmp_path / "out", "--device", "cpu") == 0
     said = " ".join(capsys.readouterr().err.split())
-    assert f"1 files are pictures, which this model does not segment, and passed over: {folder}/preview.png" in said
+    assert f"1 files are pictures, which this model does not segment, and skipped: {folder}/preview.png" in said
 
 
 # Done and not done

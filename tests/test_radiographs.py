@@ -495,10 +495,10 @@ def test_annotations_without_a_picture_are_lost(tmp_path: Path) -> None:
     check(masks["a"], "Ulna")
     lost = "\n".join(report.lost)
     for said in (
-        "instances.json: there is no picture b.png; what it says of 1 is passed over",
-        "c.json: there is no picture c; passed over",
+        "instances.json: there is no picture b.png; what it says of 1 is skipped",
+        "c.json: there is no picture c; skipped",
         "d.json: ",
-        "broken.json: holds no outlines, and is no COCO file; passed over",
+        "broken.json: holds no outlines, and is no COCO file; skipped",
         f"1 file is not read (a picture), such as {heap}/e.webp: save it as .png",
     ):
         assert said in lost
@@ -546,7 +546,7 @@ def test_labelme_files_that_name_their_own_picture_stay_with_their_subject(tmp_p
     report, masks = take(heap, tmp_path / "other")
     check(masks["ID2_left"], "Ulna")
     assert masks["ID1_left"] == {}
-    assert ["lies further from DCM/ID2/left.png; passed over" in line for line in report.lost] == [True]
+    assert ["lies further from DCM/ID2/left.png; skipped" in line for line in report.lost] == [True]
 
 
 @pytest.mark.parametrize(
@@ -925,7 +925,7 @@ def test_dicom_beside_pictures_and_mask_files_is_told(tmp_path: Path) -> None:
         save(image(np.zeros(SHAPE, np.uint16), Modality="DX"), heap / "images" / f"{name}.dcm")
     report, masks = take(heap, tmp_path / "set")
     assert list(masks) == ["a"]
-    assert report.lost == ["2 DICOM files, such as images/b.dcm, are marked by no file; passed over"]
+    assert report.lost == ["2 DICOM files, such as images/b.dcm, are marked by no file; skipped"]
     assert "images/a.dcm is beside a picture of the same name; left out" in report.warnings
 
 

@@ -232,7 +232,7 @@ def test_a_slice_keeps_its_thickness(tmp_path: Path) -> None:
     [
         ({"dimensions": 3, "image_size": 64}, "--image-size 64: a 3D plan has no slices"),
         ({"dimensions": 2, "image_size": 3}, "--image-size 3: is less than 16 pixels"),
-        ({"batch": 0}, "--batch 0: is no number of patches"),
+        ({"batch": 0}, "--batch 0: is not a number of patches"),
         ({"loss": "dise"}, r"(?s)there is no loss dise.*dice"),
         ({"network": "unett"}, r"(?s)there is no network unett.*unet"),
         ({"zoom": ["smallest:0"]}, "--zoom smallest:0"),

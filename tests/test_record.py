@@ -126,7 +126,7 @@ def test_what_a_newer_version_has_written_is_refused_as_such(tmp_path: Path) -> 
     write_yaml(tmp_path / "run.yaml", before | {"osteon": "9.0.0", "teacher": "a model"})
     with pytest.raises(UsageError, match=r"another version, osteon 9\.0\.0, .* does not know: teacher\n") as refused:
         record_options(tmp_path, tiny_plan(), CPU, started=True)
-    assert "go on with that version" in refused.value.hint
+    assert "continue with that version" in refused.value.hint
     plan = read_yaml(tmp_path / "plan.yaml", "")
     write_yaml(tmp_path / "plan.yaml", plan | {"teaching": {"by": "a model"}})
     with pytest.raises(PlanError, match="teaching") as unknown:

@@ -106,4 +106,4 @@ def test_splits_that_another_command_reads_are_restored_by_a_training(
     write_json(run / "model/validation.json", told)
     (run / "splits.yaml").write_text("training: 5\n")
     assert command("predict", run, world / "data/images", tmp_path / "out", "--device", "cpu") == 1
-    assert "`osteon train … --restart` throws this run away" in " ".join(capsys.readouterr().err.split())
+    assert "`osteon train … --restart` deletes this run" in " ".join(capsys.readouterr().err.split())

@@ -112,7 +112,7 @@ def test_a_case_that_is_held_out_after_the_training_is_no_unseen_one(
     said = capsys.readouterr().err
     records = json.loads((predicted / "predictions.json").read_text())
     assert {case: record["seen"] for case, record in records.items()} == {world.trained[0]: TRAINED, "c5": UNSEEN}
-    assert "the model was trained on 1 of these scans, which say nothing of how it does on new ones: " in said
+    assert "the model was trained on 1 of these scans, so they do not show how it does on new ones: " in said
     assert world.trained[0] in said
 
     assert command("evaluate", predicted, world.dataset.folder) == 0

@@ -178,7 +178,7 @@ def test_a_body_that_trickles_is_given_up(running: RunningServer, monkeypatch: p
     with slow(running, UPLOAD + NIFTI, b"x") as made:
         said = heard(made)
     assert said.startswith(b"HTTP/1.1 408 ")
-    assert b"came too slowly" in said
+    assert b"was too slow" in said
     wait_until(lambda: not running.queue.slots.held)
     assert list(running.queue.store.folder.iterdir()) == []
 
@@ -190,12 +190,12 @@ def test_a_slow_upload_gives_its_place_to_another(tmp_path: Path, monkeypatch: p
         made = [held.enter_context(slow(running, UPLOAD + NIFTI, b"x")) for _ in range(2)]
         wait_until(lambda: len(running.queue.slots.held) == 2)
         full = running.client.send()
-        assert (full.status, full.data["error"]) == (429, "many uploads already come in from this address")
+        assert (full.status, full.data["error"]) == (429, "too many uploads from this address are in progress")
         time.sleep(0.5)
         assert running.client.send().status == 202
         said = heard(made[0])
         assert said.startswith(b"HTTP/1.1 408 ")
-        assert b"others came for its place" in said
+        assert b"others were waiting" in said
         assert len(running.queue.slots.held) == 1, "no more than one gave way"
 
 
@@ -254,7 +254,7 @@ def test_only_the_clients_time_counts(monkeypatch: pytest.MonkeyPatch) -> None:
         return count
 
     assert anyio.run(read, quick()) == 4
-    with pytest.raises(RejectedError, match="came too slowly"):
+    with pytest.raises(RejectedError, match="was too slow"):
         anyio.run(read, silent())
 
 

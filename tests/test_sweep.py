@@ -313,9 +313,9 @@ def test_a_trial_that_falls_behind_is_ended_and_stays_so(tmp_path: Path, monkeyp
 def test_with_other_choices_a_sweep_does_not_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     play(monkeypatch, "finish(0.5)")
     run_sweep(write(tmp_path, grid={"loss": ["ce"]}))
-    with pytest.raises(UsageError, match="begun with other choices: epochs"):
+    with pytest.raises(UsageError, match="started with other choices: epochs"):
         run_sweep(write(tmp_path, grid={"loss": ["ce"]}, epochs=2))
-    with pytest.raises(UsageError, match="loss=ce: was begun with another plan"):
+    with pytest.raises(UsageError, match="loss=ce: was started with another plan"):
         run_sweep(write(tmp_path, grid={"loss": ["ce"]}, base={**SMALL, "patch.batch": 1}))
     assert len(run_sweep(write(tmp_path, grid={"loss": ["ce", "dice"]})).rows) == 2  # more of the same is welcome
     record = tmp_path / "sweep/sweep.yaml"

@@ -94,4 +94,4 @@ def test_with_little_memory_a_command_ends_in_a_sentence(limit_kb: int, command:
         assert ended.returncode == 0
     else:
         assert b"the memory of a process is limited to 0." in ended.stderr
-        assert ended.returncode == 0 or b"there is not enough memory to go on" in ended.stderr
+        assert ended.returncode == 0 or b"there is not enough memory to continue" in ended.stderr

@@ -458,7 +458,7 @@ def test_damaged_best_weights_give_way_to_the_last(
     with monkeypatch.context() as patch:
         at_iteration(patch, 3, damage)
         train(tiny, tiny_plan(), tmp_path / "run", CPU)
-    assert "the last weights are taken" in " ".join(capsys.readouterr().err.split())
+    assert "the last weights are used" in " ".join(capsys.readouterr().err.split())
     last, _ = load_checkpoint(tmp_path / "run/checkpoints" / LAST)
     assert all(torch.equal(tensor, last[f"network.{name}"]) for name, tensor in weights(tmp_path / "run").items())
 
@@ -478,7 +478,7 @@ def test_a_run_goes_on_from_the_checkpoint_before_a_damaged_one(
     report = train(tiny, tiny_plan(), run, CPU)
     assert report.resumed
     said = " ".join(capsys.readouterr().err.split())
-    assert "the one before is taken, of iteration 3" in said
+    assert "the one before is used, of iteration 3" in said
     assert same(weights(run), weights(finished))
     assert sorted(path.name for path in last.parent.iterdir()) == [BEST, LAST]
 
@@ -629,7 +629,7 @@ def test_ended_on_the_command_line_it_saves_and_says_so_with_its_exit_code(
     finally:
         child.kill()
     assert child.returncode == ends_with, err
-    assert f"{said}the same command goes on from here" in err
+    assert f"{said}the same command continues from here" in err
     assert "Traceback" not in err
     assert load_checkpoint(run / "checkpoints" / LAST)[1].iteration >= 2
 
@@ -649,7 +649,7 @@ def test_a_finished_run_does_nothing(tiny: Dataset, tmp_path: Path, monkeypatch:
 def test_other_choices_are_refused_and_named(tiny: Dataset, tmp_path: Path) -> None:
     run = tmp_path / "run"
     interrupt(tiny, tiny_plan(), run, 1)
-    with pytest.raises(UsageError, match=r"run: was begun with other choices: epochs, seed\n") as refused:
+    with pytest.raises(UsageError, match=r"run: was started with other choices: epochs, seed\n") as refused:
         train(tiny, tiny_plan(), run, TrainOptions(device="cpu", epochs=7, seed=1))
     assert "--restart" in refused.value.hint
     with pytest.raises(UsageError, match="other choices: plan"):
@@ -666,7 +666,7 @@ def test_other_cases_are_refused(tmp_path: Path) -> None:
     held = [case.model_copy(update={"held_out": case.id == "c5"}) for case in dataset.manifest.cases]
     write_manifest(dataset.folder, dataset.manifest.model_copy(update={"cases": held}))
     splits = (tmp_path / "run/splits.yaml").read_text()
-    with pytest.raises(UsageError, match="begun with other cases"):
+    with pytest.raises(UsageError, match="started with other cases"):
         train(Dataset.open(dataset.folder), tiny_plan(), tmp_path / "run", CPU)
     assert (tmp_path / "run/splits.yaml").read_text() == splits
     write_manifest(dataset.folder, dataset.manifest)
@@ -781,24 +781,24 @@ def test_after_too_little_memory_a_run_goes_on_with_what_costs_less(
         at_iteration(patch, 3, greedy)
         with pytest.raises(UsageError, match="not enough memory"):
             train(tiny, plan, run, CPU, checkpoint_every_s=0)
-    with pytest.raises(UsageError, match="begun with other choices: plan"):
+    with pytest.raises(UsageError, match="started with other choices: plan"):
         train(tiny, tiny_plan(less | {"network.features": [4, 5]}), run, CPU)
     assert read_plan(run / "plan.yaml") == plan
     faster = replace(CPU, precision="bf16")
     report = train(tiny, tiny_plan(less), run, faster)
     told = capsys.readouterr().err
     assert (
-        "going on with --precision bf16 (was as planned), patch.size 6×8×8 (was 8×8×8), patch.batch 1 (was 2)" in told
+        "continuing with --precision bf16 (was as planned), patch.size 6×8×8 (was 8×8×8), patch.batch 1 (was 2)" in told
     )
     assert "training.precision bf16 (was fp32)\n" in told
-    assert "going on from iteration 3" in told
+    assert "continuing from iteration 3" in told
     assert (report.resumed, report.iterations) == (True, 6)
     assert read_plan(run / "plan.yaml") == read_plan(run / "model/plan.yaml") == tiny_plan(less)
     recorded = yaml.safe_load((run / "run.yaml").read_text())
     precision = {"training.precision": ["fp32", "bf16"], "--precision": [None, "bf16"]}
     assert recorded["changes"] == [{"patch.size": [[8, 8, 8], [6, 8, 8]], "patch.batch": [2, 1]} | precision]
     assert not train(tiny, tiny_plan(less), run, faster).resumed  # it is finished, so nothing may change any more
-    with pytest.raises(UsageError, match="begun with other choices: precision, plan"):
+    with pytest.raises(UsageError, match="started with other choices: precision, plan"):
         train(tiny, plan, run, CPU)
 
 
@@ -1033,7 +1033,7 @@ def test_a_run_that_another_training_works_in_is_refused_and_left_alone(tiny: Da
             told = rf"run: another training works in it \(process {os.getpid()} on .*, since "
             with pytest.raises(UsageError, match=told) as refused:
                 train(tiny, tiny_plan(), run, CPU, restart=restart)
-            assert "a folder of its own" in refused.value.hint
+            assert "its own folder" in refused.value.hint
         assert refused.value.exit_code == 2
     assert {path: path.stat().st_mtime_ns for path in run.rglob("*") if path != run} == before
     assert train(tiny, tiny_plan(), run, CPU).resumed

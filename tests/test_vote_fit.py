@@ -164,7 +164,7 @@ def test_thresholds_are_fitted_and_used(dataset: Dataset, tmp_path: Path, capsys
     assert command("vote", *paths, file, "--fit", dataset.folder) == 0
     shown = capsys.readouterr()
     assert f"fitted on 6 cases: {file}" in shown.out
-    assert "6 cases say little" in shown.err
+    assert "6 cases are few" in shown.err
     data = yaml.safe_load(file.read_text())
     assert data["thresholds"] == {"femur": 1, "tibia": 3}
     assert data["cases"] == 6
@@ -270,7 +270,7 @@ def test_misuse_is_refused(dataset: Dataset, tmp_path: Path) -> None:
         ("weights: {femur: 2}", "1 weights for 3 members"),
         ("thresholds: {femur: 2}", "holds no weights"),
         ("[1, 2]", "holds no weights"),
-        ("weights: {femur: [1, 2, x]}", "is no number"),
+        ("weights: {femur: [1, 2, x]}", "is not a number"),
     ],
 )
 def test_files_that_say_no_weights_are_refused(tmp_path: Path, content: str, says: str) -> None:

@@ -285,7 +285,7 @@ def test_a_broken_file_is_told_and_the_others_vote(tmp_path: Path, capsys: Captu
     assert command("vote", *paths, tmp_path / "out") == 1
     told = capsys.readouterr().err
     assert f"{paths[1]}/c0.nii.gz: truncated or damaged" in told
-    assert f"c1: stands in {paths[1]} twice, as c1.nii.gz and c1.seg.nrrd" in told
+    assert f"c1: is in {paths[1]} twice, as c1.nii.gz and c1.seg.nrrd" in told
     assert "c2: c2: no member's file can be used" in told
     for case in range(2):
         said = [labels(case), labels(20 + case)]

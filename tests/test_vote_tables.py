@@ -234,12 +234,12 @@ def test_every_planted_fault_is_told_with_its_row_and_the_rest_is_voted_on(
         "8 rows or files could not be used",
         "line 2 (Ulna in hand0.png): 3 numbers; the last run has no length",
         "line 4 (Hamate in hand0.png): the run 1190 12 ends behind the picture, which has 30 rows of 40 pixels (1200)",
-        "line 6 marks Ulna in hand1.png again, after line 5; passed over",
+        "line 6 marks Ulna in hand1.png again, after line 5; skipped",
         "line 7 marks Raduis, which no other member and no dataset knows",
         "line 8 (Radius in hand1.png): a run begins at pixel 0",
         "line 9 names no picture and structure: hand1.png",
         "line 10 (Ulna in hand2.png): the runs at pixel 1 and 3 overlap",
-        "line 11 calls hand2.jpg what is hand2.png above; passed over",
+        "line 11 calls hand2.jpg what is hand2.png above; skipped",
     ):
         assert says in told
         assert told.count(says) == 1
@@ -388,23 +388,23 @@ def test_a_table_that_changes_meanwhile_ends_the_vote(
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["{a}", "{out}"], "1 members: nobody to vote with"),
+        (["{a}", "{out}"], "1 members: at least two are needed"),
         (["{a}", "{a}", "{out}"], "is given twice"),
         (["{a}", "{b}", "{folder}"], "tables vote for a table"),
         (["{a}", "{folder}", "{out}"], "they cannot vote together"),
         (["{a}", "{b}", "{a}"], "is a member itself"),
         (["{a}", "{b}", "{out}", "--method", "soft"], "a table of RLE holds no probabilities"),
         (["{a}", "{b}", "{out}", "--threshold", "3"], "the 2 members have 2 votes together"),
-        (["{a}", "{b}", "{out}", "--threshold", "0"], "'0' is no number above 0"),
-        (["{a}", "{b}", "{out}", "--threshold", "Ulna"], "'Ulna' is no number"),
-        (["{a}", "{b}", "{out}", "--threshold", "Ulna=1,Ulna=2"], "stands there twice"),
+        (["{a}", "{b}", "{out}", "--threshold", "0"], "'0' is not a number above 0"),
+        (["{a}", "{b}", "{out}", "--threshold", "Ulna"], "'Ulna' is not a number"),
+        (["{a}", "{b}", "{out}", "--threshold", "Ulna=1,Ulna=2"], "is listed twice"),
         (["{a}", "{b}", "{out}", "--threshold", "2", "--method", "staple"], "--threshold counts votes"),
         (["{a}", "{b}", "{out}", "--weights", "1"], "1 weights for 2 members"),
-        (["{a}", "{b}", "{out}", "--weights", "0,0"], "nobody's vote counts"),
-        (["{a}", "{b}", "{out}", "--weights", "1,-1"], "'-1' is no number from 0"),
+        (["{a}", "{b}", "{out}", "--weights", "0,0"], "no member's vote counts"),
+        (["{a}", "{b}", "{out}", "--weights", "1,-1"], "'-1' is not a number from 0"),
         (["{a}", "{b}", "{out}", "--image-size", "big"], "not HxW"),
         (["{a}", "{b}", "{out}", "--fit-part", "weights"], "--fit-part belongs to --fit"),
-        (["{text}", "{b}", "{out}"], "is no folder and no .csv"),
+        (["{text}", "{b}", "{out}"], "is neither a folder nor a .csv"),
     ],
 )
 def test_misuse_exits_with_2(tmp_path: Path, capsys: Captured, arguments: list[str], says: str) -> None:

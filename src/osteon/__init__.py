@@ -1,4 +1,4 @@
-"""Osteon: from labelled bone scans to a segmentation model one can trust, on the machine one owns.
+"""Osteon: from labelled bone scans to a segmentation model you can trust, on your own machine.
 
 Example:
     The whole way, with spines that `osteon phantom spine phantoms --cases 6 --size 24` makes up:

@@ -52,7 +52,7 @@ def import_dataset(
     Args:
         source: The data, as it is: a folder or a list.
         dataset: The folder that becomes the dataset.
-        overwrite: Replace a dataset.yaml that is there.
+        overwrite: Replace an existing dataset.yaml.
         workers: Processes for reading the cases; None: as memory allows.
         announce: Is called, line by line and before anything is written, with how the source was understood.
         **options: Fields of `osteon.importing.options.ImportOptions` (form, hold_out, structures, modality, …).

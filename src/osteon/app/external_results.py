@@ -187,7 +187,7 @@ def _merge_files(case_id: str, paths: Sequence[Path], dataset: Dataset, target: 
                 hint="upload one file for each case, or one for each structure, named after it",
             )
         if not read.geometry.is_close(geometry):
-            raise LabelError(f"{path.name}: lies on another grid than its case", hint="save it on the scan's grid")
+            raise LabelError(f"{path.name}: is on another grid than its case", hint="save it on the scan's grid")
         layers[number] |= read.array.any(axis=0) if read.overlapping else read.array != 0
     target.mkdir(parents=True, exist_ok=True)
     write_segmentation(target / f"{case_id}.seg.nrrd", Segmentation(layers, geometry, dataset.structures))
@@ -239,7 +239,7 @@ def _add_table(path: Path, dataset: Dataset, target: Path, notes: list[str]) -> 
         geometry = dataset.geometry(case)
         columns, height, depth = geometry.shape
         if depth != 1:
-            raise LabelError(f"case {case.id}: is no picture, and RLE is for pictures", hint="upload label files")
+            raise LabelError(f"case {case.id}: is not a picture, and RLE is for pictures", hint="upload label files")
         layers = np.zeros((len(known), *geometry.shape), dtype=np.uint8)
         for row in of_image:
             mask = decode_rle(row.rle, (height, columns), counting, name=f"line {row.line}")

@@ -30,7 +30,7 @@ class FolderSizes:
     free: int = 0
 
     def of(self, kind: str) -> int:
-        """Of all of a kind."""
+        """Bytes that all items of a kind take."""
         return sum(size for name, size in self.items.items() if name.startswith(f"{kind}/"))
 
 

@@ -8,8 +8,8 @@ import signal
 from osteon.app.jobs import Job, JobState
 from osteon.core.errors import OsteonError
 
-_LIST_HEADING = re.compile(r"\d+ (?:cases? [\w ]+|passed over):")
-"""The line above a list of cases: `2 cases failed:`, `1 case left out:`, `3 passed over:`."""
+_LIST_HEADING = re.compile(r"\d+ (?:cases? [\w ]+|skipped|passed over):")
+"""The line above a list of cases: `2 cases failed:`, `1 case left out:`, `3 skipped:`."""
 _USAGE = re.compile(r"Usage: .* \[OPTIONS\]")
 _EXCEPTION = re.compile(r"(?:[a-z_]+\.)*[A-Z]\w*(?:Error|Exception|Interrupt)(?::.*)?")
 _EXIT_CODES = {1: "the command ended without a result", 2: "the command does not have these options"}
@@ -38,7 +38,7 @@ def _signal_name(code: int) -> str:
 
 
 def list_left_out(log: str) -> list[str]:
-    """Cases that a command's log lists as failed, left out or passed over, each with the reason and the hint."""
+    """Cases that a command's log lists as failed, left out or skipped, each with the reason and the hint."""
     return [f"{line} ({hint})" if hint else line for line, hint in _failure_list(log)]
 
 
@@ -78,7 +78,7 @@ def job_error(job: Job, state: JobState, log: str) -> OsteonError:
             hint="try it again; where it happens again, report it with what the command says",
         )
     if lines and any(_USAGE.search(line) for line in lines):
-        return OsteonError(f"{job.title}: {lines[-1]}", hint="begin it anew from its page")
+        return OsteonError(f"{job.title}: {lines[-1]}", hint="start it again from its page")
     why = state.why or _EXIT_CODES.get(state.code or 0, f"the command ended with exit code {state.code}")
     last = f"\n{lines[-1]}" if lines else ""
     return OsteonError(f"{job.title}: {why}{last}", hint="the log says more; try it again")

@@ -47,7 +47,7 @@ def find_model(source: Path) -> UploadedModel | None:
     folders = sorted({path.parent for path in names if path.name == WEIGHTS} - {path.parent / FIRST for path in names})
     if len(folders) > 1:
         listed = ", ".join(map(str, folders[:8]))
-        raise UsageError(f"{len(folders)} models lie in it: {listed}", hint="upload the folder of one of them")
+        raise UsageError(f"{len(folders)} models are in it: {listed}", hint="upload the folder of one of them")
     if folders:
         folder = source / folders[0]
         name = next((part for part in (*reversed(folders[0].parts), source.name) if part != "model"), "model")

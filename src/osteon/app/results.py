@@ -171,7 +171,7 @@ def describe_confidence(records: Iterable[Mapping[str, Any]]) -> str:
         return "Confidence is the Dice that the model expects of itself, for the structure it is least sure of."
     return (
         "Confidence is uncalibrated: the network's own figure, for the structure it is least sure of. The model was "
-        "validated on too few structures to say which Dice is to be expected."
+        "validated on too few structures to give an expected Dice."
     )
 
 

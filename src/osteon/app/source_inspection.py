@@ -227,7 +227,7 @@ def list_scans(source: Path, allowed: Sequence[Path], model: Path | None = None)
     for scan in scans:
         if not all(any(path.resolve().is_relative_to(folder) for folder in allowed) for path in scan.files):
             raise FileError(
-                f"{scan.id}: its file lies outside the workspace, and the app reads nothing there",
+                f"{scan.id}: its file is outside the workspace, where the app reads nothing",
                 hint="upload it, or start `osteon app` with --data FOLDER",
             )
     problems = {scan.id: str(scan.problem.message) for scan in scans if scan.problem is not None}

@@ -63,7 +63,7 @@ class AppState:
         self.uploads = Uploads(self.workspace, self.upload_limit)
 
     def datasets(self) -> list[Item]:
-        """Those whose import has succeeded."""
+        """Datasets whose import has succeeded."""
         return [item for item in self.workspace.items("datasets") if (item.path / MANIFEST).is_file()]
 
     def models(self) -> list[Item]:

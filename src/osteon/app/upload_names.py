@@ -82,11 +82,11 @@ class SafeNames:
     def notes(self) -> list[str]:
         """What a person should know of the names, in sentences."""
         lines = [
-            f"{given!r} is taken as {plain}: its name holds what not every system takes, or is another's on some"
+            f"{given!r} is taken as {plain}: its name is not valid on every system, or not unique on some"
             for given, plain in self.renamed[:MOST_LISTED]
         ]
         if len(self.renamed) > MOST_LISTED:
-            lines.append(f"and {len(self.renamed) - MOST_LISTED} more files are taken under plainer names")
+            lines.append(f"and {len(self.renamed) - MOST_LISTED} more files get simpler names")
         return lines
 
     def _assign(self, parts: tuple[str, ...]) -> None:

@@ -55,9 +55,9 @@ class Upload:
     def notes(self) -> list[str]:
         """What a person should know of the names, in sentences."""
         lines = [line for names in (self.names, *self.archive_names) for line in names.notes()]
-        lines += [f"{name} is passed over: {_suffix(name)} is not taken here" for name in self.skipped[:MOST_LISTED]]
+        lines += [f"{name} is skipped: {_suffix(name)} is not accepted here" for name in self.skipped[:MOST_LISTED]]
         more = len(self.skipped) - MOST_LISTED
-        return lines + ([f"and {more} more files are passed over"] if more > 0 else [])
+        return lines + ([f"and {more} more files are skipped"] if more > 0 else [])
 
     async def receive(self, name: str, body: AsyncIterator[bytes]) -> None:
         """Write one file as it comes in. One that is refused is removed; one with another suffix is skipped and noted.
@@ -208,8 +208,8 @@ class Uploads:
                 if upload.skipped:
                     suffixes = ", ".join(sorted({_suffix(name) for name in upload.skipped}))
                     hint = f"files that end in {', '.join(upload.suffixes)}"
-                    raise RejectedError(422, f"{suffixes}: is not taken here", hint=hint)
-                raise RejectedError(422, "no file came in", hint="choose files, a folder, or a zip")
+                    raise RejectedError(422, f"{suffixes}: is not accepted here", hint=hint)
+                raise RejectedError(422, "no file was received", hint="choose files, a folder, or a zip")
             upload.unpack()
             name, folder = _name_and_folder(upload)
             item = self.workspace.new_item("sources", name)

@@ -34,9 +34,9 @@ SHORTCUTS = (
     ("f", "full resolution"),
     ("n, p", "next, previous case"),
     ("wheel, Page Up, Page Down", "next slice, the tenth with Shift"),
-    ("arrows", "move the crosshair as one sees it, ten steps with Shift; move a picture"),
-    ("+, −, Home", "nearer, farther, everything"),
-    ("Ctrl and wheel, pinch", "nearer, farther; in a picture and in 3D the wheel alone"),
+    ("arrows", "move the crosshair in the direction shown, ten steps with Shift; move a picture"),
+    ("+, −, Home", "zoom in, zoom out, show everything"),
+    ("Ctrl and wheel, pinch", "zoom in, zoom out; in a picture and in 3D the wheel alone"),
 )
 """What each key does, for people; docs/app.md has the same table."""
 FLAG_SWITCHES = {

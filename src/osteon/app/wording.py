@@ -30,7 +30,7 @@ OPTION_LABELS = {
 """Options of the command line as the pages call them."""
 PHRASES: tuple[tuple[str, str], ...] = (
     (r"write a text file with a line `image,label` for each case, as SOURCE", "pair images and labels by hand, below"),
-    (r"give (?:the one that is meant|the file that is meant) as SOURCE", "upload the one that is meant alone"),
+    (r"give the right (?:one|file) as SOURCE", "upload only the right one"),
     (r"give the dataset as REFERENCE", "compare with the dataset"),
     (r"predict again with --probabilities --overwrite", "segment again with --probabilities"),
     (r"import the data again with --overwrite", "import the data again"),
@@ -45,7 +45,7 @@ PHRASES: tuple[tuple[str, str], ...] = (
     (r"pass the true --modality", "import the data again with its true --modality"),
     (r"\bpass (?=--)", "choose "),
     (r"give both the same `subject`", "import the data again with --subject"),
-    (r"; where nobody looked for it, list the case's `annotated` structures without .*", ""),
+    (r"; where it was not annotated, list the case's `annotated` structures without .*", ""),
     (r"\((--labels [^)]*)\)", r"(“Structures”)"),
     (r"--labels( [\w{}\- ]+=[\w{}]+,?[^;)]*| NAME=VALUE,…)?", "“Structures”"),
     (r"--(?P<name>group|mesh-unit|mesh-space|mask-marks) (?P<value>\w+)", r"--\g<name>, \g<value>,"),
@@ -60,7 +60,7 @@ _COMMAND_WORDS = re.compile(
 )
 """What only the command line understands."""
 _NO_ACTION = "nothing on these pages does it: correct the data, and import it again"
-_SEE_DETAILS = "it says what to do in the words of the command line: see Details"
+_SEE_DETAILS = "the advice for the command line is under Details"
 _VARYING = re.compile(r"\S*[/\\]\S*|\S*\d\S*|\b[\w-]+\.[a-z]{2,4}\b")
 
 

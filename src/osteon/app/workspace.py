@@ -208,7 +208,7 @@ class Workspace:
         """The path. Raises FileError where it lies elsewhere."""
         if not self.may_read(path):
             raise FileError(
-                f"{Path(path).name}: lies outside the workspace, and the app reads nothing there",
+                f"{Path(path).name}: is outside the workspace, where the app reads nothing",
                 hint="upload it, move it into the workspace, or start `osteon app` with --data FOLDER",
             )
         return path

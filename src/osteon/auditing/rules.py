@@ -72,6 +72,6 @@ def _group_notes(findings: list[Finding], subject: Callable[[Finding], tuple[str
         cases = list(dict.fromkeys(case for finding in group for case in finding.cases))
         structures = list(dict.fromkeys(name for finding in group for name in finding.structures))
         more = f"{len(cases) - 1} more cases" if len(cases) > 1 else f"{len(structures) - 1} more structures"
-        what = f"{first.what}{f' in {first.cases[0]}' if len(cases) > 1 else ''}, and likewise in {more}"
+        what = f"{first.what}{f' in {first.cases[0]}' if len(cases) > 1 else ''}, and also in {more}"
         kept.append(first.model_copy(update={"cases": cases, "structures": structures, "what": what}))
     return kept

@@ -74,7 +74,7 @@ def moved(cohort: Cohort) -> Iterator[Finding]:
                 f"{distance:g} {unit} {AXES[axis][steps > 0]}, the image along its borders comes "
                 f"{1 / max(ratio, 0.01):.1f} times closer to the other cases'",
                 against=f"the borders of {len(fits)} labels; moves up to {6 * cohort.step:g} {unit} along each axis",
-                action="look at its picture; correct the origin in the header of label or image, or label it anew",
+                action="look at its picture; correct the origin in the header of label or image, or label it again",
                 strength=0.5 + 0.5 * strength_of(float(np.log(ratio)), -float(np.log(BETTER))),
             )
 
@@ -87,7 +87,7 @@ def _mirrored(fit: _Fit, ratio: float, axis: int, count: int) -> Finding:
         what=f"the label seems to be mirrored, {MIRRORS[axis]} exchanged: in the mirror, the image along its borders "
         f"comes {1 / max(ratio, 0.01):.1f} times closer to the other cases'",
         against=f"the borders of {count} labels",
-        action="look at its picture; correct the direction in the header of label or image, or label it anew",
+        action="look at its picture; correct the direction in the header of label or image, or label it again",
         strength=0.5 + 0.5 * strength_of(float(np.log(ratio)), -float(np.log(BETTER_MIRRORED))),
     )
 

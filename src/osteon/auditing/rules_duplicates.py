@@ -34,7 +34,7 @@ def replaced(cohort: Cohort) -> Iterator[Finding]:
                 what=f"the image is not the one that was imported: its voxels have changed since "
                 f"(content {before[:8]}… in dataset.yaml, now {case.content[:8]}…)",
                 against="folds are made by the images that were imported; no training takes another",
-                action="restore the file, or import the data again with --overwrite; where the new image is meant and "
+                action="restore the file, or import the data again with --overwrite; if the new image is correct and "
                 f"its label belongs to it, write `content: {case.content}` into the case in dataset.yaml",
                 strength=1.0,
             )

@@ -47,7 +47,7 @@ def missing(cohort: Cohort) -> Iterator[Finding]:
                 severity="warning",
                 kind="never-seen",
                 structures=[structure.name],
-                what=f"no case has a voxel of {structure.name}" + ("" if asked else "; nobody looked for it"),
+                what=f"no case has a voxel of {structure.name}" + ("" if asked else "; it was annotated in none"),
                 against=f"{len(cohort.labelled)} labelled cases",
                 action="check names and values of the labels, or take the structure out of dataset.yaml",
                 strength=0.8,
@@ -62,7 +62,7 @@ def missing(cohort: Cohort) -> Iterator[Finding]:
                         structures=[structure.name],
                         what=f"{structure.name} has no voxel",
                         against=f"{len(have)} of {len(asked)} cases have it",
-                        action=f"label it; where nobody looked for it, list the case's `annotated` structures "
+                        action=f"label it; where it was not annotated, list the case's `annotated` structures "
                         f"without {structure.name}",
                         strength=0.9,
                     )

@@ -233,7 +233,7 @@ def _header_findings(dataset: Dataset, cases: Sequence[str]) -> Iterator[Finding
             for warning in header_warnings(path, label=label):
                 by_kind.setdefault((warning.kind, warning.severe), []).append((case.id, f"{path.name}: {warning.what}"))
     for (_, severe), found in by_kind.items():
-        more = f"; likewise in {len(found) - 1} more file{'s' * (len(found) > 2)}" if len(found) > 1 else ""
+        more = f"; also in {len(found) - 1} more file{'s' * (len(found) > 2)}" if len(found) > 1 else ""
         yield Finding(
             severity="warning" if severe else "note",
             kind="header",

@@ -28,8 +28,8 @@ def app(
     token: Annotated[
         bool, typer.Option("--token", help="Ask for the token on this machine, too: others work on it.")
     ] = False,
-    upload_limit: Annotated[str, typer.Option(help="Most that one upload may hold, unpacked.")] = "20GB",
-    no_browser: Annotated[bool, typer.Option("--no-browser", help="Open no browser.")] = False,
+    upload_limit: Annotated[str, typer.Option(help="Largest upload, after unpacking.")] = "20GB",
+    no_browser: Annotated[bool, typer.Option("--no-browser", help="Do not open a browser.")] = False,
 ) -> None:
     """Prepare data, train, segment, look and compare in a browser, on this machine."""
     if find_spec("nicegui") is None:
@@ -51,5 +51,5 @@ def app(
         warn("the connection is not encrypted, and others on the network can read it; use an SSH tunnel")
     out.print(f"workspace {escape(str(opened.root))}")
     out.print(f"open      {escape(page_url(address, rules))}")
-    out.print("stop      Ctrl-C; jobs go on without it")
+    out.print("stop      Ctrl-C; jobs continue without it")
     serve(AppState(opened, parse_bytes(upload_limit)), address, rules, show=not no_browser and address.local)

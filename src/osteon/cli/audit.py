@@ -19,12 +19,12 @@ def audit(
     dataset: Annotated[Path, typer.Argument(help="A folder with dataset.yaml.")],
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; as memory allows when left out.")] = None,
     augmented: Annotated[
-        bool, typer.Option("--augmented", help="Instead show patches as training sees them, changed as plan.yaml says.")
+        bool, typer.Option("--augmented", help="Show augmented training patches instead, as plan.yaml describes them.")
     ] = False,
     samples: Annotated[
         int | None, typer.Option(min=1, max=1000, help="With --augmented: how many; 24 when left out.")
     ] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="With --augmented: of all that is drawn; usually 0.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="With --augmented: random seed; 0 by default.")] = None,
 ) -> None:
     """Show what is wrong with the data: a page with ranked findings and a picture of every case."""
     import osteon

@@ -20,7 +20,7 @@ def compare(
     ],
     reference: Annotated[Path, typer.Option(help="The dataset, or a folder of label files.")],
     to: Annotated[Path, typer.Option(help="Folder of report.html, comparison.csv, cases.csv.")] = Path("comparison"),
-    tolerance: Annotated[str, typer.Option(help="Of the NSD, in mm (px in pictures): 2, or 1,2,3.")] = "2",
+    tolerance: Annotated[str, typer.Option(help="Tolerance of the NSD, in mm (px in pictures): 2, or 1,2,3.")] = "2",
     overlap_only: Annotated[bool, typer.Option("--overlap-only", help="No distances and no pieces: faster.")] = False,
     labels: Annotated[
         str | None, typer.Option(help="NAME=VALUE,…: what numbers mean in predictions that name no structures.")

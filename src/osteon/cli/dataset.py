@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 @with_import_options
 def import_(
-    source: Annotated[Path, typer.Argument(help="The data, as it is: a folder or a list; the form is recognised.")],
+    source: Annotated[Path, typer.Argument(help="The data: a folder or a list; the form is recognised.")],
     dataset: Annotated[Path, typer.Argument(help="The folder that becomes the dataset.")],
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a dataset.yaml that is there.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing dataset.yaml.")] = False,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; as memory allows when left out.")] = None,
     **options: Any,
 ) -> None:
@@ -84,15 +84,15 @@ def parse_labels(text: str | None) -> dict[str, int] | None:
 def plan(
     context: typer.Context,
     dataset: Annotated[Path, typer.Argument(help="A folder with dataset.yaml.")],
-    device: Annotated[str, device_option("What sizes are chosen for.")] = "auto",
+    device: Annotated[str, device_option("The device that sizes are chosen for.")] = "auto",
     budget: Annotated[
-        str | None, typer.Option(help="Time that a training will have (30min): sizes for what this machine does in it.")
+        str | None, typer.Option(help="Time for the training (30min): sizes are chosen to suit it on this machine.")
     ] = None,
     measure_budget: Annotated[
-        str | None, typer.Option(help="Most time for trying out what the plan costs; 15s, or a fifth of --budget.")
+        str | None, typer.Option(help="Time limit for measuring what the plan costs; 15s, or a fifth of --budget.")
     ] = None,
-    no_cost: Annotated[bool, typer.Option("--no-cost", help="Leave the forecast out: nothing is tried.")] = False,
-    force: Annotated[bool, typer.Option("--force", help="Replace a plan.yaml that is there.")] = False,
+    no_cost: Annotated[bool, typer.Option("--no-cost", help="No forecast: nothing is measured.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing plan.yaml.")] = False,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; as memory allows when left out.")] = None,
     **options: Any,
 ) -> None:
@@ -114,13 +114,13 @@ def plan(
         given = [*given_options(context), *(f"--{name}" for name in ("device", "budget") if is_given(context, name))]
         if given:
             raise UsageError(
-                f"{path} is there already; {given[0]} would change it", hint="edit it, or --force to make it anew"
+                f"{path} is there already; {given[0]} would change it", hint="edit it, or --force to make a new one"
             )
         before = read_plan(path)
         check_plan_fits(Dataset.open(dataset), before)
         print_plan(before)
         warn_outdated(dataset)
-        out.print(f"is there already: {escape(str(path))}; --force makes it anew")
+        out.print(f"is there already: {escape(str(path))}; --force makes a new one")
         return
     planned = plan_dataset(
         dataset,

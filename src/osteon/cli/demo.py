@@ -22,7 +22,7 @@ def demo(
     cases: Annotated[int, typer.Option(min=6, help="Humeri to train with.")] = 30,
     unseen: Annotated[int, typer.Option(min=1, help="Humeri to test with.")] = 6,
     budget: Annotated[str, typer.Option(help="Time to train.")] = "4min",
-    seed: Annotated[int, typer.Option(help="Of the cohort and the training.")] = 0,
+    seed: Annotated[int, typer.Option(help="Random seed of the cohort and the training.")] = 0,
 ) -> None:
     """Make up fractured humeri, import, plan, train, predict unseen cases, evaluate. On a CPU, in minutes."""
     import osteon
@@ -32,11 +32,9 @@ def demo(
 
     source, dataset, run, predictions = (folder / name for name in ("scans", "dataset", "run", "predictions"))
     seconds = parse_seconds(budget)
-    _print_step(
-        "1", f"{cases + unseen} CT scans of fractured humeri, written as a hospital might hand them over", source
-    )
+    _print_step("1", f"{cases + unseen} CT scans of fractured humeri, written in the form of clinical data", source)
     _make_cohort(source, cases=cases, unseen=unseen, seed=seed)
-    _print_step("2", "imported: checked, and referred to where they lie", dataset)
+    _print_step("2", "imported: checked; the files stay where they are", dataset)
     if not (dataset / MANIFEST).is_file():
         osteon.import_dataset(source, dataset)
     _print_step("3", "measured and planned: every decision with its reason", dataset / FILE_NAME)

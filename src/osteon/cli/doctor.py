@@ -52,6 +52,6 @@ def doctor(
             )
             out.print(escape(text))
     if report.speeds_path:
-        info(f"`osteon predict` goes by this: {escape(str(report.speeds_path))}")
+        info(f"`osteon predict` uses this: {escape(str(report.speeds_path))}")
     if any(check.state == "wrong" for check in report.checks):
         raise typer.Exit(1)

@@ -21,7 +21,7 @@ def evaluate(
         Path | None, typer.Option(help="Folder for metrics.csv and metrics.json; PREDICTION when left out.")
     ] = None,
     by: Annotated[str | None, typer.Option(help="Group by a field of dataset.yaml's cases, such as site.")] = None,
-    tolerance: Annotated[str, typer.Option(help="Of the NSD, in mm (px in pictures): 2, or 1,2,3.")] = "2",
+    tolerance: Annotated[str, typer.Option(help="Tolerance of the NSD, in mm (px in pictures): 2, or 1,2,3.")] = "2",
     match_iou: Annotated[
         float, typer.Option(min=0, max=1, help="Pieces (fragments, tumours) match above this IoU.")
     ] = 0.5,

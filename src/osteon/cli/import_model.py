@@ -13,12 +13,12 @@ from osteon.core.text import pluralise
 
 
 def import_model(
-    form: Annotated[Literal["nnunet"], typer.Argument(help="Whose model it is.")],
+    form: Annotated[Literal["nnunet"], typer.Argument(help="The program that made the model.")],
     folder: Annotated[
         Path, typer.Argument(help="TRAINER__PLANS__CONFIGURATION, as nnU-Net v2 wrote it, or a zip of it.")
     ],
     model: Annotated[Path, typer.Argument(help="The model folder to make.")],
-    folds: Annotated[str | None, typer.Option(help="0,1,2 or all; every fold that is there when left out.")] = None,
+    folds: Annotated[str | None, typer.Option(help="0,1,2 or all; by default every fold there is.")] = None,
     checkpoint: Annotated[
         Literal["final", "best", "latest"] | None, typer.Option(help="The first of these that there is when left out.")
     ] = None,
@@ -27,9 +27,9 @@ def import_model(
     ] = None,
     orientation: Annotated[
         str | None,
-        typer.Option(help="How the training scans lay, as RAS; scans are taken as they lie when left out."),
+        typer.Option(help="Orientation of the training scans' files, such as RAS; by default scans are not turned."),
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the model that is there.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing model.")] = False,
 ) -> None:
     """Turn a trained nnU-Net model into one of osteon's; nothing in its files is run."""
     import osteon

@@ -41,7 +41,7 @@ INTERRUPTED = 130
 NO_MEMORY = "close other programs, raise the limit (`ulimit -v`, the container's, the job's), and run the same command"
 
 app = typer.Typer(
-    help="From labelled bone scans to a segmentation model one can trust, on the machine one owns.",
+    help="From labelled bone scans to a segmentation model you can trust, on your own machine.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -104,7 +104,9 @@ def main() -> None:
         sys.exit(error.exit_code)
     except (MemoryError, ImportError, RuntimeError, SystemError, OSError) as error:
         if is_memory_error(error):
-            _print_error(OsteonError(f"there is not enough memory to go on ({summarise_error(error)})", hint=NO_MEMORY))
+            _print_error(
+                OsteonError(f"there is not enough memory to continue ({summarise_error(error)})", hint=NO_MEMORY)
+            )
         elif isinstance(error, OSError):
             _print_error(write_error(Path(error.filename or "."), error))
         else:
@@ -126,10 +128,10 @@ def _exit_interrupted() -> NoReturn:
     sys.exit(128 + number)
 
 
-STARTS_ANEW = "what is written is whole, and the same command begins anew"
+STARTS_ANEW = "what is written is whole, and the same command starts again"
 RESUME_HINTS = {
-    "serve": "jobs that wait are done when it is started again",
-    "app": "jobs go on without it",
+    "serve": "waiting jobs are done when it is started again",
+    "app": "jobs continue without it",
     **dict.fromkeys(("evaluate", "compare", "export", "phantom", "import-model", "doctor", "weights"), STARTS_ANEW),
 }
 """What is said of commands that do not go on from where they were ended."""
@@ -138,7 +140,7 @@ RESUME_HINTS = {
 def _resume_hint(arguments: Sequence[str]) -> str:
     """How to go on with a command that was ended."""
     command = next((argument for argument in arguments if not argument.startswith("-")), "")
-    return RESUME_HINTS.get(command, "the same command goes on from here")
+    return RESUME_HINTS.get(command, "the same command continues from here")
 
 
 def _print_error(error: OsteonError) -> None:

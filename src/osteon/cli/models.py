@@ -33,21 +33,21 @@ def train(
     budget: Annotated[str | None, typer.Option(help="Time to train: 90s, 20min, 1.5h.")] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Or a number of epochs.")] = None,
     fold: Annotated[
-        str, typer.Option(help="To validate on; all: each in turn, one model of all; none: train on all.")
+        str, typer.Option(help="Fold to validate on; all: each in turn, for one model; none: train on all.")
     ] = "0",
     folds: Annotated[int, typer.Option(min=2, help="Folds the cases are divided into.")] = 5,
-    folds_by: Annotated[FoldsBy, typer.Option(help="What no split parts.")] = "subject",
+    folds_by: Annotated[FoldsBy, typer.Option(help="What a split keeps together.")] = "subject",
     plan: Annotated[Path | None, typer.Option(help="A plan.yaml; the dataset's when left out.")] = None,
     init: Annotated[
-        Path | None, typer.Option(help="A run or model whose weights to begin with, of any labels.")
+        Path | None, typer.Option(help="A run or model whose weights to start from; its labels may differ.")
     ] = None,
     seed: Annotated[int, typer.Option(help="Decides weights, patches and augmentation.")] = 0,
     device: Annotated[str, device_option("What to train on.")] = "auto",
-    precision: Annotated[Precision | None, typer.Option(help="Over what the plan says.")] = None,
+    precision: Annotated[Precision | None, typer.Option(help="Overrides the plan.")] = None,
     patience: Annotated[int | None, typer.Option(min=1, help="Stop after so many epochs without better Dice.")] = None,
-    deterministic: Annotated[bool, typer.Option("--deterministic", help="The same result each time.")] = False,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")] = False,
-    restart: Annotated[bool, typer.Option("--restart", help="Throw away what RUN has done.")] = False,
+    deterministic: Annotated[bool, typer.Option("--deterministic", help="Give the same result each time.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run.")] = False,
+    restart: Annotated[bool, typer.Option("--restart", help="Delete what RUN has done and start again.")] = False,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes for preparing.")] = None,
     **options: Any,
 ) -> None:
@@ -62,7 +62,7 @@ def train(
     if resume and restart:
         raise UsageError("--resume and --restart contradict each other", hint="give one of them")
     if resume and not (run / RUN).is_file():
-        raise UsageError(f"{run}: there is no run to go on with", hint="leave out --resume to begin one")
+        raise UsageError(f"{run}: there is no run to continue", hint="leave out --resume to start one")
     seconds = None if budget is None else parse_seconds(budget)
     settings: dict[str, Any] = {"device": device, "budget_s": seconds, "workers": workers}
     if plan is not None:
@@ -168,14 +168,14 @@ def predict(
         str, typer.Option(help="What runs the network: auto, as `osteon doctor MODEL` measured, torch, openvino, …")
     ] = "auto",
     memory: Annotated[
-        str | None, typer.Option(help="Most that may be used, as 4GB; most of what is free when left out.")
+        str | None, typer.Option(help="Memory limit, such as 4GB; by default most of what is free.")
     ] = None,
     device: Annotated[str, device_option("What to predict on.")] = "auto",
     series: Annotated[
         str | None,
         typer.Option(help="DICOM: of several series of a study, the one with this number, UID or description."),
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Do again what is done.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Repeat what is done.")] = False,
 ) -> None:
     """Segment scans on their own grids. Run it again: what is done is skipped."""
     import osteon
@@ -203,13 +203,13 @@ def predict(
     out.print(f"{pluralise(len(report.done), 'scan')} segmented{skipped}: {escape(str(folder))}")
     if report.trained_on:
         warn(
-            f"the model was trained on {len(report.trained_on)} of these scans, which say nothing of how it "
+            f"the model was trained on {len(report.trained_on)} of these scans, so they do not show how it "
             f"does on new ones: {shorten(report.trained_on)}"
         )
     if (report.done or report.skipped) and not loaded.calibration.is_known:
         warn(
             "the confidence is uncalibrated, since this model was validated on too few structures: it is the "
-            "network's own figure, and no Dice to be expected"
+            "network's own figure, not an expected Dice"
         )
     if report.review:
         warn(f"{len(report.review)} to be looked at by a person:")

@@ -56,7 +56,7 @@ def report_failures(failed: Mapping[str, OsteonError], what: str) -> None:
 def report_not_imported(lost: Sequence[str]) -> None:
     """Print what was there and not imported; the command should then end with 1. Nothing where all was imported."""
     if lost:
-        info(f"[bold red]{len(lost)} passed over:[/]")
+        info(f"[bold red]{len(lost)} skipped:[/]")
     for line in lost:
         info(f"  {escape(line)}")
 

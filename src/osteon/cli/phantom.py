@@ -16,14 +16,14 @@ def phantom(
     kind: Annotated[str, typer.Argument(metavar=choices(PhantomKind), help="What to make up.")],
     folder: Annotated[Path, typer.Argument(help="Where it is written: a new or an empty folder.")],
     cases: Annotated[int, typer.Option(min=1, help="How many.")] = 6,
-    seed: Annotated[int, typer.Option(min=0, help="A case follows from seed and number alone.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Random seed; a case depends only on it and on its number.")] = 0,
     size: Annotated[
         int | None, typer.Option(help="Voxels or pixels along the longest axis, in the same field of view.")
     ] = None,
     layout: Annotated[
-        PhantomLayout | None, typer.Option(help="Humerus: a folder for each case, all in one heap, or mixed (usual).")
+        PhantomLayout | None, typer.Option(help="Humerus: a folder for each case, all in one folder, or mixed (usual).")
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace other phantoms that are there.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing phantoms.")] = False,
 ) -> None:
     """Make up a cohort in one job's own form, with the truth beside it, to try osteon on."""
     from osteon.phantoms.record import TRUTH

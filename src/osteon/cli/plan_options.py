@@ -23,7 +23,7 @@ PLAN_OPTIONS: dict[str, Any] = {
     "encoder": Annotated[
         str | None, typer.Option(help="The network's encoder, such as resnet34; inflated in 3D; none: from scratch.")
     ],
-    "weights": Annotated[str | None, typer.Option(help="The encoder's: imagenet, none, or a file.")],
+    "weights": Annotated[str | None, typer.Option(help="The encoder's weights: imagenet, none, or a file.")],
     "loss": Annotated[str | None, typer.Option(help="Such as dice_ce, dice_focal, bce.")],
     "image_size": Annotated[int | None, typer.Option(help="2D: pixels along a slice's longer side; seen whole.")],
     "batch": Annotated[int | None, typer.Option(help="Patches (2D: slices) in a batch.")],
@@ -38,7 +38,7 @@ PLAN_OPTIONS: dict[str, Any] = {
     ],
     "settings": Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Any key of the plan, put in last; repeatable."),
+        typer.Option("--set", metavar="KEY=VALUE", help="Any key of the plan, applied last; repeatable."),
     ],
 }
 """The options by the keywords that a command gets them as."""
@@ -82,7 +82,9 @@ def _parse_windows(text: str | None) -> dict[str, tuple[float, float]] | None:
         name, _, limits = part.rpartition("=")
         low, high = _parse_range(limits, "--window", "-1000:400, or ct=-1000:400", float)
         if low is None or high is None or not low < high:
-            raise UsageError(f"--window: {part!r} is no range from low to high", hint="--window -1000:400, for example")
+            raise UsageError(
+                f"--window: {part!r} is not a range from low to high", hint="--window -1000:400, for example"
+            )
         windows[name.strip()] = (low, high)
     return windows
 

@@ -26,7 +26,7 @@ def serve(
     token_file: Annotated[
         Path | None, typer.Option(help="A file with the token to ask for; or OSTEON_TOKEN in the environment.")
     ] = None,
-    queue: Annotated[int, typer.Option(min=1, help="Uploads coming in and jobs waiting, together, at most.")] = 32,
+    queue: Annotated[int, typer.Option(min=1, help="Limit for current uploads and waiting jobs together.")] = 32,
     max_upload: Annotated[str, typer.Option(help="The largest upload, as 2GB.")] = "2GB",
     keep: Annotated[
         str, typer.Option(help="How long jobs are kept when they are over, while the server runs: 7d, 12h.")
@@ -38,7 +38,7 @@ def serve(
     engine: Annotated[str, typer.Option(help="What runs the network; auto: as `osteon doctor MODEL` measured.")] = (
         "torch"
     ),
-    memory: Annotated[str | None, typer.Option(help="Most that a scan may take, as 4GB.")] = None,
+    memory: Annotated[str | None, typer.Option(help="Memory limit for a scan, such as 4GB.")] = None,
     device: Annotated[str, device_option("What to predict on.")] = "auto",
 ) -> None:
     """Put a model behind HTTP: send a scan, ask how far it is, fetch the mask."""
@@ -63,16 +63,16 @@ def serve(
         server = create_server(dispatcher, address, token, most_bytes)
         _print_address(address.local, folder, token if made else "", jobs.damaged)
         out.print(f"listening {escape(address.url())}")
-        out.print("stop      Ctrl-C; jobs that wait are done when it is started again")
+        out.print("stop      Ctrl-C; waiting jobs are done when it is started again")
         server.run()
         dispatcher.stop()
 
 
 def _print_address(local: bool, folder: Path, made: str, damaged: int) -> None:
     if damaged:
-        warn(f"{damaged} jobs cannot be read, and are passed over")
+        warn(f"{damaged} jobs cannot be read, and are skipped")
     if not local:
-        warn("whoever sees the network's traffic can read it; behind a proxy with TLS, or an SSH tunnel, nobody can")
+        warn("anyone who sees the network's traffic can read it; use a proxy with TLS, or an SSH tunnel")
     out.print(f"jobs      {escape(str(folder))}")
     if made:
         out.print(f"token     {made}   (kept in {escape(str(folder / 'token'))}; it is not shown again)")

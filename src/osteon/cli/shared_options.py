@@ -12,7 +12,7 @@ import typer
 from osteon.core.devices import DEVICE_CHOICES, check_device
 from osteon.core.progress import is_quiet, show_progress
 
-Quiet = Annotated[bool, typer.Option("--quiet", help="No progress; results, warnings and errors still come.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="No progress; results, warnings and errors are still shown.")]
 
 
 def device_option(help_text: str) -> Any:

@@ -38,7 +38,7 @@ def warn_memory_limit() -> None:
     if is_memory_tight():
         warn(
             f"the memory of a process is limited to {(address_space_limit() or 0) / 1e9:.1f} GB here (`ulimit -v`); "
-            f"training and predicting need about {MIN_BYTES / 1e9:.0f} GB to start, and may break off"
+            f"training and predicting need about {MIN_BYTES / 1e9:.0f} GB to start, and may stop"
         )
 
 

@@ -51,7 +51,7 @@ def vote(
         FitPart | None, typer.Option(help="With --fit: what; thresholds for hard, weights for soft.")
     ] = None,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Do again what is done; replace what no vote has written.")
+        bool, typer.Option("--overwrite", help="Repeat what is done; replace files that no vote has written.")
     ] = False,
 ) -> None:
     """Make one answer of several models' predictions. Run it again: what is done is skipped."""
@@ -156,7 +156,7 @@ def _print_fit(result: VoteFit) -> None:
     count = len(result.cases)
     out.print(f"fitted on {pluralise(count, 'case')}: {escape(str(result.out))}")
     if count < FEW:
-        warn(f"{count} cases say little: look at the column `left out`, and test on others")
+        warn(f"{count} cases are few: look at the column `left out`, and test on others")
     if result.held_out:
         warn(
             f"{len(result.held_out)} of them are held out for the final test; a figure on these is no test "

@@ -89,6 +89,6 @@ def verify() -> None:
         info(f"[red]{escape(name)}: {escape(error.message)}[/]")
         info(f"  → {escape(error.hint)}")
     if not results:
-        out.print("no weights are here")
+        out.print("there are no weights on this machine")
     if any(isinstance(error, OsteonError) for error in results.values()):
         raise typer.Exit(1)

@@ -45,6 +45,6 @@ def converted_model_card(
         "## Licence",
         "",
         "nnU-Net's code is Apache-2.0; osteon contains none of it. Its folder does not say under which terms the "
-        "weights may be used: ask whoever trained the model, and mind the terms of the data it was trained on.",
+        "weights may be used: ask those who trained the model, and respect the terms of the data it was trained on.",
     ]
     return "\n".join(lines) + "\n"

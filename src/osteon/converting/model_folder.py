@@ -125,6 +125,6 @@ def first_model_package(package: ModelPackage, stage: str) -> ModelPackage:
         raise ModelError(
             f"{package.folder}: is the second model of a cascade; the first one ({stage}) is not beside it: "
             f"{sibling.folder}",
-            hint="copy it there, or say where it lies with --before FOLDER",
+            hint="copy it there, or give its folder with --before FOLDER",
         )
     return sibling

@@ -19,7 +19,7 @@ _OTHERS = (
     (
         ("plans.pkl", "*.model"),
         "is of nnU-Net's first version, whose files can run code when they are loaded",
-        "train it anew with nnU-Net v2 or with osteon; its weights cannot be taken over",
+        "train it again with nnU-Net v2 or with osteon; its weights cannot be taken over",
     ),
     (
         ("weights.safetensors",),

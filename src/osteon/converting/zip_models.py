@@ -87,7 +87,7 @@ class _Contents:
     """A zip's files, each of which is unpacked when it is asked for.
 
     Raises:
-        ModelError: A name leads out of the zip, or stands there twice.
+        ModelError: A name leads out of the zip, or is listed twice.
     """
 
     def __init__(self, zipped: UntrustedZip, top: Path) -> None:

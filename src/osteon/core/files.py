@@ -189,7 +189,7 @@ def write_json(path: Path, data: Any) -> None:
 
 
 def read_text(path: Path, what: str) -> str:
-    """Read UTF-8 text (a byte order mark is passed over).
+    """Read UTF-8 text (a byte order mark is skipped).
 
     Raises:
         FileError: `path` is missing or not text; `what` says what it should have been.

@@ -24,13 +24,13 @@ def files_below(folder: Path, *, hidden: bool = True, skip_with: str | None = No
     Args:
         folder: Where to begin.
         hidden: Whether files and folders that begin with a dot are taken.
-        skip_with: Folders below `folder` that hold a file of this name are passed over.
+        skip_with: Folders below `folder` that hold a file of this name are skipped.
     """
     return (path for path in _paths_below(folder, hidden, skip_with) if is_file(path))
 
 
 def missing_files_below(folder: Path, *, skip_with: str | None = None) -> Iterator[tuple[Path, str]]:
-    """The paths below a folder whose files are missing, and what lies in their place. Hidden ones are passed over.
+    """The paths below a folder whose files are missing, and what lies in their place. Hidden ones are skipped.
 
     Args:
         folder: Where to begin.

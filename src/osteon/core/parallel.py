@@ -90,7 +90,7 @@ def for_each(
                 del remaining[futures[future]]
                 yield outcome
         except BrokenProcessPool as error:
-            logger.warning(f"a worker process died ({error}); going on in one process")
+            logger.warning(f"a worker process died ({error}); continuing in one process")
         except KeyboardInterrupt:  # what they write is whole, or not there
             for worker in set(multiprocessing.active_children()) - others:
                 worker.terminate()

@@ -17,7 +17,7 @@ def parse_seconds(text: str) -> float:
     try:
         value = float(number) * factor
     except ValueError:
-        raise UsageError(f"{text!r} is no length of time; write 90s, 20min or 1.5h") from None
+        raise UsageError(f"{text!r} is not a valid length of time; write 90s, 20min or 1.5h") from None
     if not 0 < value < float("inf"):
         raise UsageError(f"{text!r}: a budget must be longer than nothing and end some day")
     return value
@@ -30,7 +30,7 @@ def parse_bytes(text: str) -> int:
     try:
         value = float(number[:-1] if factor != 1 else number) * factor
     except ValueError:
-        raise UsageError(f"{text!r} is no amount of memory; write 4GB or 500MB") from None
+        raise UsageError(f"{text!r} is not a valid amount of memory; write 4GB or 500MB") from None
     if not 0 < value < float("inf"):
         raise UsageError(f"{text!r}: an amount of memory is more than nothing")
     return int(value)
@@ -43,7 +43,7 @@ def parse_numbers(text: str, what: str) -> tuple[float, ...]:
         try:
             number = float(part)
         except ValueError:
-            raise UsageError(f"{part.strip()!r} is no number; write 2, or 1,2,3") from None
+            raise UsageError(f"{part.strip()!r} is not a number; write 2, or 1,2,3") from None
         if not 0 < number < float("inf"):
             raise UsageError(f"{part.strip()!r}: {what} must be above 0")
         numbers.append(number)

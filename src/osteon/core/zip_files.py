@@ -39,7 +39,7 @@ class UntrustedZip:
         size: Bytes that have come out of it.
 
     Raises:
-        OsteonError: As `reject` makes it: it is damaged, or no zip, or lists too much.
+        OsteonError: As `reject` makes it: it is damaged, or not a zip, or lists too much.
     """
 
     def __init__(self, path: Path, reject: Callable[[str, str], OsteonError], *, slack: int | None = None) -> None:
@@ -47,10 +47,10 @@ class UntrustedZip:
         self.budget = MAX_RATIO * path.stat().st_size + (SLACK if slack is None else slack)
         try:
             if not is_directory_readable(path):
-                raise reject("has too large a table of contents", "zip fewer files at a time")
+                raise reject("has too large a table of contents", "zip fewer files at once")
             self._zip = zipfile.ZipFile(path)
         except _DAMAGE as error:
-            raise reject("is damaged, or no zip", _AGAIN) from error
+            raise reject("is damaged, or not a zip", _AGAIN) from error
         self.files = [entry for entry in self._zip.infolist() if not entry.is_dir()]
 
     def __enter__(self) -> Self:
@@ -95,7 +95,7 @@ class UntrustedZip:
                         raise self.reject("unpacks to far more than it holds: a zip bomb", _AGAIN)
                     unpacked.write(chunk)
         except _DAMAGE as error:
-            raise self.reject("is damaged, or no zip", _AGAIN) from error
+            raise self.reject("is damaged, or not a zip", _AGAIN) from error
 
 
 def is_directory_readable(archive: Path) -> bool:

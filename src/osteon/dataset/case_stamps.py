@@ -67,7 +67,7 @@ def warn_changed(dataset: Dataset, before: Mapping[str, CaseStamp], what: str) -
         if name in _names(case) and refresh_stamp(dataset.resolve(name), mark) is None
     ]
     if changed:
-        text = f"{what} anew, since the files have changed: {shorten_list(changed)}"
+        text = f"{what} again, since the files have changed: {shorten_list(changed)}"
         logger.warning(text)
 
 

@@ -201,6 +201,6 @@ def check_content(volume: Volume, content: str, name: str) -> None:
         raise DatasetError(
             f"{name}: is not the image that was imported: its voxels have changed since (content {content[:8]}… in "
             f"dataset.yaml, now {now[:8]}…)",
-            hint="restore the file, or import the data again with --overwrite; where the new image is meant and its "
+            hint="restore the file, or import the data again with --overwrite; if the new image is correct and its "
             f"label belongs to it, write `content: {now}` into the case in dataset.yaml",
         )

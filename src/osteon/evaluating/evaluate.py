@@ -45,8 +45,8 @@ def evaluate(
         prediction: A label file, or a folder of `<case id>.nii.gz` or `.seg.nrrd`.
         reference: An osteon dataset, a folder of label files with the same names, or one file.
         out: Folder for metrics.csv and metrics.json; None writes nothing.
-        structures: What the labels mean where the reference is no dataset (None asks the files). With a dataset: which
-            of its structures are scored, by name.
+        structures: What the labels mean where the reference is not a dataset (None asks the files). With a dataset:
+            which of its structures are scored, by name.
         measures: What is measured.
         by: A field of the dataset's cases (`site`) by whose values the results are grouped.
         labels: What numbers mean in predictions that name no structures; see `pairing.match_predictions`.
@@ -147,7 +147,7 @@ def _in_doubt(pair: PredictionPair, other: PredictionPair) -> Failure:
     return Failure(
         pair.case,
         f"{pair.prediction}: names no structures, and {other.prediction.name} beside it holds numbers that the "
-        "reference does not have: what its own mean is in doubt, too",
+        "reference does not have, so the meaning of its own is in doubt, too",
         "say what they mean: --labels NAME=VALUE,…, or nnU-Net's dataset.json beside the predictions",
     )
 

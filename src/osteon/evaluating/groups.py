@@ -57,7 +57,7 @@ def field_of(case: Case | None, field: str) -> str:
     """
     if case is None:
         raise UsageError(
-            f"cannot group by {field}: the reference is no dataset",
+            f"cannot group by {field}: the reference is not a dataset",
             hint="give the dataset as REFERENCE, or leave out --by",
         )
     if field not in Case.model_fields:

@@ -29,7 +29,7 @@ class PredictionPair:
         prediction: The prediction's file.
         load_reference: Reads the reference.
         reference: The reference's file.
-        entry: What the manifest says of it; None where the reference is no dataset.
+        entry: What the manifest says of it; None where the reference is not a dataset.
         legend: What the prediction's numbers mean where it names none; None: what the reference's do.
         assumed: Whether nothing says what they mean: they are taken as the reference's.
     """
@@ -81,9 +81,9 @@ def match_predictions(
     Args:
         prediction: A label file, or a folder of files named after the cases.
         reference: An osteon dataset, a folder of label files, or one file.
-        structures: What the labels mean where the reference is no dataset; None asks the files.
+        structures: What the labels mean where the reference is not a dataset; None asks the files.
         labels: What numbers mean in predictions that name no structures, over a dataset.json beside them; where the
-            reference is no dataset, in its files too.
+            reference is not a dataset, in its files too.
 
     Raises:
         FileError: One of the paths does not exist.
@@ -212,7 +212,7 @@ def find_label_files(path: Path, what: str) -> dict[str, Path]:
         stem = stem_of(file)
         if stem in found:
             raise UsageError(
-                f"{path}: case {stem} stands there twice, as {found[stem].name} and {file.name}",
+                f"{path}: case {stem} is listed twice, as {found[stem].name} and {file.name}",
                 hint="remove or rename one of them",
             )
         found[stem] = file

@@ -38,7 +38,7 @@ def check_fully_annotated(case: ExportCase, layout: str) -> None:
     unknown = [s.name for s in dataset.structures if entry.annotated is not None and s.name not in entry.annotated]
     if unknown and entry.segmentation is not None:
         raise DatasetError(
-            f"case {case.id}: nobody looked for {', '.join(unknown)} in it, and {layout} can only call that background",
+            f"case {case.id}: {', '.join(unknown)} not annotated in it, and {layout} can only call that background",
             hint="annotate the case, or leave it out",
         )
 

@@ -17,7 +17,7 @@ def picture_masks(segmentation: Segmentation, case: ExportCase) -> Iterator[tupl
     """Name and mask `[rows, columns]` of each structure that somebody looked for, in the order of the structures.
 
     Raises:
-        GeometryError: It is no picture.
+        GeometryError: It is not a picture.
     """
     shape = segmentation.geometry.shape
     if shape[2] != 1:

@@ -101,7 +101,7 @@ def _coco(data: Mapping[str, Any], path: Path) -> CocoFile:
     if entries and not any(shapes.values()):
         raise LabelError(
             f"{path}: its {len(entries)} annotations are boxes alone",
-            hint="a box does not say where a structure ends: export polygons or masks",
+            hint="a box does not show where a structure ends: export polygons or masks",
         )
     images = []
     for number, image in pictures.items():
@@ -141,9 +141,9 @@ def _pictures(entries: Iterable[Any], path: Path) -> dict[Any, Any]:
         if first["file_name"] != entry["file_name"]:
             names = " and ".join(str(one["file_name"])[:60] for one in (first, entry))
             raise LabelError(
-                f"{path}: two pictures, {names}, share the id {str(entry['id'])[:40]}: nobody knows whose the "
+                f"{path}: two pictures, {names}, share the id {str(entry['id'])[:40]}: it is unknown whose the "
                 "annotations are",
-                hint="give the files that were merged, or number pictures and their annotations anew",
+                hint="give the files that were merged, or renumber pictures and their annotations",
             )
     return pictures
 

@@ -184,7 +184,7 @@ def _grid(
     if not any(slice_.has_position for slice_ in slices):
         return picture_geometry(first), [0] * len(slices)
     if not all(slice_.has_position and slice_.spacing == first.spacing for slice_ in slices) or first.spacing is None:
-        raise GeometryError(f"{path}: its frames do not say where they lie", hint="save the segmentation again")
+        raise GeometryError(f"{path}: its frames do not give their position", hint="save the segmentation again")
     frames = np.array([slice_.orientation for slice_ in slices], dtype=np.float64)
     row, column = frames[0, :3], frames[0, 3:]
     places = np.array([slice_.position for slice_ in slices], dtype=np.float64)

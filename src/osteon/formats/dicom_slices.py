@@ -113,7 +113,7 @@ def slices_of(dataset: Dataset, path: Path) -> list[Slice]:
             raise ValueError(f"{int(frames)} frames, of which {len(each)} are described")
         if frames > 1 and not each:
             raise FileError(
-                f"{path}: {int(frames)} frames that do not say where they lie (a film, or an incomplete export)",
+                f"{path}: {int(frames)} frames that do not give their position (a film, or an incomplete export)",
                 hint="export the series again as the scanner made it, with a position for each frame",
             )
         groups = [[item, shared] for item in each] or [[None, shared]]

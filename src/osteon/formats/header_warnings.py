@@ -34,5 +34,5 @@ def describe_warnings(found: Iterable[tuple[str, HeaderWarning]]) -> list[str]:
             lines += [f"{name}: {what}" for name, what in files]
             continue
         others = ", ".join(name for name, _ in files[1:_MAX_FILES_NAMED])
-        lines.append(f"{files[0][0]}: {files[0][1]}; likewise in {len(files) - 1} more files ({others}, …)")
+        lines.append(f"{files[0][0]}: {files[0][1]}; also in {len(files) - 1} more files ({others}, …)")
     return lines

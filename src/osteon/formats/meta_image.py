@@ -139,7 +139,7 @@ def _fields(stream: BinaryIO, path: Path) -> dict[str, str]:
     while "elementdatafile" not in fields:
         line = stream.readline(MAX_HEADER_BYTES)
         if stream.tell() > MAX_HEADER_BYTES or not line:
-            what = "the header does not say where the voxels are" if fields else "not a MetaImage file"
+            what = "the header does not give the place of the voxels" if fields else "not a MetaImage file"
             raise FileError(f"{path}: {what}", hint=_CUT)
         name, equals, value = line.decode("latin-1").partition("=")
         if not equals and not fields:
@@ -198,7 +198,7 @@ def _data_file(fields: Mapping[str, str], path: Path, start: int) -> tuple[Path,
         raise FileError(f"{path}: keeps each slice in a file of its own", hint="save it as one .mha file")
     if not name or "/" in name or "\\" in name or name in (".", "..") or name == path.name:
         raise FileError(
-            f"{path}: keeps its voxels in {name[:80] or 'no file'}, which is no file beside it",
+            f"{path}: keeps its voxels in {name[:80] or 'no file'}, and there is no such file beside it",
             hint="put the file beside the header and write its plain name as ElementDataFile",
         )
     skipped = int(fields.get("headersize", "0") or 0)

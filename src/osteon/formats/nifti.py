@@ -230,7 +230,7 @@ def _load(path: Path, *, single: bool = False) -> tuple[NiftiHeader, npt.NDArray
 def _no_start(header: NiftiHeader, path: Path) -> FileError:
     return FileError(
         f"{path}: vox_offset {float(header.raw['vox_offset']):g} lies within the header, and the file's length "
-        "does not say where its voxels begin",
+        "does not show where its voxels begin",
         hint=f"write the byte into vox_offset ({header.start} where nothing lies between), or export it again",
     )
 

@@ -115,7 +115,7 @@ def _length_warnings(header: NiftiHeader, path: Path) -> Iterator[HeaderWarning]
     beyond = _length(path) - header.end
     if slice_bytes <= beyond <= SLACK:
         yield HeaderWarning(
-            "bytes beyond", f"{beyond} bytes follow the voxels that its header speaks of; they are passed over"
+            "bytes beyond", f"{beyond} bytes follow the voxels that its header speaks of; they are skipped"
         )
 
 

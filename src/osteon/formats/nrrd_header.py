@@ -206,7 +206,7 @@ def _geometry(
     space = fields.get("space", "").lower().removesuffix("-time")
     if space and space not in TO_RAS:
         raise FileError(
-            f"{path}: its space `{fields['space']}` does not say where left and right are",
+            f"{path}: its space `{fields['space']}` does not define left and right",
             hint="save the file with `space: left-posterior-superior`, as 3D Slicer and ITK do",
         )
     affine[:3] *= np.array(TO_RAS[space or _DEFAULT_SPACE])[:, None]

@@ -157,7 +157,7 @@ class RleRow:
 
 
 def read_rle_csv(path: Path, *, broken: Callable[[int, FileError], None] | None = None) -> Iterator[RleRow]:
-    """The rows of a table one after the other, in little memory; other columns and empty lines are passed over.
+    """The rows of a table one after the other, in little memory; other columns and empty lines are skipped.
 
     Args:
         path: The file.

@@ -1,7 +1,7 @@
 """The ASCII kind of STL, as tolerantly as it is written in the world.
 
 Several solids in one file, names or none behind `solid`, capital letters, CRLF, any blanks and exponents are taken.
-Normals are passed over: they follow from the corners, and many writers leave zeros.
+Normals are skipped: they follow from the corners, and many writers leave zeros.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Formats in which scans, labels and surfaces come and that osteon does not read: known, so that messages name them.
 
-Analyze is among them on purpose: it does not say where left and right are, and programs differ in what they assume
+Analyze is among them on purpose: it does not define left and right, and programs differ in what they assume
 (https://nifti.nimh.nih.gov/nifti-1/documentation/faq). Pairs of NIfTI look the same from outside.
 """
 
@@ -45,7 +45,7 @@ UNSUPPORTED_FORMATS = (
     UnsupportedFormat(
         "Analyze or a NIfTI pair",
         (".hdr", ".img", ".hdr.gz", ".img.gz"),
-        "Analyze does not say where left and right are: export the scan anew as .nii.gz, and check its sides",
+        "Analyze does not define left and right: export the scan again as .nii.gz, and check its sides",
         pair=True,
     ),
     UnsupportedFormat("MINC", (".mnc", ".mnc.gz", ".mnc2"), f"{_NIFTI} with `mnc2nii`"),

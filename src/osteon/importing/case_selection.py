@@ -132,7 +132,7 @@ def hold_out_cases(
     Args:
         manifest: The cases.
         selection: What `select_cases` takes.
-        dropped: Ids that the source has, but that could not be imported: they are passed over with a warning.
+        dropped: Ids that the source has, but that could not be imported: they are skipped with a warning.
 
     Returns:
         The manifest with `held_out` set, and warnings.

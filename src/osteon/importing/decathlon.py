@@ -74,7 +74,7 @@ def read(source: Path, options: ImportOptions) -> Source:
     for entry, trained in entries:
         image, label = _entry(entry, trained, path)
         if PurePosixPath(image).name.startswith("._"):
-            found.warnings.append(f"{path}: {image} is a leftover of macOS, not an image; passed over")
+            found.warnings.append(f"{path}: {image} is a leftover of macOS, not an image; skipped")
             continue
         pair = (path.parent / image, path.parent / label if label else None)
         if pair in pairs:

@@ -175,12 +175,10 @@ def _named_cases(path: Path, ending: str, found: Source) -> list[tuple[str, tupl
                 images[match[1]].append(file)
             else:
                 lines = found.lost if suffix_of(file) or unsupported_format(file) else found.warnings
-                lines.append(f"{file}: is not called CASE_0000{ending}; passed over")
+                lines.append(f"{file}: is not called CASE_0000{ending}; skipped")
         if part == "Tr":
             found.lost += _report_unmatched(path.parent / "labelsTr", ending, images)
-        found.lost += [
-            f"{file}: is {why}; passed over" for file, why in missing_files_below(path.parent / f"images{part}")
-        ]
+        found.lost += [f"{file}: is {why}; skipped" for file, why in missing_files_below(path.parent / f"images{part}")]
         for name in sorted(images, key=natural_key):
             files = images[name]
             label = path.parent / "labelsTr" / f"{name}{ending}" if part == "Tr" else None
@@ -189,14 +187,14 @@ def _named_cases(path: Path, ending: str, found: Source) -> list[tuple[str, tupl
                 label = None
             cases.append((safe_id(name), tuple(files), label))
     if (path.parent / "labelsTs").is_dir():
-        found.warnings.append(f"{path.parent / 'labelsTs'}: passed over; test cases come in without labels")
+        found.warnings.append(f"{path.parent / 'labelsTs'}: skipped; test cases come in without labels")
     return cases
 
 
 def _report_unmatched(folder: Path, ending: str, cases: Container[str]) -> list[str]:
     """Labels that belong to no image."""
     files = [file for file in _files(folder) if suffix_of(file) and _stem(file, ending) not in cases]
-    return [f"{file}: has no image in imagesTr; passed over" for file in files]
+    return [f"{file}: has no image in imagesTr; skipped" for file in files]
 
 
 def _case(

@@ -2,7 +2,7 @@
 
 People write such files by hand and with spreadsheets: paths are relative to the text file, lines may end in CRLF, the
 file may begin with a byte order mark, paths may be quoted, and tab, semicolon or spaces may stand for the comma. A
-line without a label is an unlabelled case; `#` begins a comment line; a heading such as `image,label` is passed over.
+line without a label is an unlabelled case; `#` begins a comment line; a heading such as `image,label` is skipped.
 """
 
 from __future__ import annotations

@@ -73,7 +73,7 @@ def import_dataset(
     Args:
         source: The data, in a form of `recognition.FORMS`.
         folder: The dataset to be made.
-        overwrite: Replace a dataset.yaml that is there. Without it, one that was made from the same files with the
+        overwrite: Replace an existing dataset.yaml. Without it, one that was made from the same files with the
             same options is left as it is, and any other is an error.
         workers: Processes for reading the cases; None: as memory allows.
         announce: Is called, line by line and before anything is written, with how the source was understood.

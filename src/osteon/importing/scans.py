@@ -88,7 +88,7 @@ def read(source: Path, options: ImportOptions) -> Source:
     left = [*(str(scan.path) for scan in inventory.pictures), *map(str, _files(source, PICTURES))]
     if left:
         found.lost.append(
-            f"{len(left)} pictures beside volumes, such as {left[0]}: passed over; import them from their own folder"
+            f"{len(left)} pictures beside volumes, such as {left[0]}: skipped; import them from their own folder"
         )
     return found
 
@@ -100,7 +100,7 @@ def _any_series(source: Path) -> bool:
 
 
 def _files(source: Path, suffixes: Sequence[str]) -> list[Path]:
-    """Files below the source, osteon's datasets and what macOS leaves in archives passed over, in order."""
+    """Files below the source, osteon's datasets and what macOS leaves in archives skipped, in order."""
     below = files_below(source, hidden=False, skip_with=FILE_NAME)
     return sorted(path for path in below if path.suffix.lower() in suffixes and "__MACOSX" not in path.parts)
 

@@ -19,7 +19,7 @@ def choose_series(
     Args:
         cases: The scans of each case.
         which: A SeriesNumber, a SeriesInstanceUID or a SeriesDescription; None leaves all.
-        warnings: How many series were passed over is added.
+        warnings: How many series were skipped is added.
         lost: Studies in which no series is the one that was asked for are added.
 
     Returns:
@@ -38,7 +38,7 @@ def choose_series(
         scan_of = {id(scan.series): scan for scan in scans if scan.series is not None}
         kept, without = select_series([scan.series for scan in scans if scan.series is not None], which)
         lost += [
-            f"none of these is --series {which}; passed over: {describe_scans([scan_of[id(one)] for one in study])}"
+            f"none of these is --series {which}; skipped: {describe_scans([scan_of[id(one)] for one in study])}"
             for study in without
         ]
         stay = {id(one) for one in kept}
@@ -46,7 +46,7 @@ def choose_series(
         passed += [scan for one, scan in scan_of.items() if one not in stay | astray]
         scans[:] = [scan for scan in scans if scan.series is None or id(scan.series) in stay]
     if passed:
-        warnings.append(f"passed over, as not --series {which}: {len(passed)} series, such as {passed[0].title}")
+        warnings.append(f"skipped, as not --series {which}: {len(passed)} series, such as {passed[0].title}")
     return chosen
 
 
@@ -59,7 +59,7 @@ def is_one_study(scans: Iterable[Scan]) -> bool:
 def series_hint(scans: Iterable[Scan], otherwise: str) -> str:
     """The hint where nothing says which of several scans is meant: the option, where they are DICOM series."""
     all_series = all(scan.series for scan in scans)
-    return "say which series is meant, by its number, description or UID: --series" if all_series else otherwise
+    return "choose a series by its number, description or UID: --series" if all_series else otherwise
 
 
 def describe_scans(scans: Sequence[Scan]) -> str:

@@ -30,7 +30,7 @@ def report_skipped_files(
     found.warnings += describe_unsupported(files, ["anything"])
     absent: dict[bool, list[str]] = {True: [], False: []}
     for path, why in missing_files_below(source, skip_with=FILE_NAME):
-        absent[may_be_data(path, annotations)].append(f"{path} is {why}; passed over")
+        absent[may_be_data(path, annotations)].append(f"{path} is {why}; skipped")
     for lines, target in ((absent[True], found.lost), (absent[False], found.warnings)):
         target += lines[:_SHOWN]
         if len(lines) > _SHOWN:

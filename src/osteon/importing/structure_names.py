@@ -42,7 +42,7 @@ def user_structures(named: Mapping[str, int] | None) -> tuple[Structure, ...] | 
 
 
 def check_priority(priority: Sequence[str] | None, structures: Sequence[Structure] | None) -> None:
-    """Refuse a `--priority` that names what is no structure, or where label maps exclude overlaps (None)."""
+    """Refuse a `--priority` that names what is not a structure, or where label maps exclude overlaps (None)."""
     if priority and structures is None:
         raise UsageError("--priority: label maps cannot overlap", hint="leave it out")
     names = [structure.name for structure in structures or ()]
@@ -189,7 +189,7 @@ def find_contradictions(known: Sequence[Structure], files: Iterable[FileStructur
     if not other:
         return []
     file, structure = other[0]
-    more = f" (and {len(other) - 1} more files likewise)" if len(other) > 1 else ""
+    more = f" (the same for {len(other) - 1} more files)" if len(other) > 1 else ""
     text = f"{structure.value} {structure.name}, which has the value {values[structure.name]} by {authority}"
     return [f"{file.path} calls {text}{more}; each is read by its own names"]
 

@@ -148,7 +148,7 @@ class Encoder(nn.Module):
         self.stages = nn.Sequential(*stages)
 
     def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
-        """Of `[batch, channel, …]`."""
+        """Logits of `[batch, channel, …]`, the finest first."""
         if self.stem is not None:
             x = self.stem(x)
         features = []

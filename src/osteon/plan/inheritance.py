@@ -84,7 +84,7 @@ def _check_comparable(plan: Plan, source_plan: Plan, source_grid: Grid) -> None:
     if isinstance(source_plan.network, NnUNet) and source_plan.network.before:
         raise UsageError(
             "the model is the second of a cascade: it sees what the first one finds, which a training does not have",
-            hint="begin with the first one (MODEL/first), or with a model that is none of a cascade",
+            hint="start from the first one (MODEL/first), or from a model without a cascade",
         )
     if grid.dimensions != source_grid.dimensions:
         mismatch = f"the model is {source_grid.dimensions}D and the plan {grid.dimensions}D"

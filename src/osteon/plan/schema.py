@@ -127,12 +127,12 @@ class Plan(BaseModel):
         if isinstance(self.sampling.weights, dict):
             unknown = [name for name in self.sampling.weights if name not in by_name]
             if unknown:
-                raise ValueError(f"sampling.weights: {unknown[0]} is no structure")
+                raise ValueError(f"sampling.weights: {unknown[0]} is not a structure")
             if not any(self.sampling.weights.get(name, 1.0) for name in by_name):
                 raise ValueError("sampling.weights: every structure has 0, so no patch could be drawn")
         for name in self.zoom.structures if self.zoom is not None else []:
             if name not in by_name:
-                raise ValueError(f"zoom.structures: {name} is no structure; there are {', '.join(by_name)}")
+                raise ValueError(f"zoom.structures: {name} is not a structure; there are {', '.join(by_name)}")
         sequence_names = self.sequence.names if self.sequence is not None else []
         if self.zoom is not None and self.zoom.predict and set(self.zoom.structures) & set(sequence_names):
             raise ValueError(
@@ -141,7 +141,7 @@ class Plan(BaseModel):
             )
         for name in sequence_names:
             if name not in by_name or sequence_names.count(name) > 1:
-                raise ValueError(f"series.names: {name} is no structure, or stands there twice")
+                raise ValueError(f"series.names: {name} is not a structure, or is listed twice")
 
     @property
     def downsampling(self) -> tuple[int, int, int]:
@@ -195,7 +195,7 @@ def parse_plan(data: Any, path: Path) -> Plan:
     try:
         return Plan.model_validate(migrate("plan", data, path))
     except ValidationError as error:
-        hint = "correct the keys named here, or make the plan anew with `osteon plan DATASET --force`"
+        hint = "correct the keys named here, or make a new plan with `osteon plan DATASET --force`"
         raise PlanError(f"{path}: {describe_errors(error, TAGS)}", hint=f"{hint}{newer_version_hint(error)}") from None
 
 

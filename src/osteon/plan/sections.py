@@ -66,7 +66,7 @@ class Patch(Section):
 
 
 class StructureSequence(Section):
-    """Structures that look alike and follow one another, as vertebrae do: bodies are found first, then named in order.
+    """Similar structures in a row, such as vertebrae: bodies are found first, then named in order.
 
     Attributes:
         axis: The array axis along which they follow.
@@ -227,7 +227,7 @@ class Augmentation(Section):
         if self.elastic_mm[1] > MAX_ELASTIC_SHARE * self.elastic_grain_mm:
             raise ValueError(
                 f"elastic_mm: {self.elastic_mm[1]:g} is more than {MAX_ELASTIC_SHARE} of elastic_grain_mm "
-                f"({self.elastic_grain_mm:g}): space would fold, and a bone lie upon itself"
+                f"({self.elastic_grain_mm:g}): space would fold, and bones overlap themselves"
             )
         return self
 

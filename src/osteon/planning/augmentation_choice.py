@@ -65,7 +65,7 @@ def choose_augmentation(
             shift[position] = round(min(max(base.max_shift, part), MAX_SHIFT), 3)
             why.append(
                 f"shifted by up to {shift[position]:g} of a patch along {grid.axes[position]}: {', '.join(names)} look "
-                "alike and keep their order, so where in a scan they lie must tell nothing; scans leave them "
+                "the same and keep their order, so their place in a scan must not tell them apart; scans leave them "
                 f"{margin_mm:.3g} mm on either side, and further off the ends that tell them apart would be lost"
             )
     bends: dict[str, object] = {}

@@ -208,4 +208,4 @@ def warn_outdated(folder: Path) -> None:
     """Print a warning where a dataset's plan was made of other cases than there are now."""
     if differences := find_changes(Dataset.open(folder)):
         message = f"{folder / FILE_NAME}: was made of other cases than there are now ({'; '.join(differences)})"
-        logger.warning(f"{message}; `osteon plan {folder} --force` decides anew")
+        logger.warning(f"{message}; `osteon plan {folder} --force` makes a new plan")

@@ -98,7 +98,7 @@ def drop_slices(grid: Grid, slices: tuple[int | None, int | None]) -> Grid:
         raise UsageError("--drop-slices: a 3D plan has no slices", hint="plan with --dimensions 2")
     first, last = slices
     if slices == (None, None) or (None not in slices and not range(10**6)[first:last]):
-        raise UsageError(f"--drop-slices: {first}:{last} is no range of slices", hint="0:30 drops the first thirty")
+        raise UsageError(f"--drop-slices: {first}:{last} is not a range of slices", hint="0:30 drops the first thirty")
     dropped = f"slices {'' if first is None else first}:{'' if last is None else last} along {grid.axes[2]}"
     return grid.model_copy(update={"drop_slices": slices, "why": [*grid.why, f"not trained on, as asked: {dropped}"]})
 

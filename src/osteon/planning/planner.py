@@ -117,7 +117,7 @@ def _choose_patch_and_network(
     patch = round_to_multiples(patch, network, grid, limits, whole=whole)
     if options.batch is not None:
         if options.batch < 1:
-            raise UsageError(f"--batch {options.batch}: is no number of patches", hint="--batch 1 or more")
+            raise UsageError(f"--batch {options.batch}: is not a number of patches", hint="--batch 1 or more")
         batch, why = options.batch, [*why, f"a batch of {options.batch}, as asked"]
     return Patch(size=patch, batch=batch, why=why), network
 
@@ -139,7 +139,7 @@ def _check_structures(dataset: Dataset, fingerprint: Fingerprint) -> None:
     missing = structures_without_cases(dataset.structures, {c.id: c.structures for c in fingerprint.cases})
     if missing:
         raise DatasetError(
-            f"{dataset.folder}: structures that occur in no case that can be trained on: {', '.join(missing)}",
+            f"{dataset.folder}: structures that are in no case for training: {', '.join(missing)}",
             hint="add a case in which they are labelled, or remove them from `structures` in dataset.yaml; "
             "cases held out for the final test do not count",
         )
@@ -210,7 +210,7 @@ def _choose_sequence(fingerprint: Fingerprint, grid: Grid) -> StructureSequence 
                 distance_mm=significant(distance_mm),
                 volume_mm3=significant(volume_mm3),
                 why=[
-                    f"{', '.join(names)} look alike and keep their order along {grid.axes[position]} in all cases: "
+                    f"{', '.join(names)} look the same and keep their order along {grid.axes[position]} in all cases: "
                     "each body found gets one name, and names follow in order; without this section they stay as found"
                 ],
             )

@@ -39,7 +39,7 @@ def plan_for_run(
         **measuring: On what device, within which time.
 
     Raises:
-        UsageError: The run was begun with other choices; the message names the keys of the plan that differ.
+        UsageError: The run was started with other choices; the message names the keys of the plan that differ.
     """
     if (run / PLAN).is_file() and (run / RUN).is_file() and not restart:
         begun_plan = read_plan(run / PLAN)
@@ -69,6 +69,6 @@ def _check_unchanged(run: Path, plan: Plan, begun_plan: Plan) -> None:
     differing = [key for key in begun | now if begun.get(key) != now.get(key) and key not in CHANGEABLE_KEYS]
     if differing:
         raise UsageError(
-            f"{run}: was begun with other choices: {', '.join(differing)}",
-            hint="give the same options to go on, another folder, or --restart to throw this run away",
+            f"{run}: was started with other choices: {', '.join(differing)}",
+            hint="give the same options to continue, another folder, or --restart to delete this run",
         )

@@ -11,7 +11,7 @@ from osteon.planning.fingerprint import Fingerprint
 
 
 def find_sequence(fingerprint: Fingerprint, axis: int) -> list[str]:
-    """Structures that look alike and keep their order along a world axis, as vertebrae do.
+    """Structures that look the same and keep their order along a world axis, as vertebrae do.
 
     They are told apart by what lies beyond them, never by where in the scan they happen to be.
 

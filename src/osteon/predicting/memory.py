@@ -39,7 +39,7 @@ FREE_SHARE = 0.8
 
 @dataclass(frozen=True)
 class MemoryNeeds:
-    """Of one scan.
+    """Memory that the prediction of one scan needs.
 
     Attributes:
         in_memory: Bytes with everything in memory.

@@ -37,7 +37,7 @@ class PredictReport:
         skipped: Predicted before.
         failed: The error of each that could not be segmented.
         review: Reasons why a person should look at a result, of all that are done.
-        trained_on: Those of them that the model was trained on: what it finds there says nothing of new scans.
+        trained_on: Those of them that the model was trained on: its results there do not apply to new scans.
     """
 
     out: Path

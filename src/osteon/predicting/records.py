@@ -105,6 +105,6 @@ def read_votes(path: Path) -> dict[str, Any]:
 
 def read_splits(run: Path) -> dict[str, list[str]]:
     """splits.yaml of a run: the cases of each part. Raises FileError where it is missing or damaged."""
-    hint = "restore it from a copy of the run, or train anew: `osteon train … --restart` throws this run away"
+    hint = "restore it from a copy of the run, or train again: `osteon train … --restart` deletes this run"
     found: dict[str, list[str]] = read_record(run / SPLITS, "the run's splits", dict[str, list[str]], hint)
     return found

@@ -23,7 +23,7 @@ MOST_VOXELS = 1 << 21
 
 @dataclass(frozen=True)
 class ReferenceStatistics:
-    """Of one scan.
+    """What one training scan looks like.
 
     Attributes:
         volumes: Of each structure that is present, cm³ (thousands of pixels).

@@ -73,7 +73,7 @@ def find_scans_below(
 ) -> FolderScans:
     """Find the scans below a folder.
 
-    Files that are named like masks are passed over, where others are not; so are datasets and the results of earlier
+    Files that are named like masks are skipped, where others are not; so are datasets and the results of earlier
     predictions, votes and runs, and pictures where the model takes none.
 
     Args:
@@ -92,7 +92,7 @@ def find_scans_below(
     ignored = {above: what for above, what in results.items() if what is not None}
     ignored |= {path.parent: "a dataset" for path in everything if path.name == MANIFEST and path.parent != folder}
     for path, what in sorted(ignored.items()):
-        below.notes.append(f"{path}: is {what}, and passed over; give it as SCAN to segment what lies in it")
+        below.notes.append(f"{path}: is {what}, and skipped; give it as SCAN to segment what lies in it")
     files = [path for path in everything if ignored.keys().isdisjoint(path.parents)]
     others = [*_series_below(folder, files, series), *_unreadable_scans(folder, files, ignored.keys())]
     files = [path for path in files if suffix_of(path) not in (None, ".seg.nrrd", *DICOM_SUFFIXES)]
@@ -106,7 +106,7 @@ def find_scans_below(
         if passed and (len(passed) < len(files) or others):
             files = [path for path in files if not is_other(path)]
             shown = ", ".join(str(path) for path in passed[:_SHOWN]) + (" …" if len(passed) > _SHOWN else "")
-            below.notes.append(f"{folder}: {len(passed)} files are {what}, and passed over: {shown}")
+            below.notes.append(f"{folder}: {len(passed)} files are {what}, and skipped: {shown}")
     items = [ScanCandidate(_relative(path, folder).with_name(stem_of(path)), ((path,),)) for path in files]
     below.scans = _name_scans(join_channels([*items, *others], channels, below.notes))
     below.notes += [f"{name}: {item.description}" for name, item in below.scans.items() if item.description]

@@ -46,7 +46,7 @@ def encode_labels(segmentation: Segmentation, plan: Plan) -> Labels:
             f"structures: the dataset has no {', '.join(unknown)}"
             if unknown
             else f"overlapping: {plan.overlapping} in the plan, {segmentation.overlapping} in the dataset",
-            hint="make the plan anew with `osteon plan DATASET --force`, or correct the key in plan.yaml",
+            hint="make a new plan with `osteon plan DATASET --force`, or correct the key in plan.yaml",
         )
     positions = [numbers[structure.name] for structure in plan.structures]
     array = grid_strategy(plan).transform(segmentation.geometry).permutation.apply(segmentation.array)

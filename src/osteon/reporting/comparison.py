@@ -40,7 +40,7 @@ class Entry:
 
     @property
     def name(self) -> str:
-        """Its name."""
+        """Name in tables and charts."""
         return self.contestant.name
 
 

@@ -93,7 +93,7 @@ def _index(path: Path, dataset: Dataset, made: TableScores) -> tuple[dict[str, R
             )
         elif row.structure in own:
             first = own[row.structure][0]
-            said = f"{path}, line {row.line}: {row.structure} stands there twice, first in line {first}"
+            said = f"{path}, line {row.line}: {row.structure} is listed twice, first in line {first}"
             made.failures.append(Failure(case.id, said, "the first counts"))
         else:
             own[row.structure] = row.line, row.offset

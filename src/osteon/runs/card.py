@@ -74,7 +74,7 @@ def _training(validation: dict[str, Any]) -> list[str]:
         held = "none held out" if fold is None else f"fold {fold} of {training['folds']}, {parted}"
         line = f"{done}, seed {training['seed']}; {held}"
     versions = validation["versions"]
-    begun = [f"- Began with the weights of {training['init']}"] if training.get("init") else []
+    begun = [f"- Started from the weights of {training['init']}"] if training.get("init") else []
     made_by = f"- osteon {versions['osteon']}, torch {versions['torch']}; plan {versions['plan']}"
     return ["## Training", "", f"- {line}", made_by, *begun]
 

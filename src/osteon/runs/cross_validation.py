@@ -69,7 +69,7 @@ def _train_folds(dataset: Dataset, plan: Plan, run: Path, options: TrainOptions,
     started = done or ((run / RUN).is_file() and any(has_started(folder) for folder in folders))
     record_options(run, plan, options, started=started)
     if done:
-        logger.info(f"{run}: is trained already; --restart begins anew")
+        logger.info(f"{run}: is trained already; --restart starts again")
         validation = load_model(run / "model").validation
         return TrainReport(run, validation, {}, validation["training"]["iterations"], resumed=False)
     folds, failed = _prepare_folds(dataset, plan, run, options, started=started)

@@ -90,15 +90,15 @@ def train(
     check_options(options, plan)
     check_plan_fits(dataset, plan)
     if run.resolve() == dataset.folder.resolve():
-        raise UsageError(f"{run}: is the dataset's own folder", hint="give the run a folder of its own")
+        raise UsageError(f"{run}: is the dataset's own folder", hint="give the run its own folder")
     if options.init is not None and Path(options.init).resolve() in (run.resolve(), (run / "model").resolve()):
         raise UsageError(
             f"--init {options.init}: is this run itself",
-            hint="give the new run a folder of its own, or leave --init out",
+            hint="give the new run its own folder, or leave --init out",
         )
     if restart and run.exists() and not (run / RUN).is_file() and any(path.name != LOCK for path in run.iterdir()):
         raise UsageError(
-            f"{run}: is no run ({RUN} is missing), so nothing in it is thrown away", hint="give the run's folder"
+            f"{run}: is not a run ({RUN} is missing), so nothing in it is thrown away", hint="give the run's folder"
         )
     with hold_run(run, restart=restart):
         return _train(dataset, plan, run, options, folds, restart, is_fold, checkpoint_every_s)
@@ -127,7 +127,7 @@ def _train(
     if splits is None:
         split_cases(dataset, options, folds=folds)  # too few cases are said before they are prepared
     if done:
-        logger.info(f"{run}: is trained already; --restart begins anew")
+        logger.info(f"{run}: is trained already; --restart starts again")
         before = load_model(run / "model").validation
         return TrainReport(run, before, {}, before["training"]["iterations"], resumed=False)
     device = resolve_device(options.device)
@@ -176,7 +176,7 @@ def _seen_scans(run: Path, training: list[CachedCase], validation: list[CachedCa
     if trained_on_before:
         logger.warning(
             f"{len(trained_on_before)} of the {len(validation)} validation cases were trained on by the model "
-            "that this one begins with, so that its validation says too much: "
+            "that this one starts from, so its validation is too optimistic: "
             f"{', '.join(trained_on_before)}"
         )
     return seen

@@ -84,7 +84,7 @@ def seen_before(run: Path) -> dict[str, str]:
     if not path.is_file():
         return {}
     record = read_record(
-        path, "what the run began with", _TransferRecord, "restore it, or --restart to throw this run away"
+        path, "what the run started from", _TransferRecord, "restore it, or --restart to delete this run"
     )
     return dict(record.get(KEY, {}))
 

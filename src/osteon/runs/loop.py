@@ -96,7 +96,7 @@ def fit_network(
             return module
         if state.iteration:
             logger.info(
-                f"going on from iteration {state.iteration}, {format_duration(state.elapsed_s)} into the training"
+                f"continuing from iteration {state.iteration}, {format_duration(state.elapsed_s)} into the training"
             )
         remaining_s = limits.remaining_s(state, plan.forecast, device_kind(device))
         batches = DataLoader(BatchStream(sampler, state.iteration, device), batch_size=None, num_workers=0)
@@ -152,5 +152,5 @@ def choose_weights(run: Path, module: TrainingModule, state: TrainingState) -> t
         try:
             network.load_state_dict(load_checkpoint(best)[0])
         except FileError as error:
-            logger.warning(f"{error.message}: the last weights are taken")
+            logger.warning(f"{error.message}: the last weights are used")
     return network.eval()

@@ -40,7 +40,7 @@ def hold_run(run: Path, *, restart: bool) -> AbstractContextManager[None]:
     """Hold a run for one training alone; a finished one is only read. Raises UsageError where another works in it."""
     if (run / "model" / WEIGHTS).is_file() and not restart:
         return nullcontext()
-    return lock_folder(run, "another training", "wait until it has ended, or give this training a folder of its own")
+    return lock_folder(run, "another training", "wait until it has ended, or give this training its own folder")
 
 
 def record_options(run: Path, plan: Plan, options: TrainOptions, *, started: bool) -> None:
@@ -83,8 +83,8 @@ def record_options(run: Path, plan: Plan, options: TrainOptions, *, started: boo
                 changed.append("plan")
         if changed:
             raise UsageError(
-                f"{run}: was begun with other choices: {', '.join(changed)}",
-                hint="give the same options to go on, another folder, or --restart to throw this run away",
+                f"{run}: was started with other choices: {', '.join(changed)}",
+                hint="give the same options to continue, another folder, or --restart to delete this run",
             )
         if differences:
             logger.info(describe_differences(differences))
@@ -108,14 +108,14 @@ def _digest(data: Any) -> str:
 
 def _read_record(path: Path) -> dict[str, Any]:
     """The content of run.yaml. Raises UsageError where it has keys that this version does not know."""
-    hint = "restore it from a copy of the run, or --restart to throw this run away"
+    hint = "restore it from a copy of the run, or --restart to delete this run"
     recorded_options: dict[str, Any] = migrate("run", read_record(path, "the run's record", dict[str, Any], hint), path)
     if unknown_keys := [key for key in recorded_options if key not in (*asdict(DEFAULTS), *_OTHER_KEYS)]:
         version = f", osteon {recorded_options['osteon']}" if "osteon" in recorded_options else ""
         raise UsageError(
-            f"{path}: was begun by another version{version}, with choices that osteon {__version__} does not know: "
+            f"{path}: was started by another version{version}, with choices that osteon {__version__} does not know: "
             f"{', '.join(unknown_keys)}",
-            hint="go on with that version, or --restart to throw this run away",
+            hint="continue with that version, or --restart to delete this run",
         )
     return recorded_options
 
@@ -128,7 +128,7 @@ def recorded_splits(run: Path, manifest: Manifest, by: GroupBy) -> dict[str, lis
     Args:
         run: Its folder.
         manifest: The cases as they are now.
-        by: What no split parts.
+        by: What a split keeps together.
 
     Raises:
         UsageError: These are not the dataset's cases any more, or some that belong together are parted.
@@ -142,8 +142,8 @@ def recorded_splits(run: Path, manifest: Manifest, by: GroupBy) -> dict[str, lis
     parted = any(len({part_of.get(case) for case in group}) > 1 for group in groups)
     if parted or set(part_of) != {case for group in groups for case in group}:
         raise UsageError(
-            f"{run}: was begun with other cases, or other groups of them, than the dataset has now",
-            hint="restore dataset.yaml to go on, or give another folder, or --restart to throw this run away",
+            f"{run}: was started with other cases, or other groups of them, than the dataset has now",
+            hint="restore dataset.yaml to continue, or give another folder, or --restart to delete this run",
         )
     return splits
 
@@ -175,7 +175,7 @@ def check_plan_fits(dataset: Dataset, plan: Plan) -> None:
     if plan.grid.axes[0] in "ijk":
         raise PlanError(
             f"grid.axes: {', '.join(plan.grid.axes)} are a file's own axes; a training needs to know how they lie",
-            hint="begin with the model itself, `osteon train DATASET RUN --init MODEL`, which names them",
+            hint="start from the model itself, `osteon train DATASET RUN --init MODEL`, which names them",
         )
     differing = []
     if {s.name for s in plan.structures} - {s.name for s in manifest.structures}:
@@ -187,7 +187,7 @@ def check_plan_fits(dataset: Dataset, plan: Plan) -> None:
     if differing:
         raise PlanError(
             f"{dataset.folder}: the plan was made for other data: {', '.join(differing)} are not those of dataset.yaml",
-            hint="make the plan anew with `osteon plan DATASET --force`, or give the plan that belongs to the dataset",
+            hint="make a new plan with `osteon plan DATASET --force`, or give the plan that belongs to the dataset",
         )
 
 

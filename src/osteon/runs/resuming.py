@@ -34,7 +34,7 @@ def resumable_differences(before: Plan, plan: Plan) -> dict[str, tuple[Any, Any]
 def describe_differences(differences: dict[str, tuple[Any, Any]]) -> str:
     """A line such as `going on with patch.batch 1 (was 2)`."""
     parts = [f"{key} {_format_value(now)} (was {_format_value(was)})" for key, (was, now) in differences.items()]
-    return f"going on with {', '.join(parts)}"
+    return f"continuing with {', '.join(parts)}"
 
 
 @contextmanager
@@ -64,7 +64,7 @@ def out_of_memory_error(run: Path, plan: Plan) -> UsageError:
     smaller = "network.encoder" if isinstance(plan.network, Pretrained) else "network.features"
     listed = " or ".join(part for part in (", ".join(settings[:-1]), *settings[-1:]) if part)
     lower = (
-        f"lower {listed} in plan.yaml and run the same command: it goes on from the last checkpoint; "
+        f"lower {listed} in plan.yaml and run the same command: it continues from the last checkpoint; "
         if settings
         else ""
     )

@@ -93,9 +93,9 @@ def _problems(*codes: int) -> dict[int | str, dict[str, Any]]:
 PROBLEMS = {
     401: "The token is missing or wrong.",
     404: "There is no such job, or no such file of it (yet).",
-    408: "It came too slowly; or slowly, while the queue was full and others came for its place.",
+    408: "It was too slow; or it was slow while the queue was full and others were waiting.",
     413: "The upload, or what comes out of it, is larger than --max-upload allows; no more is read.",
-    415: "The upload is no scan that osteon reads.",
+    415: "The upload is not a scan that osteon reads.",
     422: "The request or the archive makes no sense.",
     429: "The queue is full; the header Retry-After says when to try again.",
     507: "The disk is nearly full.",
@@ -165,7 +165,7 @@ def _routes(dispatcher: Dispatcher, max_upload: int) -> APIRouter:
             if scope.cancelled_caught:
                 raise RejectedError(
                     408,
-                    "the upload came slowly, the queue was full, and others came for its place",
+                    "the upload was slow, the queue was full, and others were waiting",
                     hint="send it again, over a better connection, or when less is going on",
                 )
         response.headers["Location"] = f"/jobs/{job.id}"
@@ -228,7 +228,9 @@ async def _on_error(_: Request, error: OsteonError) -> Response:
     if isinstance(error, RejectedError):
         return error_response(error.status, error.message, error.hint, error.headers)
     logger.warning(str(error))
-    return error_response(500, "the server could not do it", "try again; whoever runs the server may look at its disk")
+    return error_response(
+        500, "the server could not do it", "try again, or ask the server's administrator to check its disk"
+    )
 
 
 async def _on_invalid_request(_: Request, error: RequestValidationError) -> Response:

@@ -37,7 +37,7 @@ def detect_suffix(path: Path) -> str:
         return ".dcm"
     raise RejectedError(
         415,
-        "the upload is no scan that osteon reads" if head else "the upload is empty",
+        "the upload is not a scan that osteon reads" if head else "the upload is empty",
         hint="send the file itself as the body (curl -T FILE): .nii, .nii.gz, .nrrd, .mha, a zip of a DICOM series, "
         "a DICOM file, or a picture (PNG, JPEG, TIFF)",
     )

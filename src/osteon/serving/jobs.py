@@ -66,7 +66,7 @@ class JobQueue:
 
     Args:
         folder: Where they are kept.
-        size: Uploads coming in and jobs waiting, together, at most.
+        size: Limit for current uploads and waiting jobs together.
 
     Attributes:
         store: Of the jobs' folders.
@@ -183,11 +183,11 @@ class JobQueue:
             return job
 
     def complete(self, job_id: str) -> None:
-        """Its results are whole."""
+        """Record that a job's results are complete."""
         self._end(job_id, state="done")
 
     def fail(self, job_id: str, error: str, hint: str) -> None:
-        """It came to nothing."""
+        """Record that a job failed, with the error and the hint."""
         self._end(job_id, state="failed", error=error, hint=hint)
 
     def _end(self, job_id: str, **changes: str) -> None:

@@ -54,7 +54,7 @@ class PredictorProcess:
 
     @property
     def pid(self) -> int | None:
-        """Of the process."""
+        """Id of the predicting process; None where there is none."""
         return self._process.pid if self._process is not None else None
 
     def start(self) -> None:
@@ -211,7 +211,7 @@ class Dispatcher(threading.Thread):
         return False
 
 
-_TIMEOUT_HINT = "crop the scan; or whoever runs the server allows more with --job-limit"
+_TIMEOUT_HINT = "crop the scan, or ask the server's administrator to raise --job-limit"
 
 
 def start_predictor(served: ServedModel) -> PredictorProcess:

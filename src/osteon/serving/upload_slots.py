@@ -31,7 +31,7 @@ class UploadSlots:
     """The places of all uploads that come in; all is done in the event loop.
 
     Args:
-        most: Uploads coming in and jobs waiting, together, at most. Half of them may come in from one address.
+        most: Limit for current uploads and waiting jobs together. Half of them may come in from one address.
     """
 
     def __init__(self, most: int) -> None:
@@ -60,7 +60,7 @@ class UploadSlots:
                     429,
                     f"the queue is full: {self.most} uploads and jobs wait"
                     if full
-                    else "many uploads already come in from this address",
+                    else "too many uploads from this address are in progress",
                     hint=f"try again in {wait_s} s",
                     headers={"Retry-After": str(wait_s)},
                 )
@@ -69,6 +69,6 @@ class UploadSlots:
         self.held.append(slot)
 
     def release(self, slot: UploadSlot) -> None:
-        """It is free again."""
+        """Free a slot."""
         if slot in self.held:
             self.held.remove(slot)

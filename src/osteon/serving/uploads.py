@@ -32,7 +32,7 @@ def check_headers(headers: Headers, limit: int) -> int:
     """
     length = headers.get("content-length", "0")
     if not length.isdecimal():
-        raise RejectedError(422, "Content-Length is no number", hint="leave it to the client's library")
+        raise RejectedError(422, "Content-Length is not a number", hint="leave it to the client's library")
     ByteCounter(limit, _HINT).add(int(length))
     if headers.get("content-type", "").lower().startswith("multipart/"):
         hint = "send the file itself as the body: curl -T FILE, not curl -F"

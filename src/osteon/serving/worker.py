@@ -131,7 +131,7 @@ def run_task(task: PredictionTask, model: Model, how: PredictOptions, most_voxel
         if is_out_of_memory(error):
             return TaskResult("not enough memory", "crop the scan, or ask who runs the server")
         write_text(task.folder / "trouble.txt", traceback.format_exc())  # for whoever runs the server alone
-        return TaskResult("an unexpected error", "whoever runs the server finds it in the job's trouble.txt")
+        return TaskResult("an unexpected error", "the server's administrator finds it in the job's trouble.txt")
     return TaskResult()
 
 
@@ -149,7 +149,7 @@ def _segment(task: PredictionTask, model: Model, how: PredictOptions, most_voxel
     if (count := _count_voxels(scan, grid, model)) > most_voxels:
         raise CaseError(
             f"the scan has {count:,} voxels, on its own grid or the model's; {most_voxels:,} are taken",
-            hint="crop it, or check its spacing; whoever runs the server allows more with --max-voxels",
+            hint="crop it, or check its spacing; or ask the server's administrator to raise --max-voxels",
         )
     if grid is not None:  # the header alone says whether there is room: asked before the voxels are read
         plan_memory(model.plan, grid, how.memory, result, "the scan")

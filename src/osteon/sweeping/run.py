@@ -66,7 +66,7 @@ def run_sweep(file: Path, *, dry: bool = False) -> SweepReport:
 
     Raises:
         PlanError: A key of the sweep or of a plan is unknown or nonsense; nothing was begun.
-        UsageError: The sweep was begun with another dataset or budget, or another one works in its folder; Optuna is
+        UsageError: The sweep was started with another dataset or budget, or another one works in its folder; Optuna is
             not installed.
         DatasetError: There are too few cases; a structure occurs in none to train on.
     """
@@ -202,7 +202,7 @@ def _check_record(folder: Path, sweep: Sweep) -> list[dict[str, Any]]:
     changed = [key for key in (*FIXED_KEYS, "over") if before.get(key, defaults.get(key)) != now.get(key)]
     if changed:
         raise UsageError(
-            f"{folder}: the sweep was begun with other choices: {', '.join(changed)}",
-            hint="give the same to go on, or another folder",
+            f"{folder}: the sweep was started with other choices: {', '.join(changed)}",
+            hint="give the same to continue, or another folder",
         )
     return before.get("tried") or []

@@ -74,7 +74,7 @@ def read_outcome(trial: Trial) -> TrialOutcome:
             seconds=training["seconds"],
         )
     if (trial.run / STOPPED).is_file():
-        hint = "remove it, and the trial goes on"
+        hint = "remove it, and the trial continues"
         record = read_record(trial.run / STOPPED, "why the trial was stopped", StopReason, hint)
         why = f"{record['dice']:.3f} at {record['progress']:.0%}, where the median was {record['median']:.3f}"
         return replace(outcome, state="stopped", why=why)
@@ -82,12 +82,12 @@ def read_outcome(trial: Trial) -> TrialOutcome:
 
 
 def check_trial(trial: Trial) -> None:
-    """Raises UsageError where the run was begun with another plan than the trial has now."""
+    """Raises UsageError where the run was started with another plan than the trial has now."""
     if not has_started(trial.run):
         return
     if plan_hash(read_plan(trial.run / PLAN)) != plan_hash(trial.plan):
         raise UsageError(
-            f"{trial.run}: was begun with another plan than {trial.name} has now: the sweep or the data have changed",
+            f"{trial.run}: was started with another plan than {trial.name} has now: the sweep or the data have changed",
             hint="give the sweep another folder, or remove this run",
         )
 

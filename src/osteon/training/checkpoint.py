@@ -76,13 +76,13 @@ def load_checkpoint(path: Path) -> tuple[dict[str, torch.Tensor], TrainingState]
         if unknown_keys and "iteration" in metadata:
             raise UsageError(
                 f"{path}: was written by a newer version of osteon: it says {', '.join(sorted(unknown_keys))}",
-                hint="go on with that version, or --restart to throw this run away",
+                hint="continue with that version, or --restart to delete this run",
             )
         return tensors, TrainingState(**metadata)
     except (SafetensorError, OSError, RuntimeError, KeyError, TypeError, ValueError) as error:
         raise FileError(
             f"{path}: not a checkpoint that can be read ({summarise_error(error)})",
-            hint="remove it and run the same command: training begins anew",
+            hint="remove it and run the same command: training starts again",
         ) from error
 
 
@@ -112,7 +112,7 @@ def read_last_state(folder: Path) -> TrainingState:
         if not before.is_file():
             raise
         state = load_checkpoint(before)[1]
-        message = f"{error.message}: the one before is taken, of iteration {state.iteration}"
+        message = f"{error.message}: the one before is used, of iteration {state.iteration}"
         logger.warning(message)
         before.replace(last)
         return state

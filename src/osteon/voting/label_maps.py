@@ -113,7 +113,7 @@ class LabelMaps(VoteMembers):
             return {}
         if case in folder.twice:
             one, other = folder.twice[case]
-            what = f"{case}: stands in {folder.path} twice, as {one.name} and {other.name}"
+            what = f"{case}: is in {folder.path} twice, as {one.name} and {other.name}"
             problems.append(Problem("twice", member, what, "remove one of them", case))
             return {}
         try:

@@ -44,11 +44,13 @@ def member_kind(paths: Sequence[Path]) -> MemberKind:
     """What the members are.
 
     Raises:
-        UsageError: There are fewer than two, one stands there twice, or there are folders and tables.
+        UsageError: There are fewer than two, one is listed twice, or there are folders and tables.
         FileError: One does not exist.
     """
     if len(paths) < 2:
-        raise UsageError(f"{len(paths)} members: nobody to vote with", hint="osteon vote A B… OUT, with two at least")
+        raise UsageError(
+            f"{len(paths)} members: at least two are needed", hint="osteon vote A B… OUT, with two at least"
+        )
     seen: set[Path] = set()
     for path in paths:
         if not path.exists():
@@ -59,7 +61,9 @@ def member_kind(paths: Sequence[Path]) -> MemberKind:
     tables = [path for path in paths if path.is_file()]
     for path in tables:
         if path.suffix.lower() != TABLE_SUFFIX:
-            raise UsageError(f"{path}: is no folder and no .csv", hint="give folders of label maps, or tables of RLE")
+            raise UsageError(
+                f"{path}: is neither a folder nor a .csv", hint="give folders of label maps, or tables of RLE"
+            )
     if tables and len(tables) < len(paths):
         folder = next(path for path in paths if path not in tables)
         raise UsageError(

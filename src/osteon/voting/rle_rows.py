@@ -152,5 +152,5 @@ class RowIndex:
         self.problems.append(Problem("broken", self.member, error.message, error.hint, line=line))
 
     def _add(self, kind: str, row: RleRow, what: str, hint: str) -> None:
-        text = f"{self.path}: line {row.line} {what}; passed over"
+        text = f"{self.path}: line {row.line} {what}; skipped"
         self.problems.append(Problem(kind, self.member, text, hint, row.image, row.structure, row.line))

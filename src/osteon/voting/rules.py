@@ -123,7 +123,7 @@ def _thresholds(given: Threshold | None) -> tuple[float | None, dict[str, float]
     for part in str(given).split(","):
         name, equals, value = (piece.strip() for piece in part.rpartition("="))
         if (equals and not name) or name in single or (not equals and common is not None):
-            raise UsageError(f"--threshold {given}: {part!r} is no NAME=VOTES, or stands there twice", hint=_FORMS)
+            raise UsageError(f"--threshold {given}: {part!r} is not NAME=VOTES, or is listed twice", hint=_FORMS)
         number = _number(value, f"--threshold {part}", positive=True)
         if equals:
             single[name] = number
@@ -152,7 +152,7 @@ def _row(values: object, where: str, members: int) -> tuple[float, ...]:
         raise UsageError(f"{where}: {count} weights for {members} members", hint="give one for each member, in order")
     row = tuple(_number(value, where) for value in values)
     if not any(row):
-        raise UsageError(f"{where}: nobody's vote counts", hint="give at least one weight above 0")
+        raise UsageError(f"{where}: no member's vote counts", hint="give at least one weight above 0")
     return row
 
 
@@ -173,6 +173,6 @@ def _number(value: object, where: str, *, positive: bool = False) -> float:
     if not (1 / UNIT if positive else 0) <= number <= HIGHEST_WEIGHT:
         least = "above 0" if positive else "from 0"
         raise UsageError(
-            f"{where}: {value!r} is no number {least} to {HIGHEST_WEIGHT:g}", hint=_FORMS if positive else ""
+            f"{where}: {value!r} is not a number {least} to {HIGHEST_WEIGHT:g}", hint=_FORMS if positive else ""
         )
     return number

@@ -68,7 +68,7 @@ class PacedBody:
         if patience.cancelled_caught or self._least.seconds > SILENCE_S:
             raise RejectedError(
                 408,
-                f"the upload came too slowly: less than {LEAST_RATE / 1000:.3g} kB/s for {SILENCE_S:.0f} s",
+                f"the upload was too slow: less than {LEAST_RATE / 1000:.3g} kB/s for {SILENCE_S:.0f} s",
                 hint="send it again, over a better connection",
             )
         if chunk is None:

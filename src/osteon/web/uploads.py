@@ -51,7 +51,7 @@ def check_free_space(folder: Path, needed: int = 0) -> None:
     """Raise RejectedError (507) where so many bytes more would fill the disk."""
     if shutil.disk_usage(folder).free - needed < SPARE_BYTES:
         raise RejectedError(
-            507, "the server's disk is nearly full", hint="free some space there, or ask whoever runs the server"
+            507, "the server's disk is nearly full", hint="free some space there, or ask the server's administrator"
         )
 
 
@@ -114,7 +114,7 @@ def unpack(
     try:
         with UntrustedZip(archive, _reject, slack=slack) as zipped:
             if len(zipped.files) > MOST_FILES:
-                raise _reject(f"holds more than {MOST_FILES:,} files", "zip fewer files at a time")
+                raise _reject(f"holds more than {MOST_FILES:,} files", "zip fewer files at once")
             files = [(entry, path) for entry in zipped.files if (path := place(zipped, entry)) is not None]
             if not files:
                 raise _reject("is empty", "zip a folder that holds files")

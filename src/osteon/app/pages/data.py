@@ -76,7 +76,7 @@ def _show_sources(app: AppState) -> None:
         caption("What is being made up appears here when it is done: in less than a minute, usually.")
     elif not items and not app.workspace.data_folders:
         with empty_state(
-            "Nothing has come in yet", "Upload a zip, a folder or files above, or make up data on the first page."
+            "Nothing has been uploaded yet", "Upload a zip, a folder or files above, or make up data on the first page."
         ):
             action("Make up data", "/")
     for item in items:
@@ -95,7 +95,7 @@ def _show_sources(app: AppState) -> None:
 def _show_datasets(app: AppState) -> None:
     items = app.datasets()
     if not items:
-        empty_state("No dataset yet", "Import something that came in: its cases are checked and listed.")
+        empty_state("No dataset yet", "Import something that you uploaded: its cases are checked and listed.")
     for item in items:
         dataset, text = open_dataset(item), ""
         if dataset is not None:

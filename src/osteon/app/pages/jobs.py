@@ -18,7 +18,7 @@ def register(app: AppState) -> None:
     @ui.page("/jobs")
     def jobs() -> None:
         with page_frame(app, "Jobs", "/jobs"):
-            caption("Jobs go on when this page is closed, and when the server is stopped.")
+            caption("Jobs continue when this page is closed, and when the server is stopped.")
             watch_jobs(app, lambda: app.jobs.all()[:MAX_SHOWN], lambda rows: _show_jobs(app, list(rows)))
 
 

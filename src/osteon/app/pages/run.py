@@ -69,7 +69,7 @@ class RunPage:
         upload, structures = read_about(self.item).get("brought"), self._model_structures()
         if upload and structures:
             source = self.app.workspace.title("sources", source_name(upload))
-            caption(f"A model that was brought in from {source}. It finds {', '.join(structures)}.")
+            caption(f"A model added from {source}. It finds {', '.join(structures)}.")
         elif not rows and not upload:
             caption("It is not recorded how this run was started; its files are here.")
         if structures and (not rows or rows[0][1].phase == "done"):

@@ -177,7 +177,7 @@ class _SegmentForm:
             if known := scans.trained_on:
                 note(
                     f"{len(known)} of them were trained on by this model, whatever the dataset holds out by now; "
-                    f"their scores say nothing of new scans: {shorten_list(known, 6)}"
+                    f"their scores do not apply to new scans: {shorten_list(known, 6)}"
                 )
 
     def _source_path(self) -> tuple[str, Path] | None:

@@ -169,7 +169,7 @@ class _SourcePage:
                 select = ui.select({"": "detect it", **values}, value=self.reader_options.get(option, ""), label=text)
                 self.boxes[option] = select.classes("full-width")
         if "--case-pattern" in report.options:
-            caption("A part of a path is a regular expression; what stands in its first brackets is the case: (p\\d+)")
+            caption("A part of a path is a regular expression; what its first brackets match is the case: (p\\d+)")
 
         async def again() -> None:
             self.reader_options = self._chosen_options()

@@ -90,13 +90,15 @@ class _SpacePage:
     async def _delete(self, items: dict[str, Item]) -> None:
         ticked = [items[row["id"]] for row in self.table.selected]
         if len(ticked) != 1:
-            raise UsageError("tick the one that is to be deleted", hint="one at a time: each says what goes with it")
+            raise UsageError(
+                "tick the one that is to be deleted", hint="one at a time: each shows what is deleted with it"
+            )
         await ask_delete(self.app, ticked[0], "/space")
 
     def _show_bin(self, sizes: FolderSizes, deletions: list[Deletion]) -> None:
         with card("The bin"):
             if not deletions:
-                caption("Nothing is in it. What is deleted comes here first.")
+                caption("The bin is empty. What you delete comes here first.")
                 return
             caption("What was deleted, the newest first. It takes space until it is removed for good.")
             for deletion in deletions:

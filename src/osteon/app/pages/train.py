@@ -85,7 +85,7 @@ def _show_trainings(app: AppState, rows: Sequence[tuple[Job, JobState]]) -> None
 def _training_card(app: AppState, item: Item, state: JobState | None) -> None:
     dice, origin = read_curves(item.path).latest_dice.get("mean"), read_about(item)
     data = app.workspace.title("datasets", origin.get("dataset", "unknown data"))
-    text = "brought in" if "brought" in origin else f"on {data}"
+    text = "added" if "brought" in origin else f"on {data}"
     with list_card(item.title, text + (f", Dice {dice:.3f}" if dice is not None else ""), item.url):
         if state is not None:
             phase_chip(state)

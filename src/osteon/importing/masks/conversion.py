@@ -66,7 +66,7 @@ class _Conversion:
             self.provenance.append(f"{name} from {mask.relative_path}" + (f": {change}" if change else ""))
             masks.append((name, array))
         segmentation, overlaps = merge_masks(masks, structures, self.geometry, self.priority)
-        more = f" (and {len(placements) - 1} more masks likewise)" if len(placements) > 1 else ""
+        more = f" (the same for {len(placements) - 1} more masks)" if len(placements) > 1 else ""
         self.warnings += [*overlaps, *(line + more for line in placements[:1])]
         return segmentation
 
@@ -188,7 +188,7 @@ def _compare_dicom(mask: MaskFile, segmentation: Segmentation) -> tuple[str, boo
         pairs = [(segmentation.structures[0], other.structures[0])]
     if not pairs:
         names = ", ".join(s.name for s in other.structures)
-        return f"{mask.relative_path}: names other structures ({names}); passed over", True
+        return f"{mask.relative_path}: names other structures ({names}); skipped", True
     scores = []
     for mine, other_structure in pairs:
         counted = Structure(name="x", value=1, colour=mine.colour)

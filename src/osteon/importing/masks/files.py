@@ -101,7 +101,7 @@ class UnmatchedFile:
 
     def __str__(self) -> str:
         """For people."""
-        return f"{self.item.path}: {self.cause}{self.detail}; passed over"
+        return f"{self.item.path}: {self.cause}{self.detail}; skipped"
 
 
 @dataclass
@@ -131,7 +131,7 @@ class SourceInventory:
 def volume_files(source: Path) -> Iterator[Path]:
     """The files below `source` in which a scan or a mask may lie, in order.
 
-    Hidden ones are passed over, those of osteon's own datasets, which people like to make beside their files, and
+    Hidden ones are skipped, those of osteon's own datasets, which people like to make beside their files, and
     pointers to files that were not fetched.
     """
     below = files_below(source, hidden=False, skip_with=FILE_NAME)
@@ -192,7 +192,7 @@ def find_dicom_scans(source: Path) -> tuple[SourceInventory, DicomInventory]:
         scan = Scan(series.folder, path_below(source, series.folder), series)
         (inventory.scans if series.kind == "volume" else inventory.pictures).append(scan)
     inventory.warnings += shorten_lines(
-        [f"{scan.title}: a single picture; passed over" for scan in inventory.pictures], "such pictures"
+        [f"{scan.title}: a single picture; skipped" for scan in inventory.pictures], "such pictures"
     )
     folders = Counter((path.parent, reason) for path, reason in found.left_out)
     inventory.warnings += [

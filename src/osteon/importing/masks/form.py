@@ -143,7 +143,7 @@ def build_source(
         files = _case_files(case)
         row = _source_case(case, subject, partial(pseudonyms.without_names, convert, patient, files))
         found.cases.append(replace(row, between_slices=options.between_slices))
-        found.lost += [f"{mask.path}: lies beside the case's folder of masks; passed over" for mask in case.skipped]
+        found.lost += [f"{mask.path}: lies beside the case's folder of masks; skipped" for mask in case.skipped]
     used = {table, *(case.table.path for case in cases if case.table is not None)}
     found.warnings += _warn_unused_tables(source, used) + _warn_doubtful_tables(cases, used)
     report_skipped_files(found, source, holding)

@@ -150,7 +150,7 @@ def _pair_in_folder(
         elif not fitting:
             inventory.skip(mask, UNREADABLE if mask.kind == "file" and mask.geometry is None else UNFIT)
         elif sorted_out or (many and not is_one_study(scan for group in groups for scan in group.scans)):
-            advice = "; --series says which is meant" if len(fitting) > 1 and is_one_study(scans) else ""
+            advice = "; choose one with --series" if len(fitting) > 1 and is_one_study(scans) else ""
             inventory.skip(
                 mask,
                 UNSURE if is_named else SEVERAL if len(fitting) > 1 else GRID_ALONE,
@@ -175,7 +175,7 @@ def _drop_unmasked(groups: list[ScanGroup], inventory: SourceInventory) -> None:
             continue
         groups.remove(group)
         if series:
-            inventory.warnings.append(f"{group.scans[0].title}: {NO_LABEL}; passed over")
+            inventory.warnings.append(f"{group.scans[0].title}: {NO_LABEL}; skipped")
         else:
             inventory.skip(group.scans[0], NO_MASK)
     if len(groups) == 1:

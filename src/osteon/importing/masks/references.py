@@ -68,10 +68,10 @@ class LabelReferences:
         if not named or nearest in folders:
             return nearest, ""
         if not folders:
-            return None, f"{mask.path}: refers to {named[0].title}, which is passed over; so is this; {_WAY_OUT}"
+            return None, f"{mask.path}: refers to {named[0].title}, which is skipped; so is this; {_WAY_OUT}"
         if len(folders) > 1:
             listed = " and ".join(scan.title for scan in named[:4])
-            return None, f"{mask.path}: refers to scans of several cases: {listed}; passed over; {_WAY_OUT}"
+            return None, f"{mask.path}: refers to scans of several cases: {listed}; skipped; {_WAY_OUT}"
         where = (
             ""
             if nearest is None or nearest in folders[0].parents
@@ -113,7 +113,7 @@ class LabelReferences:
         if not all(reasons):
             return ""
         beside = f"{groups[0][0].title}" if len(groups) == 1 else f"{len(groups)} scans"
-        return f"{mask.path}: lies beside {beside}, but {reasons[0]}; passed over; {_WAY_OUT}"
+        return f"{mask.path}: lies beside {beside}, but {reasons[0]}; skipped; {_WAY_OUT}"
 
     def select_for_case(
         self, scans: list[Scan], masks: list[MaskFile], inventory: SourceInventory
@@ -126,9 +126,7 @@ class LabelReferences:
         masks = [mask for mask in masks if not reasons[mask]]
         named = {scan for mask in masks for scan in self.referenced_scans(mask)}.intersection(scans)
         others = [scan for scan in scans if named and scan not in named]
-        inventory.warnings += [
-            f"{scan.title}: no label of its case belongs to this series; passed over" for scan in others
-        ]
+        inventory.warnings += [f"{scan.title}: no label of its case belongs to this series; skipped" for scan in others]
         return [scan for scan in scans if scan not in others], masks
 
     def describe_oddities(self, used: Iterable[tuple[MaskFile, Scan]]) -> list[str]:

@@ -64,7 +64,7 @@ class MeshConversion:
 
     @property
     def meshes(self) -> list[PurePosixPath]:
-        """Its meshes."""
+        """Paths of the case's meshes."""
         return [place for part in self.parts.values() for place in part]
 
     @property

@@ -48,7 +48,7 @@ class SortedMeshes:
 
 
 def mesh_files(source: Path) -> Iterator[Path]:
-    """The STL files below `source`, hidden ones and those of osteon's datasets passed over."""
+    """The STL files below `source`, hidden ones and those of osteon's datasets skipped."""
     below = files_below(source, hidden=False, skip_with=FILE_NAME)
     yield from (path for path in below if path.suffix.lower() == ".stl" and not is_pointer_file(path))
 

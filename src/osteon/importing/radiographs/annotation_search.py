@@ -133,7 +133,7 @@ def find_annotations(
                 f"such as {unknown[0].relative_path}"
             )
     if lost:
-        found.lost.append(f"{len(lost)} mask files belong to no picture, such as {lost[0]}; passed over")
+        found.lost.append(f"{len(lost)} mask files belong to no picture, such as {lost[0]}; skipped")
     index = FileIndex(pictures, case_of_path)
     in_json = JsonAnnotations(inventory.json, index, found)
     annotated = AnnotatedPictures(pictures, structure_order=tuple(in_json.structure_order))
@@ -141,7 +141,7 @@ def find_annotations(
     rle = [file for file in inventory.csv if is_rle_csv(file.path)]
     if len(rle) > 1:
         raise DatasetError(
-            f"{rle[0].path} and {rle[1].path} are both tables of RLE", hint="give the one that is meant as SOURCE"
+            f"{rle[0].path} and {rle[1].path} are both tables of RLE", hint="give the right one as SOURCE"
         )
     for file in rle:
         annotated.add(read_rle_annotations(file, index, options, found))

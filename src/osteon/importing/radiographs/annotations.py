@@ -61,7 +61,7 @@ def _raise_two_entries(
 ) -> Iterator[tuple[str, Mask]]:
     raise DatasetError(
         f"{picture}: is marked by {kind} twice: {', '.join(map(str, parts[:2]))}",
-        hint="say all about a picture in one file and under one name, or give the file that is meant as SOURCE",
+        hint="describe a picture in one file and under one name, or give the right file as SOURCE",
     )
 
 
@@ -84,4 +84,4 @@ def report_missing_pictures(path: Path, names: Sequence[str], found: Source) -> 
     """Tell the pictures that a file speaks of, and that are not there."""
     if names:
         listed = shorten_list([shorten(name) for name in names], 3)
-        found.lost.append(f"{path}: there is no picture {listed}; what it says of {len(names)} is passed over")
+        found.lost.append(f"{path}: there is no picture {listed}; what it says of {len(names)} is skipped")

@@ -76,7 +76,7 @@ def find_picture_files(source: Path) -> PictureInventory:
     """All pictures, JSON and CSV (TSV) files below a folder.
 
     Hidden files, what macOS leaves in archives, and osteon's own datasets, which people make beside their files, are
-    passed over.
+    skipped.
     """
     inventory = PictureInventory()
     kinds = {**dict.fromkeys(SUFFIXES, inventory.pictures), **dict.fromkeys(DICOM_SUFFIXES, inventory.dicom)}

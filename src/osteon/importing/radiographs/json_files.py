@@ -75,7 +75,7 @@ class JsonAnnotations:
             named = data.get("imagePath") or data.get("filename")
             picture = self._named(file, named, picture) if isinstance(named, str) else picture
             if picture is None:
-                self._found.lost.append(f"{file.path}: there is no picture {shorten(file.stem)}; passed over")
+                self._found.lost.append(f"{file.path}: there is no picture {shorten(file.stem)}; skipped")
             return picture
         if isinstance(data, FileError) or (isinstance(data, dict) and ("annotations" in data or "shapes" in data)):
             picture = self._pictures.find(file.relative_path.as_posix(), file.path)
@@ -85,7 +85,7 @@ class JsonAnnotations:
                     if isinstance(data, FileError)
                     else f"{file.path}: holds no outlines, and is no COCO file"
                 )
-                self._found.lost.append(f"{what}; passed over")
+                self._found.lost.append(f"{what}; skipped")
             return picture
         return None
 
@@ -138,7 +138,7 @@ def _nearest_annotation(
     nearest = [pair for pair, n in zip(annotations, near, strict=True) if n == max(near)]
     if len(nearest) == 1:
         found.lost += [
-            f"{file.path}: lies further from {picture.relative_path}; passed over"
+            f"{file.path}: lies further from {picture.relative_path}; skipped"
             for file, _ in annotations
             if file != nearest[0][0]
         ]

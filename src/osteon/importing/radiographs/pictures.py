@@ -39,7 +39,7 @@ def report_dicom(pictures: Sequence[SourceFile], dicom: Sequence[SourceFile], fo
     whole = {file.relative_path.with_suffix("") for file in pictures}
     lost = [file for file in dicom if file.relative_path.with_suffix("") not in whole]
     for files, why, target in (
-        (lost, "marked by no file; passed over", found.lost),
+        (lost, "marked by no file; skipped", found.lost),
         ([f for f in dicom if f not in set(lost)], "beside a picture of the same name; left out", found.warnings),
     ):
         if files:
