@@ -51,12 +51,12 @@ class CoarseCase:
         return np.asarray(~self.labels.any(axis=0) if self.labels.ndim == 4 else self.labels == 0)
 
     def to_fine(self, index: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        """Positions on the image's own grid of `labels`' voxels."""
+        """Positions `[n, 3]` on the image's own grid of voxels `[n, 3]` of `labels`."""
         strides = np.array(self.strides)
         return index * strides + strides // 2
 
     def to_blocks(self, fine: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-        """Fractional positions in `image` of positions on the image's own grid."""
+        """Fractional positions `[n, 3]` in `image` of positions `[n, 3]` on the image's own grid."""
         strides = np.array(self.strides)
         return np.asarray((fine - (strides - 1) / 2) / strides)
 

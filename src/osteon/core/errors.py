@@ -27,8 +27,6 @@ import psutil
 _UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB")
 _REQUESTED = re.compile(rf"allocate (?:more than )?([\d.]+) ({'|'.join(_UNITS)})\b")
 """How NumPy and torch name the memory that they did not get."""
-
-
 _NO_MEMORY = ("can't allocate memory", "annot allocate memory", "failed to map segment", "can't start new thread")
 """In the messages of torch, the system, its loader of libraries, and Python."""
 
@@ -137,10 +135,10 @@ def memory_error(name: str, error: Exception, hint: str) -> CaseError:
     return CaseError(f"{name}: not enough memory ({requested[1]} {requested[2]} were asked for at once)", hint=hint)
 
 
-def summarise_error(error: object, max_length: int = 200) -> str:
-    """The first line of another library's error, cut to `max_length` characters, for a message."""
+def summarise_error(error: object) -> str:
+    """The first line of another library's error, cut to 200 characters, for a message."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0] if len(lines[0]) <= max_length else f"{lines[0][:max_length]}…"
+    return lines[0] if len(lines[0]) <= 200 else f"{lines[0][:200]}…"
 
 
 def missing_file_error(path: Path, what: str) -> FileError:

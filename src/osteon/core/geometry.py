@@ -160,7 +160,7 @@ class AxisPermutation:
     flipped: tuple[bool, ...]
 
     def apply(self, array: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
-        """Reorient an array's last three axes; a view, no copy."""
+        """Reorient the last three axes of an array `[…, i, j, k]`; a view, no copy."""
         lead = array.ndim - 3
         where = (slice(None),) * lead + tuple(slice(None, None, -1 if f else 1) for f in self.flipped)
         return array[where].transpose(*range(lead), *(lead + axis for axis in self.order))

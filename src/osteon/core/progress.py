@@ -1,4 +1,4 @@
-"""How far a long stages is: a bar on a terminal, a line now and then in a log, nothing unless `show_progress` is on.
+"""How far a long stage is: a bar on a terminal, a line now and then in a log, nothing unless `show_progress` is on.
 
 The command line switches it on (`show_progress`), and has the messages of osteon's loggers printed (`print_messages`);
 in a program of others osteon prints nothing, and logs to `logging.getLogger("osteon")`.
@@ -32,14 +32,14 @@ console = Console(stderr=True, highlight=False)
 LOG_EVERY_S = 30.0
 """Between two lines of progress in a log."""
 PROGRESS_FILE_VARIABLE = "OSTEON_PROGRESS"
-"""Names the file for whoever waits: a line for each work, the outermost first."""
+"""Names the file for whoever waits: a line for each stage, the outermost first."""
 POST_EVERY_S = 1.0
 now = time.monotonic
 """Seconds; replaced in tests."""
 _active: list[Callable[[], str]] = []
 _shown = False
 progress_logger = logging.getLogger("osteon.progress")
-"""Messages that tell options far a stages is: printed only while progress is shown."""
+"""Messages that tell how far a stage is: printed only while progress is shown."""
 
 
 @contextmanager

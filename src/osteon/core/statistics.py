@@ -64,15 +64,12 @@ def sample_statistics(values: Iterable[float | None], *, seed: int = SEED) -> Sa
     )
 
 
-def bootstrap_interval(
-    statistic: Statistic, count: int, *, level: float = CONFIDENCE_LEVEL, seed: int = SEED
-) -> tuple[float | None, float | None]:
-    """The BCa interval of a statistic of `count` cases; None and None where it cannot be given.
+def bootstrap_interval(statistic: Statistic, count: int, *, seed: int = SEED) -> tuple[float | None, float | None]:
+    """The BCa interval (`CONFIDENCE_LEVEL`) of a statistic of `count` cases; None and None where there is none.
 
     Args:
         statistic: See `Statistic`.
         count: Number of cases.
-        level: Part of the intervals that hold the true value.
         seed: Decides the draws; the same seed and count draw the same cases.
     """
     if count < MIN_VALUES:
@@ -87,7 +84,7 @@ def bootstrap_interval(
     bias = normal.inv_cdf(min(max(below, 0.5), len(drawn) - 0.5) / len(drawn))
     acceleration = _acceleration(statistic, count)
     ends = []
-    for part in ((1 - level) / 2, (1 + level) / 2):
+    for part in ((1 - CONFIDENCE_LEVEL) / 2, (1 + CONFIDENCE_LEVEL) / 2):
         shifted = bias + normal.inv_cdf(part)
         ends.append(normal.cdf(bias + shifted / (1 - acceleration * shifted)))
     low, high = np.quantile(drawn, ends)

@@ -174,17 +174,14 @@ def structures_without_cases(structures: Sequence[Structure], present: Mapping[s
     return [structure.name for structure in structures if structure.name not in found]
 
 
-def groups_with_structure(
-    manifest: Manifest, present: Mapping[str, Collection[str]], *, by: GroupBy = "subject"
-) -> dict[str, list[list[str]]]:
+def groups_with_structure(manifest: Manifest, present: Mapping[str, Collection[str]]) -> dict[str, list[list[str]]]:
     """For each structure the groups of trainable cases that have it, by those of their cases in which it has a voxel.
 
     Args:
         manifest: Structures and cases.
         present: As `make_folds` takes it.
-        by: Likewise.
     """
-    groups = group_cases(manifest.trainable, by=by)
+    groups = group_cases(manifest.trainable)
     return {
         structure.name: [
             having for group in groups if (having := [c for c in group if structure.name in present.get(c, ())])

@@ -150,7 +150,7 @@ def best_slice(masks: Collection[npt.NDArray[Any]], axis: int, size: int) -> int
 
 
 def grey_range(channel: npt.NDArray[Any], modality: Modality) -> tuple[float, float]:
-    """Intensities shown black and white: the bone window in CT, else the 1st and 99th percentile."""
+    """Intensities of `[i, j, k]` shown black and white: the bone window in CT, else the 1st and 99th percentile."""
     if modality == "ct":
         return BONE_WINDOW_HU
     low, high = np.percentile(np.asarray(channel, dtype=np.float32), (1, 99))

@@ -122,7 +122,7 @@ class _Cells:
         self.first = np.cumsum(count) - count
 
     def corners(self) -> tuple[Points, Points, Points]:
-        """Corners of the net and their boxes."""
+        """Corners `[n, 3]` of the net in voxels, and the lowest and highest corners of their boxes."""
         begin = np.stack(np.unravel_index(self.places[self.owner], self.shape), axis=1).astype(np.float64)
         return begin + 0.5, begin + MARGIN, begin + 1 - MARGIN
 
@@ -183,6 +183,6 @@ class _FaceCorners:
         return self.known[key]
 
     def corners(self) -> tuple[Points, Points, Points]:
-        """All of them, and their boxes."""
+        """All of them `[n, 3]` in voxels, and the lowest and highest corners of their boxes."""
         middle, low, high = (np.array([row[n] for row in self.rows]).reshape(-1, 3) for n in range(3))
         return middle, low, high

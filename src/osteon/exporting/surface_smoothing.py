@@ -52,7 +52,7 @@ def smooth_surface(net: SurfaceNet, voxels: int) -> tuple[Points, Ints]:
 
 
 def enclosed_volume(points: Points, faces: Ints) -> float:
-    """What a closed surface encloses, in cubes of its unit (by Gauss' theorem)."""
+    """What a closed surface of corners `[n, 3]` and faces `[m, 3]` encloses, cubed units (Gauss' theorem)."""
     a, b, c = (points[faces[:, n]] - points[:1] for n in range(3))
     return float(np.einsum("ij,ij", a, np.cross(b, c)) / 6)
 

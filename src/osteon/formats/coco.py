@@ -21,8 +21,6 @@ from osteon.core.errors import FileError, LabelError
 from osteon.core.files import read_json
 from osteon.formats.annotation_fields import Points, check_label, check_points
 
-CocoShape = Points | Mapping[str, Any]
-"""A polygon, or a run-length code as the file holds it."""
 _HINT = "write it again with pycocotools, or as polygons"
 
 
@@ -62,7 +60,7 @@ def is_coco(data: Any) -> bool:
 
 
 def read_coco(path: Path) -> CocoFile:
-    """Read a file; its shapes are looked at when they are asked for, by `polygons_of` and `mask_of`.
+    """Read a file; its shapes are looked at when they are asked for, by `polygons_of` and `masks_of`.
 
     Raises:
         FileError: The file is missing or no COCO file.
@@ -195,7 +193,7 @@ def _decoded(code: Mapping[str, Any], shape: tuple[int, int], name: str) -> npt.
 
 
 def unpack_rle(text: str, name: str = "the code") -> npt.NDArray[np.int64]:
-    """The run lengths of a packed code. Raises LabelError."""
+    """The run lengths `[n]` of a packed code, background first. Raises LabelError."""
     broken = LabelError(f"{name}: its run-length code is damaged", hint=_HINT)
     if not text:
         return np.zeros(0, np.int64)

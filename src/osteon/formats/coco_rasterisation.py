@@ -27,7 +27,7 @@ def fill_coco(polygons: Sequence[Points], shape: tuple[int, int]) -> npt.NDArray
     """The union of polygons as a mask `[rows, columns]`; what lies outside the picture is cut off.
 
     Args:
-        polygons: Corners `[n, 2]` as `polygons.checked_points` gives them.
+        polygons: Corners `[n, 2]` as `annotation_fields.check_points` gives them.
         shape: Rows and columns of the picture.
     """
     mask = np.zeros(shape, dtype=bool)

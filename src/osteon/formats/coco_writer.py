@@ -1,8 +1,8 @@
 """Annotations of COCO, written: run-length codes, or polygons where these can tell the mask.
 
 The codes are packed as pycocotools packs them (`common/maskApi.c`, rleToString). Polygons go along the edges of the
-outermost pixels, as COCO's coordinates do: pycocotools and `coco_filling` make the mask of them again, and their area
-is the mask's.
+outermost pixels, as COCO's coordinates do: pycocotools and `coco_rasterisation` make the mask of them again, and
+their area is the mask's.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def run_lengths(mask: Mask) -> npt.NDArray[np.int64]:
 
 
 def pack_rle(lengths: npt.NDArray[np.int64]) -> str:
-    """Run lengths as text: `coco.unpack_rle` is the inverse."""
+    """Run lengths `[n]` as text: `coco.unpack_rle` is the inverse."""
     numbers = lengths.copy()
     numbers[3:] -= lengths[1:-2]
     characters = []

@@ -73,7 +73,7 @@ def read_pixels(path: Path, wanted: Sequence[Slice]) -> tuple[list[Pixels], list
                 for pixels, slice_ in zip(read, wanted, strict=True)
             ]
             read = [pixels for pixels, _ in padded]
-            notes += dict.fromkeys(note for _, said in padded for note in said)
+            notes += dict.fromkeys(note for _, texts in padded for note in texts)
         return read, notes
 
 

@@ -82,7 +82,7 @@ def to_integer_labels(array: npt.NDArray[np.generic], name: str | Path) -> npt.N
 
 
 def value_counts(labels: npt.NDArray[np.integer]) -> dict[int, int]:
-    """How many voxels hold each value, background left out, in ascending order."""
+    """How many voxels of labels of any shape hold each value, background left out, in ascending order."""
     if not labels.size:
         return {}
     highest = int(labels.max())

@@ -219,10 +219,10 @@ def _load(path: Path, *, single: bool = False) -> tuple[NiftiHeader, npt.NDArray
             fill_array(np.moveaxis(array, 0, -1), read, stored, _plain if scale is None else partial(_scaled, scale))
             beyond = read_rest(stream, header.end, path)
         except FileError as error:
-            raise error if header.start_said else _no_start(header, path) from error
+            raise error if header.start_given else _no_start(header, path) from error
         except READ_ERRORS as error:
             raise FileError(f"{path}: truncated or damaged ({summarise_error(error)})", hint=HINT) from error
-    if not header.start_said and beyond:
+    if not header.start_given and beyond:
         raise _no_start(header, path)
     return header, array
 

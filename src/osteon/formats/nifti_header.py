@@ -3,7 +3,7 @@
 One rule for all files, nibabel's: the sform where its code is above 0, else the qform where its code is above 0, else
 pixdim alone, the first axis then running to the left. ITK's readers (SimpleITK, 3D Slicer) keep another: they take the
 sform where its code is 1, else the qform where there is one; the voxels' size from pixdim throughout; and without
-codes the second axis runs to the back. Where the two differ for a file, `nifti_oddities` says so.
+codes the second axis runs to the back. Where the two differ for a file, `nifti_warnings` says so.
 Reference: nifti1.h (https://nifti.nimh.nih.gov/pub/dist/src/niftilib/nifti1.h); ITK's itkNiftiImageIO.cxx (5.4).
 """
 
@@ -55,13 +55,13 @@ class NiftiHeader:
         fields: nibabel's header, with what it repairs: an unknown code is 0, a pixdim positive, qfac 1 or -1.
         raw: The same as the file has it.
         start: The byte at which the voxels begin.
-        start_said: Whether the header says that; else the file's length must.
+        start_given: Whether the header says that; else the file's length must.
     """
 
     fields: Any
     raw: Any
     start: int
-    start_said: bool
+    start_given: bool
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -110,12 +110,12 @@ def read_header(stream: BinaryIO, path: Path) -> NiftiHeader:
                 stream.seek(0)  # extensions lie between header and voxels; nothing beyond is read for them
                 raw = kind.from_fileobj(io.BytesIO(stream.read(start)), check=False)
             fields = raw.copy()
-            if said := start >= least:
+            if given := start >= least:
                 fields["vox_offset"] = start
             else:
                 fields["vox_offset"] = least
             fields.check_fix(logger=_SILENT, error_level=40)
-        header = NiftiHeader(fields, raw, start if said else least, said)
+        header = NiftiHeader(fields, raw, start if given else least, given)
         magic, shape = raw["magic"].item(), header.shape
     except READ_ERRORS as error:
         raise FileError(f"{path}: truncated, or not a NIfTI file ({summarise_error(error)})", hint=HINT) from error

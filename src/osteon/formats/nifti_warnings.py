@@ -73,12 +73,12 @@ def _size_warnings(header: NiftiHeader, geometry: Geometry) -> Iterator[HeaderWa
         yield HeaderWarning("unit", f"its unit (xyzt_units {code}) is none of the standard's; taken as mm", severe=True)
     elif code == 0 and not (_PLAUSIBLE_MM[0] <= spacing.min() and spacing.max() <= _PLAUSIBLE_MM[1]):
         yield HeaderWarning("unit", f"says no unit; taken as mm, which makes voxels of {size} mm", severe=True)
-    said = np.array(header.raw["pixdim"][1:4], np.float64) * MM.get(code, 1.0)
+    by_header = np.array(header.raw["pixdim"][1:4], np.float64) * MM.get(code, 1.0)
     shape = np.array(geometry.shape)
     with np.errstate(invalid="ignore"):
-        apart = (shape > 1) & ~(np.abs(said - spacing) * shape <= 0.1 * spacing.min())
+        apart = (shape > 1) & ~(np.abs(by_header - spacing) * shape <= 0.1 * spacing.min())
     if apart.any():
-        by_pixdim = "×".join(f"{edge:.4g}" for edge in said)
+        by_pixdim = "×".join(f"{edge:.4g}" for edge in by_header)
         what = f"voxels of {size} mm by the affine, of {by_pixdim} mm by pixdim; taken is the affine (ITK takes pixdim)"
         yield HeaderWarning("affine against pixdim", what, severe=True)
 
@@ -108,7 +108,7 @@ def _value_warnings(header: NiftiHeader, *, label: bool) -> Iterator[HeaderWarni
 
 
 def _length_warnings(header: NiftiHeader, path: Path) -> Iterator[HeaderWarning]:
-    if not header.start_said:
+    if not header.start_given:
         what = f"vox_offset {float(header.raw['vox_offset']):g} lies within the header; voxels are taken from byte "
         yield HeaderWarning("vox_offset", f"{what}{header.start}, which its length confirms", severe=True)
     slice_bytes = math.prod(header.shape[:2]) * int(header.fields.get_data_dtype().itemsize)

@@ -136,7 +136,12 @@ def _clip(corners: Points, lowest: int, highest: npt.NDArray[np.signedinteger]) 
 
 
 def distance_outside(polygons: Sequence[Points], shape: tuple[int, int]) -> float:
-    """How far the furthest corner lies outside the picture, in pixels; 0 where that is within what a hand misses."""
+    """How far the furthest corner lies outside the picture, in pixels; 0 where that is within what a hand misses.
+
+    Args:
+        polygons: Corners `[n, 2]` as `check_points` gives them.
+        shape: Rows and columns of the picture.
+    """
     rows, columns = shape
     last = np.array([columns - 1, rows - 1])
     furthest = max((float(np.maximum(-points, points - last).max()) for points in polygons), default=0.0)

@@ -182,7 +182,7 @@ class Probabilities:
         return np.frombuffer(raw, dtype=np.uint8).reshape(self.geometry.shape)
 
     def of(self, name: str) -> npt.NDArray[np.uint8] | None:
-        """A structure's output; None where the model does not know it."""
+        """A structure's output `[i, j, k]`, as `output` gives it; None where the model does not know it."""
         names = [structure.name for structure in self.about.structures]
         return self.output(names.index(name) + (not self.about.overlapping)) if name in names else None
 

@@ -1,7 +1,7 @@
 """Masks as runs in text, and tables of them: `image_name,class,rle`, one row for each structure of each picture.
 
 A run is its first pixel and its length. Osteon counts pixels from 1 along the rows of the picture (left to right, then
-down); others do otherwise (`rle_counting`). A mask of nothing is an empty text. The table says no picture's size;
+down); others do otherwise (`rle_convention`). A mask of nothing is an empty text. The table says no picture's size;
 whoever decodes must know it.
 """
 

@@ -100,8 +100,8 @@ def read_stl_frame(path: Path) -> tuple[str | None, str | None]:
     """
     head, size = _read_header(Path(path))
     line = head[:80] if _is_binary(head, size, Path(path)) else head.replace(b"\r", b"\n").lstrip().partition(b"\n")[0]
-    said = {name.upper(): value.decode() for name, value in _FRAME.findall(line)}
-    unit, space = said.get(b"UNIT", "").lower(), said.get(b"SPACE", "").upper()
+    fields = {name.upper(): value.decode() for name, value in _FRAME.findall(line)}
+    unit, space = fields.get(b"UNIT", "").lower(), fields.get(b"SPACE", "").upper()
     return unit if unit in ("mm", "cm", "m") else None, space if space in ("LPS", "RAS") else None
 
 

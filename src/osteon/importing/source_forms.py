@@ -1,6 +1,6 @@
 """What every form in which data arrives has in common: how it is recognised, and what reading it gives.
 
-A new form is one file with a `FORM`, and one row in `recognise.FORMS`.
+A new form is one file with a `FORM`, and one row in `recognition.FORMS`.
 """
 
 from __future__ import annotations

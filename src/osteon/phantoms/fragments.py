@@ -94,7 +94,7 @@ def surface(depth: Field, grid: Geometry) -> Mesh | None:
 
 
 def enclosed_mm3(vertices: npt.NDArray[np.float64], faces: npt.NDArray[np.integer]) -> float:
-    """The volume inside a closed surface; negative where its normals point inward."""
+    """The volume in mm³ inside a closed surface, `[n, 3]` and `[m, 3]`; negative where its normals point inward."""
     a, b, c = (vertices[faces[:, corner]] for corner in range(3))
     return float(np.einsum("ij,ij->", a, np.cross(b, c)) / 6)
 

@@ -93,14 +93,14 @@ def _is_there(folder: Path, request: CohortRequest, overwrite: bool) -> bool:
     """Whether the whole cohort is in the folder. Raises UsageError where something else is."""
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return False
-    said = read_json(folder / SIDECAR, "the phantoms' record") if (folder / SIDECAR).is_file() else None
-    if not isinstance(said, dict) or "phantoms" not in said:
+    record = read_json(folder / SIDECAR, "the phantoms' record") if (folder / SIDECAR).is_file() else None
+    if not isinstance(record, dict) or "phantoms" not in record:
         raise UsageError(f"{folder}: holds other things than phantoms", hint="give a new or an empty folder")
-    if said["phantoms"] == asdict(request):
-        return len(said.get("cases", {})) == request.cases and not overwrite
+    if record["phantoms"] == asdict(request):
+        return len(record.get("cases", {})) == request.cases and not overwrite
     if not overwrite:
         raise UsageError(
-            f"{folder}: holds other phantoms ({_short(said['phantoms'])})",
+            f"{folder}: holds other phantoms ({_short(record['phantoms'])})",
             hint="give another folder, or --overwrite to replace them",
         )
     return False

@@ -72,8 +72,8 @@ def compare(
     trained = {case for cases in known.values() for case in cases}
     new = [case for case in shared if case not in trained]
     for name, cases in known.items():
-        said = "left out" if new else "no test, and no case is left without these"
-        message = f"{said}: {len(cases)} cases that {name} was trained on: {', '.join(cases)}"
+        why = "left out" if new else "no test, and no case is left without these"
+        message = f"{why}: {len(cases)} cases that {name} was trained on: {', '.join(cases)}"
         logger.warning(message)
     shared = new or shared
     entries = [_entry(c, r, set(shared)) for c, r in zip(contestants, scored, strict=True)]

@@ -55,7 +55,7 @@ class Confusion:
         return cls(tuple(s.name for s in structures), empty, empty.copy(), np.zeros(n, dtype=np.int64))
 
     def add(self, table: npt.NDArray[np.int64], sizes: npt.NDArray[np.int64]) -> None:
-        """Add what `count_confusion` says of a case."""
+        """Add what `count_confusion` says of a case: its table `[n, n + 1]` and sizes `[n]`, in voxels."""
         self.counts += table
         self.sizes += sizes
         self.happened += table >= np.maximum(1, MIN_SHARE * sizes)[:, None]

@@ -93,8 +93,8 @@ def _index(path: Path, dataset: Dataset, made: TableScores) -> tuple[dict[str, R
             )
         elif row.structure in own:
             first = own[row.structure][0]
-            said = f"{path}, line {row.line}: {row.structure} is listed twice, first in line {first}"
-            made.failures.append(Failure(case.id, said, "the first counts"))
+            message = f"{path}, line {row.line}: {row.structure} is listed twice, first in line {first}"
+            made.failures.append(Failure(case.id, message, "the first counts"))
         else:
             own[row.structure] = row.line, row.offset
     return dict(found), [image for image, case in cases.items() if case is None]

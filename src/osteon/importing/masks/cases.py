@@ -18,10 +18,6 @@ from osteon.importing.masks.groups import ScanGroup
 from osteon.importing.masks.structures import case_names, find_vertebrae, read_value_names, structure_prefixes
 from osteon.importing.series_choice import describe_scans, series_hint
 
-_LISTED = 8
-_AGREE = 0.9
-"""A Dice below this, between two files that should show the same, is worth a look."""
-
 
 @dataclass
 class MaskCase:

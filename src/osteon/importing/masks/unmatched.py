@@ -25,7 +25,7 @@ def no_pairs_error(source: Path, inventory: SourceInventory, pattern: str | None
 
     Args:
         source: The folder.
-        inventory: What was found, and its `file` as `pairing.pair_files` left them.
+        inventory: What was found, its `unmatched` and `lost` as `pairing.pair_files` left them.
         pattern: The user's `--case-pattern`.
     """
     if not inventory.scans or not inventory.masks:

@@ -90,7 +90,7 @@ class MeshConversion:
         )
 
     def triangles(self, frame: MeshFrame) -> dict[PurePosixPath, Points]:
-        """The surfaces in the coordinates of a frame; as the files have them where these say nothing else.
+        """Triangles `[n, 3, 3]` in the coordinates of a frame; as the files have them where these say nothing else.
 
         Raises:
             FileError: One cannot be read.

@@ -21,7 +21,7 @@ class MeshHeader:
     space: MeshSpace | None = None
 
     def to_frame(self, points: Points, frame: MeshFrame) -> Points:
-        """Coordinates as `frame` expects them, of a mesh that may say another unit or world than the others."""
+        """Coordinates `[…, 3]` as `frame` expects them, of a mesh that may say another unit or world than others."""
         factors = TO_RAS[self.space or frame.space] * TO_RAS[frame.space]
         return points * (factors * MM[self.unit or frame.unit] / MM[frame.unit])
 

@@ -75,7 +75,7 @@ def voxelise(triangles: Points, geometry: Geometry) -> VoxelisedMesh:
 
 
 def is_closed(triangles: Points) -> bool:
-    """Whether every edge occurs an even number of times, as it does where triangles meet without gaps.
+    """Whether every edge of triangles `[n, 3, 3]` occurs an even number of times, as where these meet without gaps.
 
     Edges are hashed (64 bits) and all hashes combined by exclusive or, which leaves 0 where they cancel: no sorting.
     """

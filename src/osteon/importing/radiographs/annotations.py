@@ -75,7 +75,7 @@ def check_size(drawn_on: tuple[int, int] | None, size: PictureSize, path: Path) 
 
 
 def warn_outside(polygons: Sequence[Points], size: PictureSize, name: str, warn: Warn) -> None:
-    """Tell how far polygons reach out of their picture, where that is more than what a hand misses."""
+    """Tell how far polygons `[n, 2]` reach out of their picture, where that is more than what a hand misses."""
     if beyond := distance_outside(polygons, size):
         warn(f"{name} reaches {beyond:.0f} pixels out of the picture; cut off at its edge")
 

@@ -144,26 +144,26 @@ class FileIndex:
         """The file that an annotation file calls by a name: seen from its own folder, else as `find` does."""
         return self.at_path(file.relative_path.parent, name.replace("\\", "/")) or self.find(name, file.path)
 
-    def find(self, name: str, told_by: Path) -> SourceFile | None:
+    def find(self, name: str, annotation: Path) -> SourceFile | None:
         """The file that a name means, by its stem, its suffix and the folders that it shares; None where none is.
 
         A name that means none is looked for without what annotation programs put around names; `renamed` then tells.
 
         Args:
             name: A name or path as an annotation gives it, or the place of an annotation itself.
-            told_by: The annotation's file, for the message.
+            annotation: The annotation's file, for the message.
 
         Raises:
             DatasetError: Several files are meant.
         """
-        found = self._find(name, told_by, self._by_stem)
+        found = self._find(name, annotation, self._by_stem)
         for plain in _plain_names(name) if found is None else ():
-            found = found or self._find(plain, told_by, self._by_stem) or self._find(plain, told_by, self._by_url)
+            found = found or self._find(plain, annotation, self._by_stem) or self._find(plain, annotation, self._by_url)
             if found is not None:
                 self.renamed[shorten(name)] = found
         return found
 
-    def _find(self, name: str, told_by: Path, by_stem: Mapping[str, list[SourceFile]]) -> SourceFile | None:
+    def _find(self, name: str, annotation: Path, by_stem: Mapping[str, list[SourceFile]]) -> SourceFile | None:
         parts = [part for part in name.replace("\\", "/").split("/") if part not in ("", ".", "..")]
         if not parts:
             return None
@@ -183,7 +183,7 @@ class FileIndex:
             fitting = [f for f in fitting if f.stem == plain_stem(parts[-1])] or fitting
         if len(fitting) > 1:
             raise DatasetError(
-                f"{told_by}: {shorten(name)} may be {fitting[0].relative_path} or {fitting[1].relative_path}",
+                f"{annotation}: {shorten(name)} may be {fitting[0].relative_path} or {fitting[1].relative_path}",
                 hint="write the folder in front, or say which part of a path is the case: --case-pattern",
             )
         return fitting[0] if fitting else None
