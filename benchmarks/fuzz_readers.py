@@ -105,9 +105,9 @@ def _form(name: str) -> Callable[[Path], object]:
 
     def read(path: Path) -> object:
         from osteon.importing.options import ImportOptions
-        from osteon.importing.recognition import form_named
+        from osteon.importing.recognition import get_form
 
-        form = form_named(name)
+        form = get_form(name)
         if name == "nnunet":
             (path.parent / "imagesTr").mkdir(exist_ok=True)
             (path.parent / "imagesTr" / "a_0000.nii.gz").touch()

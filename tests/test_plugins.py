@@ -16,7 +16,7 @@ from osteon.exporting import seg_nrrd
 from osteon.exporting.registry import find_form
 from osteon.formats import registry as formats
 from osteon.importing import pairs
-from osteon.importing.recognition import form_named
+from osteon.importing.recognition import get_form
 from osteon.phantoms import limb
 from osteon.phantoms.registry import make_request
 from osteon.planning.options import PlanOptions
@@ -72,7 +72,7 @@ def test_each_table_takes_rows_of_packages(install: Install, tmp_path: Any) -> N
     install("osteon.exports", "atlas", replace(seg_nrrd.FORM, name="atlas"))
     assert find_form("atlas").what == seg_nrrd.FORM.what
     install("osteon.importers", "listing", replace(pairs.FORM, name="listing"))
-    assert form_named("listing").explain_mismatch(tmp_path)
+    assert get_form("listing").explain_mismatch(tmp_path)
     install("osteon.phantoms", "rib", replace(limb.KIND, name="rib"))
     assert make_request("rib").kind == "rib"
     install("osteon.recipes", "hasty", replace(RECIPES["osteon"], source="haste"))

@@ -17,7 +17,7 @@ from osteon.cli.main import app
 from osteon.core.errors import DatasetError, OsteonError, UsageError
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import Manifest
-from osteon.importing.recognition import form_named
+from osteon.importing.recognition import get_form
 from osteon.predicting.scans import find_scans
 
 PLACES = [(0.0, 0.0, 2.0 * n) for n in range(4)]
@@ -138,7 +138,7 @@ def test_what_may_be_a_label_is_never_passed_over(tmp_path: Path, beside: str, l
         (tmp_path / f"made/labels/{label_of}.nii.gz").rename(source / beside)
     else:
         (source / beside).touch()
-    assert re.search(says, form_named("scans").explain_mismatch(source) or "")
+    assert re.search(says, get_form("scans").explain_mismatch(source) or "")
 
 
 @pytest.mark.parametrize("name", ["hand.xml", "hand.txt", "hand.json"])

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from osteon.core.geometry import Geometry, reorient_to_ras
 from osteon.core.volume import Volume
 from osteon.dataset.modality import Modality
-from osteon.drawing.slices import PLANES, encoded, paint_slice, side_by_side
+from osteon.drawing.slices import PLANES, encode_picture, paint_slice, side_by_side
 
 MAX_VOXELS = 4_500_000
 """Of a preview: drawn in software, each voxel takes its share of half a second when a structure is toggled."""
@@ -120,4 +120,4 @@ def render_poster(volume: Volume, window: tuple[float, float]) -> bytes:
         edges = spacing[plane.right], spacing[plane.up]
         scale = POSTER_PIXELS / max(np.multiply(grey.shape, edges))
         panels.append(paint_slice(grey, (), edges, window=window, scale=scale))
-    return encoded(side_by_side(panels), "PNG")
+    return encode_picture(side_by_side(panels), "PNG")

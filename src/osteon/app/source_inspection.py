@@ -17,7 +17,7 @@ from osteon.core.labels import Structure, make_structures
 from osteon.core.text import pluralise
 from osteon.formats.registry import read_segmentation, read_structures, suffix_of
 from osteon.importing.options import ImportOptions, flag_of, parse_option
-from osteon.importing.recognition import form_named, recognise
+from osteon.importing.recognition import get_form, recognise
 from osteon.importing.reimport import companion_files
 from osteon.importing.source_forms import Source, SourceForm
 from osteon.importing.structure_names import adopt_file_names, merge_structures
@@ -84,7 +84,7 @@ def inspect_source(
     try:
         if form is None and (model := find_model(source)) is not None:
             return SourceReport(model=model)
-        row = recognise(source) if form is None else form_named(form)
+        row = recognise(source) if form is None else get_form(form)
         if form is not None and (missing := row.explain_mismatch(source)):
             raise FileError(f"not of the form {form}: {missing}", hint="choose another form")
         found = row.read(source, _reader_options(options or {}, row))

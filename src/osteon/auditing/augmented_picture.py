@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from osteon.drawing.slices import PLANES, Layer, best_slice, encoded, paint_slice, side_by_side
+from osteon.drawing.slices import PLANES, Layer, best_slice, encode_picture, paint_slice, side_by_side
 from osteon.plan.schema import Plan
 
 LONGEST, LONGEST_FLAT = 190, 320
@@ -51,4 +51,4 @@ def patch_picture(
                 letters=(grid.axes[order[plane.right]], grid.axes[order[plane.up]]),
             )
         )
-    return encoded(side_by_side(panels, GAP), quality=QUALITY, optimize=True, subsampling=0)
+    return encode_picture(side_by_side(panels, GAP), quality=QUALITY, optimize=True, subsampling=0)

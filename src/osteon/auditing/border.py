@@ -96,7 +96,7 @@ def border_profiles(coarse: CoarseCase) -> npt.NDArray[np.float16]:
         own = BorderPoints(whole.points[chosen], whole.normals[chosen])
         for row, move in enumerate(MOVES):
             if len(chosen) and image.shape[move.axis] > 1:
-                profile = _profile(image, _moved(own, move, coarse), coarse)
+                profile = _profile(image, _move(own, move, coarse), coarse)
                 result[row, 6 * number : 6 * number + 6] = profile
     return result
 
@@ -114,7 +114,7 @@ def outside_mean(coarse: CoarseCase, mask: npt.NDArray[np.bool_]) -> float | Non
     return float(values.mean(dtype=np.float64)) if len(values) >= MIN_POINTS else None
 
 
-def _moved(own: BorderPoints, move: LabelMove, coarse: CoarseCase) -> BorderPoints:
+def _move(own: BorderPoints, move: LabelMove, coarse: CoarseCase) -> BorderPoints:
     points, normals = own.points.copy(), own.normals.copy()
     if move.mirrored:
         points[:, move.axis] = coarse.fine_shape[move.axis] - 1 - points[:, move.axis]

@@ -14,18 +14,18 @@ from osteon.dataset.case_stamps import NO_STAMP, CaseStamp
 Triple = tuple[float, float, float]
 
 
-def _packed(values: Iterable[float]) -> Sequence[float]:
+def _pack(values: Iterable[float]) -> Sequence[float]:
     try:
         return array("f", values)
     except (TypeError, OverflowError) as error:
         raise ValueError(f"no list of numbers ({error})") from error
 
 
-def _listed(values: Sequence[float]) -> list[float]:
+def _to_list(values: Sequence[float]) -> list[float]:
     return [round(value, 3) for value in values]
 
 
-Floats = Annotated[Sequence[float], PlainValidator(_packed), PlainSerializer(_listed)]
+Floats = Annotated[Sequence[float], PlainValidator(_pack), PlainSerializer(_to_list)]
 """Many 32-bit floats: 4 bytes for each in memory, where a list takes 32; in files a list of three decimals."""
 
 

@@ -127,7 +127,7 @@ def _case(case: CaseFacts, own: Sequence[Finding], pictures: Path) -> dict[str, 
         "notes": [finding for finding in own if finding.severity == "note"],
         "grid": f"{times(map(str, case.shape))} voxels of {times(f'{e:.3g}' for e in case.spacing)} {case.unit}, "
         f"file's axes {case.orientation}",
-        "picture": partial(_embedded, pictures / f"{case.id}.jpg"),
+        "picture": partial(_embed, pictures / f"{case.id}.jpg"),
         "structures": [
             {"name": name, "volume": format_volume(facts.volume_mm3, case), "mean": f"{facts.mean:.4g}"}
             for name, facts in case.structures.items()
@@ -135,5 +135,5 @@ def _case(case: CaseFacts, own: Sequence[Finding], pictures: Path) -> dict[str, 
     }
 
 
-def _embedded(picture: Path) -> str:
+def _embed(picture: Path) -> str:
     return base64.b64encode(picture.read_bytes()).decode()

@@ -6,7 +6,7 @@ import numpy as np
 
 from osteon.auditing.measure import MeasuredCase
 from osteon.dataset.modality import Modality
-from osteon.drawing.slices import Layer, encoded, grey_range, paint_slice, planes_of, side_by_side
+from osteon.drawing.slices import Layer, encode_picture, grey_range, paint_slice, planes_of, side_by_side
 from osteon.formats.raster import has_unknown_sides
 
 HEIGHT, FLAT_HEIGHT = 300, 420
@@ -33,4 +33,4 @@ def case_picture(measured: MeasuredCase, modality: Modality) -> bytes:
         scale = (HEIGHT if len(planes) > 1 else FLAT_HEIGHT) / max(np.multiply(grey.shape, edges))
         letters = (plane.left_letter, plane.top_letter) if known else ("", "")
         panels.append(paint_slice(grey, layers, edges, window=window, scale=scale, letters=letters))
-    return encoded(side_by_side(panels, GAP), quality=QUALITY, optimize=True)
+    return encode_picture(side_by_side(panels, GAP), quality=QUALITY, optimize=True)

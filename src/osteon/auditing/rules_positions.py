@@ -74,7 +74,7 @@ def order(cohort: Cohort) -> Iterator[Finding]:
         wrong = _wrong_pairs(centres, usual)
         if not wrong:
             continue
-        swap = next((pair for pair in wrong if not _wrong_pairs(_swapped(centres, pair), usual)), None)
+        swap = next((pair for pair in wrong if not _wrong_pairs(_swap(centres, pair), usual)), None)
         if swap is not None and sided.get(swap[0]) == swap[1]:
             continue  # `sides` says so already
         first, second = swap or wrong[0]
@@ -200,6 +200,6 @@ def _wrong_pairs(
     return found
 
 
-def _swapped(centres: StructureCentres, pair: tuple[str, str]) -> StructureCentres:
+def _swap(centres: StructureCentres, pair: tuple[str, str]) -> StructureCentres:
     first, second = pair
     return {**centres, first: centres[second], second: centres[first]}

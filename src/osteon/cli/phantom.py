@@ -27,11 +27,11 @@ def phantom(
 ) -> None:
     """Make up a cohort in one job's own form, with the truth beside it, to try osteon on."""
     from osteon.phantoms.record import TRUTH
-    from osteon.phantoms.registry import SIDECAR, kind_named, make_request, write_phantoms
+    from osteon.phantoms.registry import SIDECAR, find_kind, make_request, write_phantoms
 
     request = make_request(kind, cases=cases, seed=seed, size=size, layout=layout)
     made = write_phantoms(folder, request, overwrite=overwrite)
-    row = kind_named(request.kind)
+    row = find_kind(request.kind)
     state = "written" if made else "is there already"
     out.print(f"{state}: {escape(row.what)}")
     out.print(f"truth   {escape(str(folder / TRUTH))}, sizes in {escape(str(folder / SIDECAR))}")

@@ -25,11 +25,11 @@ def free_name(name: str, taken: Collection[str], tried: dict[str, int] | None = 
     """
     tried = {} if tried is None else tried
     numbers = count(tried.get(name, 1))
-    tried[name] = next(number for number in numbers if name_key(_numbered(name, number)) not in taken)
-    return _numbered(name, tried[name])
+    tried[name] = next(number for number in numbers if name_key(_add_number(name, number)) not in taken)
+    return _add_number(name, tried[name])
 
 
-def _numbered(name: str, number: int) -> str:
+def _add_number(name: str, number: int) -> str:
     return name if number == 1 else f"{name}-{number}"
 
 

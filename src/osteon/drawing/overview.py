@@ -19,7 +19,7 @@ from osteon.core.geometry import reorient_to_ras
 from osteon.core.labels import Segmentation, Structure
 from osteon.core.volume import Volume
 from osteon.dataset.modality import Modality
-from osteon.drawing.slices import Layer, Plane, best_slice, encoded, grey_range, paint_slice, planes_of
+from osteon.drawing.slices import Layer, Plane, best_slice, encode_picture, grey_range, paint_slice, planes_of
 from osteon.formats.raster import has_unknown_sides
 
 HEIGHT = 350
@@ -90,7 +90,7 @@ def paint_overview(rows: Sequence[PictureRow]) -> bytes:
         line, place = divmod(number, per_line)
         _paint_case(whole, _EDGE + place * across, _EDGE + line * down, row, views, widths)
     whole.paste(legend, (0, size[1]))
-    return encoded(whole, "PNG")
+    return encode_picture(whole, "PNG")
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,8 +142,8 @@ def cut_views(row: PictureRow) -> list[View]:
         width, height = (grey.shape[other] * spacing[other] for other in (plane.right, plane.up))
         across = width - last * spacing[plane.right], width - first * spacing[plane.right]
         box = (
-            *_widened(across, width, longest),
-            *_widened((low * spacing[plane.up], high * spacing[plane.up]), height, longest),
+            *_widen(across, width, longest),
+            *_widen((low * spacing[plane.up], high * spacing[plane.up]), height, longest),
         )
         letters = ("", "") if has_unknown_sides(row.image.geometry) else (plane.left_letter, plane.top_letter)
         views.append(
@@ -152,7 +152,7 @@ def cut_views(row: PictureRow) -> list[View]:
     return views
 
 
-def _widened(limits: tuple[float, float], size: float, longest: float) -> tuple[float, float]:
+def _widen(limits: tuple[float, float], size: float, longest: float) -> tuple[float, float]:
     """The structures with a margin, at least `LEAST_VIEW` of their `longest` extent, inside the picture."""
     half, middle = max(limits[1] - limits[0], longest * LEAST_VIEW) * (1 + 2 * MARGIN) / 2, sum(limits) / 2
     return max(0.0, middle - half), min(size, middle + half)

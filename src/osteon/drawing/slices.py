@@ -89,12 +89,12 @@ def paint_slice(
     size = tuple(max(1, round(count * edge * scale)) for count, edge in zip(grey.shape, edges, strict=True))
     low, high = window
     shown = (np.clip((grey.astype(np.float32) - low) / max(high - low, 1e-6), 0, 1) * 255).astype(np.uint8)
-    canvas = _enlarged(shown, size, Image.Resampling.BICUBIC)[..., None].repeat(3, axis=2)
+    canvas = _enlarge(shown, size, Image.Resampling.BICUBIC)[..., None].repeat(3, axis=2)
     for layer in layers:
         if not layer.mask.any():
             continue
         by = Image.Resampling.BICUBIC if smooth else Image.Resampling.NEAREST
-        inside = _enlarged(layer.mask.astype(np.uint8) * 255, size, by) > 127
+        inside = _enlarge(layer.mask.astype(np.uint8) * 255, size, by) > 127
         colour = np.array(rgb(layer.colour), dtype=np.float32)
         if layer.fill:
             canvas[inside] = (1 - layer.fill) * canvas[inside] + layer.fill * colour
@@ -125,7 +125,7 @@ def side_by_side(panels: Sequence[Image.Image], gap: int = 0) -> Image.Image:
     return whole
 
 
-def encoded(picture: Image.Image, form: str = "JPEG", **options: Any) -> bytes:
+def encode_picture(picture: Image.Image, form: str = "JPEG", **options: Any) -> bytes:
     """The picture's file; options are Pillow's for this form."""
     kept = io.BytesIO()
     picture.save(kept, form, **options)
@@ -157,7 +157,7 @@ def grey_range(channel: npt.NDArray[Any], modality: Modality) -> tuple[float, fl
     return float(low), float(max(high, low + 1e-6))
 
 
-def _enlarged(flat: npt.NDArray[np.uint8], size: tuple[int, ...], by: Image.Resampling) -> npt.NDArray[np.uint8]:
+def _enlarge(flat: npt.NDArray[np.uint8], size: tuple[int, ...], by: Image.Resampling) -> npt.NDArray[np.uint8]:
     """`[row, column]` of a slice `[across, up]`: rows down, columns from the patient's right (front)."""
     return np.array(Image.fromarray(np.ascontiguousarray(flat.T[::-1, ::-1])).resize((size[0], size[1]), by))
 

@@ -65,7 +65,7 @@ class NnunetExport(Exporter):
         if entry.segmentation is None:
             return ExportedCase(images, part)
         segmentation = case.load()
-        labels = self._combined(segmentation) if self.dataset.manifest.overlapping else self._numbered(segmentation)
+        labels = self._combine(segmentation) if self.dataset.manifest.overlapping else self._renumber(segmentation)
         return ExportedCase([*images, label_file(case, f"labels{part}", labels)], part)
 
     def finish(self, rows: Sequence[Any]) -> ExportedCase:
@@ -104,13 +104,13 @@ class NnunetExport(Exporter):
         ordered = sorted(self.dataset.structures, key=lambda structure: structure.value)
         return {structure.name: n for n, structure in enumerate(ordered, start=1)}
 
-    def _numbered(self, segmentation: Segmentation) -> Segmentation:
+    def _renumber(self, segmentation: Segmentation) -> Segmentation:
         values = sorted([0, *(structure.value for structure in self.dataset.structures)])
         numbers = self._numbers()
         structures = tuple(s.model_copy(update={"value": numbers[s.name]}) for s in self.dataset.structures)
         return Segmentation(np.searchsorted(values, segmentation.array), segmentation.geometry, structures)
 
-    def _combined(self, segmentation: Segmentation) -> Segmentation:
+    def _combine(self, segmentation: Segmentation) -> Segmentation:
         """An index map of combinations."""
         structures = segmentation.structures
         bits = np.packbits(segmentation.array > 0, axis=0)

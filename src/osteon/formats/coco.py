@@ -171,10 +171,10 @@ def polygons_of(shapes: Sequence[Any], name: str) -> list[Points]:
 
 def masks_of(shapes: Sequence[Any], shape: tuple[int, int], name: str) -> list[npt.NDArray[np.bool_]]:
     """The run-length codes among a structure's shapes, as masks `[rows, columns]`. Raises LabelError."""
-    return [_decoded(code, shape, name) for code in shapes if isinstance(code, dict)]
+    return [_decode(code, shape, name) for code in shapes if isinstance(code, dict)]
 
 
-def _decoded(code: Mapping[str, Any], shape: tuple[int, int], name: str) -> npt.NDArray[np.bool_]:
+def _decode(code: Mapping[str, Any], shape: tuple[int, int], name: str) -> npt.NDArray[np.bool_]:
     counts, size = code.get("counts"), code.get("size")
     if size is not None and list(size if isinstance(size, list) else []) != list(shape):
         raise LabelError(f"{name}: is coded for {str(size)[:40]} rows and columns, not {list(shape)}", hint=_HINT)

@@ -88,7 +88,7 @@ def stored_frames(dataset: Dataset, path: Path) -> Pixels:
             raise FileError(f"{path}: holds no pixels", hint="give the images of the study, not its other objects")
         _check_size(dataset, path)
         shape = [int(dataset.get(name) or 1) for name in ("NumberOfFrames", "Rows", "Columns", "SamplesPerPixel")]
-        return _unpacked(dataset).reshape(shape)
+        return _unpack(dataset).reshape(shape)
 
 
 def _slice(dataset: Dataset, frame: Pixels, slice_: Slice, turned: bool, path: Path) -> Pixels:
@@ -103,10 +103,10 @@ def _slice(dataset: Dataset, frame: Pixels, slice_: Slice, turned: bool, path: P
         lowest = -(1 << (bits - 1)) if dataset.get("PixelRepresentation") else 0
         ends = 2 * lowest + (1 << bits) - 1  # the lowest and the highest number that can be stored, added
         pixels = (ends - pixels.astype(np.int64)).astype(pixels.dtype)
-    return _rescaled(dataset, pixels, slice_)
+    return _rescale(dataset, pixels, slice_)
 
 
-def _rescaled(dataset: Dataset, pixels: npt.NDArray[Any], slice_: Slice) -> Pixels:
+def _rescale(dataset: Dataset, pixels: npt.NDArray[Any], slice_: Slice) -> Pixels:
     if dataset.get("ModalityLUTSequence") and len(dataset.ModalityLUTSequence):
         from pydicom.pixels import apply_modality_lut
 
@@ -134,7 +134,7 @@ def _fits(ends: tuple[int, int], kind: type[np.signedinteger[Any]]) -> bool:
     return bool(np.iinfo(kind).min <= ends[0] and ends[1] <= np.iinfo(kind).max)
 
 
-def _unpacked(dataset: Dataset) -> Pixels:
+def _unpack(dataset: Dataset) -> Pixels:
     import gdcm
     from pydicom.pixels import pixel_array
 

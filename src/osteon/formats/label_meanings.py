@@ -118,7 +118,7 @@ def _numbers(table: Mapping[str, Any], path: Path) -> dict[str, tuple[int, ...]]
     """Structure → numbers, of {"femur": 1} (nnU-Net), {"whole": [1, 2]} (its regions) or {"1": "femur"} (Decathlon)."""
     turned = all(str(key).isdecimal() for key in table)
     try:
-        pairs = [(str(value), [int(key)]) if turned else (key, _listed(value)) for key, value in table.items()]
+        pairs = [(str(value), [int(key)]) if turned else (key, _to_list(value)) for key, value in table.items()]
     except (TypeError, ValueError) as error:
         raise DatasetError(
             f"{path}: `labels` does not give each structure a whole number, or a list of them",
@@ -127,7 +127,7 @@ def _numbers(table: Mapping[str, Any], path: Path) -> dict[str, tuple[int, ...]]
     return {name: tuple(own) for name, own in pairs if name != _IGNORED and own and set(own) != {BACKGROUND}}
 
 
-def _listed(value: Any) -> list[int]:
+def _to_list(value: Any) -> list[int]:
     return [int(number) for number in (value if isinstance(value, list) else [value])]
 
 

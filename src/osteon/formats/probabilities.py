@@ -178,7 +178,7 @@ class Probabilities:
                 if len(raw) < voxels or stream.read(1):
                     raise ValueError(f"{len(raw)} of {voxels} voxels")
         except _DAMAGE as error:
-            raise _damaged(self.path, error) from error
+            raise _damage_error(self.path, error) from error
         return np.frombuffer(raw, dtype=np.uint8).reshape(self.geometry.shape)
 
     def of(self, name: str) -> npt.NDArray[np.uint8] | None:
@@ -209,12 +209,12 @@ def read_probabilities(path: Path) -> Probabilities:
                 if not voxels < size <= voxels + _MAX_NPY_HEADER_BYTES:
                     raise ValueError(f"output {number} has {size} bytes for {voxels} voxels")
     except (*_DAMAGE, ValidationError, RecursionError) as error:
-        raise _damaged(path, error) from error
+        raise _damage_error(path, error) from error
     check_memory(path, 2 * voxels)
     return Probabilities(path, found, geometry)
 
 
-def _damaged(path: Path, error: BaseException) -> FileError:
+def _damage_error(path: Path, error: BaseException) -> FileError:
     return FileError(
         f"{path}: damaged, or no file of probabilities ({summarise_error(error)})",
         hint="predict again with --probabilities --overwrite",

@@ -42,28 +42,28 @@ _HINT = "pairs of first pixel and length are needed, such as `1 3 10 2`"
 
 
 def decode_rle(
-    text: str, shape: tuple[int, int], counting: RleConvention = DEFAULT_CONVENTION, *, name: str = "the RLE"
+    text: str, shape: tuple[int, int], convention: RleConvention = DEFAULT_CONVENTION, *, name: str = "the RLE"
 ) -> npt.NDArray[np.bool_]:
     """The mask `[rows, columns]` of a text of runs.
 
     Args:
         text: First pixel and length in turns, separated by spaces; the runs in any order.
         shape: Rows and columns of the picture.
-        counting: How pixels are counted.
+        convention: How pixels are counted.
         name: Where the text stands, for messages.
 
     Raises:
         LabelError: The text holds something else than whole numbers, or an odd count of them; a run begins before the
             first pixel, is empty, ends behind the picture, or overlaps another.
     """
-    starts, lengths = check_runs(parse_runs(text, name=name), shape, base=counting.base, name=name).T
+    starts, lengths = check_runs(parse_runs(text, name=name), shape, base=convention.base, name=name).T
     ends = starts + lengths  # the first pixel behind each run, from 1
     stretches = np.empty(2 * len(starts) + 1, dtype=np.int64)  # background and run in turns
     stretches[0:-1:2] = starts - np.concatenate(([1], ends[:-1]))
     stretches[1::2] = lengths
     stretches[-1] = shape[0] * shape[1] - (ends[-1] - 1 if len(ends) else 0)
     flat = np.repeat(np.arange(len(stretches)) % 2 == 1, stretches)
-    return flat.reshape(shape) if counting.order == "rows" else flat.reshape(shape[::-1]).T
+    return flat.reshape(shape) if convention.order == "rows" else flat.reshape(shape[::-1]).T
 
 
 def parse_runs(text: str, *, name: str = "the RLE") -> npt.NDArray[np.int64]:

@@ -98,34 +98,39 @@ class ConventionEvidence:
                 first, last = (starts - base) % length, (stops - base) % length
                 self.broken[order, base] += int(((first > 0) & (last > 0) & (first + runs[:, 1] > length)).sum())
 
-    def other_order(self, counting: RleConvention) -> tuple[Order, str] | None:
+    def other_order(self, convention: RleConvention) -> tuple[Order, str] | None:
         """The order that fits far better, and why; None where there is none."""
-        other: Order = "rows" if counting.order == "columns" else "columns"
-        here, there = self.outline[counting.order], self.outline[other]
+        other: Order = "rows" if convention.order == "columns" else "columns"
+        here, there = self.outline[convention.order], self.outline[other]
         if not self.square and here > _TIMES * there:
             why = f"its masks are stripes: counted along {other}, their outlines are {here / there:.1f} times shorter"
         elif (
-            not self.square and self._breaks(counting.order, 0, other, 0) and self._breaks(counting.order, 1, other, 1)
+            not self.square
+            and self._breaks(convention.order, 0, other, 0)
+            and self._breaks(convention.order, 1, other, 1)
         ):
             why = f"its runs go over the pictures' edges, along {other} none does"
         else:
             return None
-        return other, f"{counting.describe()}, {why}"
+        return other, f"{convention.describe()}, {why}"
 
-    def other_base(self, counting: RleConvention) -> tuple[Base, str] | None:
+    def other_base(self, convention: RleConvention) -> tuple[Base, str] | None:
         """The same for the first pixel's number."""
-        other: Base = 0 if counting.base else 1
-        if not self._breaks(counting.order, counting.base, counting.order, other):
+        other: Base = 0 if convention.base else 1
+        if not self._breaks(convention.order, convention.base, convention.order, other):
             return None
-        return other, f"{counting.describe()}, its runs go over the pictures' edges by a pixel, from {other} none does"
+        return (
+            other,
+            f"{convention.describe()}, its runs go over the pictures' edges by a pixel, from {other} none does",
+        )
 
     def _breaks(self, order: Order, base: Base, other_order: Order, other_base: Base) -> bool:
         """Whether runs lie in two lines, counted in the one way, and none does in the other."""
         return self.broken[order, base] >= _BROKEN and not self.broken[other_order, other_base]
 
-    def doubt(self, counting: RleConvention) -> str | None:
+    def doubt(self, convention: RleConvention) -> str | None:
         """What speaks against a way of counting; None where nothing does."""
-        other = self.other_order(counting) or self.other_base(counting)
+        other = self.other_order(convention) or self.other_base(convention)
         return None if other is None else other[1]
 
 

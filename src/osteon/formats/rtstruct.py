@@ -89,11 +89,11 @@ def read_rtstruct(
         regions = _regions(dataset)
     points = [contour for region in regions for contour in region.contours]
     to_index: Points = np.asarray(np.linalg.inv(geometry.affine_ras) @ LPS_TO_RAS, dtype=np.float64)
-    axis = _slice_axis([_turned(contour, to_index) for contour in points])
+    axis = _slice_axis([_rotate(contour, to_index) for contour in points])
     parts = []
     for n, region in enumerate(regions):
         where = f"{path}: {region.name or 'a region without name'}"
-        indexed = [_turned(contour, to_index) for contour in region.contours]
+        indexed = [_rotate(contour, to_index) for contour in region.contours]
         partly = []
         for place, flat in _by_slice(indexed, axis, geometry, where).items():
             sides = np.delete(geometry.shape, axis)
@@ -154,7 +154,7 @@ def _ends(contours: Sequence[Points], sides: npt.NDArray[np.integer]) -> Points:
     return ends
 
 
-def _turned(points: Points, matrix: Points) -> Points:
+def _rotate(points: Points, matrix: Points) -> Points:
     return points @ matrix[:3, :3].T + matrix[:3, 3]
 
 

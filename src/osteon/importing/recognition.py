@@ -41,7 +41,7 @@ def source_forms() -> dict[str, SourceForm]:
     return with_plugins("osteon.importers", {form.name: form for form in FORMS}, SourceForm)
 
 
-def form_named(name: str) -> SourceForm:
+def get_form(name: str) -> SourceForm:
     """The form of that name. Raises UsageError that lists the names."""
     forms = source_forms()
     if name not in forms:
@@ -58,7 +58,7 @@ def find_form(source: Path, name: str | None) -> SourceForm:
     """
     if name is None:
         return recognise(source)
-    form = form_named(name)
+    form = get_form(name)
     if (reason := form.explain_mismatch(source)) is not None:
         raise UsageError(f"{source}: is not of the form {name}: {reason}", hint="check SOURCE, or leave --form out")
     return form

@@ -53,7 +53,7 @@ class Chest:
             waves=RandomWaves.draw(rng, wavelengths_mm=[140, 90, 60, 40], sd=1.0),
         )
 
-    def scaled(self, points: Points) -> Points:
+    def to_usual_size(self, points: Points) -> Points:
         """Points in a chest of usual size."""
         return np.asarray(points / np.array([[self.wide], [self.deep], [self.tall]], dtype=np.float32))
 
@@ -131,7 +131,7 @@ class Chest:
 
     def hounsfield(self, points: Points, depth: Field, texture: Field, voxel: float) -> Field:
         """HU `[n]` of everything but vessels and nodules in the lungs, whose `depth` is that of `lung_depth`."""
-        p = self.scaled(points)
+        p = self.to_usual_size(points)
         skin = -self.skin(p)
         wave = self.waves(p * 2)
         layers = MUSCLE + 8 * texture - 130 * np.exp(-((wave / 0.12) ** 2))

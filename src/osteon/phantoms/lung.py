@@ -83,7 +83,7 @@ class _Scene:
         self.grid, self.chest, self.rng = grid, chest, rng
         self.points = voxel_centres(grid)
         self.voxel = float(np.cbrt(grid.voxel_volume_mm3))
-        depth = chest.lung_depth(chest.scaled(self.points))
+        depth = chest.lung_depth(chest.to_usual_size(self.points))
         self.hu = chest.hounsfield(self.points, depth, correlated_noise(rng, grid.shape), self.voxel).reshape(
             grid.shape
         )

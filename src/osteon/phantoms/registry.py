@@ -27,7 +27,7 @@ SIDECAR = "truth.json"
 MIN_SIZE = 24
 
 
-def kind_named(name: str) -> PhantomKind:
+def find_kind(name: str) -> PhantomKind:
     """The kind of that name, a plugin's too. Raises UsageError that lists the names."""
     kinds = with_plugins("osteon.phantoms", KINDS, PhantomKind)
     if name not in kinds:
@@ -43,7 +43,7 @@ def make_request(
     Raises:
         UsageError: There is no such kind or layout, or a number makes no sense.
     """
-    row = kind_named(kind)
+    row = find_kind(kind)
     if cases < 1 or seed < 0:
         raise UsageError(
             f"a cohort of {cases} cases with seed {seed} cannot be made",
@@ -75,7 +75,7 @@ def write_phantoms(folder: Path, request: CohortRequest, *, overwrite: bool = Fa
         UsageError: The folder holds other things, or another cohort.
         FileError: A file cannot be written.
     """
-    folder, kind = Path(folder), kind_named(request.kind)
+    folder, kind = Path(folder), find_kind(request.kind)
     if _is_there(folder, request, overwrite):
         return False
     for part in (SOURCE, TRUTH):

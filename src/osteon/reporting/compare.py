@@ -59,7 +59,7 @@ def compare(
     contestants = find_contestants(paths)
     dataset = Dataset.open(reference) if (reference / MANIFEST).is_file() else None
     scored = [_score(contestant, reference, dataset, measures, labels) for contestant in contestants]
-    shared = _shared([result.scores for result in scored])
+    shared = _shared_cases([result.scores for result in scored])
     if not shared:
         raise DatasetError(
             "there is no case that all of them have", hint="compare predictions of the same scans, with the same names"
@@ -99,7 +99,7 @@ def compare(
 
 
 @dataclass(frozen=True)
-class _Scored:
+class _ScoredCases:
     structures: tuple[Structure, ...]
     scores: Sequence[Score]
     failures: Sequence[Failure]
@@ -114,32 +114,32 @@ def _score(
     dataset: Dataset | None,
     measures: MetricOptions,
     labels: Mapping[str, int] | None,
-) -> _Scored:
+) -> _ScoredCases:
     if not contestant.is_table:
         found: Evaluation = evaluate(contestant.predictions, reference, measures=measures, labels=labels)
         for note in found.notes:
             logger.warning(f"{contestant.name}: {note}")
         legend = label_meanings_for(find_label_files(contestant.predictions, "the prediction").values(), labels)
-        return _Scored(found.structures, found.scores, found.failures, found.missing, legend, found.sights)
+        return _ScoredCases(found.structures, found.scores, found.failures, found.missing, legend, found.sights)
     if dataset is None:
         raise UsageError(
             f"{contestant.predictions}: a table of RLE needs a dataset as reference, which knows the pictures' sizes",
             hint="--reference DATASET",
         )
     table = score_table(contestant.predictions, dataset, measures)
-    if table.counting.order != DEFAULT_CONVENTION.order:
-        logger.info(f"{contestant.predictions}: {table.counting.describe()}")
-    return _Scored(tuple(dataset.structures), table.scores, table.failures, table.missing)
+    if table.convention.order != DEFAULT_CONVENTION.order:
+        logger.info(f"{contestant.predictions}: {table.convention.describe()}")
+    return _ScoredCases(tuple(dataset.structures), table.scores, table.failures, table.missing)
 
 
-def _shared(everything: Sequence[Sequence[Score]]) -> list[str]:
+def _shared_cases(everything: Sequence[Sequence[Score]]) -> list[str]:
     """Cases that all have, in the order of the first."""
     sets = [{score.case for score in scores} for scores in everything]
     return [case for case in dict.fromkeys(score.case for score in everything[0]) if all(case in s for s in sets)]
 
 
 def _trained_on(
-    contestants: Sequence[Contestant], scored: Sequence[_Scored], shared: Sequence[str]
+    contestants: Sequence[Contestant], scored: Sequence[_ScoredCases], shared: Sequence[str]
 ) -> dict[str, list[str]]:
     """By contestant the shared cases that it was trained on; those that were trained on none are left out."""
     found = {
@@ -149,7 +149,7 @@ def _trained_on(
     return {name: cases for name, cases in found.items() if cases}
 
 
-def _entry(contestant: Contestant, scored: _Scored, cases: set[str]) -> Entry:
+def _entry(contestant: Contestant, scored: _ScoredCases, cases: set[str]) -> Entry:
     scores = [score for score in scored.scores if score.case in cases]
     summaries = summarise(scores)
     failures, missing = list(scored.failures), list(scored.missing)

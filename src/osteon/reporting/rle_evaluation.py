@@ -33,7 +33,7 @@ class TableScores:
         failures: Rows that cannot be used, by their picture, and pictures that could not be scored.
         missing: Pictures of the dataset that the table does not name.
         unmatched: Pictures of the table that the dataset does not have.
-        counting: How the table counts pixels.
+        convention: How the table counts pixels.
         evidence: Whether its masks look like that.
     """
 
@@ -41,7 +41,7 @@ class TableScores:
     failures: list[Failure] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
     unmatched: list[str] = field(default_factory=list)
-    counting: RleConvention = DEFAULT_CONVENTION
+    convention: RleConvention = DEFAULT_CONVENTION
     evidence: ConventionEvidence = field(default_factory=ConventionEvidence)
 
 
@@ -55,7 +55,7 @@ def score_table(path: Path, dataset: Dataset, measures: MetricOptions = ALL_METR
     Raises:
         FileError: The table is missing or none.
     """
-    made = TableScores(counting=read_convention(path))
+    made = TableScores(convention=read_convention(path))
     held = [case for case in dataset.manifest.labelled if case.held_out] or list(dataset.manifest.labelled)
     places, made.unmatched = _index(path, dataset, made)
     made.missing = [case.id for case in held if case.id not in places]
@@ -66,7 +66,7 @@ def score_table(path: Path, dataset: Dataset, measures: MetricOptions = ALL_METR
             made.scores += _score(path, case, places[case.id], dataset, made, measures)
         except OsteonError as error:
             made.failures.append(Failure(case.id, error.message, error.hint))
-    if (doubt := made.evidence.doubt(made.counting)) is not None:
+    if (doubt := made.evidence.doubt(made.convention)) is not None:
         made.failures.insert(0, Failure("the table", f"{path}: {doubt}", RENAME))
     return made
 
@@ -126,7 +126,7 @@ def _mask(
 ) -> npt.NDArray[np.bool_] | None:
     """`[i, j, 1]`; nothing, and a report, where the runs make no mask of that size."""
     try:
-        mask = decode_rle(row.rle, (shape[1], shape[0]), made.counting, name=f"{path}, line {row.line}")
+        mask = decode_rle(row.rle, (shape[1], shape[0]), made.convention, name=f"{path}, line {row.line}")
         made.evidence.add(parse_runs(row.rle), (shape[1], shape[0]), row.line)
         return mask.T[:, :, None]
     except OsteonError as error:

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from osteon.core.files import atomic_write
 from osteon.core.geometry import AxisPermutation
-from osteon.drawing.slices import Layer, best_slice, encoded, paint_slice, planes_of, side_by_side
+from osteon.drawing.slices import Layer, best_slice, encode_picture, paint_slice, planes_of, side_by_side
 from osteon.plan.schema import Plan
 from osteon.preparing.cache import CachedCase
 
@@ -60,7 +60,7 @@ def write_sample_picture(
         scale = HEIGHT / max(grey.shape[0] * across, grey.shape[1] * up)
         panels.append(paint_slice(grey, layers, (across, up), window=(float(low), float(high)), scale=scale))
     with atomic_write(run / FOLDER / f"{number + 1}.jpg") as temporary:
-        temporary.write_bytes(encoded(side_by_side(panels), quality=QUALITY))
+        temporary.write_bytes(encode_picture(side_by_side(panels), quality=QUALITY))
 
 
 def _structure_masks(labels: npt.NDArray[np.generic], count: int) -> list[npt.NDArray[np.bool_]]:

@@ -49,7 +49,7 @@ class GroupNames:
         for names, texts in ((self.called, runs), (self.ends, runs), (self._telling, within)):
             found = [head for text in texts if (head := self._head(text, names))]
             if found:
-                return self._agreed(found, names, words[:-1], parts)
+                return self._agree(found, names, words[:-1], parts)
         return []
 
     def _head(self, text: Name, names: Mapping[Name, list[ScanGroup]]) -> Name:
@@ -57,7 +57,7 @@ class GroupNames:
         heads = (text[:length] for length in range(min(len(text), self._longest), 0, -1))
         return next((head for head in heads if head in names), ())
 
-    def _agreed(
+    def _agree(
         self,
         found: Sequence[Name],
         names: Mapping[Name, list[ScanGroup]],

@@ -156,7 +156,7 @@ def _hits(u: Points, v: Points, w: Points, rows: int, columns: int) -> Iterator[
     """
     first = np.clip(np.ceil(u.min(axis=1)), 0, rows).astype(np.int64)
     counts = np.clip(np.ceil(u.max(axis=1)), 0, rows).astype(np.int64) - first
-    for triangle, step in _expanded(counts):
+    for triangle, step in _expand(counts):
         row = first[triangle] + step
         a, b, c = ((u[triangle, n], v[triangle, n], w[triangle, n]) for n in range(3))
         # Of the three edges the row meets two; each gives a place (v, w) on the row.
@@ -168,7 +168,7 @@ def _hits(u: Points, v: Points, w: Points, rows: int, columns: int) -> Iterator[
         left_w, right_w = np.where(swap, right_w, left_w), np.where(swap, left_w, right_w)
         start = np.clip(np.ceil(left_v), 0, columns).astype(np.int64)
         spans = np.clip(np.ceil(right_v), 0, columns).astype(np.int64) - start
-        for span, offset in _expanded(spans):
+        for span, offset in _expand(spans):
             column = start[span] + offset
             share = (column - left_v[span]) / (right_v[span] - left_v[span])
             yield row[span], column, left_w[span] + share * (right_w[span] - left_w[span])
@@ -187,7 +187,7 @@ def _on_edge(
     return meets, low_v + share * (high_v - low_v), low_w + share * (high_w - low_w)
 
 
-def _expanded(counts: npt.NDArray[np.int64]) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
+def _expand(counts: npt.NDArray[np.int64]) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
     """Entry n of `counts`, repeated so many times, with the numbers 0 … count - 1; in portions."""
     entries = np.flatnonzero(counts > 0)
     ends = np.cumsum(counts[entries])

@@ -48,9 +48,9 @@ def read_rle_annotations(
             shown[row.image] = picture, _size(picture)
         with suppress(OsteonError):  # reported when the case is read
             evidence.add(parse_runs(row.rle), shown[row.image][1], row.line)
-    counting = _counting(file.path, evidence, options)
+    convention = _convention(file.path, evidence, options)
     square = "" if options.rle_order or not evidence.square else "; square pictures do not show whether that is right"
-    found.summary.append(f"{file.path}: {counting.describe()}{square}")
+    found.summary.append(f"{file.path}: {convention.describe()}{square}")
     annotations: PictureAnnotations = []
     missing = []
     for image, places in rows.items():
@@ -58,7 +58,7 @@ def read_rle_annotations(
         if picture is None:
             missing.append(image)
         else:
-            draw = partial(_draw, file.path, places, counting)
+            draw = partial(_draw, file.path, places, convention)
             annotations.append((picture, Annotation("RLE in a table", tuple(names[image]), (file.path,), draw)))
     report_missing_pictures(file.path, missing, found)
     return annotations
@@ -73,35 +73,35 @@ def _size(picture: SourceFile | None) -> PictureSize | None:
     return None
 
 
-def _counting(path: Path, evidence: ConventionEvidence, options: ImportOptions) -> RleConvention:
+def _convention(path: Path, evidence: ConventionEvidence, options: ImportOptions) -> RleConvention:
     """As the user says; else as the heading says, where the masks do not contradict it."""
-    counting = read_convention(path)
+    convention = read_convention(path)
     given = [f"--rle-{name}" for name in ("order", "base") if getattr(options, f"rle_{name}") is not None]
-    why = [counting.why] if len(given) < 2 else []
+    why = [convention.why] if len(given) < 2 else []
     why += [f"by {' and '.join(given)}"] if given else []
-    base = counting.base if options.rle_base is None else options.rle_base
+    base = convention.base if options.rle_base is None else options.rle_base
     if options.rle_base is None and evidence.zero is not None:
         base = 0
         why.append(f"a run begins at pixel 0, in line {evidence.zero}")
-    counting = RleConvention(options.rle_order or counting.order, base, ", ".join(why))
+    convention = RleConvention(options.rle_order or convention.order, base, ", ".join(why))
     for option, other in (
-        ("--rle-order", None if options.rle_order else evidence.other_order(counting)),
-        ("--rle-base", None if options.rle_base is not None else evidence.other_base(counting)),
+        ("--rle-order", None if options.rle_order else evidence.other_order(convention)),
+        ("--rle-base", None if options.rle_base is not None else evidence.other_base(convention)),
     ):
         if other is not None:
-            here = counting.order if option == "--rle-order" else counting.base
+            here = convention.order if option == "--rle-order" else convention.base
             raise DatasetError(
                 f"{path}: {other[1]}", hint=f"{option} {other[0]}; or {option} {here}, where the masks are right so"
             )
-    return counting
+    return convention
 
 
 def _draw(
-    path: Path, places: list[tuple[int, int]], counting: RleConvention, size: PictureSize, warn: Warn
+    path: Path, places: list[tuple[int, int]], convention: RleConvention, size: PictureSize, warn: Warn
 ) -> Iterator[tuple[str, Mask]]:
     seen = set()
     for row in read_rle_rows(path, places):
         if row.structure in seen:
             warn(f"{path}: line {row.line} marks {row.structure} a second time; united")
         seen.add(row.structure)
-        yield row.structure, decode_rle(row.rle, size, counting, name=f"{path}: line {row.line} ({row.structure})")
+        yield row.structure, decode_rle(row.rle, size, convention, name=f"{path}: line {row.line} ({row.structure})")
