@@ -196,13 +196,13 @@ def _of_itk(image: Any) -> Seen:
 
 
 def read_file(path: Path) -> tuple[Volume, list[str]]:
-    from osteon.formats.registry import header_warnings, read_volume
+    from osteon.formats.io import header_warnings, read_volume
 
     return read_volume(path), [odd.kind for odd in header_warnings(path, label=False) if odd.severe]
 
 
 def read_labels(path: Path) -> tuple[Volume, list[str]]:
-    from osteon.formats.registry import header_warnings, read_segmentation
+    from osteon.formats.io import header_warnings, read_segmentation
 
     labels = read_segmentation(path)
     warned = [odd.kind for odd in header_warnings(path, label=True) if odd.severe]

@@ -62,7 +62,7 @@ def nnunet(model: Path, images: dict[str, Path], out: Path, facts: Path) -> None
 
 def osteon(model: Path, images: dict[str, Path], out: Path, facts: Path, engine: str) -> None:
     """Osteon with one of its engines, scan by scan."""
-    from osteon.formats.registry import read_volume, write_segmentation
+    from osteon.formats.io import read_volume, write_segmentation
     from osteon.predicting.engines import find_engine
     from osteon.predicting.model_folder import load_model
 

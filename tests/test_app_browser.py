@@ -16,7 +16,7 @@ from playwright.sync_api import expect
 
 from app_browser import Visitor, alive, chromium, visited, wait, zip_of
 from osteon.app.jobs import FINISHED, Job, Jobs
-from osteon.formats.registry import read_segmentation
+from osteon.formats.io import read_segmentation
 from osteon.formats.stl import read_stl
 from osteon.phantoms.registry import make_request, write_phantoms
 from osteon.predicting.model_folder import load_model

@@ -18,8 +18,8 @@ from osteon.app.orientation import (
     slice_steps,
 )
 from osteon.core.geometry import Geometry, reorient_to_ras
+from osteon.formats.io import read_geometry
 from osteon.formats.raster import TO_RAS, has_unknown_sides
-from osteon.formats.registry import read_geometry
 
 GRID = Geometry((4, 5, 6), np.eye(4))
 

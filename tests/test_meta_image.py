@@ -12,7 +12,7 @@ import SimpleITK
 
 from osteon.core.errors import FileError, LabelError
 from osteon.formats import read_geometry, read_segmentation, read_volume
-from osteon.formats.registry import companion_paths
+from osteon.formats.io import companion_paths
 from osteon.predicting.scans import find_scans
 from osteon.serving.content_type import detect_suffix
 

@@ -22,7 +22,7 @@ from osteon.evaluating.evaluate import evaluate
 from osteon.exporting.run import export
 from osteon.formats import read_geometry, read_segmentation, read_volume, write_segmentation, write_volume
 from osteon.formats.header_warnings import HeaderWarning, describe_warnings
-from osteon.formats.registry import header_warnings
+from osteon.formats.io import header_warnings
 from osteon.importing.run import import_dataset
 
 STRAIGHT = np.diag([-2.0, -2.0, 3.0, 1.0])

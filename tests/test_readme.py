@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from osteon.formats.registry import write_segmentation, write_volume
+from osteon.formats.io import write_segmentation, write_volume
 from osteon.phantoms.cohort import make_cohort
 
 ROOT = Path(__file__).parents[1]

@@ -12,7 +12,7 @@ from osteon.core.errors import DatasetError, UsageError
 from osteon.core.labels import Structure, side_of
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import Manifest, describe_errors, read_manifest, write_manifest
-from osteon.formats.registry import read_segmentation, write_segmentation
+from osteon.formats.io import read_segmentation, write_segmentation
 
 
 def correct_structures(folder: Path, names: Mapping[str, str], colours: Mapping[str, str]) -> Manifest:

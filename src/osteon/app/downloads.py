@@ -12,7 +12,7 @@ from osteon.app.workspace import Item
 from osteon.core.errors import OsteonError
 from osteon.formats.dicom_files import looks_like_dicom
 from osteon.formats.dicom_folders import contains_dicom
-from osteon.formats.registry import read_geometry
+from osteon.formats.io import read_geometry
 
 SERIES_FORMS = frozenset({"dicom-seg", "rtstruct"})
 """Forms that refer to the scans' own DICOM series."""

@@ -17,18 +17,11 @@ from osteon.core.folders import files_below
 from osteon.core.labels import Segmentation
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import Case
+from osteon.formats.io import companion_paths, read_segmentation, read_structures, table_of, write_segmentation
 from osteon.formats.label_meanings import has_placeholder_names, label_meanings_for, read_named_labels
 from osteon.formats.labelmap import is_placeholder
 from osteon.formats.mask_names import case_name, name_words, strip_mask_words, structure_key
-from osteon.formats.registry import (
-    companion_paths,
-    read_segmentation,
-    read_structures,
-    stem_of,
-    suffix_of,
-    table_of,
-    write_segmentation,
-)
+from osteon.formats.registry import stem_of, suffix_of
 from osteon.formats.rle import RleRow, decode_rle, is_rle_csv, parse_runs, read_convention, read_rle_csv
 from osteon.formats.rle_convention import RENAME, ConventionEvidence
 

@@ -11,8 +11,8 @@ from osteon.app.previews import ShrinkFactors
 from osteon.core.errors import OsteonError
 from osteon.core.geometry import Geometry, closest_axes, reorient_to_ras
 from osteon.formats.dicom_files import element_text, looks_like_dicom, read_dataset
+from osteon.formats.io import header_warnings
 from osteon.formats.raster import has_unknown_sides
-from osteon.formats.registry import header_warnings
 
 EdgeLetters = tuple[str, str, str, str]
 """Letters at the left, right, top and bottom edge of a picture."""

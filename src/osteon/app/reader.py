@@ -7,6 +7,7 @@ import multiprocessing
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from importlib import import_module
 from typing import ParamSpec, TypeVar
 
 from osteon.core.errors import OsteonError, is_out_of_memory
@@ -76,5 +77,5 @@ class ReaderProcess:
 
 def _warm_up() -> None:
     """Import what takes longest."""
-    import osteon.app.scenes
-    import osteon.importing.recognition  # noqa: F401
+    for module in ("osteon.app.scenes", "osteon.importing.recognition"):
+        import_module(module)

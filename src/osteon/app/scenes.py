@@ -50,9 +50,9 @@ from osteon.core.volume import Volume
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.label_placement import place_segmentation
 from osteon.dataset.modality import Modality
+from osteon.formats.io import read_scan
 from osteon.formats.label_meanings import label_meanings_for, read_named_labels
 from osteon.formats.nifti import write_nifti
-from osteon.formats.registry import read_scan
 
 INFO = "info.json"
 VERSION = "3"

@@ -15,7 +15,8 @@ from osteon.core.files import is_file
 from osteon.core.folders import files_below
 from osteon.core.labels import Structure, make_structures
 from osteon.core.text import pluralise
-from osteon.formats.registry import read_segmentation, read_structures, suffix_of
+from osteon.formats.io import read_segmentation, read_structures
+from osteon.formats.registry import suffix_of
 from osteon.importing.options import ImportOptions, flag_of, parse_option
 from osteon.importing.recognition import get_form, recognise
 from osteon.importing.reimport import companion_files

@@ -34,7 +34,7 @@ from osteon.core.progress import status
 from osteon.dataset.case_stamps import CaseStamp, renew_stamp, stamp_case, warn_changed
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import Case
-from osteon.formats.registry import header_warnings
+from osteon.formats.io import header_warnings
 from osteon.preparing.case import BYTES_PER_VOXEL
 
 FOLDER = "audit"

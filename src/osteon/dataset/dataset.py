@@ -15,8 +15,8 @@ from osteon.core.labels import Segmentation, Structure
 from osteon.core.volume import Volume
 from osteon.dataset.checks import align_segmentation, check_content, check_image, grid_mismatch, reorient_array
 from osteon.dataset.manifest import Case, Channel, Manifest, read_manifest
+from osteon.formats.io import read_geometry, read_segmentation, read_volume
 from osteon.formats.labelmap import to_index_map, to_multi_hot
-from osteon.formats.registry import read_geometry, read_segmentation, read_volume
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,9 @@ from osteon.evaluating.pairing import Pairing, PredictionPair, match_predictions
 from osteon.evaluating.record import Evaluation, Failure, write_evaluation
 from osteon.evaluating.scores import ALL_METRICS, MetricOptions, Score, score_case
 from osteon.evaluating.summary import overall, summarise
+from osteon.formats.io import describe_header_warnings, read_geometry
 from osteon.formats.label_meanings import read_named_labels
-from osteon.formats.registry import describe_header_warnings, format_of, read_geometry, stem_of
+from osteon.formats.registry import format_of, stem_of
 from osteon.predicting.training_cases import TRAINED, sights_in
 
 logger = logging.getLogger(__name__)

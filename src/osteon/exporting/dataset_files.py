@@ -18,7 +18,7 @@ from osteon.dataset.manifest import Case, Channel
 from osteon.dataset.modality import modality_of
 from osteon.exporting.export_form import ExportCase, OutputFile
 from osteon.formats import write_segmentation, write_volume
-from osteon.formats.registry import header_warnings
+from osteon.formats.io import header_warnings
 
 SUFFIX = ".nii.gz"
 """Of every file: both layouts have one for all."""

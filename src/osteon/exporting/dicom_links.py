@@ -24,7 +24,8 @@ from osteon.formats.dicom_inventory import sort_dicom_files
 from osteon.formats.dicom_references import read_references
 from osteon.formats.dicom_seg import is_dicom_seg
 from osteon.formats.dicom_series import Series, read_series
-from osteon.formats.registry import read_scan, stem_of
+from osteon.formats.io import read_scan
+from osteon.formats.registry import stem_of
 
 _SAME = 0.999
 """Correlation of voxels from which on a scan is the series with other units (stored values for HU, rescaled greys)."""

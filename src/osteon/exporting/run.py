@@ -18,7 +18,7 @@ from osteon.exporting.cases import dataset_case, find_segmentations
 from osteon.exporting.export_form import ExportCase, ExportedCase, Exporter, ExportForm, ExportOptions, refuse_options
 from osteon.exporting.output_record import OutputRecord
 from osteon.exporting.registry import MODEL_FORMS, find_form
-from osteon.formats.registry import describe_header_warnings
+from osteon.formats.io import describe_header_warnings
 
 
 @dataclass(frozen=True)

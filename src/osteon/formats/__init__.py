@@ -1,6 +1,6 @@
 """Files of images and labels, each format in one file; `registry` is the table of them."""
 
-from osteon.formats.registry import (
+from osteon.formats.io import (
     read_geometry,
     read_segmentation,
     read_structures,

@@ -19,8 +19,8 @@ import numpy as np
 from osteon.core.errors import CaseError, DatasetError, LabelError, UnknownValueError
 from osteon.core.files import is_file, read_json
 from osteon.core.labels import BACKGROUND, Segmentation, Structure, make_structures
+from osteon.formats.io import read_segmentation, read_structures
 from osteon.formats.labelmap import is_placeholder, make_index_map, match_structures, smallest_uint
-from osteon.formats.registry import read_segmentation, read_structures
 
 FILE_NAME = "dataset.json"
 _IGNORED = "ignore"

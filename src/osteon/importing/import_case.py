@@ -29,13 +29,7 @@ from osteon.dataset.checks import (
 from osteon.dataset.dataset import read_channels
 from osteon.dataset.label_placement import place_segmentation
 from osteon.dataset.manifest import Case, describe_errors
-from osteon.formats.registry import (
-    describe_header_warnings,
-    read_segmentation,
-    table_of,
-    write_segmentation,
-    write_volume,
-)
+from osteon.formats.io import describe_header_warnings, read_segmentation, table_of, write_segmentation, write_volume
 from osteon.importing.between_slices import resolve_gaps
 from osteon.importing.source_forms import ConvertedCase, Source, SourceCase
 

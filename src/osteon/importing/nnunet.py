@@ -28,8 +28,9 @@ from osteon.core.labels import BACKGROUND, Structure, make_structures
 from osteon.core.text import pluralise
 from osteon.dataset.case_ids import safe_id, unique_ids
 from osteon.dataset.label_placement import place_segmentation
+from osteon.formats.io import read_geometry, read_segmentation, read_volume
 from osteon.formats.labelmap import to_integer_labels, value_counts
-from osteon.formats.registry import format_of, read_geometry, read_segmentation, read_volume, suffix_of
+from osteon.formats.registry import format_of, suffix_of
 from osteon.formats.unsupported import unsupported_format
 from osteon.importing.decathlon import parse_channels, parse_structures
 from osteon.importing.masks.merging import merge_masks

@@ -13,7 +13,7 @@ from osteon.core.errors import OsteonError, UsageError
 from osteon.core.file_stamps import modification_stamp
 from osteon.core.version import __version__
 from osteon.dataset.manifest import FILE_NAME, Manifest, read_manifest
-from osteon.formats.registry import companion_paths, table_of
+from osteon.formats.io import companion_paths, table_of
 from osteon.importing.source_forms import Source, SourceCase
 
 

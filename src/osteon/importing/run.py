@@ -11,7 +11,7 @@ from typing import Unpack
 from osteon.core.errors import OsteonError
 from osteon.core.locks import lock_folder
 from osteon.dataset.manifest import Manifest, write_manifest
-from osteon.formats.registry import describe_header_warnings
+from osteon.formats.io import describe_header_warnings
 from osteon.importing.case_selection import choose_cases
 from osteon.importing.import_case import merge_warnings
 from osteon.importing.import_manifest import build_manifest, check_patterns, check_structures, find_structures, hold_out

@@ -12,8 +12,8 @@ from pathlib import Path
 from osteon.core.errors import DatasetError, OsteonError, UsageError
 from osteon.core.label_values import MAX_VALUE
 from osteon.core.labels import BACKGROUND, Structure, make_structures
+from osteon.formats.io import read_structures, table_of
 from osteon.formats.labelmap import is_placeholder
-from osteon.formats.registry import read_structures, table_of
 from osteon.importing.source_forms import SourceCase
 
 

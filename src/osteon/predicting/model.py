@@ -11,7 +11,7 @@ import torch
 
 from osteon.core.labels import Segmentation
 from osteon.core.volume import Volume
-from osteon.formats.registry import read_volume
+from osteon.formats.io import read_volume
 from osteon.plan.schema import Plan
 from osteon.predicting.cascade import label_channels
 from osteon.predicting.confidence import Calibration, calibration_from

@@ -14,7 +14,7 @@ from osteon.core.heap import return_freed_memory
 from osteon.core.parallel import case_failure
 from osteon.core.pipeline import run_pipeline
 from osteon.core.progress import track
-from osteon.formats.registry import describe_header_warnings
+from osteon.formats.io import describe_header_warnings
 from osteon.plan.schema import Plan
 from osteon.predicting.memory import available_bytes
 from osteon.predicting.memory_pool import MemoryPool

@@ -20,7 +20,8 @@ from osteon.dataset.dataset import Dataset, stack_channels
 from osteon.dataset.manifest import FILE_NAME as MANIFEST
 from osteon.dataset.manifest import Case, Manifest
 from osteon.formats.dicom import read_dicom_files
-from osteon.formats.registry import companion_paths, known_suffixes, read_geometry, read_volume
+from osteon.formats.io import companion_paths, read_geometry, read_volume
+from osteon.formats.registry import known_suffixes
 from osteon.plan.schema import Plan
 from osteon.predicting.scan_folders import candidates_of_files, find_scans_below, join_channels
 from osteon.predicting.training_cases import UNKNOWN, SeenScans

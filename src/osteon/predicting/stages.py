@@ -14,7 +14,7 @@ from osteon.core.errors import FileError
 from osteon.core.files import is_file, remove_file
 from osteon.core.geometry import Geometry
 from osteon.core.version import __version__
-from osteon.formats.registry import write_segmentation
+from osteon.formats.io import write_segmentation
 from osteon.predicting.memory import MemoryPlan, plan_memory
 from osteon.predicting.memory_pool import MemoryPool
 from osteon.predicting.model import Model

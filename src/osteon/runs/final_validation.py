@@ -11,7 +11,7 @@ from osteon.core.errors import OsteonError
 from osteon.core.parallel import case_failure
 from osteon.core.progress import track
 from osteon.dataset.dataset import Dataset
-from osteon.formats.registry import write_segmentation
+from osteon.formats.io import write_segmentation
 from osteon.plan.schema import Plan
 from osteon.predicting.inference import order_names
 from osteon.predicting.model import Model

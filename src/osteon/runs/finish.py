@@ -19,7 +19,7 @@ from osteon.core.labels import Segmentation
 from osteon.core.progress import format_duration
 from osteon.core.version import __version__
 from osteon.dataset.dataset import Dataset
-from osteon.formats.registry import read_segmentation, write_segmentation
+from osteon.formats.io import read_segmentation, write_segmentation
 from osteon.plan.schema import Plan
 from osteon.predicting.confidence import calibrate
 from osteon.predicting.model import Model

@@ -137,7 +137,7 @@ def run_task(task: PredictionTask, model: Model, how: PredictOptions, most_voxel
 
 def _segment(task: PredictionTask, model: Model, how: PredictOptions, most_voxels: int) -> None:
     from osteon.exporting.run import export
-    from osteon.formats.registry import read_segmentation
+    from osteon.formats.io import read_segmentation
     from osteon.predicting.memory import plan_memory
     from osteon.predicting.predictor import output_path, predict
     from osteon.predicting.records import read_predictions

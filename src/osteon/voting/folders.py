@@ -14,7 +14,7 @@ from osteon.core.files import is_file, is_folder, remove_file, write_json
 from osteon.core.parallel import case_failure
 from osteon.core.progress import track
 from osteon.core.version import __version__
-from osteon.formats.registry import write_segmentation
+from osteon.formats.io import write_segmentation
 from osteon.predicting.records import VOTES as RECORD
 from osteon.predicting.records import votes_in
 from osteon.predicting.training_cases import KEY

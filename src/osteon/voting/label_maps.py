@@ -14,10 +14,10 @@ from osteon.core.errors import FileError, LabelError
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation, Structure
 from osteon.dataset.dataset import Dataset
+from osteon.formats.io import read_segmentation, read_structures
 from osteon.formats.label_meanings import are_placeholders, read_named_labels
 from osteon.formats.labelmap import is_placeholder
 from osteon.formats.nrrd import read_nrrd_header
-from osteon.formats.registry import read_segmentation, read_structures
 from osteon.voting.decision import MemberMasks, VoteWeights, decide_binary, decide_exclusive
 from osteon.voting.grids import CaseGrid
 from osteon.voting.label_map_members import VoteMembers, describe_members

@@ -9,9 +9,9 @@ from pathlib import Path
 from osteon.core.errors import DatasetError, LabelError, OsteonError
 from osteon.core.labels import Structure
 from osteon.formats.annotation_fields import check_label
+from osteon.formats.io import read_structures, table_of
 from osteon.formats.label_tables import LabelTable
 from osteon.formats.mask_names import case_name, in_mask_folder, structure_key, structure_name
-from osteon.formats.registry import read_structures, table_of
 from osteon.importing.masks.dicom import read_structure_names
 from osteon.importing.masks.files import MaskFile
 from osteon.importing.masks.groups import ScanGroup

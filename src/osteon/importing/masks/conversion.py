@@ -17,8 +17,8 @@ from osteon.core.volume import Volume
 from osteon.dataset.dataset import stack_channels
 from osteon.dataset.label_placement import place_segmentation
 from osteon.formats.dicom_series import read_series
+from osteon.formats.io import read_geometry, read_segmentation
 from osteon.formats.mask_names import structure_key
-from osteon.formats.registry import read_geometry, read_segmentation
 from osteon.importing.masks.cases import MaskCase
 from osteon.importing.masks.dicom import read_dicom_labels
 from osteon.importing.masks.files import MaskFile

@@ -17,8 +17,9 @@ from osteon.dataset.manifest import FILE_NAME
 from osteon.formats.dicom import series_title
 from osteon.formats.dicom_folders import contains_dicom
 from osteon.formats.dicom_series import DicomInventory, Series, find_series, series_geometry
+from osteon.formats.io import read_geometry
 from osteon.formats.mask_names import FileKind, classify_name, is_volume, name_words, scan_folder
-from osteon.formats.registry import read_geometry, stem_of
+from osteon.formats.registry import stem_of
 from osteon.importing.masks.values import MANY, count_values, is_binary
 
 _IMAGES = ("images", "image", "imgs", "img", "scans", "imagesTr", "Images")

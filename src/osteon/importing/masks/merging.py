@@ -14,8 +14,8 @@ from osteon.core.errors import LabelError
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation, Structure, make_structures
 from osteon.dataset.label_placement import place_segmentation
+from osteon.formats.io import read_volume
 from osteon.formats.labelmap import smallest_uint
-from osteon.formats.registry import read_volume
 
 Mask = npt.NDArray[np.bool_]
 _LISTED = 6

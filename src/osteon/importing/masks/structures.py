@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from osteon.core.labels import Structure, make_structures
+from osteon.formats.io import read_structures, table_of
 from osteon.formats.label_tables import LabelTable, read_label_table
 from osteon.formats.mask_names import (
     CHANNEL_WORDS,
@@ -20,7 +21,7 @@ from osteon.formats.mask_names import (
     structure_key,
     vertebra_name,
 )
-from osteon.formats.registry import read_structures, stem_of, table_of
+from osteon.formats.registry import stem_of
 from osteon.importing.masks.files import MaskFile
 from osteon.importing.masks.groups import ScanGroup
 

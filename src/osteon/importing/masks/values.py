@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from osteon.core.errors import OsteonError
+from osteon.formats.io import read_volume
 from osteon.formats.nifti import stored_values
-from osteon.formats.registry import read_volume
 
 MANY = 3
 MOST_LABELS = 40

@@ -15,7 +15,7 @@ from osteon.core.geometry import Geometry
 from osteon.core.labels import Structure
 from osteon.core.text import pluralise
 from osteon.core.volume import Volume
-from osteon.formats.registry import read_volume
+from osteon.formats.io import read_volume
 from osteon.formats.stl import read_stl
 from osteon.importing.masks.files import Scan
 from osteon.importing.masks.merging import merge_masks

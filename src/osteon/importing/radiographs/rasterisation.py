@@ -15,8 +15,8 @@ from osteon.core.text import shorten_list
 from osteon.core.volume import Volume
 from osteon.formats.dicom_inventory import sort_dicom_files
 from osteon.formats.dicom_series import read_series
+from osteon.formats.io import read_geometry
 from osteon.formats.labelmap import smallest_uint
-from osteon.formats.registry import read_geometry
 from osteon.importing.radiographs.annotations import Annotation
 from osteon.importing.radiographs.files import SourceFile
 from osteon.importing.source_forms import ConvertedCase

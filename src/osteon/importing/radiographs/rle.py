@@ -10,7 +10,7 @@ from pathlib import Path
 
 from osteon.core.errors import DatasetError, OsteonError
 from osteon.formats.annotation_fields import check_label
-from osteon.formats.registry import read_geometry
+from osteon.formats.io import read_geometry
 from osteon.formats.rle import decode_rle, parse_runs, read_convention, read_rle_csv, read_rle_rows
 from osteon.formats.rle_convention import ConventionEvidence, RleConvention
 from osteon.importing.options import ImportOptions

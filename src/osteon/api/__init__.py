@@ -1,0 +1,23 @@
+"""The verbs of the command line, for Python."""
+
+from osteon.api.data import audit, audit_augmented, import_dataset, make_plan
+from osteon.api.models import doctor, import_model, load_model, sweep, train
+from osteon.api.results import compare, evaluate, export, fit_vote, predict, vote
+
+__all__ = [
+    "audit",
+    "audit_augmented",
+    "compare",
+    "doctor",
+    "evaluate",
+    "export",
+    "fit_vote",
+    "import_dataset",
+    "import_model",
+    "load_model",
+    "make_plan",
+    "predict",
+    "sweep",
+    "train",
+    "vote",
+]

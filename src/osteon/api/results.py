@@ -1,0 +1,275 @@
+"""Predictions: made, voted on, scored, compared, exported. A verb imports what it needs when called."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from osteon.api.models import load_model
+from osteon.api.paths import PathLike
+
+if TYPE_CHECKING:
+    from osteon.evaluating.record import Evaluation
+    from osteon.exporting.export_form import Encoding, Shapes, Space
+    from osteon.exporting.run import ExportReport
+    from osteon.predicting.model import Model
+    from osteon.predicting.predictor import PredictReport
+    from osteon.reporting.comparison import ComparisonResult
+    from osteon.voting.fit import FittedParameter, VoteFit
+    from osteon.voting.report import VoteReport
+    from osteon.voting.rules import Method, Threshold, Weights
+
+
+def predict(
+    model: PathLike | Model,
+    scans: PathLike | Sequence[PathLike],
+    out: PathLike,
+    *,
+    speed: Literal["fast", "balanced", "best"] = "balanced",
+    postprocess: PathLike = "auto",
+    engine: str = "auto",
+    device: str = "auto",
+    memory: int | None = None,
+    probabilities: bool = False,
+    series: str | None = None,
+    overwrite: bool = False,
+) -> PredictReport:
+    """Segment files, folders of files, or a dataset's held-out and unlabelled cases into a folder.
+
+    Args:
+        model: A loaded model, a model folder, or the run that made it.
+        scans: One or several files or folders.
+        out: Where the results go; what is done there is skipped.
+        speed: How densely scans are looked at; `best` also averages over mirror images.
+        postprocess: What follows: `auto`, as the model has it; `none`; or a postprocessing.yaml.
+        engine: What runs the network, where `model` is a folder: `auto`, as `doctor` measured; or a name.
+        device: What to load the model on, where `model` is a folder.
+        memory: Bytes that may be used; None: most of what is free.
+        probabilities: Keep them too, for a soft vote.
+        series: Of several DICOM series of a study, the one with this number, SeriesInstanceUID or description.
+        overwrite: Do again what is done.
+
+    Example:
+        >>> report = osteon.predict("run", ["phantoms/source/images"], "fast", speed="fast", device="cpu")
+        >>> len(report.done), report.failed
+        (6, {})
+    """
+    from osteon.machine.engine_timing import choose_engine, count_all_passes
+    from osteon.predicting.model import Model
+    from osteon.predicting.model_folder import find_model_folder
+    from osteon.predicting.predictor import predict
+    from osteon.predicting.scans import find_scans
+    from osteon.predicting.speed import find_speed
+    from osteon.predicting.stages import PredictOptions
+
+    sources = [scans] if isinstance(scans, str | os.PathLike) else list(scans)
+    loaded = model if isinstance(model, Model) else load_model(model, device=device)
+    found = find_scans([Path(s) for s in sources], loaded.plan, series, seen=loaded.seen)
+    if not isinstance(model, Model):
+        loaded = choose_engine(loaded, find_model_folder(Path(model)), engine, count_all_passes(loaded.plan, found))
+    loaded = loaded.with_postprocessing(os.fspath(postprocess))
+    return predict(loaded, found, Path(out), PredictOptions(find_speed(speed), overwrite, memory, probabilities))
+
+
+def vote(
+    members: Sequence[PathLike],
+    out: PathLike,
+    *,
+    method: Method = "hard",
+    threshold: Threshold | None = None,
+    weights: Weights | None = None,
+    image_size: tuple[int, int] | None = None,
+    dataset: PathLike | None = None,
+    overwrite: bool = False,
+) -> VoteReport:
+    """Make one answer of several models' predictions.
+
+    Args:
+        members: Folders of predictions, or tables of RLE.
+        out: A folder, or a .csv where the members are tables.
+        method: `hard`, `soft` (folders with probabilities), or `staple`.
+        threshold: Votes that a structure needs: one number, a number by structure, or a file; None: more than half.
+        weights: What each member's vote counts: a number each, or a file; None: 1.
+        image_size: Rows and columns of the pictures of tables; None: the dataset's, or 2048 x 2048.
+        dataset: A dataset whose structures, grids and picture sizes count.
+        overwrite: Do again what is done, and replace what no vote has written.
+
+    Example:
+        >>> report = osteon.vote(["predictions", "run/predictions"], "voted")
+        >>> len(report.cases)
+        6
+    """
+    from osteon.voting.run import vote
+
+    paths, known = [Path(member) for member in members], None if dataset is None else Path(dataset)
+    return vote(
+        paths,
+        Path(out),
+        method=method,
+        threshold=threshold,
+        weights=weights,
+        image_size=image_size,
+        dataset=known,
+        overwrite=overwrite,
+    )
+
+
+def fit_vote(
+    members: Sequence[PathLike],
+    dataset: PathLike,
+    out: PathLike,
+    *,
+    method: Method = "hard",
+    part: FittedParameter | None = None,
+    overwrite: bool = False,
+) -> VoteFit:
+    """Choose for each structure what gives the best mean Dice, and write it for `threshold` or `weights` of `vote`.
+
+    Args:
+        members: As for `vote`.
+        dataset: With labels of cases that the members have predicted, and that they were not trained on.
+        out: A .yaml file.
+        method: `hard` or `soft`.
+        part: `threshold` (with `hard` alone) or `weights`; None: thresholds for `hard`, weights for `soft`.
+        overwrite: Replace a file that is there.
+
+    Example:
+        >>> fit = osteon.fit_vote(["predictions", "run/predictions"], "spine", "thresholds.yaml")
+        >>> fit.part
+        'threshold'
+    """
+    from osteon.voting.fit import fit
+
+    paths = [Path(member) for member in members]
+    return fit(paths, Path(dataset), Path(out), method=method, part=part, overwrite=overwrite)
+
+
+def evaluate(
+    prediction: PathLike,
+    reference: PathLike,
+    out: PathLike | None = None,
+    *,
+    by: str | None = None,
+    tolerances: Sequence[float] = (2.0,),
+    match_iou: float = 0.5,
+    surfaces: bool = True,
+    labels: Mapping[str, int] | None = None,
+    workers: int | None = None,
+) -> Evaluation:
+    """Score predictions against a dataset, a folder or a file; writes metrics.csv and metrics.json into `out`.
+
+    Args:
+        prediction: A label file, or a folder of files named after the cases.
+        reference: A dataset, a folder of label files with the same names, or one file.
+        out: A folder; None writes nothing.
+        by: A field of the dataset's cases (`site`) by whose values the results are grouped.
+        tolerances: Of the NSD, in mm (px in pictures).
+        match_iou: Pieces match above this IoU.
+        surfaces: Whether distances between surfaces, pieces and levels are measured.
+        labels: What numbers mean in predictions that name no structures, over a dataset.json beside them.
+        workers: Processes; None decides by the cases' size.
+
+    Example:
+        >>> evaluation = osteon.evaluate("predictions", "spine", surfaces=False)
+        >>> 0 <= evaluation.scores[0].dice <= 1
+        True
+    """
+    from osteon.evaluating.evaluate import evaluate
+    from osteon.evaluating.scores import MetricOptions
+
+    measures = MetricOptions(surfaces=surfaces, tolerances=tuple(tolerances), match_iou=match_iou)
+    folder = None if out is None else Path(out)
+    return evaluate(Path(prediction), Path(reference), folder, measures=measures, by=by, labels=labels, workers=workers)
+
+
+def compare(
+    contestants: Sequence[PathLike],
+    reference: PathLike,
+    out: PathLike | None = None,
+    *,
+    tolerances: Sequence[float] = (2.0,),
+    surfaces: bool = True,
+    labels: Mapping[str, int] | None = None,
+) -> ComparisonResult:
+    """Compare runs, folders of predictions and CSVs of RLE on the cases that all have.
+
+    Args:
+        contestants: A run stands for its validation's predictions.
+        reference: A dataset, or a folder of label files.
+        out: Folder of report.html, comparison.csv and cases.csv; None writes nothing.
+        tolerances: Of the NSD, in mm (px in pictures).
+        surfaces: Whether distances between surfaces, pieces and levels are measured.
+        labels: What numbers mean in predictions that name no structures, over a dataset.json beside them.
+
+    Example:
+        >>> comparison = osteon.compare(["run", "predictions"], "spine", surfaces=False)
+        >>> [entry.contestant.name for entry in comparison.entries]
+        ['run', 'predictions']
+    """
+    from osteon.evaluating.scores import MetricOptions
+    from osteon.reporting.compare import compare
+
+    measures = MetricOptions(surfaces=surfaces, tolerances=tuple(tolerances))
+    folder = None if out is None else Path(out)
+    paths = [Path(path) for path in contestants]
+    return compare(paths, Path(reference), folder, measures=measures, labels=labels)
+
+
+def export(
+    form: str,
+    sources: PathLike | Sequence[PathLike],
+    out: PathLike,
+    *,
+    overwrite: bool = False,
+    labels: Mapping[str, int] | None = None,
+    space: Space = "LPS",
+    fragments: bool = False,
+    smallest_mm3: float = 0.0,
+    source: PathLike | None = None,
+    ignore_references: bool = False,
+    encoding: Encoding = "binary",
+    shapes: Shapes = "rle",
+    link: bool = False,
+) -> ExportReport:
+    """Write segmentations, a dataset or a model in the form that other programs take.
+
+    Args:
+        form: `stl`, `ply`, `obj`, `dicom-seg`, `rtstruct`, `seg-nrrd`, `rle-csv`, `coco`, `table`, `nnunet`,
+            `decathlon`, `onnx`, `openvino`, or a plugin's.
+        sources: Label files, folders of them, or datasets; one dataset for `nnunet` and `decathlon`, one model for
+            `onnx` and `openvino`.
+        out: Where the files go.
+        overwrite: Replace files in `out` that no export has written.
+        labels: Name → value, over what label files say.
+        space: Meshes: the world of the coordinates, `LPS` or `RAS`.
+        fragments: Meshes: each connected piece of a structure is a mesh of its own.
+        smallest_mm3: Meshes: connected pieces of less are left out.
+        source: DICOM: a folder below which the scans' series lie.
+        ignore_references: DICOM: take a series by its grid, also where the scan refers to another.
+        encoding: DICOM SEG: a frame for each structure and slice (`binary`), or one for each slice (`labelmap`).
+        shapes: COCO: `rle`, which is exact, or `polygons`.
+        link: Datasets: link to images instead of copying them.
+
+    Example:
+        >>> report = osteon.export("stl", "predictions", "meshes", smallest_mm3=5)
+        >>> len(report.done)
+        6
+    """
+    from osteon.exporting.export_form import ExportOptions
+    from osteon.exporting.run import export
+
+    given = [sources] if isinstance(sources, str | os.PathLike) else list(sources)
+    chosen = ExportOptions(
+        labels=labels,
+        space=space,
+        fragments=fragments,
+        smallest_mm3=smallest_mm3,
+        source=None if source is None else Path(source),
+        ignore_references=ignore_references,
+        encoding=encoding,
+        shapes=shapes,
+        link=link,
+    )
+    return export(form, [Path(s) for s in given], Path(out), chosen, overwrite=overwrite)
