@@ -149,7 +149,7 @@ def make_index_map(
     """
     counts = value_counts(labels)
     if any(value < 0 for value in counts):
-        raise _unnamed({v: n for v, n in counts.items() if v < 0}, own, known or own, name)
+        raise _unknown_value_error({v: n for v, n in counts.items() if v < 0}, own, known or own, name)
     if known is None:
         named = {structure.value: structure for structure in own}
         extra = [value for value in counts if value not in named]
@@ -167,14 +167,14 @@ def make_index_map(
     mapping |= {value: value for value in counts if value not in spoken_for and value in values - taken}
     strange = {value: number for value, number in counts.items() if value not in mapping}
     if strange:
-        raise _unnamed(strange, unknown, known, name)
+        raise _unknown_value_error(strange, unknown, known, name)
     highest = max(mapping.values(), default=0)
     if all(mapping[value] == value for value in counts):
         return labels, tuple(known)
     return remap_values(labels, mapping, smallest_uint(highest)), tuple(known)
 
 
-def _unnamed(
+def _unknown_value_error(
     counts: Mapping[int, int], own: Sequence[Structure], known: Sequence[Structure], name: str | Path
 ) -> UnknownValueError:
     names = {s.value: f" ({s.name})" for s in own}
