@@ -165,17 +165,17 @@ def test_each_end_is_notified_once_and_a_cancelled_job_not(tmp_path: Path) -> No
     old = put("train", JobState("done"))
     watcher = JobEndWatcher(jobs)
     put("train", JobState("queued"))
-    assert watcher.ended() == []
+    assert watcher.end_sentences() == []
     new = put("predict", JobState("partly"))
     put("sweep", JobState("cancelled"))
     put("export", JobState("done"))
-    assert watcher.ended() == ["A segmentation is done, with some cases left out"]
-    assert watcher.ended() == []
+    assert watcher.end_sentences() == ["A segmentation is done, with some cases left out"]
+    assert watcher.end_sentences() == []
     jobs.write_state(new, JobState("queued"))
     jobs.write_state(old, JobState("queued"))
-    assert watcher.ended() == []
+    assert watcher.end_sentences() == []
     jobs.write_state(old, JobState("failed", why="it ended without a word"))
-    assert watcher.ended() == ["A training has failed"]
+    assert watcher.end_sentences() == ["A training has failed"]
 
 
 def test_a_page_that_sends_no_more_is_taken_for_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
