@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Dialog, expect
 
-from app_browser import Visitor, chromium, visited, wait
+from app_browser import Visitor, chromium, open_visitor, wait
 from osteon.app import uploads as receiving
 from osteon.app.jobs import Job, Jobs, JobState
 from osteon.app.notifications import JobEndWatcher
@@ -28,7 +28,7 @@ SLOW = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThrough
 @pytest.fixture(scope="module")
 def visitor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Visitor]:
     chromium()
-    with visited(tmp_path_factory.mktemp("app") / "workspace") as made:
+    with open_visitor(tmp_path_factory.mktemp("app") / "workspace") as made:
         yield made
 
 
