@@ -66,31 +66,31 @@ def fill(app: AppState, budget: str) -> None:
         write_phantoms(root / "sources/hands", make_request("hand", cases=6, size=1024))
         start_import(app, root / "sources/legs/source", "legs", ["--hold-out", "last:3"])
         start_import(app, root / "sources/hands/source", "hands")
-        finished(app)
+        wait_for_jobs(app)
     if not (root / "runs/legs").exists():
         start_training(app, space.item("datasets", "legs"), "legs", recipe="osteon", budget=budget)
-        finished(app)
+        wait_for_jobs(app)
     if not (root / "results/legs-by-legs").exists():
         for name, speed in (("legs-by-legs", "balanced"), ("legs-fast", "fast")):
             legs = space.item("datasets", "legs")
             start_prediction(app, space.item("runs", "legs"), legs.path, name, origin={"dataset": "legs"}, speed=speed)
         start_export(app, space.item("results", "legs-by-legs"), "stl", options=["--overwrite"])
-        finished(app)
+        wait_for_jobs(app)
     if not (root / "results/reader-two").exists():
         table = (root / "sources/hands/source/annotations.csv").read_text().splitlines()
-        theirs = root / "cache/reader-two"
-        theirs.mkdir(exist_ok=True)
-        (theirs / "reader-two.csv").write_text("\n".join(table[:1] + table[2:-3]) + "\n")
+        uploaded = root / "cache/reader-two"
+        uploaded.mkdir(exist_ok=True)
+        (uploaded / "reader-two.csv").write_text("\n".join(table[:1] + table[2:-3]) + "\n")
         result = space.item("results", "reader-two")
-        import_result(theirs, root / "datasets/hands", result.path)
+        import_result(uploaded, root / "datasets/hands", result.path)
         write_json(result.path / ABOUT, {"dataset": "hands"})
         start_evaluation(app, result, space.item("datasets", "hands"))
         results = [space.item("results", name) for name in ("legs-by-legs", "legs-fast")]
         start_comparison(app, results, space.item("datasets", "legs"))
-        finished(app)
+        wait_for_jobs(app)
 
 
-def finished(app: AppState) -> None:
+def wait_for_jobs(app: AppState) -> None:
     """Wait for all jobs."""
     while any(app.jobs.state(job).phase not in FINISHED for job in app.jobs.all()):
         time.sleep(0.5)

@@ -40,8 +40,8 @@ def main() -> None:
     cohort, data = options.work / "hand", options.work / "dataset"
     if not (data / "dataset.yaml").is_file():
         osteon("phantom", "hand", cohort, "--cases", options.cases, "--size", 384, "--overwrite")
-        told = [*shlex.split(KINDS["hand"].options), "--hold-out", f"last:{options.held_out}", "--overwrite"]
-        osteon("import", cohort / KINDS["hand"].source, data, *told)
+        flags = [*shlex.split(KINDS["hand"].options), "--hold-out", f"last:{options.held_out}", "--overwrite"]
+        osteon("import", cohort / KINDS["hand"].source, data, *flags)
     tables, folders = [], []
     for name, network in MODELS.items():
         run, out = options.work / "runs" / name, options.work / "predicted" / name

@@ -67,16 +67,16 @@ def run(kind: str, options: argparse.Namespace) -> list[str]:
     size = ("--size", SIZE[kind]) if kind in SIZE else ()
     osteon("phantom", kind, cohort, "--cases", options.cases, "--seed", options.seed, *size)
     row = KINDS[kind]
-    source, told = cohort / row.source, shlex.split(row.options)
-    said = osteon("import", source, folder, *told, "--hold-out", "last:2", "--overwrite")
-    print(f"\n{kind}\n{said.strip()}")
+    source, flags = cohort / row.source, shlex.split(row.options)
+    printed = osteon("import", source, folder, *flags, "--hold-out", "last:2", "--overwrite")
+    print(f"\n{kind}\n{printed.strip()}")
     data = Dataset.open(folder)
     agreement = masks_against_truth(cohort, data)
     print(f"imported masks against the truth: Dice {agreement:.4f} (at least {ASKED[kind]} asked)")
     if agreement < ASKED[kind]:
         raise SystemExit(f"{kind}: the imported masks differ from the truth")
     if options.stop_at == "import":
-        return [kind, _form(said), str(len(data.manifest.cases)), f"{agreement:.4f}", "–", "–"]
+        return [kind, _form(printed), str(len(data.manifest.cases)), f"{agreement:.4f}", "–", "–"]
     print(osteon("audit", folder).strip())
     osteon("plan", folder, "--force")
     trained, predicted = options.work / f"{kind}-run", options.work / f"{kind}-predicted"
@@ -87,11 +87,11 @@ def run(kind: str, options: argparse.Namespace) -> list[str]:
     print(osteon("evaluate", predicted, folder))
     scores = json.loads((predicted / "metrics.json").read_text())
     mean = scores["overall"]["dice"]["mean"]
-    return [kind, _form(said), str(len(data.manifest.cases)), f"{agreement:.4f}", f"{seconds:.0f}", f"{mean:.3f}"]
+    return [kind, _form(printed), str(len(data.manifest.cases)), f"{agreement:.4f}", f"{seconds:.0f}", f"{mean:.3f}"]
 
 
-def _form(said: str) -> str:
-    return said.split(":")[0].removeprefix("form ")
+def _form(printed: str) -> str:
+    return printed.split(":")[0].removeprefix("form ")
 
 
 def main() -> None:

@@ -155,7 +155,7 @@ def judge(copied: Path, path: Path, text: str, tests: list[Path], limit: float) 
 
 
 def main() -> None:
-    """Break, test, and tell."""
+    """Break, test, and print what survived."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rooms", nargs="+", default=ROOMS, help="folders and files below src/osteon")
     parser.add_argument("--count", type=int, default=60, help="how many mutants at most")
@@ -167,7 +167,7 @@ def main() -> None:
     files = [path for place in places for path in ([place] if place.is_file() else sorted(place.rglob("*.py")))]
     every = [(path, *mutant) for path in files for mutant in mutants(path.read_text(encoding="utf-8"))]
     chosen = random.Random(arguments.seed).sample(every, min(arguments.count, len(every)))
-    near, ends, told = Near(), time.monotonic() + 60 * arguments.minutes, Counter[str]()
+    near, ends, verdicts = Near(), time.monotonic() + 60 * arguments.minutes, Counter[str]()
     with tempfile.TemporaryDirectory() as folder:
         copied = Path(shutil.copytree(SOURCE, Path(folder) / "osteon", ignore=shutil.ignore_patterns("__pycache__")))
         for path, line, what, text in chosen:
@@ -175,12 +175,12 @@ def main() -> None:
                 break
             tests = near.of(module_of(path))
             verdict = judge(copied, path, text, tests, arguments.limit) if tests else "untested"
-            told[verdict] += 1
+            verdicts[verdict] += 1
             if verdict != "killed":
                 names = ", ".join(test.stem.removeprefix("test_") for test in tests)
                 print(f"{verdict}: {path.relative_to(SOURCE)}:{line}: {what}  [{names}]", flush=True)
-    counts = ", ".join(f"{count} {verdict}" for verdict, count in sorted(told.items()))
-    print(f"{told.total()} of {len(every)} mutants (seed {arguments.seed}): {counts}")
+    counts = ", ".join(f"{count} {verdict}" for verdict, count in sorted(verdicts.items()))
+    print(f"{verdicts.total()} of {len(every)} mutants (seed {arguments.seed}): {counts}")
 
 
 if __name__ == "__main__":

@@ -42,7 +42,7 @@ ROWS: tuple[Row, ...] = (
     (f"{TOTAL}, ct_dicom and its labels", (f"{TOTAL}/ct_dicom", f"{TOTAL}/ct_dicom_seg"), {}),
     ("vertebra-crops", ("vertebra-crops",), {}),
 )
-"""What each row is called, the folders that lie in its source, and what is told beside them."""
+"""What each row is called, the folders that lie in its source, and the options of its import."""
 
 
 def outcome(parts: tuple[str, ...], options: dict[str, Any]) -> str:
@@ -57,22 +57,22 @@ def outcome(parts: tuple[str, ...], options: dict[str, Any]) -> str:
         except OsteonError as error:
             return "refused: " + " ".join(error.message.replace(f"{source}", Path(parts[0]).name).split())[:230]
     manifest = report.manifest
-    said = f"{report.form}: {len(manifest.cases)} cases, {len(manifest.labelled)} labelled, "
-    said += f"{len(manifest.structures)} structures{', overlapping' if manifest.overlapping else ''}"
+    text = f"{report.form}: {len(manifest.cases)} cases, {len(manifest.labelled)} labelled, "
+    text += f"{len(manifest.structures)} structures{', overlapping' if manifest.overlapping else ''}"
     if report.failed:
         name, error = next(iter(report.failed.items()))
         first = " ".join(error.message.replace(f"{source}/", "").split())
-        said += f"; {len(report.failed)} left out, as {name}: {first[:150]}"
-    return said
+        text += f"; {len(report.failed)} left out, as {name}: {first[:150]}"
+    return text
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", help="rows whose name holds one of these words")
     options = parser.parse_args()
-    for name, parts, told in ROWS:
+    for name, parts, given in ROWS:
         if options.only is None or any(word in name for word in options.only):
-            print(f"{name}: {outcome(parts, told)}", flush=True)
+            print(f"{name}: {outcome(parts, given)}", flush=True)
 
 
 if __name__ == "__main__":

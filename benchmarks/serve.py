@@ -170,7 +170,7 @@ def prepare(work: Path) -> tuple[Path, Scans]:
 
     The model is small, so that it is the server that is under load.
     """
-    from helpers import spaced, two_boxes
+    from helpers import spacing_affine, two_boxes
     from osteon.formats import write_volume
     from osteon.predicting.model_folder import load_model
     from osteon.predicting.predictor import predict
@@ -183,7 +183,7 @@ def prepare(work: Path) -> tuple[Path, Scans]:
         image, _, _ = two_boxes(seed=number)
         fine = image.repeat(8, 0).repeat(8, 1).repeat(8, 2).astype(np.int16)
         fine += np.random.default_rng(number).integers(-20, 20, fine.shape, np.int16)
-        geometry = Geometry(fine.shape, spaced(0.125, 0.125, 0.125))
+        geometry = Geometry(fine.shape, spacing_affine(0.125, 0.125, 0.125))
         write_volume(work / f"scans/{number}.nii.gz", Volume(fine[None], geometry))
     predict(load_model(work / "run"), find_scans([work / "scans"]), work / "masks")
     paths = [work / f"scans/{number}.nii.gz" for number in range(6)]

@@ -139,7 +139,7 @@ class Visitor:
 
 
 @contextmanager
-def visited(root: Path) -> Iterator[Visitor]:
+def open_visitor(root: Path) -> Iterator[Visitor]:
     """A server on a workspace, and somebody at its pages."""
     path = chromium()
     with socket.socket() as probe:

@@ -37,7 +37,7 @@ def start() -> None:
 
 
 @asynccontextmanager
-async def opened(app: AppState) -> AsyncIterator[User]:
+async def open_app(app: AppState) -> AsyncIterator[User]:
     """A user at the pages of an app; what takes long is done at once, and no job is begun."""
 
     async def at_once(_: ReaderProcess, function: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
@@ -62,7 +62,7 @@ def visit(folder: Path, steps: Callable[[User, AppState], Awaitable[None]], data
     app = AppState(Workspace.open(folder, data))
 
     async def whole() -> None:
-        async with opened(app) as user:
+        async with open_app(app) as user:
             await steps(user, app)
 
     asyncio.run(whole())

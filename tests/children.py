@@ -35,7 +35,7 @@ def python(code: str, folder: Path | None = None, **options: Any) -> subprocess.
     )
 
 
-def finished(process: subprocess.Popen[str], seconds: float = LONG_S) -> str:
+def finish(process: subprocess.Popen[str], seconds: float = LONG_S) -> str:
     """What a process wrote; it must have ended well."""
     try:
         out, error = process.communicate(timeout=seconds)

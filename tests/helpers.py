@@ -89,7 +89,7 @@ def box(shape: Sequence[int], *boxes: tuple[int, Sequence[slice]]) -> np.ndarray
     return labels
 
 
-def spaced(*spacing_mm: float, origin: Sequence[float] = (0, 0, 0)) -> np.ndarray:
+def spacing_affine(*spacing_mm: float, origin: Sequence[float] = (0, 0, 0)) -> np.ndarray:
     affine = np.diag([*spacing_mm, 1.0])
     affine[:3, 3] = origin
     return affine
@@ -159,10 +159,10 @@ def two_boxes(
     labels = box(shape, (values[0], first), (values[1], second))
     noise = np.random.default_rng(seed).normal(0, 10, shape)
     image = (noise + 100 * (labels == values[0]) + 200 * (labels == values[1])).astype(np.int16)
-    return image, labels, spaced(*spacing_mm, origin=(-5, 7, 30))
+    return image, labels, spacing_affine(*spacing_mm, origin=(-5, 7, 30))
 
 
-def as_imported(dataset: Dataset) -> Dataset:
+def add_hashes(dataset: Dataset) -> Dataset:
     """The dataset with each image's hash, as an import writes it."""
     cases = [
         case.model_copy(update={"content": content_hash(dataset.load_image(case))}) for case in dataset.manifest.cases

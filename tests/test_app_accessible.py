@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import TimeoutError, expect
 
-from app_browser import Visitor, chromium, visited, wait
+from app_browser import Visitor, chromium, open_visitor, wait
 from helpers import two_boxes, write_dataset
 from osteon.app.bin import delete
 from osteon.app.jobs import Job, JobPhase, Jobs, JobState
@@ -59,7 +59,7 @@ def visitor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Visitor]:
     chromium()
     root = tmp_path_factory.mktemp("app") / "workspace"
     furnish(root)
-    with visited(root) as made:
+    with open_visitor(root) as made:
         yield made
 
 
@@ -134,7 +134,7 @@ SIGNS = {
 """What shows that a page is drawn; elsewhere its heading does."""
 
 
-def opened(visitor: Visitor, page: str) -> None:
+def open_page(visitor: Visitor, page: str) -> None:
     """A page in the light, with all that it folds away."""
     Workspace.open(visitor.server.root).save_settings(theme="light")
     visitor.open(address(visitor, page))
@@ -169,7 +169,7 @@ def beyond(visitor: Visitor, width: int) -> int:
 
 @pytest.mark.parametrize("page", PAGES)
 def test_every_page_is_for_everybody(visitor: Visitor, axe: str, page: str) -> None:
-    opened(visitor, page)
+    open_page(visitor, page)
     visitor.page.evaluate(axe)
     serious = found(visitor, "light")
     cut = {width: beyond(visitor, width) for width in (ENLARGED, SMALL, WIDE)}
@@ -183,7 +183,7 @@ def test_every_page_is_for_everybody(visitor: Visitor, axe: str, page: str) -> N
 
 
 def test_a_script_that_was_smuggled_into_a_page_is_not_run(visitor: Visitor) -> None:
-    opened(visitor, "data")
+    open_page(visitor, "data")
     visitor.page.evaluate("""() => {
         document.body.insertAdjacentHTML("beforeend", `<img src="/nothing.png" onerror="window.ran = 'handler'">`);
         document.body.insertAdjacentHTML("beforeend", `<a id="bad" href="javascript:void (window.ran = 'link')">x</a>`);
@@ -198,7 +198,7 @@ def test_a_script_that_was_smuggled_into_a_page_is_not_run(visitor: Visitor) -> 
 
 
 def test_the_first_key_leads_to_the_content(visitor: Visitor) -> None:
-    opened(visitor, "data")
+    open_page(visitor, "data")
     page = visitor.page
     page.keyboard.press("Tab")
     expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
@@ -211,7 +211,7 @@ def test_the_first_key_leads_to_the_content(visitor: Visitor) -> None:
 
 @pytest.mark.parametrize("name", ["Start training", "Show or hide the menu"])
 def test_what_has_the_focus_shows_it(visitor: Visitor, name: str) -> None:
-    opened(visitor, "train")
+    open_page(visitor, "train")
     button = visitor.page.get_by_role("button", name=name)
     for _ in range(60):
         visitor.page.keyboard.press("Tab")

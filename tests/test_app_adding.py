@@ -45,7 +45,7 @@ def truth(dataset: Dataset, case: str = "p1") -> Segmentation:
     return dataset.load_segmentation(dataset.case(case))
 
 
-def called(name: str) -> Make:
+def label_file(name: str) -> Make:
     def make(dataset: Dataset, source: Path) -> None:
         write_segmentation(source / name, truth(dataset))
 
@@ -64,7 +64,7 @@ def one_for_each(pattern: str) -> Make:
     return make
 
 
-def renamed(*names: str) -> Make:
+def with_names(*names: str) -> Make:
     def make(dataset: Dataset, source: Path) -> None:
         found = truth(dataset)
         own = tuple(s.model_copy(update={"name": n}) for s, n in zip(found.structures, names, strict=True))
@@ -76,16 +76,16 @@ def renamed(*names: str) -> Make:
 @pytest.mark.parametrize(
     "make",
     [
-        called("p1.nii.gz"),
-        called("p1_seg.nii.gz"),
-        called("P1_ct_segmentation.nii.gz"),
-        called("p1-label.nii.gz"),
-        called("p1/Segmentation.seg.nrrd"),
-        called("p1/p1_trans.nii.gz"),
+        label_file("p1.nii.gz"),
+        label_file("p1_seg.nii.gz"),
+        label_file("P1_ct_segmentation.nii.gz"),
+        label_file("p1-label.nii.gz"),
+        label_file("p1/Segmentation.seg.nrrd"),
+        label_file("p1/p1_trans.nii.gz"),
         one_for_each("p1/{s}.nii.gz"),
         one_for_each("p1_{s}.nii.gz"),
         one_for_each("p1/segmentations/{s}_mask.nii.gz"),
-        renamed("Femur", "TIBIA"),
+        with_names("Femur", "TIBIA"),
     ],
 )
 def test_other_programs_names_are_recognised(tmp_path: Path, make: Make) -> None:
@@ -115,7 +115,7 @@ def test_two_results_of_one_case_are_reported_and_neither_is_imported(tmp_path: 
 
 def test_structures_that_are_called_otherwise_are_asked_for(tmp_path: Path) -> None:
     dataset, source = knees(tmp_path), tmp_path / "theirs"
-    renamed("Bone 1", "Bone 2")(dataset, source)
+    with_names("Bone 1", "Bone 2")(dataset, source)
     assert unknown_structures(source, dataset.folder) == ["Bone 1", "Bone 2"]
     with pytest.raises(DatasetError, match="Bone 1"):
         import_result(source, dataset.folder, tmp_path / "no")

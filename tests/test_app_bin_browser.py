@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
-from app_browser import Visitor, chromium, visited, wait
+from app_browser import Visitor, chromium, open_visitor, wait
 from osteon.app.workspace import Workspace
 from test_app_bin import fill
 
@@ -18,7 +18,7 @@ from test_app_bin import fill
 def visitor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Visitor]:
     chromium()
     root = fill(Workspace.open(tmp_path_factory.mktemp("app") / "workspace").root)
-    with visited(root) as made:
+    with open_visitor(root) as made:
         yield made
 
 
@@ -65,7 +65,7 @@ def test_an_upload_is_removed_for_good_with_the_dataset_that_needs_it(visitor: V
     visitor.sees("legs is in the bin, with 1 more that goes with it.")
     visitor.follow("Space")
     visitor.sees("of the disk are free")
-    _pictured(visitor, "space")
+    _save_pictures(visitor, "space")
     visitor.click("Empty the bin")
     visitor.sees("This cannot be undone.")
     visitor.click("Remove for good", exact=True)
@@ -75,7 +75,7 @@ def test_an_upload_is_removed_for_good_with_the_dataset_that_needs_it(visitor: V
     assert visitor.errors == []
 
 
-def _pictured(visitor: Visitor, name: str) -> None:
+def _save_pictures(visitor: Visitor, name: str) -> None:
     """Pictures in both themes, where somebody asks for them."""
     folder = os.environ.get("OSTEON_PICTURES")
     for theme in ("dark", "light") if folder else ():

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,29 @@ def nested_volumes(folder: Path) -> Path:
         (made / f"images/p{n}.nii.gz").rename(folder / f"june/p{n}/ct.nii.gz")
     shutil.rmtree(made)
     return folder
+
+
+def scans_and_model(tmp_path: Path) -> Path:
+    """A workspace with uploaded scans, `new`, and a model that can segment them."""
+    root = folder_of(tmp_path)
+    nested_volumes(root / "sources/new")
+    model_in(root)
+    write_plan(root / "runs/first/model/plan.yaml", tiny_plan())
+    return root
+
+
+@contextmanager
+def paused_reader() -> Iterator[Callable[[], None]]:
+    """The reader's process answers nothing until what is given is called; its functions run in this process."""
+    released = asyncio.Event()
+
+    async def run(_: ReaderProcess, function: Callable[..., Any], *arguments: Any) -> Any:
+        await released.wait()
+        return function(*arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ReaderProcess, "run", run)
+        yield released.set
 
 
 @pytest.mark.parametrize("make", [nested_pictures, nested_volumes])
@@ -85,46 +109,25 @@ def test_folders_in_folders_are_segmented_without_an_import(tmp_path: Path, make
 
 
 def test_nothing_is_segmented_that_is_still_being_looked_at(tmp_path: Path) -> None:
-    root = folder_of(tmp_path)
-    nested_volumes(root / "sources/new")
-    model_in(root)
-    write_plan(root / "runs/first/model/plan.yaml", tiny_plan())
+    scans_and_model(tmp_path)
 
     async def steps(user: User, app: AppState) -> None:
-        looked = asyncio.Event()
-
-        async def slowly(_: ReaderProcess, function: Callable[..., Any], *arguments: Any) -> Any:
-            await looked.wait()
-            return function(*arguments)
-
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(ReaderProcess, "run", slowly)
+        with paused_reader() as proceed:
             await user.open(f"/segment?source={app.workspace.items('sources')[0].id}")
             await asyncio.sleep(0.1)
             user.find(content="Segment", kind=ui.button).click()
             await user.should_see("the scans are still being looked at")
-            looked.set()
+            proceed()
             await user.should_see("2 scans: ", retries=20)
 
     assert commands(visit(tmp_path / "w", steps)) == []
 
 
 def test_scans_that_are_chosen_again_while_they_are_looked_at_are_listed_once(tmp_path: Path) -> None:
-    root = folder_of(tmp_path)
-    nested_volumes(root / "sources/new")
-    (root / "sources/other").mkdir()
-    model_in(root)
-    write_plan(root / "runs/first/model/plan.yaml", tiny_plan())
+    (scans_and_model(tmp_path) / "sources/other").mkdir()
 
     async def steps(user: User, app: AppState) -> None:
-        looked = asyncio.Event()
-
-        async def slowly(_: ReaderProcess, function: Callable[..., Any], *arguments: Any) -> Any:
-            await looked.wait()
-            return function(*arguments)
-
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(ReaderProcess, "run", slowly)
+        with paused_reader() as proceed:
             new, other = (app.workspace.item("sources", name).id for name in ("new", "other"))
             await user.open(f"/segment?source={new}")
             await asyncio.sleep(0.1)
@@ -133,7 +136,7 @@ def test_scans_that_are_chosen_again_while_they_are_looked_at_are_listed_once(tm
                 with user:
                     box.set_value(chosen)
                 await asyncio.sleep(0.1)
-            looked.set()
+            proceed()
             await user.should_see("2 scans: ", retries=20)
             await asyncio.sleep(0.2)
             assert len(user.find("2 scans: ").elements) == 1

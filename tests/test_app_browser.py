@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import expect
 
-from app_browser import Visitor, alive, chromium, visited, wait, zip_of
+from app_browser import Visitor, alive, chromium, open_visitor, wait, zip_of
 from osteon.app.jobs import FINISHED, Job, Jobs
 from osteon.formats.io import read_segmentation
 from osteon.formats.stl import read_stl
@@ -38,7 +38,7 @@ def legs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def visitor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Visitor]:
     chromium()
-    with visited(tmp_path_factory.mktemp("app") / "workspace") as made:
+    with open_visitor(tmp_path_factory.mktemp("app") / "workspace") as made:
         yield made
         for job in Jobs(made.server.root).all():
             Jobs(made.server.root).cancel(job, grace_s=1)

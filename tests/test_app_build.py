@@ -54,7 +54,7 @@ def npm_gives(build: ModuleType, monkeypatch: pytest.MonkeyPatch, content: bytes
     monkeypatch.setattr(build, "npm", lambda: ["npm"])
 
 
-def expected(build: ModuleType, monkeypatch: pytest.MonkeyPatch, name: str, content: bytes) -> None:
+def expect(build: ModuleType, monkeypatch: pytest.MonkeyPatch, name: str, content: bytes) -> None:
     """Take this tarball for the one that is meant."""
     sha512 = base64.b64encode(hashlib.sha512(content).digest()).decode()
     monkeypatch.setattr(build, name, getattr(build, name)._replace(sha512=sha512))
@@ -70,7 +70,7 @@ def test_the_code_is_taken_where_its_hash_is_the_one_expected(
 ) -> None:
     content = tarball(build.NIIVUE.member)
     npm_gives(build, monkeypatch, content)
-    expected(build, monkeypatch, "NIIVUE", content)
+    expect(build, monkeypatch, "NIIVUE", content)
     said: list[str] = []
     hook(build, tmp_path, said).initialize("standard", {})
     assert (tmp_path / build.NIIVUE.folder / "index.js").read_bytes() == CODE
@@ -85,7 +85,7 @@ def test_what_tests_need_comes_with_an_installation_for_editing(
     content = tarball(build.AXE.member)
     npm_gives(build, monkeypatch, content)
     monkeypatch.setattr(build, "NIIVUE", build.AXE)  # so that one tarball serves
-    expected(build, monkeypatch, "AXE", content)
+    expect(build, monkeypatch, "AXE", content)
     said: list[str] = []
     hook(build, tmp_path, said).initialize("editable", {})
     assert (tmp_path / build.AXE.folder / "index.js").read_bytes() == CODE

@@ -47,7 +47,7 @@ def client(app: AppState, rules: AppRules | None = None, base: str = HERE) -> Te
     return TestClient(site, base_url=base, follow_redirects=False)
 
 
-def begun(http: TestClient) -> str:
+def begin_upload(http: TestClient) -> str:
     return str(http.post("/api/uploads").json()["id"])
 
 
@@ -196,7 +196,7 @@ def test_elsewhere_than_on_this_machine_a_token_is_made(app: AppState) -> None:
 
 def test_files_come_in_and_become_a_source(app: AppState) -> None:
     http = client(app)
-    upload = begun(http)
+    upload = begin_upload(http)
     assert send(http, upload, "Hüfte/a.nii", b"one")[0] == 200
     assert send(http, upload, "Hüfte/b.nii", b"two")[0] == 200
     item = app.uploads.finish(app.uploads.open[upload])
@@ -208,7 +208,7 @@ def test_files_come_in_and_become_a_source(app: AppState) -> None:
 )
 def test_tricks_with_paths_are_refused(app: AppState, tmp_path: Path, name: str) -> None:
     http = client(app)
-    upload = begun(http)
+    upload = begin_upload(http)
     before = everything(tmp_path)
     code, message = send(http, upload, name)
     assert code == 422
@@ -219,7 +219,7 @@ def test_tricks_with_paths_are_refused(app: AppState, tmp_path: Path, name: str)
 
 def test_an_odd_name_is_taken_as_a_plain_one(app: AppState) -> None:
     http = client(app)
-    upload = begun(http)
+    upload = begin_upload(http)
     for name in ("ward/T1: sag?.nii", "ward/con", "ward/a\u202eb.nii"):
         assert send(http, upload, name, b"one")[0] == 200
     item = app.uploads.finish(app.uploads.open[upload])
@@ -228,7 +228,7 @@ def test_an_odd_name_is_taken_as_a_plain_one(app: AppState) -> None:
 
 def test_an_upload_that_is_too_large_is_stopped_by_the_server(app: AppState, tmp_path: Path) -> None:
     http = client(app)
-    upload = begun(http)
+    upload = begin_upload(http)
     before = everything(tmp_path)
     code, message = send(http, upload, "a.nii", (bytes(10_000) for _ in range(1000)))
     assert (code, message) == (413, "the upload has more than 200 kB")
@@ -243,7 +243,7 @@ def test_a_zip_bomb_leaves_nothing(app: AppState, monkeypatch: pytest.MonkeyPatc
     with zipfile.ZipFile(kept, "w", zipfile.ZIP_DEFLATED) as bomb:
         bomb.writestr("a.nii", bytes(LIMIT - 1))
     http = client(app)
-    upload = begun(http)
+    upload = begin_upload(http)
     assert send(http, upload, "bomb.zip", kept.getvalue())[0] == 200
     with pytest.raises(OsteonError, match="zip bomb"):
         app.uploads.finish(app.uploads.open[upload])
@@ -262,7 +262,7 @@ def test_an_upload_that_nobody_began_takes_nothing(app: AppState, tmp_path: Path
 # What is handed out
 
 
-def exported(app: AppState, files: dict[str, bytes]) -> str:
+def make_export(app: AppState, files: dict[str, bytes]) -> str:
     item = app.workspace.item("exports", "mine")
     item.path.mkdir()
     for name, content in files.items():
@@ -271,14 +271,14 @@ def exported(app: AppState, files: dict[str, bytes]) -> str:
 
 
 def test_a_lone_file_is_handed_out_as_it_is(app: AppState) -> None:
-    export = exported(app, {"<b>.stl": b"solid", "exports.json": b"{}"})
+    export = make_export(app, {"<b>.stl": b"solid", "exports.json": b"{}"})
     answer = client(app).get(f"/d/{export}")
     assert answer.content == b"solid"
     assert answer.headers["content-disposition"] == "attachment; filename*=UTF-8''%3Cb%3E.stl"
 
 
 def test_more_of_them_are_handed_out_as_a_zip(app: AppState) -> None:
-    export = exported(app, {"a.stl": b"one" * 1000, "b.nii.gz": b"two"})
+    export = make_export(app, {"a.stl": b"one" * 1000, "b.nii.gz": b"two"})
     answer = client(app).get(f"/d/{export}")
     with zipfile.ZipFile(io.BytesIO(answer.content)) as found:
         assert {name: found.read(name) for name in found.namelist()} == {"a.stl": b"one" * 1000, "b.nii.gz": b"two"}
@@ -286,7 +286,7 @@ def test_more_of_them_are_handed_out_as_a_zip(app: AppState) -> None:
 
 def test_a_link_that_leads_outside_is_not_handed_out(app: AppState, tmp_path: Path) -> None:
     (tmp_path / "private").write_bytes(b"secret")
-    export = exported(app, {"a.stl": b"one"})
+    export = make_export(app, {"a.stl": b"one"})
     (app.workspace.root / "exports/mine/b.stl").symlink_to(tmp_path / "private")
     (app.workspace.root / "exports/whole").symlink_to(tmp_path)
     http = client(app)
@@ -316,7 +316,7 @@ def test_a_link_that_leads_outside_is_not_handed_out(app: AppState, tmp_path: Pa
     ],
 )
 def test_no_path_leads_to_a_file(app: AppState, path: str) -> None:
-    export = exported(app, {"a.stl": b"one", "report-0.html": b"no page"})
+    export = make_export(app, {"a.stl": b"one", "report-0.html": b"no page"})
     scene = app.workspace.root / "cache" / ("0" * 20)
     scene.mkdir()
     write_json(scene / "info.json", {"secret": 1})
@@ -329,14 +329,14 @@ def test_no_path_leads_to_a_file(app: AppState, path: str) -> None:
 
 
 def test_a_report_is_found_by_its_id_alone(app: AppState) -> None:
-    export = exported(app, {"report.html": b"<p>report"})
+    export = make_export(app, {"report.html": b"<p>report"})
     http = client(app)
     assert http.get(f"/report/{export}").text == "<p>report"
     assert json.loads(http.get("/report/mine").text)["hint"] == "reload the page"
 
 
 def test_the_pages_of_a_report_lead_to_each_other(app: AppState) -> None:
-    export = exported(app, {"report.html": b'<a href="report-2.html">', "report-2.html": b"<p>two"})
+    export = make_export(app, {"report.html": b'<a href="report-2.html">', "report-2.html": b"<p>two"})
     http = client(app)
     answer = http.get(f"/report/{export}")
     assert (answer.status_code, answer.headers["location"]) == (307, f"/report/{export}/report.html")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from dicom_writing import image, save
-from helpers import spaced
+from helpers import spacing_affine
 from osteon.app.orientation import (
     is_orientation_known,
     oblique_degrees,
@@ -59,7 +59,7 @@ def test_a_converted_picture_still_has_no_orientation() -> None:
     assert has_unknown_sides(Geometry((6, 4, 1), TO_RAS @ np.diag([0.25, 0.5, 1, 1])))
     made_up = Geometry((6, 4, 1), TO_RAS @ np.diag([0.25, 0.5, 1, 1]))
     assert has_unknown_sides(reorient_to_ras(made_up).geometry(made_up))
-    assert not has_unknown_sides(Geometry((6, 4, 1), spaced(1, 1, 1)))
+    assert not has_unknown_sides(Geometry((6, 4, 1), spacing_affine(1, 1, 1)))
     moved = TO_RAS.copy()
     moved[0, 3] = 3
     assert not has_unknown_sides(Geometry((6, 4, 1), moved))

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from playwright.sync_api import expect
 
-from app_browser import Visitor, chromium, visited
-from helpers import box, spaced, write_dataset
+from app_browser import Visitor, chromium, open_visitor
+from helpers import box, spacing_affine, write_dataset
 from osteon.app.previews import MAX_VOXELS
 from osteon.app.state import AppState
 from osteon.app.workspace import ABOUT, Workspace
@@ -73,14 +73,14 @@ def block(affine: np.ndarray, shape: tuple[int, int, int] = (40, 48, 32)) -> tup
     return image, box(shape, (3, FEMUR), (5, TIBIA)), affine
 
 
-def turned(degrees: float) -> np.ndarray:
+def rotation(degrees: float) -> np.ndarray:
     affine = np.eye(4)
     c, s = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
     affine[:2, :2] = [[c, -s], [s, c]]
     return affine
 
 
-def sheared() -> np.ndarray:
+def shear() -> np.ndarray:
     affine = np.eye(4)
     affine[1, 2] = 0.5
     return affine
@@ -99,7 +99,7 @@ def large() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     assert np.prod(shape) > MAX_VOXELS
     image = np.zeros(shape, dtype=np.int16)
     image[0, 0, 0] = 500
-    return image, box(shape, (3, (slice(40, 80), slice(40, 80), slice(40, 80)))), spaced(1, 1, -1)
+    return image, box(shape, (3, (slice(40, 80), slice(40, 80), slice(40, 80)))), spacing_affine(1, 1, -1)
 
 
 def pictures(folder: Path) -> None:
@@ -160,9 +160,9 @@ def viewer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Viewer]:
     app = AppState(Workspace.open(root))
     cases = {
         "block": block(np.eye(4)),
-        "thick": block(spaced(1, 1, 4)),
-        "oblique": block(turned(17.5)),
-        "sheared": block(sheared()),
+        "thick": block(spacing_affine(1, 1, 4)),
+        "oblique": block(rotation(17.5)),
+        "sheared": block(shear()),
         "shell": shell(),
         "large": large(),
     }
@@ -172,12 +172,12 @@ def viewer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Viewer]:
     found = Segmentation(labels, Geometry(labels.shape, np.eye(4)), STRUCTURES)
     write_segmentation(root / "results/mine/block.nii.gz", found)
     write_json(root / "results/mine" / ABOUT, {"dataset": "made"})
-    with visited(root) as visitor:
+    with open_visitor(root) as visitor:
         yield Viewer(visitor, app)
     assert visitor.errors == []
 
 
-def mixed(colour: tuple[int, int, int], opacity: float) -> list[int]:
+def mix(colour: tuple[int, int, int], opacity: float) -> list[int]:
     return [round(GREY + opacity * (part - GREY)) for part in colour]
 
 
@@ -185,7 +185,7 @@ def test_a_structure_is_as_opaque_as_its_slider_says(viewer: Viewer) -> None:
     viewer.look("block", layout="axial")
     for opacity in (0.05, 0.3, 1.0):
         viewer.call("styles", 0, [[0, RED, opacity]])
-        assert viewer.pixel(MIDDLE) == pytest.approx(mixed((255, 0, 0), opacity), abs=2)
+        assert viewer.pixel(MIDDLE) == pytest.approx(mix((255, 0, 0), opacity), abs=2)
     assert viewer.pixel((FEMUR[0].start, 24, FEMUR[2].start))[0] > 200  # its edge no less than its inside
     viewer.call("styles", 0, [[0, RED, 0.0], [1, GREEN, 1.0]])
     assert viewer.pixel((21, 24, 16)) == pytest.approx([GREY] * 3, abs=1)  # hidden, and beside what is not
@@ -424,7 +424,7 @@ def test_opacity_is_set_by_the_keyboard_and_read_out(viewer: Viewer) -> None:
     slider.press("ArrowRight")
     expect(slider).to_have_attribute("aria-valuetext", "60 %")
     viewer.page.wait_for_function(f"() => {{ const n = 0; return {VIEW}.nv.volumes[1].colormapLabel.lut[7] === 153; }}")
-    assert viewer.pixel(MIDDLE) == pytest.approx(mixed((255, 0, 0), 0.6), abs=2)
+    assert viewer.pixel(MIDDLE) == pytest.approx(mix((255, 0, 0), 0.6), abs=2)
     every = viewer.page.get_by_role("slider", name="Opacity of all 2 structures")
     every.press("End")
     expect(slider).to_have_attribute("aria-valuetext", "100 %")

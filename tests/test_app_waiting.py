@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Dialog, expect
 
-from app_browser import Visitor, chromium, visited, wait
+from app_browser import Visitor, chromium, open_visitor, wait
 from osteon.app import uploads as receiving
 from osteon.app.jobs import Job, Jobs, JobState
 from osteon.app.notifications import JobEndWatcher
@@ -28,7 +28,7 @@ SLOW = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThrough
 @pytest.fixture(scope="module")
 def visitor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Visitor]:
     chromium()
-    with visited(tmp_path_factory.mktemp("app") / "workspace") as made:
+    with open_visitor(tmp_path_factory.mktemp("app") / "workspace") as made:
         yield made
 
 
@@ -165,17 +165,17 @@ def test_each_end_is_notified_once_and_a_cancelled_job_not(tmp_path: Path) -> No
     old = put("train", JobState("done"))
     watcher = JobEndWatcher(jobs)
     put("train", JobState("queued"))
-    assert watcher.ended() == []
+    assert watcher.end_sentences() == []
     new = put("predict", JobState("partly"))
     put("sweep", JobState("cancelled"))
     put("export", JobState("done"))
-    assert watcher.ended() == ["A segmentation is done, with some cases left out"]
-    assert watcher.ended() == []
+    assert watcher.end_sentences() == ["A segmentation is done, with some cases left out"]
+    assert watcher.end_sentences() == []
     jobs.write_state(new, JobState("queued"))
     jobs.write_state(old, JobState("queued"))
-    assert watcher.ended() == []
+    assert watcher.end_sentences() == []
     jobs.write_state(old, JobState("failed", why="it ended without a word"))
-    assert watcher.ended() == ["A training has failed"]
+    assert watcher.end_sentences() == ["A training has failed"]
 
 
 def test_a_page_that_sends_no_more_is_taken_for_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

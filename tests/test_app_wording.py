@@ -31,7 +31,7 @@ def text_of(node: ast.expr) -> Iterator[str]:
         yield from text_of(node.orelse)
 
 
-def told(argument: str) -> list[str]:
+def texts_given(argument: str) -> list[str]:
     """Everything that calls give as `hint` or `action`, in rooms that jobs of the app use."""
     found = set()
     for room in ROOMS:
@@ -44,7 +44,7 @@ def told(argument: str) -> list[str]:
 
 
 def test_no_hint_of_any_error_shows_an_option_of_the_command_line() -> None:
-    every = told("hint")
+    every = texts_given("hint")
     assert len(every) > 200
     for hint in every:
         expected = translate_error(OsteonError("it failed", hint=hint)).hint
@@ -54,7 +54,7 @@ def test_no_hint_of_any_error_shows_an_option_of_the_command_line() -> None:
 
 
 def test_no_finding_of_the_check_asks_for_what_the_pages_do_not_have() -> None:
-    every = told("action")
+    every = texts_given("action")
     assert len(every) > 20
     for action in every:
         expected = translate_action(action)

@@ -18,7 +18,7 @@ from scipy import ndimage
 from typer.testing import CliRunner
 
 import osteon
-from helpers import as_imported, correct_in_place, spaced, unpack_label, write_dataset
+from helpers import add_hashes, correct_in_place, spacing_affine, unpack_label, write_dataset
 from osteon.auditing.finding import Finding
 from osteon.auditing.rules_duplicates import duplicates
 from osteon.auditing.rules_positions import format_volume, order
@@ -49,7 +49,7 @@ def spine(seed: int) -> CaseArrays:
             low + at[2] : low + 8 + at[2] + grown[2],
         ] = value
     grey = ndimage.gaussian_filter(100.0 + 500 * (labels > 0), 0.7) + rng.normal(0, 15, SHAPE)
-    return grey.astype(np.int16), labels, spaced(1, 1, 1)
+    return grey.astype(np.int16), labels, spacing_affine(1, 1, 1)
 
 
 def cases(count: int = 7) -> dict[str, CaseArrays]:
@@ -60,7 +60,7 @@ def cases(count: int = 7) -> dict[str, CaseArrays]:
 def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The seven spines, audited once."""
     folder = tmp_path_factory.mktemp("spines")
-    audited(folder, cases())
+    audit_of(folder, cases())
     return folder
 
 
@@ -86,7 +86,7 @@ def plant(tmp_path: Path, measured: Path) -> Plant:
     return audit
 
 
-def audited(
+def audit_of(
     folder: Path,
     arrays: dict[str, CaseArrays],
     structures: tuple[Structure, ...] = SPINE,
@@ -97,12 +97,12 @@ def audited(
     return osteon.audit(folder, workers=1)
 
 
-def changed(arrays: dict[str, CaseArrays], change: Callable[[np.ndarray], np.ndarray]) -> dict[str, CaseArrays]:
+def with_labels(arrays: dict[str, CaseArrays], change: Callable[[np.ndarray], np.ndarray]) -> dict[str, CaseArrays]:
     image, labels, affine = arrays["c3"]
     return {**arrays, "c3": (image, change(labels), affine)}
 
 
-def relabelled(first: int, second: int) -> Callable[[np.ndarray], np.ndarray]:
+def relabel(first: int, second: int) -> Callable[[np.ndarray], np.ndarray]:
     return lambda labels: np.where(labels == first, second, np.where(labels == second, first, labels)).astype(np.uint8)
 
 
@@ -110,13 +110,13 @@ def without(value: int) -> Callable[[np.ndarray], np.ndarray]:
     return lambda labels: np.where(labels == value, 0, labels).astype(np.uint8)
 
 
-def cleft(labels: np.ndarray) -> np.ndarray:
+def split(labels: np.ndarray) -> np.ndarray:
     labels = labels.copy()
     labels[10][labels[10] == 2] = 0
     return labels
 
 
-def pierced(labels: np.ndarray) -> np.ndarray:
+def pierce(labels: np.ndarray) -> np.ndarray:
     labels = labels.copy()
     labels[10, 14, 22] = 0
     return labels
@@ -139,12 +139,12 @@ def test_a_clean_dataset_says_so(measured: Path) -> None:
         (lambda labels: np.roll(labels, 5, axis=0), "shifted", "error", []),
         (lambda labels: np.roll(labels, -4, axis=2), "shifted", "error", []),
         (lambda labels: labels[::-1].copy(), "mirrored", "error", []),
-        (relabelled(1, 2), "swapped", "error", ["upper", "middle"]),
-        (relabelled(1, 3), "swapped", "error", ["upper", "lower"]),
+        (relabel(1, 2), "swapped", "error", ["upper", "middle"]),
+        (relabel(1, 3), "swapped", "error", ["upper", "lower"]),
         (np.zeros_like, "empty", "error", []),
         (without(2), "missing", "warning", ["middle"]),
-        (cleft, "pieces", "warning", ["middle"]),
-        (pierced, "holes", "note", ["middle"]),
+        (split, "pieces", "warning", ["middle"]),
+        (pierce, "holes", "note", ["middle"]),
     ],
     ids=["right", "down", "mirrored", "neighbours", "ends", "empty", "missing", "pieces", "hole"],
 )
@@ -164,7 +164,7 @@ def test_a_shift_is_measured(plant: Plant) -> None:
 
 def test_a_wrong_spacing_comes_first(plant: Plant) -> None:
     image, labels, _ = spine(3)
-    found = first(plant(image, labels, spaced(1.1, 1.1, 1.1)))
+    found = first(plant(image, labels, spacing_affine(1.1, 1.1, 1.1)))
     assert (found.kind, found.severity, found.cases) == ("spacing", "error", ["c3"])
     assert "10% larger" in found.what
 
@@ -184,7 +184,7 @@ def test_one_label_for_two_scans(plant: Plant) -> None:
 def test_a_scan_that_was_saved_with_other_numbers_is_nearly_the_same(plant: Plant) -> None:
     image, labels, affine = spine(3)
     noisy = (image + np.random.default_rng(0).integers(0, 2, SHAPE)).astype(np.int16)
-    found = {f.kind: f for f in plant(noisy, cleft(labels), affine, "saved").findings}
+    found = {f.kind: f for f in plant(noisy, split(labels), affine, "saved").findings}
     assert found["near-duplicate"].cases == ["c3", "saved"]
 
 
@@ -202,13 +202,13 @@ def test_air_where_bones_should_be(tmp_path: Path) -> None:
     }
     image, labels, affine = arrays["c3"]
     wrong = {**arrays, "c3": (image - 1000, labels, affine)}
-    kinds = {f.kind: f for f in audited(tmp_path, wrong, modality="ct").findings}
+    kinds = {f.kind: f for f in audit_of(tmp_path, wrong, modality="ct").findings}
     assert kinds["air"].severity == "error"
     assert kinds["air"].cases == ["c3"]
 
 
 def test_ct_without_air(tmp_path: Path) -> None:
-    kinds = {f.kind for f in audited(tmp_path, {"one": spine(0)}, modality="ct").findings}
+    kinds = {f.kind for f in audit_of(tmp_path, {"one": spine(0)}, modality="ct").findings}
     assert "no-air" in kinds
 
 
@@ -237,14 +237,14 @@ def test_ct_with_padding_is_told_from_ct_without_an_intercept(tmp_path: Path, pa
     i, j = np.indices(SHAPE[:2])
     image = image.astype(np.int32)
     image[(i - 14.5) ** 2 + (j - 13.5) ** 2 > 15**2] = padding
-    found = {f.kind: f for f in audited(tmp_path, {"one": (image, labels, affine)}, modality="ct").findings}
+    found = {f.kind: f for f in audit_of(tmp_path, {"one": (image, labels, affine)}, modality="ct").findings}
     assert f"has the value {padding}" in found["padding"].what
     assert "no-air" not in found
 
 
 def legs(seed: int) -> CaseArrays:
     """The left femur on the patient's left: at lower R."""
-    image, labels, affine = np.zeros(SHAPE), np.zeros(SHAPE, np.uint8), spaced(1, 1, 1)
+    image, labels, affine = np.zeros(SHAPE), np.zeros(SHAPE, np.uint8), spacing_affine(1, 1, 1)
     shift = seed % 3
     labels[3:10, 8:18, 4 + shift : 20 + shift] = 1
     labels[20:27, 8:18, 4 + shift : 20 + shift] = 2
@@ -255,27 +255,27 @@ def legs(seed: int) -> CaseArrays:
 
 def test_left_and_right_exchanged_in_one_case(tmp_path: Path) -> None:
     arrays = {f"c{number}": legs(number) for number in range(5)}
-    found = first(audited(tmp_path, changed(arrays, relabelled(1, 2)), LEGS))
+    found = first(audit_of(tmp_path, with_labels(arrays, relabel(1, 2)), LEGS))
     assert (found.kind, found.severity, found.cases) == ("sides", "error", ["c3"])
 
 
 def test_left_and_right_exchanged_need_no_cohort(tmp_path: Path) -> None:
     image, labels, affine = legs(0)
-    result = audited(tmp_path, {"one": (image, relabelled(1, 2)(labels), affine)}, LEGS)
+    result = audit_of(tmp_path, {"one": (image, relabel(1, 2)(labels), affine)}, LEGS)
     assert first(result).kind == "sides"
-    assert audited(tmp_path / "right", {"one": (image, labels, affine)}, LEGS).clean
+    assert audit_of(tmp_path / "right", {"one": (image, labels, affine)}, LEGS).clean
 
 
 def test_left_and_right_exchanged_everywhere(tmp_path: Path) -> None:
-    arrays = {f"c{n}": (legs(n)[0], relabelled(1, 2)(legs(n)[1]), legs(n)[2]) for n in range(5)}
-    found = first(audited(tmp_path, arrays, LEGS))
+    arrays = {f"c{n}": (legs(n)[0], relabel(1, 2)(legs(n)[1]), legs(n)[2]) for n in range(5)}
+    found = first(audit_of(tmp_path, arrays, LEGS))
     assert (found.kind, found.cases) == ("sides", [])
     assert "5 of 5 cases" in found.what
 
 
 def test_what_reaches_the_edge_is_a_note_that_names_the_side(tmp_path: Path) -> None:
     image, labels, affine = spine(0)
-    result = audited(tmp_path, {"one": (image[:, :, 8:], labels[:, :, 8:], affine)})
+    result = audit_of(tmp_path, {"one": (image[:, :, 8:], labels[:, :, 8:], affine)})
     assert [(f.kind, f.structures) for f in result.findings] == [("cut", ["lower"])]
     assert result.findings[0].what.endswith("(I)")
 
@@ -286,14 +286,14 @@ def test_many_notes_about_one_case_become_one(tmp_path: Path) -> None:
         labels[6 * number : 6 * number + 4, 5:15] = number + 1
     image = (100.0 * labels + np.random.default_rng(0).normal(0, 5, labels.shape)).astype(np.float32)
     structures = make_structures([f"slab{number}" for number in range(5)])
-    result = audited(tmp_path, {"one": (image[1:], labels[1:], spaced(1, 1, 1))}, structures)
+    result = audit_of(tmp_path, {"one": (image[1:], labels[1:], spacing_affine(1, 1, 1))}, structures)
     assert [(f.kind, f.cases, len(f.structures)) for f in result.findings] == [("cut", ["one"], 5)]
     assert "also in 4 more structures" in result.findings[0].what
 
 
 def test_structures_that_nobody_looked_for_are_not_missing(tmp_path: Path) -> None:
-    arrays = changed(cases(5), without(2))
-    result = audited(tmp_path, arrays, annotated={"c3": ["upper", "lower"]})
+    arrays = with_labels(cases(5), without(2))
+    result = audit_of(tmp_path, arrays, annotated={"c3": ["upper", "lower"]})
     assert [f.kind for f in result.findings] == ["not-annotated"]
 
 
@@ -316,8 +316,8 @@ def test_pictures_without_a_spacing_and_with_overlaps(tmp_path: Path) -> None:
         labels[0, 5:20, 5:25] = 1
         labels[1, 15:35, 8 : 22 - number] = 1
         image = 100.0 * labels.sum(axis=0) + np.random.default_rng(number).normal(0, 5, (40, 30, 1))
-        arrays[f"hand{number}"] = (image.astype(np.float32), labels, spaced(1, 1, 1))
-    result = audited(tmp_path, arrays, make_structures(["radius", "ulna"]), "xray", overlapping=True, unit="px")
+        arrays[f"hand{number}"] = (image.astype(np.float32), labels, spacing_affine(1, 1, 1))
+    result = audit_of(tmp_path, arrays, make_structures(["radius", "ulna"]), "xray", overlapping=True, unit="px")
     assert result.clean
     facts = result.cohort.cases[0]
     assert facts.overlaps == [("radius", "ulna", 5 * 14)]
@@ -345,7 +345,7 @@ def test_a_case_that_cannot_be_read_is_named_and_the_others_go_on(tmp_path: Path
 
 
 def test_unchanged_cases_are_not_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = audited(tmp_path, {**cases(2), "c3": spine(3)})
+    before = audit_of(tmp_path, {**cases(2), "c3": spine(3)})
     read: list[str] = []
     load = Dataset.load_image
     monkeypatch.setattr(
@@ -372,9 +372,9 @@ def test_a_structure_of_one_case_or_of_one_subject_is_named(tmp_path: Path) -> N
         findings = osteon.audit(tmp_path, workers=1).findings
         return [(finding.structures, finding.cases) for finding in findings if finding.kind == kind]
 
-    assert [f.kind for f in audited(tmp_path, lower_in("c1")).findings if f.severity != "note"] == ["rare"]
+    assert [f.kind for f in audit_of(tmp_path, lower_in("c1")).findings if f.severity != "note"] == ["rare"]
     assert found("rare") == [(["lower"], ["c1"])]
-    result = audited(tmp_path, lower_in("c1", "c4"))
+    result = audit_of(tmp_path, lower_in("c1", "c4"))
     assert result.clean
     manifest = Dataset.open(tmp_path).manifest
     shared = [c.model_copy(update={"subject": "p"} if c.id in ("c1", "c4") else {}) for c in manifest.cases]
@@ -386,13 +386,13 @@ def test_a_structure_of_one_case_or_of_one_subject_is_named(tmp_path: Path) -> N
     assert found("rare") == found("never-seen") == []
     nobody = [c.model_copy(update={"annotated": ["upper", "middle"]}) for c in manifest.cases]
     write_manifest(tmp_path, manifest.model_copy(update={"cases": nobody}))
-    audited(tmp_path, lower_in(), annotated={case.id: ["upper", "middle"] for case in manifest.cases})
+    audit_of(tmp_path, lower_in(), annotated={case.id: ["upper", "middle"] for case in manifest.cases})
     assert found("never-seen") == [(["lower"], [])]
 
 
 def test_an_image_that_was_replaced_after_the_import_is_found(tmp_path: Path) -> None:
-    audited(tmp_path, cases(3))
-    dataset = as_imported(Dataset.open(tmp_path))
+    audit_of(tmp_path, cases(3))
+    dataset = add_hashes(Dataset.open(tmp_path))
     first, last = (dataset.resolve(dataset.manifest.cases[n].images[0]) for n in (0, -1))
     shutil.copyfile(last, first)
     found = osteon.audit(tmp_path)
@@ -403,7 +403,7 @@ def test_an_image_that_was_replaced_after_the_import_is_found(tmp_path: Path) ->
 
 
 def test_a_label_that_was_corrected_is_measured_anew_also_where_size_and_time_stay(tmp_path: Path) -> None:
-    audited(tmp_path, cases(2))
+    audit_of(tmp_path, cases(2))
     dataset, label = unpack_label(Dataset.open(tmp_path), Dataset.open(tmp_path).manifest.cases[0].id)
     before = osteon.audit(tmp_path).cohort.cases[0].structures
     value = dataset.structures[0].value
@@ -416,7 +416,7 @@ def test_hostile_names_stay_text(tmp_path: Path) -> None:
     bad = "<script>alert(1)<&"
     image, labels, affine = spine(0)
     structures = make_structures([bad + "s", "b", "c"])
-    result = audited(tmp_path, {"ok": (image, cleft(labels), affine)}, structures)
+    result = audit_of(tmp_path, {"ok": (image, split(labels), affine)}, structures)
     manifest = Dataset.open(tmp_path).manifest
     case = manifest.cases[0].model_copy(update={"id": bad.replace("/", "")})
     renamed = Manifest.model_validate({**manifest.model_dump(), "name": bad, "cases": [case.model_dump()]})
@@ -428,7 +428,7 @@ def test_hostile_names_stay_text(tmp_path: Path) -> None:
 
 
 def test_the_page_asks_nothing_of_any_network(tmp_path: Path) -> None:
-    page = audited(tmp_path, cases(2)).page.read_text(encoding="utf-8")
+    page = audit_of(tmp_path, cases(2)).page.read_text(encoding="utf-8")
     assert "http://" not in page
     assert "https://" not in page
     assert page.count("data:image/jpeg;base64,") == 2
@@ -436,7 +436,7 @@ def test_the_page_asks_nothing_of_any_network(tmp_path: Path) -> None:
 
 def test_the_json_holds_findings_and_measurements(plant: Plant) -> None:
     image, labels, affine = spine(3)
-    told = json.loads(plant(image, cleft(labels), affine).page.with_name("audit.json").read_text(encoding="utf-8"))
+    told = json.loads(plant(image, split(labels), affine).page.with_name("audit.json").read_text(encoding="utf-8"))
     assert told["counts"] == {"error": 0, "warning": 1, "note": 0}
     assert told["findings"][0]["cases"] == ["c3"]
     assert told["cases"][0]["structures"]["upper"]["pieces"] == [int((spine(0)[1] == 1).sum())]
@@ -444,7 +444,7 @@ def test_the_json_holds_findings_and_measurements(plant: Plant) -> None:
 
 def test_the_command_says_what_it_found(plant: Plant) -> None:
     image, labels, affine = spine(3)
-    folder = plant(image, relabelled(1, 2)(labels), affine).page.parent.parent
+    folder = plant(image, relabel(1, 2)(labels), affine).page.parent.parent
     done = CliRunner().invoke(app, ["audit", str(folder)])
     assert done.exit_code == 0
     assert "upper and middle seem to be exchanged" in done.stdout
@@ -533,7 +533,7 @@ def test_many_alike_cases_are_one_finding_and_no_table_of_all_pairs(monkeypatch:
 def test_of_each_case_little_is_held(tmp_path: Path) -> None:
     def held(count: int) -> int:
         folder = tmp_path / str(count)
-        audited(folder, cases(count))
+        audit_of(folder, cases(count))
         tracemalloc.start()
         result = osteon.audit(folder, workers=1)
         gc.collect()

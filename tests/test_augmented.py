@@ -23,7 +23,7 @@ from runs import cohort, command
 CHANGES = {"augmentation.noise_p": 1.0, "augmentation.noise_std": 0.5}
 
 
-def planned(folder: Path, plan: Plan) -> Dataset:
+def planned_cohort(folder: Path, plan: Plan) -> Dataset:
     data = cohort(folder)
     write_plan(folder / "plan.yaml", plan)
     return data
@@ -35,7 +35,7 @@ def pictures(page: Path) -> list[np.ndarray]:
 
 
 def test_a_page_shows_patches_before_and_after(tmp_path: Path) -> None:
-    planned(tmp_path, tiny_plan(CHANGES))
+    planned_cohort(tmp_path, tiny_plan(CHANGES))
     made = osteon.audit_augmented(tmp_path, samples=5, workers=1)
     assert made.page == tmp_path / "audit/augmented.html"
     assert len(made.samples) == 5
@@ -53,7 +53,7 @@ def test_a_page_shows_patches_before_and_after(tmp_path: Path) -> None:
 
 
 def test_nothing_changed_is_said(tmp_path: Path) -> None:
-    planned(tmp_path, tiny_plan(FLAT))
+    planned_cohort(tmp_path, tiny_plan(FLAT))
     made = osteon.audit_augmented(tmp_path, samples=2, workers=1)
     assert [sample.words for sample in made.samples] == [[], []]
     assert made.page.read_text(encoding="utf-8").count("<li>unchanged</li>") == 2
@@ -61,7 +61,7 @@ def test_nothing_changed_is_said(tmp_path: Path) -> None:
 
 
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    planned(tmp_path, tiny_plan(CHANGES))
+    planned_cohort(tmp_path, tiny_plan(CHANGES))
     assert command("audit", tmp_path, "--augmented", "--samples", 3, "--workers", 1) == 0
     assert "augmented.html" in capsys.readouterr().out
     assert command("audit", tmp_path, "--samples", 3) == 2

@@ -19,7 +19,7 @@ import pytest
 from helpers import (
     FLAT,
     SIDES,
-    as_imported,
+    add_hashes,
     box,
     correct_in_place,
     plan_data,
@@ -352,7 +352,7 @@ def test_files_that_were_only_touched_are_not_prepared_again(tmp_path: Path, mon
 
 
 def test_an_image_that_was_replaced_after_the_import_is_left_out(tmp_path: Path) -> None:
-    dataset = as_imported(three(tmp_path))
+    dataset = add_hashes(three(tmp_path))
     plan = tiny_plan()
     assert prepare_cases(dataset, plan, dataset.manifest.trainable)[1] == {}
     shutil.copyfile(tmp_path / "images/c.nii.gz", tmp_path / "images/a.nii.gz")
@@ -364,7 +364,7 @@ def test_an_image_that_was_replaced_after_the_import_is_left_out(tmp_path: Path)
 def test_a_case_that_has_no_hash_gets_one_in_the_cache(tmp_path: Path) -> None:
     dataset = three(tmp_path)
     ready, _ = prepare_cases(dataset, tiny_plan(), dataset.manifest.trainable)
-    imported = as_imported(dataset)
+    imported = add_hashes(dataset)
     assert [case.content for case in ready.values()] == [case.content for case in imported.manifest.cases]
     assert ready["a"].structures == ("femur", "tibia")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from children import finished, python
+from children import finish, python
 from osteon.core import locks
 from osteon.core.case_records import RECORDS_FOLDER, CaseRecords, has_records
 from osteon.core.errors import FileError
@@ -42,7 +42,7 @@ def test_no_record_is_lost_where_many_write(tmp_path: Path) -> None:
         for prefix in "abc"
     ]
     for process in writing:
-        finished(process)
+        finish(process)
     records = CaseRecords(tmp_path, "predictions.json")
     assert len(records.read()) == 60
     records.write_summary()

@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 import osteon
 from children import python
-from helpers import plan_data, spaced, tiny_plan, two_boxes
+from helpers import plan_data, spacing_affine, tiny_plan, two_boxes
 from osteon.cli import option_values
 from osteon.cli.main import RESUME_HINTS, STARTS_ANEW, app
 from osteon.core.errors import UsageError
@@ -428,9 +428,9 @@ def test_a_truncated_file(tmp_path: Path, capsys: Captured) -> None:
 
 OBLIQUE = np.array([[0.8, -0.6, 0, -5], [0.6, 0.8, 0, 7], [0, 0, 1, 30], [0, 0, 0, 1.0]])
 OTHER_GRIDS = {
-    "shape 12×10×8 against 12×10×9": ((12, 10, 9), spaced(1, 1, 1, origin=(-5, 7, 30))),
-    "spacing 1×1×1 against 1×1×1.5 mm": (SHAPE, spaced(1, 1, 1.5, origin=(-5, 7, 30))),
-    "position of the first voxel 3.00 mm apart": (SHAPE, spaced(1, 1, 1, origin=(-5, 7, 33))),
+    "shape 12×10×8 against 12×10×9": ((12, 10, 9), spacing_affine(1, 1, 1, origin=(-5, 7, 30))),
+    "spacing 1×1×1 against 1×1×1.5 mm": (SHAPE, spacing_affine(1, 1, 1.5, origin=(-5, 7, 30))),
+    "position of the first voxel 3.00 mm apart": (SHAPE, spacing_affine(1, 1, 1, origin=(-5, 7, 33))),
     "orientation RAS against ~RAS": (SHAPE, OBLIQUE),
 }
 

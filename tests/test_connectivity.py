@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from helpers import spaced, tiny_plan
+from helpers import spacing_affine, tiny_plan
 from osteon.auditing.measure import measure_case
 from osteon.core.boxes import component_boxes
 from osteon.core.geometry import Geometry
@@ -24,7 +24,7 @@ from osteon.predicting.sequence import name_sequence
 from osteon.preparing.nonzero import nonzero_mask
 
 SHAPE = (14, 14, 14)
-GRID = Geometry(SHAPE, spaced(1, 1, 1))
+GRID = Geometry(SHAPE, spacing_affine(1, 1, 1))
 [BONE] = make_structures(["bone"])
 TOUCHING = {"face": (4, 0, 0), "edge": (4, 4, 0), "corner": (4, 4, 4)}
 

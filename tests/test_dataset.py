@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from helpers import as_imported, two_boxes, write_dataset
+from helpers import add_hashes, two_boxes, write_dataset
 from osteon.core.errors import DatasetError, FileError, GeometryError, ImageError, LabelError, UsageError
 from osteon.core.geometry import AxisPermutation, Geometry, reorient_like
 from osteon.core.labels import Segmentation, make_structures
@@ -178,7 +178,7 @@ def test_an_image_at_45_degrees_keeps_its_hash_in_a_file(tmp_path: Path) -> None
 
 
 def test_an_image_that_was_replaced_after_the_import_is_refused_with_the_way_out(tmp_path: Path) -> None:
-    dataset = as_imported(write_dataset(tmp_path, {name: two_boxes(seed=n) for n, name in enumerate("ab")}))
+    dataset = add_hashes(write_dataset(tmp_path, {name: two_boxes(seed=n) for n, name in enumerate("ab")}))
     shutil.copyfile(tmp_path / "images/b.nii.gz", tmp_path / "images/a.nii.gz")
     with pytest.raises(DatasetError, match="is not the image that was imported") as refused:
         dataset.load_image(dataset.case("a"))

@@ -48,7 +48,7 @@ def requirements() -> dict[str, set[str]]:
     return {extra: {canonicalize_name(Requirement(line).name) for line in lines} for extra, lines in named.items()}
 
 
-def imported() -> set[str]:
+def imports_of() -> set[str]:
     """The distributions that modules of osteon import, by the names that PyPI has them under."""
     names: set[str] = set()
     for path in (ROOT / "src").rglob("*.py"):
@@ -65,8 +65,8 @@ def imported() -> set[str]:
 def test_what_is_required_is_imported_and_what_is_imported_is_required() -> None:
     extras = requirements()
     required = set().union(*(names for extra, names in extras.items() if extra != "dev"))
-    assert required - imported() == set(UNIMPORTED)
-    assert imported() <= required
+    assert required - imports_of() == set(UNIMPORTED)
+    assert imports_of() <= required
     optional = set().union(*(names for extra, names in extras.items() if extra not in ("", "dev")))
     assert optional <= extras["dev"]  # so that the checks see all of the code
 
@@ -78,7 +78,7 @@ def test_the_page_has_a_reason_for_each() -> None:
     assert all(len(reason) > 2 for reason in reasons.values())
 
 
-def loaded(code: str, names: tuple[str, ...]) -> str:
+def modules_after(code: str, names: tuple[str, ...]) -> str:
     """Which of these modules a process has loaded when the code is done."""
     code = f"import sys\n{code}\nprint('loaded:', *(name for name in {names} if name in sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
@@ -96,9 +96,9 @@ def command(*arguments: object) -> str:
 
 def test_start_and_help_load_nothing_heavy() -> None:
     for code in ("import osteon", command("--help")):
-        assert loaded(code, (*HEAVY, "pydantic")) == ""
+        assert modules_after(code, (*HEAVY, "pydantic")) == ""
     for name in ("predict", "train", "weights"):  # with pydantic, by which typer reads options
-        assert loaded(command(name, "--help"), HEAVY) == ""
+        assert modules_after(command(name, "--help"), HEAVY) == ""
 
 
 def test_a_prediction_loads_only_what_it_needs(tmp_path: Path) -> None:
@@ -107,5 +107,5 @@ def test_a_prediction_loads_only_what_it_needs(tmp_path: Path) -> None:
     plan = tiny_plan()
     save_model(tmp_path / "model", Model(build_network(plan), plan, {"dice": 0.5}, ""), "# A card\n")
     run = command("predict", tmp_path / "model", tmp_path / "scan.nii.gz", tmp_path / "out", "--device", "cpu")
-    assert loaded(run, NOT_TO_PREDICT) == ""
+    assert modules_after(run, NOT_TO_PREDICT) == ""
     assert (tmp_path / "out" / "scan.nii.gz").is_file()

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import osteon
-from helpers import spaced, two_boxes, write_dataset
+from helpers import spacing_affine, two_boxes, write_dataset
 from osteon.core.errors import UsageError
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation, make_structures
@@ -219,8 +219,8 @@ def test_a_model_that_names_no_validation_cases_is_judged_on_those_held_out(
 
 def test_passes_are_the_tiles() -> None:
     plan = learning_plan()  # patches of 12 × 8 × 8
-    assert count_passes(plan, Geometry((12, 8, 8), spaced(1, 1, 1))) == 1
-    assert count_passes(plan, Geometry((18, 12, 8), spaced(1, 1, 1))) == 4
+    assert count_passes(plan, Geometry((12, 8, 8), spacing_affine(1, 1, 1))) == 1
+    assert count_passes(plan, Geometry((18, 12, 8), spacing_affine(1, 1, 1))) == 4
 
 
 def test_every_gpu_is_named_as_device_takes_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -54,13 +54,15 @@ def left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for path in folder.rglob("*"):
         if path.suffix in (".json", ".yaml") and MADE_IN in (text := path.read_text()):
             path.write_text(text.replace(MADE_IN, str(folder)))
-    for path, mark in exported(folder / "export").items():  # a ledger knows files by times, which git does not keep
+    for path, mark in exported_files(
+        folder / "export"
+    ).items():  # a ledger knows files by times, which git does not keep
         os.utime(path, ns=(int(mark.split()[1]),) * 2)
     monkeypatch.chdir(folder)
     return folder
 
 
-def exported(folder: Path) -> dict[Path, str]:
+def exported_files(folder: Path) -> dict[Path, str]:
     """The files of an export, and how its ledger knows each: its size and time."""
     cases = read_json(folder / "exports.json", "the ledger")["stl"]
     return {folder / name: mark for names in cases.values() for name, mark in names.items()}
@@ -76,7 +78,7 @@ def maps(folder: str) -> dict[str, np.ndarray]:
     return {case: read_segmentation(Path(folder, f"{case}.nii.gz")).array for case in CASES}
 
 
-def told(capsys: pytest.CaptureFixture[str]) -> str:
+def printed_by(capsys: pytest.CaptureFixture[str]) -> str:
     """What a command said."""
     said = capsys.readouterr()
     return said.out + said.err
@@ -127,7 +129,7 @@ def test_an_interrupted_training_goes_on_to_its_end(left: Path, capsys: pytest.C
     assert cached
     assert not (left / "interrupted/model").exists()
     assert command("train", "legs", "interrupted", "--epochs", "4", *TRAIN) == 0
-    assert "continuing from iteration" in told(capsys)
+    assert "continuing from iteration" in printed_by(capsys)
     rows = (left / "interrupted/metrics.csv").read_text()
     assert rows.startswith(begun)
     assert [row["iteration"] for row in csv.DictReader(rows.splitlines())] == ["40", "80", "120", "160"]
@@ -139,14 +141,14 @@ def test_an_interrupted_training_goes_on_to_its_end(left: Path, capsys: pytest.C
 def test_a_finished_training_is_found_done(left: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = files(left / "run", "*")
     assert command("train", "legs", "run", "--epochs", "4", *TRAIN) == 0
-    assert "is trained already" in told(capsys)
+    assert "is trained already" in printed_by(capsys)
     assert command("train", "legs", "run", "--epochs", "5", *TRAIN) == 2
     assert files(left / "run", "*") == before
 
 
 def test_a_training_begins_with_a_model(left: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert command("train", "legs", "new", "--init", "run", "--epochs", "1", *TRAIN) == 0
-    assert "head kept for femur, tibia" in told(capsys)
+    assert "head kept for femur, tibia" in printed_by(capsys)
     assert read_yaml(left / "new/run.yaml", "")["schema"] == SCHEMAS["run"].version
 
 
@@ -154,7 +156,7 @@ def test_a_sweep_is_found_done(left: Path, capsys: pytest.CaptureFixture[str]) -
     before = files(left / "sweep", "*.safetensors")
     assert len(before) == 6
     assert command("sweep", "sweep.yaml") == 0
-    assert told(capsys).count("done") >= 2
+    assert printed_by(capsys).count("done") >= 2
     assert files(left / "sweep", "*.safetensors") == before
 
 
@@ -172,7 +174,7 @@ def test_predictions_are_skipped_and_done_again(left: Path, capsys: pytest.Captu
     before = files(left / "predictions", "*.nii.gz")
     given = ("predict", "run", "legs", "predictions", "--probabilities", "--device", "cpu", "--engine", "torch")
     assert command(*given) == 0
-    assert "4 were done" in told(capsys)
+    assert "4 were done" in printed_by(capsys)
     assert files(left / "predictions", "*.nii.gz") == before
     assert command(*given, "--overwrite") == 0
     assert files(left / "predictions", "*.nii.gz") != before
@@ -185,9 +187,9 @@ def test_results_are_voted_on_scored_and_exported_again(left: Path) -> None:
     assert command("evaluate", "predictions", "legs", "--workers", "1") == 0
     again = read_json(left / "predictions/metrics.json", "")
     assert (again["overall"]["dice"], again["seen"]) == (scores["overall"]["dice"], scores["seen"])
-    ledger = exported(left / "export")
+    ledger = exported_files(left / "export")
     assert command("export", "stl", "predictions", "export") == 0  # over files that it knows as its own
-    again = exported(left / "export")
+    again = exported_files(left / "export")
     assert again.keys() == ledger.keys()
     assert not again.items() & ledger.items()
 
@@ -247,7 +249,7 @@ def test_a_newer_version_is_refused(left: Path, kind: SchemaKind, capsys: pytest
     data = read_yaml(left / name, "")
     (left / name).write_text(yaml.safe_dump(data | {SCHEMAS[kind].key: 7}))
     assert command(*given) == code
-    said = " ".join(told(capsys).split())
+    said = " ".join(printed_by(capsys).split())
     assert f"{name}: {SCHEMAS[kind].key}: version 7" in said
     assert "update osteon" in said
     assert ("which osteon 0.1.0 wrote" in said) == (kind == "run")

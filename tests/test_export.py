@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import osteon
-from children import finished, python
+from children import finish, python
 from helpers import two_boxes, write_dataset
 from osteon.cli.option_values import Encoding, ExportForm, MaskShape
 from osteon.core.case_records import RECORDS_FOLDER
@@ -208,7 +208,7 @@ def test_no_record_is_lost_where_two_exports_write_into_one_folder(tmp_path: Pat
         assert process.stdin is not None
         process.stdin.write("\n")
         process.stdin.flush()
-    assert [finished(process) for process in both] == ["0\n", "0\n"]
+    assert [finish(process) for process in both] == ["0\n", "0\n"]
     assert len(json.loads((out / FILE_NAME).read_text())["stl"]) == 20
     assert osteon.export("stl", [tmp_path / "a", tmp_path / "b"], out).failed == {}  # all are known to be its own
 

@@ -13,7 +13,7 @@ import pytest
 import SimpleITK
 
 import osteon
-from helpers import box, spaced, two_boxes, write_dataset
+from helpers import box, spacing_affine, two_boxes, write_dataset
 from osteon.core.errors import DatasetError, UsageError
 from osteon.core.geometry import Geometry
 from osteon.core.labels import make_structures
@@ -134,7 +134,7 @@ def nested(folder: Path) -> Dataset:
     array[3, 8:12, 2:4, 1:5] = 1
     image = np.random.default_rng(0).integers(0, 99, array.shape[1:]).astype(np.int16)
     structures = make_structures(["bone", "lesion", "core", "plate"])
-    return write_dataset(folder, {"c0": (image, array, spaced(1, 1, 2))}, structures, overlapping=True)
+    return write_dataset(folder, {"c0": (image, array, spacing_affine(1, 1, 2))}, structures, overlapping=True)
 
 
 def test_structures_that_overlap_become_regions(tmp_path: Path) -> None:

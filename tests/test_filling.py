@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes
 
-from helpers import spaced
+from helpers import spacing_affine
 from osteon.core.errors import FileError
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation, make_structures
@@ -68,7 +68,8 @@ def test_a_volume_is_written_in_few_pieces(tmp_path: Path, monkeypatch: pytest.M
 
     monkeypatch.setattr(f"osteon.formats.{name}.pack_into", lambda _: Counted())
     write_volume(
-        tmp_path / f"x{'.nii.gz' if name == 'nifti' else '.nrrd'}", Volume(array, Geometry(SHAPE, spaced(1, 1, 1)))
+        tmp_path / f"x{'.nii.gz' if name == 'nifti' else '.nrrd'}",
+        Volume(array, Geometry(SHAPE, spacing_affine(1, 1, 1))),
     )
     assert sum(size > 1000 for size in sizes) <= array.nbytes / (1 << 18) + 3
     assert max(sizes) <= 1 << 18
@@ -78,7 +79,7 @@ def test_a_volume_is_written_in_few_pieces(tmp_path: Path, monkeypatch: pytest.M
 def test_looking_at_a_mask_makes_no_copy_of_it_in_another_type(tmp_path: Path, what: str) -> None:
     array = np.zeros(SHAPE, np.uint8)
     array[-20:] = 1
-    labels = Segmentation(array, Geometry(SHAPE, spaced(1, 1, 1)), make_structures(["femur"]))
+    labels = Segmentation(array, Geometry(SHAPE, spacing_affine(1, 1, 1)), make_structures(["femur"]))
     write_nifti(tmp_path / "x.nii", labels)
     tracemalloc.start()
     found = is_binary(tmp_path / "x.nii") if what == "mask" else present_structures(labels) == ("femur",)
@@ -90,7 +91,7 @@ def test_looking_at_a_mask_makes_no_copy_of_it_in_another_type(tmp_path: Path, w
 
 def test_a_scan_behind_an_empty_channel_is_no_mask(tmp_path: Path) -> None:
     array = np.stack([np.zeros(SHAPE), np.random.default_rng(0).integers(0, 99, SHAPE)]).astype(np.int16)
-    write_volume(tmp_path / "x.nrrd", Volume(array, Geometry(SHAPE, spaced(1, 1, 1))))
+    write_volume(tmp_path / "x.nrrd", Volume(array, Geometry(SHAPE, spacing_affine(1, 1, 1))))
     assert not is_binary(tmp_path / "x.nrrd")
 
 
@@ -109,7 +110,7 @@ def written(path: Path, kind: str) -> np.ndarray:
         head += f"ElementType = MET_{told}\nElementDataFile = LOCAL\n"
         path.write_bytes(head.encode() + array[0].astype(kind).tobytes(order="F"))
     else:
-        write_volume(path, Volume(array.astype(kind), Geometry(SHAPE, spaced(1, 1, 1))))
+        write_volume(path, Volume(array.astype(kind), Geometry(SHAPE, spacing_affine(1, 1, 1))))
     return array
 
 
@@ -157,7 +158,7 @@ def test_a_file_that_does_not_fit_into_memory_is_refused_before_it_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "a.nii"
-    write_nifti(path, Volume(np.zeros((1, 50, 50, 50)), Geometry((50, 50, 50), spaced(1, 1, 1))))
+    write_nifti(path, Volume(np.zeros((1, 50, 50, 50)), Geometry((50, 50, 50), spacing_affine(1, 1, 1))))
     free = type("Memory", (), {"available": 600_000, "total": 10**9})
     monkeypatch.setattr("psutil.virtual_memory", lambda: free)
     with pytest.raises(FileError, match="takes 1 MB of memory to read"):

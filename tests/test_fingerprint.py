@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from helpers import box, correct_in_place, spaced, two_boxes, unpack_label, write_dataset
+from helpers import box, correct_in_place, spacing_affine, two_boxes, unpack_label, write_dataset
 from osteon.core.errors import DatasetError
 from osteon.core.labels import make_structures
 from osteon.core.volume import Volume
@@ -24,7 +24,7 @@ from osteon.planning.sequences import find_fixed_order, find_sequence, sequence_
 def test_one_case_is_measured_exactly(tmp_path: Path) -> None:
     labels = box((6, 5, 4), (3, (slice(1, 3), slice(1, 4), slice(0, 2))), (5, (slice(4, 6), slice(2, 3), slice(3, 4))))
     image = np.arange(120, dtype=np.int16).reshape(6, 5, 4)
-    facts = measure_fingerprint(write_dataset(tmp_path, {"a": (image, labels, spaced(0.5, 2, 3))})).cases[0]
+    facts = measure_fingerprint(write_dataset(tmp_path, {"a": (image, labels, spacing_affine(0.5, 2, 3))})).cases[0]
     assert (facts.id, facts.shape, facts.unit) == ("a", (6, 5, 4), "mm")
     assert facts.spacing_mm == pytest.approx((0.5, 2, 3))
     assert {name: part.voxels for name, part in facts.structures.items()} == {"femur": 12, "tibia": 2}

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from helpers import spaced, tiny_plan, write_dataset
+from helpers import spacing_affine, tiny_plan, write_dataset
 from osteon.core.errors import OsteonError
 from osteon.core.labels import make_structures
 from osteon.networks.registry import build_network
@@ -32,7 +32,7 @@ def dataset(folder: Path, count: int = 4) -> Any:
         labels = np.zeros((8, 8, 24), np.uint8)
         for place, value in enumerate(VALUES):
             labels[2:6, 2:6, 8 * place + 2 : 8 * place + 6] = value
-        cases[f"c{number}"] = (image, labels, spaced(1, 1, 1))
+        cases[f"c{number}"] = (image, labels, spacing_affine(1, 1, 1))
     return write_dataset(folder, cases, make_structures(NAMES, VALUES))
 
 

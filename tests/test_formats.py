@@ -320,7 +320,7 @@ def error_of(reader: Callable[[Path], object], path: Path) -> OsteonError | None
     return None
 
 
-def spoiled(data: bytes, seed: int) -> bytes:
+def spoil(data: bytes, seed: int) -> bytes:
     """The file cut at a random length (every third), or with 1 to 8 bytes changed, most of them in its header."""
     draw = random.Random(seed)
     if seed % 3 == 0:
@@ -355,7 +355,7 @@ def test_damaged_files_end_in_an_osteon_error_or_are_read(tmp_path: Path, name: 
     data = path.read_bytes()
     data = gzip.decompress(data) if packed else data
     for seed in range(90):
-        damaged = spoiled(data, seed)
+        damaged = spoil(data, seed)
         path.write_bytes(gzip.compress(damaged, mtime=0) if packed else damaged)
         for reader in READERS:
             error = error_of(reader, path)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from helpers import spaced, write_dataset
+from helpers import spacing_affine, write_dataset
 from osteon.auditing.cohort import Cohort
 from osteon.auditing.run import audit
 from osteon.core.boxes import Box
@@ -123,7 +123,9 @@ def dataset(tmp_path: Path) -> Dataset:
     rng = np.random.default_rng(0)
     labels = np.zeros((9, 8, 7), np.uint8)
     labels[2:5, 2:5, 2:5] = 1
-    arrays = {f"c{n}": (rng.integers(0, 99, labels.shape, dtype=np.int16), labels, spaced(1, 1, 1)) for n in range(6)}
+    arrays = {
+        f"c{n}": (rng.integers(0, 99, labels.shape, dtype=np.int16), labels, spacing_affine(1, 1, 1)) for n in range(6)
+    }
     return write_dataset(tmp_path, arrays, make_structures(["femur"]))
 
 

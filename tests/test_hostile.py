@@ -46,7 +46,7 @@ def nrrd_claiming(path: Path, sizes: str, *, encoding: str = "gzip", voxels: byt
     return path
 
 
-def refused(path: Path, match: str) -> None:
+def check_refused(path: Path, match: str) -> None:
     """Reading ends in a FileError before 40 MB are taken."""
     tracemalloc.start()
     try:
@@ -59,36 +59,36 @@ def refused(path: Path, match: str) -> None:
 
 @pytest.mark.parametrize("name", ["a.nii", "a.nii.gz"])
 def test_a_small_nifti_that_claims_tera_voxels_is_refused(tmp_path: Path, name: str) -> None:
-    refused(nifti_claiming(tmp_path / name, 10_000, 10_000, 10_000), "header claims 2000 GB")
+    check_refused(nifti_claiming(tmp_path / name, 10_000, 10_000, 10_000), "header claims 2000 GB")
 
 
 def test_claims_whose_product_overflows_64_bits_are_refused(tmp_path: Path) -> None:
-    refused(nifti_claiming(tmp_path / "a.nii.gz", *[32767] * 7), "header claims 10\\^31 bytes")
-    refused(nrrd_claiming(tmp_path / "a.nrrd", "4294967296 4294967296 3"), "header claims")
+    check_refused(nifti_claiming(tmp_path / "a.nii.gz", *[32767] * 7), "header claims 10\\^31 bytes")
+    check_refused(nrrd_claiming(tmp_path / "a.nrrd", "4294967296 4294967296 3"), "header claims")
 
 
 @pytest.mark.parametrize("sizes", [(-5, 4, 4), (0, 4, 4)])
 def test_negative_and_empty_sizes_are_refused(tmp_path: Path, sizes: tuple[int, ...]) -> None:
-    refused(nifti_claiming(tmp_path / "a.nii", *sizes), "damaged")
-    refused(nrrd_claiming(tmp_path / "a.nrrd", " ".join(map(str, sizes))), "damaged")
+    check_refused(nifti_claiming(tmp_path / "a.nii", *sizes), "damaged")
+    check_refused(nrrd_claiming(tmp_path / "a.nrrd", " ".join(map(str, sizes))), "damaged")
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "raw", "ascii"])
 def test_a_small_nrrd_that_claims_tera_voxels_is_refused(tmp_path: Path, encoding: str) -> None:
-    refused(nrrd_claiming(tmp_path / "a.nrrd", "10000 10000 10000", encoding=encoding), "header claims")
+    check_refused(nrrd_claiming(tmp_path / "a.nrrd", "10000 10000 10000", encoding=encoding), "header claims")
 
 
 def test_what_unpacks_far_beyond_its_header_is_refused(tmp_path: Path) -> None:
     bomb = bytes(200_000_000)
-    refused(nifti_claiming(tmp_path / "a.nii.gz", 6, 5, 4, more=bomb), "far more")
-    refused(nrrd_claiming(tmp_path / "a.nrrd", "4 4 2", voxels=bomb), "far more")
+    check_refused(nifti_claiming(tmp_path / "a.nii.gz", 6, 5, 4, more=bomb), "far more")
+    check_refused(nrrd_claiming(tmp_path / "a.nrrd", "4 4 2", voxels=bomb), "far more")
 
 
 def test_a_claim_beyond_free_memory_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = picture(tmp_path / "a.nii.gz")
     read_volume(path)
     monkeypatch.setattr(psutil, "virtual_memory", lambda: type("M", (), {"available": 100, "total": 1 << 40})())
-    refused(path, "are free")
+    check_refused(path, "are free")
 
 
 def test_extensions_of_a_header_are_bounded(tmp_path: Path) -> None:
@@ -98,7 +98,7 @@ def test_extensions_of_a_header_are_bounded(tmp_path: Path) -> None:
     raw[352:360] = np.array([2**31 - 16, 6], "<i4").tobytes()
     path = tmp_path / "a.nii.gz"
     path.write_bytes(gzip.compress(bytes(raw) + bytes(100_000_000)))
-    refused(path, "damaged")
+    check_refused(path, "damaged")
 
 
 def test_a_nrrd_header_without_an_end_is_refused(tmp_path: Path) -> None:

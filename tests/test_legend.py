@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import osteon
-from helpers import box, spaced, two_boxes, write_dataset
+from helpers import box, spacing_affine, two_boxes, write_dataset
 from osteon.app.external_results import import_result
 from osteon.core.errors import DatasetError, FileError, LabelError, UnknownValueError, UsageError
 from osteon.core.geometry import Geometry
@@ -183,7 +183,9 @@ def test_a_perfect_nnunet_of_regions_is_perfect(tmp_path: Path) -> None:
     array[2, 3:5, 3:5, 2:4] = 1
     image = np.random.default_rng(0).integers(0, 99, array.shape[1:]).astype(np.int16)
     structures = make_structures(["bone", "lesion", "core"])
-    dataset = write_dataset(tmp_path / "set", {"c0": (image, array, spaced(1, 1, 2))}, structures, overlapping=True)
+    dataset = write_dataset(
+        tmp_path / "set", {"c0": (image, array, spacing_affine(1, 1, 2))}, structures, overlapping=True
+    )
     osteon.export("nnunet", dataset.folder, tmp_path / "raw")
     predictions = as_others_write(tmp_path / "raw", tmp_path / "predictions")
     result = osteon.evaluate(predictions, dataset.folder)

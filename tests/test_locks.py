@@ -12,7 +12,7 @@ from threading import Thread
 
 import pytest
 
-from children import LONG_S, finished, python
+from children import LONG_S, finish, python
 from osteon.core import locks, processes
 from osteon.core.errors import FileError, UsageError
 from osteon.core.files import write_json
@@ -90,7 +90,7 @@ def test_one_thread_of_one_process_holds_a_lock(way: str, tmp_path: Path) -> Non
     code = COUNTING.replace("FOLDER", repr(str(tmp_path)))
     counting = [python(code, tmp_path / "site") for _ in range(3)]
     try:
-        assert [finished(process) for process in counting] == [f"{way}\n"] * 3
+        assert [finish(process) for process in counting] == [f"{way}\n"] * 3
     finally:
         for process in counting:
             process.kill()

@@ -10,7 +10,7 @@ import psutil
 import pytest
 import torch
 
-from helpers import FLAT, spaced, tiny_plan, two_boxes
+from helpers import FLAT, spacing_affine, tiny_plan, two_boxes
 from osteon.core.errors import CaseError, UsageError
 from osteon.core.geometry import Geometry
 from osteon.core.quantities import parse_bytes
@@ -23,7 +23,7 @@ from osteon.predicting.model import Model
 from osteon.predicting.probabilities import Probabilities, collect, probabilities_bytes
 from osteon.predicting.tiles import predict_probabilities, stream_probabilities
 
-LARGE = Geometry((512, 512, 400), spaced(0.8, 0.8, 1.0))
+LARGE = Geometry((512, 512, 400), spacing_affine(0.8, 0.8, 1.0))
 
 
 def of_25(spacing: float = 1.5) -> Plan:
@@ -72,13 +72,13 @@ def test_the_stage_that_takes_most_is_counted(
     names = [{"name": f"s{n}", "value": n, "colour": "#ff0000"} for n in range(1, structures + 1)]
     size = {"patch.size": [32] * 3, "grid.spacing_mm": [spacing] * 3}
     plan = tiny_plan({"structures": names, "overlapping": overlapping, **size})
-    geometry = Geometry((side,) * 3, spaced(1, 1, 1))
+    geometry = Geometry((side,) * 3, spacing_affine(1, 1, 1))
     assert scan_bytes(plan, geometry, probabilities=kept)[0] == expected
 
 
 def test_what_was_measured_replaces_the_guess() -> None:
     plan = of_25()
-    small = Geometry((100, 100, 100), spaced(1, 1, 1))
+    small = Geometry((100, 100, 100), spacing_affine(1, 1, 1))
     guessed = estimate_memory(plan, small)
     measured = guessed.in_memory + (300 << 20)
     cost = {"predicting_bytes": measured, "predicting_shape": (100, 100, 100), "predicting_spacing": (1.0, 1.0, 1.0)}

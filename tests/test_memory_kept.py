@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from helpers import spaced, tiny_plan
+from helpers import spacing_affine, tiny_plan
 from osteon.core.geometry import Geometry
 from osteon.core.volume import Volume
 from osteon.formats import write_volume
@@ -87,7 +87,7 @@ def large(kind: str) -> Volume:
     """A block in the middle: most of it is 0, and is written and read fast."""
     array = np.zeros((1, *LARGE), dtype=kind)
     array[0, 100:200, 100:200, 50:300] = 700
-    return Volume(array, Geometry(LARGE, spaced(1, 1, 1)))
+    return Volume(array, Geometry(LARGE, spacing_affine(1, 1, 1)))
 
 
 @pytest.mark.parametrize("suffix", ["nii.gz", "nii", "nrrd"])
@@ -117,14 +117,14 @@ def test_probabilities_that_are_kept_are_counted(tmp_path: Path) -> None:
 def test_a_scan_with_60_structures_takes_no_more_than_it_was_said_to(tmp_path: Path) -> None:
     path = tmp_path / "one.nii.gz"
     array = np.random.default_rng(0).normal(size=(1, 96, 96, 192)).astype(np.float32)
-    write_volume(path, Volume(array, Geometry((96, 96, 192), spaced(1, 1, 1))))
+    write_volume(path, Volume(array, Geometry((96, 96, 192), spacing_affine(1, 1, 1))))
     limit, peak = taken(tmp_path, path, of=(60, 96, 1.0))
     assert peak <= limit < 1.5 * peak
 
 
 def test_overlapping_structures_that_are_turned_back_take_no_more_than_was_said(tmp_path: Path) -> None:
     path, volume = tmp_path / "one.nii.gz", large("int16")
-    write_volume(path, Volume(volume.array, Geometry(LARGE, spaced(1, 1, 1)[[2, 0, 1, 3]])))
+    write_volume(path, Volume(volume.array, Geometry(LARGE, spacing_affine(1, 1, 1)[[2, 0, 1, 3]])))
     limit, peak = taken(tmp_path, path, of=(6, 32, 8.0), overlapping=True)
     assert peak <= limit < peak + CONSTANT_BYTES
 
@@ -132,7 +132,7 @@ def test_overlapping_structures_that_are_turned_back_take_no_more_than_was_said(
 def test_a_scan_is_read_ahead_only_where_it_fits_beside_the_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model, grid = model_of(2, 16, 1.0), Geometry((20, 20, 20), spaced(1, 1, 1))
+    model, grid = model_of(2, 16, 1.0), Geometry((20, 20, 20), spacing_affine(1, 1, 1))
     image = np.random.default_rng(0).normal(size=(1, *grid.shape)).astype(np.float32)
     for name in "abc":
         write_volume(tmp_path / f"{name}.nii.gz", Volume(image, grid))
@@ -166,9 +166,9 @@ def test_a_scan_is_read_ahead_only_where_it_fits_beside_the_other(
 def test_a_scan_that_cannot_fit_is_refused_unread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plan, model = plan_of(2, 16, 1.0), model_of(2, 16, 1.0)
     path = tmp_path / "one.nii.gz"
-    write_volume(path, Volume(np.ones((1, 20, 20, 20), np.int16), Geometry((20, 20, 20), spaced(1, 1, 1))))
+    write_volume(path, Volume(np.ones((1, 20, 20, 20), np.int16), Geometry((20, 20, 20), spacing_affine(1, 1, 1))))
     [scan] = find_scans([path])
-    need = estimate_memory(plan, Geometry((20, 20, 20), spaced(1, 1, 1)))
+    need = estimate_memory(plan, Geometry((20, 20, 20), spacing_affine(1, 1, 1)))
 
     def never(_: Scan) -> Any:
         raise AssertionError("voxels were read")
@@ -184,7 +184,7 @@ def test_the_start_counts() -> None:
     import psutil
 
     process_bytes.cache_clear()  # other tests asked when this process was smaller
-    need = estimate_memory(plan_of(2, 16, 1.0), Geometry((20, 20, 20), spaced(1, 1, 1)))
+    need = estimate_memory(plan_of(2, 16, 1.0), Geometry((20, 20, 20), spacing_affine(1, 1, 1)))
     assert need.base > 0.5 * psutil.Process().memory_info().rss
 
 

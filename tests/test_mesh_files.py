@@ -10,7 +10,7 @@ import pytest
 
 import osteon
 from helpers import box
-from meshes_checked import assert_watertight, enclosed, welded
+from mesh_checks import assert_watertight, volume_inside, weld
 from osteon.core.errors import GeometryError, LabelError
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation, Structure
@@ -77,11 +77,11 @@ def test_an_stl_gives_the_voxels_again(tmp_path: Path, space: str) -> None:
         assert mesh.colour == structure.colour
         head = file.read_bytes()[:80].decode("latin1")
         assert f"SPACE={space} UNIT=mm" in head
-        vertices, faces = welded(mesh.triangles)
+        vertices, faces = weld(mesh.triangles)
         assert_watertight(faces)
         mask = segmentation.mask(structure)
         volume = mask.sum() * segmentation.geometry.voxel_volume_mm3
-        assert enclosed(vertices, faces) == pytest.approx(volume, rel=1e-3)
+        assert volume_inside(vertices, faces) == pytest.approx(volume, rel=1e-3)
         turned = mesh.triangles * ([-1, -1, 1] if space == "LPS" else [1, 1, 1])
         filled = voxelise(turned, segmentation.geometry)
         found = np.zeros_like(mask)
@@ -118,9 +118,9 @@ def test_fragments_are_files_of_their_own_the_largest_first(tmp_path: Path) -> N
     assert [file.name for file in report.files] == ["femur left_1.stl", "femur left_2.stl", "tibia_2_1.stl"]
     volumes = []
     for file in report.files:
-        vertices, faces = welded(read_stl(file).triangles)
+        vertices, faces = weld(read_stl(file).triangles)
         assert_watertight(faces)
-        volumes.append(enclosed(vertices, faces))
+        volumes.append(volume_inside(vertices, faces))
     assert volumes == pytest.approx([2 * 5 * 7 * 6, 2 * 2 * 3 * 3, 2 * 4 * 7 * 7], rel=1e-3)
     report = osteon.export("stl", path, tmp_path / "out", fragments=True, smallest_mm3=50)
     assert [file.name for file in report.files] == ["femur left_1.stl", "tibia_2_1.stl"]
@@ -140,7 +140,7 @@ def test_structures_that_overlap_keep_their_own_surfaces(tmp_path: Path) -> None
     write_segmentation(tmp_path / "p1.seg.nrrd", Segmentation(array, geometry, STRUCTURES[:2]))
     report = osteon.export("ply", tmp_path / "p1.seg.nrrd", tmp_path / "out")
     found = [read_ply(file) for file in report.files]
-    assert [enclosed(v, f) for _, v, _, f in found] == pytest.approx([100, 60], rel=1e-3)
+    assert [volume_inside(v, f) for _, v, _, f in found] == pytest.approx([100, 60], rel=1e-3)
 
 
 def test_a_picture_has_no_surface(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import psutil
 import pytest
 
-from helpers import spaced, tiny_plan, write_dataset
+from helpers import spacing_affine, tiny_plan, write_dataset
 from osteon.core.geometry import Geometry
 from osteon.core.platform import peak_bytes
 from osteon.core.volume import Volume
@@ -61,7 +61,7 @@ def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(("kind", "most"), [("int16", 3.5), ("float64", 5.5)])
 def test_reading_a_scan(tmp_path: Path, kind: str, most: float) -> None:
     path = tmp_path / "a.nii.gz"
-    write_volume(path, Volume(blocks()[None].astype(kind), Geometry((SIDE,) * 3, spaced(1, 1, 1))))
+    write_volume(path, Volume(blocks()[None].astype(kind), Geometry((SIDE,) * 3, spacing_affine(1, 1, 1))))
     read_volume(path)
     assert peak_of(lambda: read_volume(path, single=True)) < most
 
@@ -84,7 +84,7 @@ def test_resampling_labels_holds_no_shares_of_the_whole() -> None:
 
 @pytest.mark.usefixtures("small_parts")
 def test_preparing_an_image_holds_it_once() -> None:
-    volume = Volume(blocks()[None].astype(np.int16), Geometry((SIDE,) * 3, spaced(1, 1, 1)))
+    volume = Volume(blocks()[None].astype(np.int16), Geometry((SIDE,) * 3, spacing_affine(1, 1, 1)))
     plan = tiny_plan({"grid.spacing_mm": [1.0] * 3})
     assert peak_of(lambda: prepare_image(volume, plan)) < 5
 
@@ -98,7 +98,7 @@ def test_sampling_the_foreground_lists_none_of_it() -> None:
 def test_measuring_a_case_takes_its_image_and_its_labels(tmp_path: Path) -> None:
     labels = blocks() * np.uint8(3)
     labels[labels > 5] = 5
-    write_dataset(tmp_path, {"c1": (labels.astype(np.int16), labels, spaced(1, 1, 1))})
+    write_dataset(tmp_path, {"c1": (labels.astype(np.int16), labels, spacing_affine(1, 1, 1))})
     dataset = Dataset.open(tmp_path)
     measure_fingerprint(dataset)
     (tmp_path / "fingerprint.json").unlink()

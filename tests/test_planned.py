@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from helpers import correct_in_place, spaced, two_boxes, unpack_label, write_dataset
+from helpers import correct_in_place, spacing_affine, two_boxes, unpack_label, write_dataset
 from osteon.core import file_stamps
 from osteon.core.cpu_load import LoadMeter
 from osteon.core.errors import FileError
@@ -45,7 +45,9 @@ def wide(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Scans larger than a CPU's patch, and a machine on which an iteration takes 0.1 s."""
     cases = {f"c{n}": two_boxes((96, 80, 64), seed=n) for n in range(2)}
     folder = tmp_path / "data"
-    write_dataset(folder, {name: (image, labels, spaced(1, 1, 1)) for name, (image, labels, _) in cases.items()})
+    write_dataset(
+        folder, {name: (image, labels, spacing_affine(1, 1, 1)) for name, (image, labels, _) in cases.items()}
+    )
 
     def forecast(plan: Plan, *_: object, **__: object) -> Plan:
         return plan.model_copy(update={"forecast": plan.forecast.model_copy(update={"seconds_per_iteration": 0.1})})

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from helpers import FLAT, PLAN, SIDES, box, plan_data, spaced, tiny_plan, two_boxes, write_dataset
+from helpers import FLAT, PLAN, SIDES, box, plan_data, spacing_affine, tiny_plan, two_boxes, write_dataset
 from osteon.core.errors import DatasetError, FileError, PlanError, UsageError
 from osteon.core.labels import Structure, make_structures
 from osteon.dataset.dataset import Dataset
@@ -394,7 +394,7 @@ def test_along_a_series_patches_are_shifted_as_far_as_scans_leave_room(tmp_path:
 def with_structures(folder: Path, structures: list[Structure]) -> Dataset:
     labels = box((12, 8, 8), *[(s.value, (slice(2 * n, 2 * n + 2),)) for n, s in enumerate(structures)])
     image = np.random.default_rng(0).normal(0, 50, labels.shape).astype(np.int16)
-    cases = {name: (image, labels, spaced(1, 1, 1)) for name in "abc"}
+    cases = {name: (image, labels, spacing_affine(1, 1, 1)) for name in "abc"}
     return write_dataset(folder, cases, structures)
 
 

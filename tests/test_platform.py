@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
-from children import HERE, finished, python
+from children import HERE, finish, python
 from osteon.core import platform
 from osteon.core.platform import cpu_count, cpu_quota, peak_bytes, release_pages, reserve_space
 
@@ -81,7 +81,7 @@ def test_never_more_cores_than_the_process_is_bound_to() -> None:
     code = (
         "import os; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); from osteon.core.platform import cpu_count"
     )
-    assert finished(python(f"{code}; print(cpu_count())")) == "1\n"
+    assert finish(python(f"{code}; print(cpu_count())")) == "1\n"
 
 
 def test_the_peak_is_the_kernels_mark_or_of_whoever_else_knows_it(

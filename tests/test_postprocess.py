@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from helpers import spaced, tiny_plan
+from helpers import spacing_affine, tiny_plan
 from osteon.core.errors import PlanError, UsageError
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation
@@ -34,7 +34,7 @@ def segmentation(*boxes: tuple[int, Block], spacing: tuple[float, ...] = (1, 1, 
     array = np.zeros(SHAPE, dtype=np.uint8)
     for value, where in boxes:
         array[where] = value
-    return Segmentation(array, Geometry(SHAPE, spaced(*spacing)), tuple(PLAN.structures))
+    return Segmentation(array, Geometry(SHAPE, spacing_affine(*spacing)), tuple(PLAN.structures))
 
 
 def block(*ranges: tuple[int, int]) -> Block:
@@ -86,7 +86,7 @@ def test_holes_are_filled_and_other_structures_kept() -> None:
     assert np.count_nonzero(found[BONE] == 3) == 511
     flat = segmentation((3, block((4, 12), (4, 12), (4, 5))))
     flat.array[6:9, 6:9, 4] = 0
-    one = Segmentation(flat.array[:, :, 4:5].copy(), Geometry((24, 24, 1), spaced(1, 1, 1)), flat.structures)
+    one = Segmentation(flat.array[:, :, 4:5].copy(), Geometry((24, 24, 1), spacing_affine(1, 1, 1)), flat.structures)
     assert np.count_nonzero(after(one, step="fill_holes") == 3) == 64
 
 
@@ -94,7 +94,7 @@ def test_gaps_up_to_twice_the_amount_are_closed() -> None:
     split = segmentation((3, block((4, 11), (4, 20), (4, 20))), (3, block((13, 20), (4, 20), (4, 20))))
     assert (after(split, step="close", amount=2.0)[11:13, 8:16, 8:16] == 3).all()
     assert not (after(split, step="close", amount=0.9)[11:13] == 3).any()
-    wider = Segmentation(split.array, Geometry(SHAPE, spaced(3, 1, 1)), split.structures)
+    wider = Segmentation(split.array, Geometry(SHAPE, spacing_affine(3, 1, 1)), split.structures)
     assert not (after(wider, step="close", amount=2.0)[11:13] == 3).any()
     whole = segmentation((3, block((0, 24), (0, 24), (0, 24))))
     assert (after(whole, step="close", amount=3.0) == 3).all()
@@ -126,7 +126,7 @@ def test_overlapping_structures_are_changed_apart() -> None:
     array = np.zeros((2, *SHAPE), dtype=np.uint8)
     array[(0, *BONE)] = array[(1, *BONE)] = 1
     array[(0, *SPECK)] = array[(1, *SPECK)] = 1
-    given = Segmentation(array, Geometry(SHAPE, spaced(1, 1, 1)), tuple(PLAN.structures))
+    given = Segmentation(array, Geometry(SHAPE, spacing_affine(1, 1, 1)), tuple(PLAN.structures))
     found = after(given, step="largest")
     assert (found[0].sum(), found[1].sum()) == (512, 520)
 

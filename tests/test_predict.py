@@ -18,8 +18,8 @@ import pytest
 from PIL import Image
 
 import osteon
-from children import finished, python
-from helpers import spaced, two_boxes
+from children import finish, python
+from helpers import spacing_affine, two_boxes
 from osteon.core import file_stamps
 from osteon.core.case_records import RECORDS_FOLDER
 from osteon.core.errors import CaseError, FileError, UsageError
@@ -244,7 +244,7 @@ def test_what_has_changed_is_done_again(model: Model, tmp_path: Path) -> None:
     out = tmp_path / "out"
     predict(model, found, out)
     image, _, _ = two_boxes(seed=1)
-    moved = Geometry(image.shape, spaced(1, 1, 1, origin=(0, 0, 99)))
+    moved = Geometry(image.shape, spacing_affine(1, 1, 1, origin=(0, 0, 99)))
     write_volume(tmp_path / "scans/s1.nii.gz", Volume(image[None], moved))
     third = predict(model, found, out)
     assert (third.done, third.skipped) == (["s1"], ["s0"])
@@ -475,7 +475,7 @@ def test_two_processes_share_the_scans_of_a_folder(trained: Path, tmp_path: Path
         assert process.stdin is not None
         process.stdin.write("\n")
         process.stdin.flush()
-    counts = [[int(number) for number in finished(process).split()] for process in both]
+    counts = [[int(number) for number in finish(process).split()] for process in both]
     assert sum(done for done, _, _ in counts) == 8  # none twice
     assert [done + skipped for done, skipped, _ in counts] == [8, 8]  # and none ends before all are there
     assert sorted(json.loads((out / RECORD).read_text())) == [f"s{n}" for n in range(8)]

@@ -13,7 +13,7 @@ from typing import Any
 import psutil
 import pytest
 
-from children import finished, python, wait
+from children import finish, python, wait
 from osteon.core import processes
 
 TREE = """
@@ -113,4 +113,4 @@ def test_a_thread_interrupts_its_own_process() -> None:
         "threading.Timer(0.2, interrupt_self).start()\n"
         "try:\n    time.sleep(50)\nexcept KeyboardInterrupt:\n    print('interrupted')"
     )
-    assert finished(python(code), 20) == "interrupted\n"
+    assert finish(python(code), 20) == "interrupted\n"

@@ -51,7 +51,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return chosen
 
 
-def told(log: io.StringIO, what: Callable[[list[str]], bool]) -> list[str]:
+def read_log(log: io.StringIO, what: Callable[[list[str]], bool]) -> list[str]:
     """The log's lines, once they are as wanted."""
     end = time.monotonic() + DEADLINE_S
     while time.monotonic() < end:
@@ -76,11 +76,11 @@ def test_a_line_comes_while_an_item_blocks(log: io.StringIO, clock: Clock, monke
     monkeypatch.setattr(progress, "LOG_EVERY_S", 0.02)
     for item in track(range(4), "measuring"):
         if item == 0:
-            told(log, lambda lines: lines.count("measuring: 0 of 4 (0 %), ? left") >= 2)
+            read_log(log, lambda lines: lines.count("measuring: 0 of 4 (0 %), ? left") >= 2)
             clock.seconds += 80.0
         elif item == 1:
             clock.seconds += 20.0
-            told(log, lambda lines: lines[-1] == "measuring: 1 of 4 (25 %), 3:40 left")
+            read_log(log, lambda lines: lines[-1] == "measuring: 1 of 4 (25 %), 3:40 left")
     assert log.getvalue().splitlines()[0] == "measuring: 0 of 4"
     assert log.getvalue().splitlines()[-1] == "measuring: 4 of 4 in 1:40"
 
@@ -89,7 +89,7 @@ def test_an_unknown_total(log: io.StringIO, clock: Clock, monkeypatch: pytest.Mo
     monkeypatch.setattr(progress, "LOG_EVERY_S", 0.02)
     for item in track((n for n in range(2)), "reading"):
         clock.seconds += 42.0
-        told(log, lambda lines, n=item: lines[-1] == f"reading: {n}, {('0:42', '1:24')[n]} so far")
+        read_log(log, lambda lines, n=item: lines[-1] == f"reading: {n}, {('0:42', '1:24')[n]} so far")
     assert log.getvalue().splitlines()[0] == "reading: 0"
     assert log.getvalue().splitlines()[-1] == "reading: 2 in 1:24"
 
@@ -100,7 +100,7 @@ def test_a_status_says_how_long_it_has_been(log: io.StringIO, clock: Clock, monk
     monkeypatch.setattr(progress, "LOG_EVERY_S", 0.02)
     with status("quantising [x]"):
         clock.seconds += 90.0
-        told(log, lambda lines: "quantising [x]: 1:30 so far" in lines)
+        read_log(log, lambda lines: "quantising [x]: 1:30 so far" in lines)
     lines = log.getvalue().splitlines()
     assert lines[:2] == ["quantising [x]", "quantising [x]"]
     assert lines[-1] == "quantising [x]: done in 1:30"
@@ -123,7 +123,7 @@ def test_nothing_is_said_after_the_end(log: io.StringIO, monkeypatch: pytest.Mon
     else:
         for _ in track(range(3), "measuring"):
             if ends == "unfinished":
-                told(log, lambda lines: len(lines) > 2)
+                read_log(log, lambda lines: len(lines) > 2)
                 break
             time.sleep(0.01)
     said = log.getvalue()

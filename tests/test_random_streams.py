@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import osteon
-from helpers import box, spaced, tiny_plan, write_dataset
+from helpers import box, spacing_affine, tiny_plan, write_dataset
 from osteon.core.random_streams import Stream, generator, item_generator
 from osteon.preparing.cache import prepare_cases
 from osteon.training.augmenting.parameters import draw_parameters
@@ -44,7 +44,7 @@ def test_streams_do_not_follow_each_other(one: Stream, two: Stream) -> None:
 
 def test_an_enlarged_patch_is_mirrored_no_more_often_than_others(tmp_path: Path) -> None:
     labels = box((48, 40, 40), (3, [slice(4, 12), slice(6, 30), slice(8, 30)]), (5, [slice(24, 32)] * 3))
-    dataset = write_dataset(tmp_path, {"a": (labels.astype(np.int16), labels, spaced(0.5, 0.5, 0.5))})
+    dataset = write_dataset(tmp_path, {"a": (labels.astype(np.int16), labels, spacing_affine(0.5, 0.5, 0.5))})
     zoom = {"structures": ["tibia"], "factor": 2.0, "share": 0.3, "margin_mm": 2.0}
     plan = tiny_plan({"patch.batch": 1, "zoom": zoom, "augmentation.mirror_axes": [0, 1, 2]})
     cases = list(prepare_cases(dataset, plan, dataset.manifest.trainable)[0].values())

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import yaml
 
-from helpers import spaced, two_boxes, write_dataset
+from helpers import spacing_affine, two_boxes, write_dataset
 from osteon.core.errors import PlanError, UsageError
 from osteon.core.labels import make_structures
 from osteon.dataset.dataset import Dataset
@@ -37,7 +37,7 @@ def hands(tmp_path: Path) -> Dataset:
         first[5:30, 5:30] = 1
         second[28:34, 28:34] = 1
         image = np.random.default_rng(number).normal(100, 20, (i, j, 1)).astype(np.int16)
-        cases[f"h{number}"] = (image, np.stack([first, second]), spaced(1, 1, 1))
+        cases[f"h{number}"] = (image, np.stack([first, second]), spacing_affine(1, 1, 1))
     structures = make_structures(["radius", "lunate"])
     return write_dataset(tmp_path / "hands", cases, structures, modality="xray", overlapping=True, unit="px")
 

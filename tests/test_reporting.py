@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import osteon
-from helpers import box, spaced, two_boxes, write_dataset
+from helpers import box, spacing_affine, two_boxes, write_dataset
 from osteon.core.errors import DatasetError, FileError, UsageError
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation, make_structures
@@ -154,7 +154,7 @@ def test_what_cannot_be_compared_is_refused(data: Dataset, tmp_path: Path) -> No
 
 
 def segmented(*boxes: tuple[int, tuple[slice, slice, slice]]) -> Segmentation:
-    return Segmentation(box((10, 10, 10), *boxes), Geometry((10, 10, 10), spaced(1, 1, 1)), tuple(NAMES))
+    return Segmentation(box((10, 10, 10), *boxes), Geometry((10, 10, 10), spacing_affine(1, 1, 1)), tuple(NAMES))
 
 
 ALL = slice(0, 10)
@@ -176,7 +176,7 @@ def test_what_was_taken_for_what() -> None:
 def test_what_overlaps_by_nature_is_no_mix_up() -> None:
     array = np.zeros((2, 4, 4, 1), dtype=np.uint8)
     array[0, :3], array[1, 1:] = 1, 1
-    both = Segmentation(array, Geometry((4, 4, 1), spaced(1, 1, 1)), tuple(NAMES))
+    both = Segmentation(array, Geometry((4, 4, 1), spacing_affine(1, 1, 1)), tuple(NAMES))
     table, sizes = count_confusion(both, both, NAMES)
     assert table.tolist() == [[12, 0, 0], [0, 12, 0]]
     assert sizes.tolist() == [12, 12]

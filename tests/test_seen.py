@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 import osteon
-from helpers import as_imported
+from helpers import add_hashes
 from osteon.core.case_records import RECORDS_FOLDER, CaseRecords
 from osteon.core.errors import DatasetError, FileError, UsageError
 from osteon.core.files import write_yaml
@@ -49,7 +49,7 @@ class World:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.dataset = hold_out(as_imported(cohort(folder / "data")), "c5")
+        self.dataset = hold_out(add_hashes(cohort(folder / "data")), "c5")
         self.run = folder / "run"
         train(self.dataset, learning_plan(), self.run, OPTIONS)
         told = json.loads((self.run / "model/validation.json").read_text())["seen"]
@@ -248,7 +248,7 @@ def test_a_vote_of_one_that_was_trained_on_a_case_is_no_test_of_it(
 
 
 def test_a_model_of_all_folds_has_seen_all_and_its_own_predictions_are_validation(tmp_path: Path) -> None:
-    dataset = hold_out(as_imported(cohort(tmp_path / "data", 4)), "c3")
+    dataset = hold_out(add_hashes(cohort(tmp_path / "data", 4)), "c3")
     run = tmp_path / "run"
     osteon.train(dataset.folder, run, plan=learning_plan(), epochs=1, fold="all", folds=3, device="cpu", workers=1)
     seen = load_model(run).seen
@@ -272,7 +272,7 @@ def test_what_the_model_to_begin_with_was_trained_on_was_seen(world: World, tmp_
 
 
 def test_doctor_judges_on_no_case_that_was_trained_on(tmp_path: Path) -> None:
-    dataset = as_imported(cohort(tmp_path / "data", 3))
+    dataset = add_hashes(cohort(tmp_path / "data", 3))
     osteon.train(dataset.folder, tmp_path / "run", plan=learning_plan(), epochs=1, fold=None, device="cpu", workers=1)
     hold_out(dataset, "c0")
     with pytest.raises(UsageError, match="none that it was not trained on is held out"):

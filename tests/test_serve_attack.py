@@ -58,7 +58,7 @@ def slow(running: RunningServer, begin: bytes, more: bytes = b"", every_s: float
             thread.join()
 
 
-def heard(made: socket.socket) -> bytes:
+def read_to_end(made: socket.socket) -> bytes:
     """All that the server says until it closes the connection."""
     said = b""
     try:
@@ -77,7 +77,7 @@ def test_an_endless_head_is_given_up(running: RunningServer, monkeypatch: pytest
     monkeypatch.setattr(connections, "HEAD_S", 0.3)
     began = time.monotonic()
     with slow(running, begin, b"X: y\r\n" if begin else b"") as made:
-        assert heard(made).startswith(b"HTTP/1.1 408 ")
+        assert read_to_end(made).startswith(b"HTTP/1.1 408 ")
     assert time.monotonic() - began < 5
 
 
@@ -94,7 +94,7 @@ def test_what_trickles_after_an_answer_is_given_up(
 ) -> None:
     monkeypatch.setattr(connections, "HEAD_S", 0.3)
     with slow(running, begin, b"X: y\r\n") as made:
-        assert heard(made).startswith(b"HTTP/1.1 200 ")
+        assert read_to_end(made).startswith(b"HTTP/1.1 200 ")
 
 
 def test_a_request_that_is_worked_on_has_all_its_time(running: RunningServer, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,7 +118,7 @@ def test_connections_without_a_request_leave_room_for_those_with_one(
             assert running.client.ask("GET", "/health").status == 200
             assert running.client.send().status in (202, 429)
         made[0].settimeout(10)
-        assert heard(made[0]) == b"", "the one that waited longest was closed"
+        assert read_to_end(made[0]) == b"", "the one that waited longest was closed"
 
 
 def test_an_address_closes_none_of_another(running: RunningServer, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -159,11 +159,11 @@ def test_an_answer_that_nobody_takes_is_given_up(tmp_path: Path, monkeypatch: py
             made.connect(("127.0.0.1", running.client.port))
             made.sendall(f"GET /jobs/{job_id}/mask.nii.gz HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
             ports = (running.client.port, made.getsockname()[1])
-            wait_until(lambda: held(*ports))
-            wait_until(lambda: not held(*ports), 20)
+            wait_until(lambda: is_connected(*ports))
+            wait_until(lambda: not is_connected(*ports), 20)
 
 
-def held(port: int, client: int) -> bool:
+def is_connected(port: int, client: int) -> bool:
     """Whether the server, which is this process, has a connection with a client's port."""
     ends = [(one.laddr, one.raddr) for one in psutil.Process().net_connections("tcp") if one.raddr]
     return any((here.port, there.port) == (port, client) for here, there in ends)
@@ -176,7 +176,7 @@ def test_a_body_that_trickles_is_given_up(running: RunningServer, monkeypatch: p
     monkeypatch.setattr(slow_bodies, "SILENCE_S", 0.5)
     monkeypatch.setattr("osteon.web.drain_request.MOST_S", 0.2)
     with slow(running, UPLOAD + NIFTI, b"x") as made:
-        said = heard(made)
+        said = read_to_end(made)
     assert said.startswith(b"HTTP/1.1 408 ")
     assert b"was too slow" in said
     wait_until(lambda: not running.queue.slots.held)
@@ -193,7 +193,7 @@ def test_a_slow_upload_gives_its_place_to_another(tmp_path: Path, monkeypatch: p
         assert (full.status, full.data["error"]) == (429, "too many uploads from this address are in progress")
         time.sleep(0.5)
         assert running.client.send().status == 202
-        said = heard(made[0])
+        said = read_to_end(made[0])
         assert said.startswith(b"HTTP/1.1 408 ")
         assert b"others were waiting" in said
         assert len(running.queue.slots.held) == 1, "no more than one gave way"

@@ -57,7 +57,7 @@ def scan(path: Path, seed: int = 0) -> Path:
 
 
 @contextmanager
-def served(trained: Path, folder: Path) -> Iterator[tuple[Client, subprocess.Popen[str]]]:
+def serve_model(trained: Path, folder: Path) -> Iterator[tuple[Client, subprocess.Popen[str]]]:
     """`osteon serve` in a process of its own; killed at the end."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
@@ -88,7 +88,7 @@ def test_masks_are_the_models_own_and_outlive_a_kill(trained: Path, model: Model
     scans = [scan(tmp_path / f"Doe-Jane-{n}.nii.gz", n) for n in range(4)]
     truncated = scans[0].read_bytes()[:-40]
     folder = tmp_path / "jobs"
-    with served(trained, folder) as (client, process):
+    with serve_model(trained, folder) as (client, process):
         assert client.ask("GET", "/model").data["sha256"] == model.sha256
         first = client.send(scans[0].read_bytes(), "?forms=stl,dicom-seg").data["id"]
         bad = client.send(truncated).data["id"]
@@ -102,7 +102,7 @@ def test_masks_are_the_models_own_and_outlive_a_kill(trained: Path, model: Model
         process.wait()
         held.send_signal(signal.SIGCONT)
         wait_until(lambda: not held.is_running() or held.status() == psutil.STATUS_ZOMBIE)  # it goes with its server
-    with served(trained, folder) as (client, _):
+    with serve_model(trained, folder) as (client, _):
         job = client.ask("GET", f"/jobs/{first}").data
         assert job["state"] == "done"
         assert job["result"]["files"] == ["mask.nii.gz", "stl.zip"]

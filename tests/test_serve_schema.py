@@ -20,7 +20,7 @@ expected-statuses = ["2xx", "401", "404", "415", "429"]
 """What scans are made of no schema can say: made-up bytes are none, and are answered with 415."""
 
 
-def checked(client: Client, folder: Path, config: str, *options: str) -> None:
+def check_schema(client: Client, folder: Path, config: str, *options: str) -> None:
     (folder / "schemathesis.toml").write_text(config)
     line = [TOOL, "--config-file", "schemathesis.toml", "run", f"http://localhost:{client.port}/openapi.json"]
     line += ["--seed", "1", "--max-examples", "20", *options]
@@ -33,8 +33,8 @@ def test_answers_are_those_of_the_description(tmp_path: Path) -> None:
     predictor = FakePredictor()
     predictor.go.set()
     with serving(tmp_path, predictor=predictor) as running:
-        checked(running.client, tmp_path, TAKEN)
+        check_schema(running.client, tmp_path, TAKEN)
         job = running.client.wait_for(running.client.send().data["id"])
         known = f'[parameters]\njob_id = "{job["id"]}"\nfile = "mask.nii.gz"\n'
-        checked(running.client, tmp_path, TAKEN + known, "--include-method", "GET", "--phases", "examples,fuzzing")
+        check_schema(running.client, tmp_path, TAKEN + known, "--include-method", "GET", "--phases", "examples,fuzzing")
         assert running.client.ask("GET", "/health").data["status"] == "ok"

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from helpers import FLAT, box, spaced, tiny_plan, write_dataset
+from helpers import FLAT, box, spacing_affine, tiny_plan, write_dataset
 from osteon.core.errors import DatasetError, UsageError
 from osteon.core.files import read_json, write_json
 from osteon.core.labels import make_structures
@@ -31,7 +31,7 @@ def two_sizes(folder: Path, spacing_mm: tuple[float, float, float] = (1.0, 2.0, 
         femur, tibia = [slice(2, 22), slice(2, 12), slice(1, 7)], [slice(24, 28), slice(12, 15), slice(8, 10)]
         labels = box((32, 24, 20), (3, femur), (5, tibia))
         image = np.random.default_rng(number).normal(0, 9, labels.shape) + 100 * (labels > 0)
-        cases[name] = (image.astype(np.int16), labels, spaced(*spacing_mm))
+        cases[name] = (image.astype(np.int16), labels, spacing_affine(*spacing_mm))
     return write_dataset(folder, cases)
 
 

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import osteon
-from helpers import FLAT, spaced, two_boxes
+from helpers import FLAT, spacing_affine, two_boxes
 from osteon.core.errors import FileError, UsageError
 from osteon.core.geometry import AxisPermutation, Geometry
 from osteon.core.labels import Structure, make_structures
@@ -38,7 +38,7 @@ from osteon.voting.soft import open_probabilities
 from runs import CPU, cohort, command, learning_plan
 
 SHAPE = (5, 4, 3)
-GRID = Geometry(SHAPE, spaced(1, 1.5, 2, origin=(-5, 7, 30)))
+GRID = Geometry(SHAPE, spacing_affine(1, 1.5, 2, origin=(-5, 7, 30)))
 BONES = make_structures(["femur", "tibia"], [3, 5])
 Floats = npt.NDArray[np.floating[Any]]
 Captured = pytest.CaptureFixture[str]

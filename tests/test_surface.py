@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from meshes_checked import assert_watertight, enclosed, welded
+from mesh_checks import assert_watertight, volume_inside, weld
 from osteon.core.geometry import Geometry
 from osteon.exporting import surface_smoothing
 from osteon.exporting.meshes import join_meshes, make_surfaces
@@ -48,11 +48,11 @@ def test_any_mask_gets_a_closed_surface_that_gives_it_again(affine: np.ndarray, 
     for mesh in found:
         assert_watertight(mesh.faces)
     mesh = join_meshes(found)
-    vertices, faces = welded(mesh.vertices.astype(np.float32)[mesh.faces])  # as an STL has it
+    vertices, faces = weld(mesh.vertices.astype(np.float32)[mesh.faces])  # as an STL has it
     assert_watertight(faces)
     expected = mask.sum() * geometry.voxel_volume_mm3
-    assert enclosed(mesh.vertices, mesh.faces) == pytest.approx(expected, rel=2e-4)
-    assert enclosed(vertices, faces) == pytest.approx(expected, rel=1e-3)
+    assert volume_inside(mesh.vertices, mesh.faces) == pytest.approx(expected, rel=2e-4)
+    assert volume_inside(vertices, faces) == pytest.approx(expected, rel=1e-3)
     assert np.array_equal(refilled(mask, affine), mask)  # up to the border, where the surface is closed as well
 
 
@@ -118,7 +118,7 @@ def test_what_is_thin_keeps_its_volume(shape: tuple[int, int, int]) -> None:
     mask = np.pad(np.ones(shape, bool), 1)
     (mesh,) = make_surfaces(mask, Geometry(mask.shape, TILTED))
     expected = mask.sum() * abs(np.linalg.det(TILTED[:3, :3]))
-    assert enclosed(mesh.vertices, mesh.faces) == pytest.approx(expected, rel=2e-4)
+    assert volume_inside(mesh.vertices, mesh.faces) == pytest.approx(expected, rel=2e-4)
 
 
 def test_where_boxes_hold_it_back_the_volume_is_right_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -135,7 +135,7 @@ def test_pieces_come_apart_and_small_ones_can_stay_out() -> None:
     mask[6:11, 1:4, 1:4] = True  # 45
     mask[4, 4, 4] = True  # touches the first across a corner: a piece of its own
     geometry = Geometry(mask.shape, np.diag([2.0, 1, 1, 1]))
-    volumes = [enclosed(mesh.vertices, mesh.faces) for mesh in make_surfaces(mask, geometry)]
+    volumes = [volume_inside(mesh.vertices, mesh.faces) for mesh in make_surfaces(mask, geometry)]
     assert volumes == pytest.approx([90, 54, 2], rel=2e-4)
     assert len(make_surfaces(mask, geometry, smallest_mm3=3)) == 2
     mask[4, 3, 3] = True  # now across an edge
@@ -146,5 +146,5 @@ def test_a_hollow_keeps_its_hollow() -> None:
     mask = ball(8, (10, 10, 10), (21, 21, 21)) & ~ball(5, (10, 10, 10), (21, 21, 21))
     (mesh,) = make_surfaces(mask, Geometry(mask.shape, np.eye(4)))
     assert_watertight(mesh.faces)
-    assert enclosed(mesh.vertices, mesh.faces) == pytest.approx(mask.sum(), rel=2e-4)
+    assert volume_inside(mesh.vertices, mesh.faces) == pytest.approx(mask.sum(), rel=2e-4)
     assert np.array_equal(refilled(mask, np.eye(4)), mask)

@@ -24,7 +24,7 @@ from rich.console import Console
 from safetensors.torch import load_file
 
 import osteon
-from helpers import FLAT, SIDES, box, plan_data, spaced, tiny_plan, two_boxes, write_dataset
+from helpers import FLAT, SIDES, box, plan_data, spacing_affine, tiny_plan, two_boxes, write_dataset
 from osteon.core import progress
 from osteon.core.errors import DatasetError, FileError, PlanError, UsageError
 from osteon.core.geometry import Geometry
@@ -973,7 +973,7 @@ def facing_femora(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     image = np.random.default_rng(seed).normal(0, 5, shape) + 150 * (labels > 0)
     image[4:6, inner, inner] += 150
     image[10:12, inner, inner] += 150
-    return image.astype(np.float32), labels, spaced(1, 1, 1)
+    return image.astype(np.float32), labels, spacing_affine(1, 1, 1)
 
 
 def test_left_and_right_stay_apart_when_patches_are_mirrored(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import osteon
-from helpers import spaced, tiny_plan, two_boxes, write_dataset
+from helpers import spacing_affine, tiny_plan, two_boxes, write_dataset
 from nnunet_models import arch, configuration, plans, write_model
 from osteon.converting.convert import ConvertOptions, convert_model
 from osteon.core.errors import UsageError
@@ -30,7 +30,7 @@ from osteon.runs.fit import train
 from runs import CPU, command
 
 SHAPE = (12, 16, 6)
-LPS = spaced(-1.0, -1.0, 1.3, origin=(20, 30, -9))
+LPS = spacing_affine(-1.0, -1.0, 1.3, origin=(20, 30, -9))
 STILL = {"training.learning_rate": 1e-12, "training.weight_decay": 0.0, "training.epoch_iterations": 2}
 """A training that moves nothing."""
 
@@ -96,7 +96,7 @@ def test_at_the_start_the_run_says_what_the_model_says(
         expected, found = before.predict(scan).array, after.predict(scan).array
         assert len(np.unique(expected)) > 1
         assert np.array_equal(found, np.array([0, 3, 5])[expected])
-        flipped = Volume(scan.array[:, ::-1], Geometry(SHAPE, spaced(1.0, -1.0, 1.3, origin=(9, 30, -9))))
+        flipped = Volume(scan.array[:, ::-1], Geometry(SHAPE, spacing_affine(1.0, -1.0, 1.3, origin=(9, 30, -9))))
         assert np.array_equal(after.predict(flipped).array, found[::-1])
     assert "the first of its 2 members is taken" in " ".join(capsys.readouterr().err.split())
 
@@ -144,7 +144,7 @@ def test_other_channels_and_structures_get_what_fits(tmp_path: Path) -> None:
 
 def test_scans_that_lie_in_several_ways_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source = model(tmp_path)
-    affines = [LPS, LPS, spaced(1.0, 1.0, 1.3)]
+    affines = [LPS, LPS, spacing_affine(1.0, 1.0, 1.3)]
     data = write_dataset(tmp_path / "data", {f"c{n}": case(n, a) for n, a in enumerate(affines)}, modality="mr")
     plan = plan_from_model(data.folder, tmp_path / "run", str(source))
     assert plan.grid.axes == ("S", "L", "P")
@@ -204,7 +204,9 @@ def test_what_cannot_be_initial_threads_is_refused(tmp_path: Path) -> None:
     assert "--init" in refused.value.hint
     flat = model(tmp_path / "flat", 2)
     across = write_dataset(
-        tmp_path / "across", {f"c{n}": case(n, spaced(1.0, 1.0, 9.0)[[2, 1, 0, 3]]) for n in range(3)}, modality="mr"
+        tmp_path / "across",
+        {f"c{n}": case(n, spacing_affine(1.0, 1.0, 9.0)[[2, 1, 0, 3]]) for n in range(3)},
+        modality="mr",
     )
     plan = plan_from_model(across.folder, tmp_path / "run", str(flat))
     assert plan.grid.axes[2] == "R"

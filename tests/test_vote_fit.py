@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 import osteon
-from helpers import spaced, write_dataset
+from helpers import spacing_affine, write_dataset
 from osteon.core.dice import count_overlap, dice
 from osteon.core.errors import DatasetError, UsageError
 from osteon.core.geometry import Geometry
@@ -41,7 +41,7 @@ def truth(case: int) -> npt.NDArray[np.uint8]:
     return layers
 
 
-def said(case: int, member: int) -> npt.NDArray[np.uint8]:
+def member_layers(case: int, member: int) -> npt.NDArray[np.uint8]:
     """Each member sees every third line of the femur, so that one is enough; two see a tibia that is not there."""
     layers = truth(case).copy()
     layers[0, np.arange(SHAPE[0]) % 3 != member] = 0
@@ -61,7 +61,7 @@ def members(folder: Path, count: int = 3) -> list[Path]:
     for member in range(count):
         for case in range(CASES):
             path = folder / f"m{member}/c{case}.seg.nrrd"
-            write_segmentation(path, Segmentation(said(case, member), geometry, BONES))
+            write_segmentation(path, Segmentation(member_layers(case, member), geometry, BONES))
     return [folder / f"m{member}" for member in range(count)]
 
 
@@ -71,7 +71,7 @@ def tables(folder: Path, count: int = 3) -> list[Path]:
         rows = [
             (f"c{case}.png", bone.name, encode_rle(layer[:, :, 0].T))
             for case in range(CASES)
-            for bone, layer in zip(BONES, said(case, member), strict=True)
+            for bone, layer in zip(BONES, member_layers(case, member), strict=True)
         ]
         write_rle_csv(path, rows)
     return paths
@@ -234,8 +234,8 @@ def test_cases_held_out_are_told(dataset: Dataset, tmp_path: Path, capsys: Captu
 def test_what_cannot_be_used_is_told_and_the_rest_fitted(dataset: Dataset, tmp_path: Path, capsys: Captured) -> None:
     paths = members(tmp_path)
     (paths[1] / "c0.seg.nrrd").write_bytes(b"nothing")
-    moved = Geometry(SHAPE, spaced(1, 1, 1, origin=(9, 9, 9)), "px")
-    write_segmentation(paths[1] / "c1.seg.nrrd", Segmentation(said(1, 1), moved, BONES))
+    moved = Geometry(SHAPE, spacing_affine(1, 1, 1, origin=(9, 9, 9)), "px")
+    write_segmentation(paths[1] / "c1.seg.nrrd", Segmentation(member_layers(1, 1), moved, BONES))
     assert command("vote", *paths, tmp_path / "votes.yaml", "--fit", dataset.folder) == 1
     told = capsys.readouterr().err
     assert "1 row or files could not be used" in told

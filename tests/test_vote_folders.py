@@ -14,7 +14,7 @@ import pytest
 import SimpleITK
 
 import osteon
-from helpers import box, spaced, write_dataset
+from helpers import box, spacing_affine, write_dataset
 from osteon.core.errors import UsageError
 from osteon.core.geometry import AxisPermutation, Geometry
 from osteon.core.labels import Segmentation, Structure, make_structures
@@ -27,7 +27,7 @@ from osteon.voting.rules import VoteRules
 from runs import command
 
 SHAPE = (9, 8, 7)
-GRID = Geometry(SHAPE, spaced(1, 1.5, 2, origin=(-5, 7, 30)))
+GRID = Geometry(SHAPE, spacing_affine(1, 1.5, 2, origin=(-5, 7, 30)))
 BONES = make_structures(["femur", "tibia"], [3, 5])
 Labels = npt.NDArray[np.integer[Any]]
 Captured = pytest.CaptureFixture[str]
@@ -226,7 +226,7 @@ def test_files_that_are_turned_are_turned_back(tmp_path: Path, turn: AxisPermuta
 
 def test_another_grid_fails_that_case_and_shows_both(tmp_path: Path, capsys: Captured) -> None:
     paths = members(tmp_path)
-    moved = Geometry(SHAPE, spaced(1, 1.5, 2, origin=(-5, 7, 33)))
+    moved = Geometry(SHAPE, spacing_affine(1, 1.5, 2, origin=(-5, 7, 33)))
     put(paths[1] / "c0.nii.gz", labels(10), geometry=moved)
     assert command("vote", *paths, tmp_path / "out") == 1
     told = capsys.readouterr().err
@@ -246,7 +246,7 @@ def test_the_datasets_image_says_whose_grid_is_wrong(tmp_path: Path) -> None:
     image = np.random.default_rng(0).normal(0, 1, SHAPE).astype(np.float32)
     dataset = write_dataset(tmp_path / "set", {"c0": (image, labels(0), GRID.affine_ras)})
     paths = members(tmp_path)
-    put(paths[0] / "c0.nii.gz", labels(0), geometry=Geometry(SHAPE, spaced(1, 1.5, 2)))
+    put(paths[0] / "c0.nii.gz", labels(0), geometry=Geometry(SHAPE, spacing_affine(1, 1.5, 2)))
     report = vote(paths, tmp_path / "out", dataset=dataset.folder)
     assert f"{paths[0]}/c0.nii.gz does not lie on the grid of {dataset.folder}/images/c0.nii.gz" in str(
         report.failed["c0"]

@@ -54,7 +54,7 @@ def test_a_folder_of_jobs_that_was_removed_is_made_again(tmp_path: Path) -> None
     store = JobStore(tmp_path / "jobs")
     store.folder.rmdir()
     assert store.ids() == []
-    with store.locked():
+    with store.lock():
         assert store.folder.is_dir()
 
 

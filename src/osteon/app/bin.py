@@ -100,7 +100,7 @@ def delete(app: AppState, item: Item) -> Deletion:
         FileError: It cannot be moved.
     """
     items = [*dependent_datasets(app, item), item]
-    with app.jobs.store.locked():  # no job begins meanwhile
+    with app.jobs.store.lock():  # no job begins meanwhile
         job = find_job_using(app, items)
         if job is not None:
             raise UsageError(
@@ -136,7 +136,7 @@ def restore(app: AppState, deletion: Deletion) -> None:
         FileError: It cannot be moved.
     """
     root = app.workspace.root
-    with app.jobs.store.locked():
+    with app.jobs.store.lock():
         if not deletion.path.is_dir():
             raise UsageError(f"{deletion.title}: is no longer in the bin", hint="reload the page")
         for place in deletion.items:
@@ -163,7 +163,7 @@ def purge(app: AppState, deletions: Sequence[Deletion]) -> None:
     Raises:
         FileError: Their names cannot be recorded. Nothing is removed then.
     """
-    with app.jobs.store.locked():
+    with app.jobs.store.lock():
         names = [*app.workspace.used_names(), *(place for each in deletions for place in each.items)]
         write_json(_bin_folder(app) / USED_NAMES, list(dict.fromkeys(names)))
         for each in deletions:

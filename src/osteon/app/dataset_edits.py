@@ -22,7 +22,7 @@ def correct_structures(folder: Path, names: Mapping[str, str], colours: Mapping[
 
     Args:
         folder: The dataset.
-        names: Name now → name new_names.
+        names: Name now → new name.
         colours: Name now → `#rrggbb`.
 
     Raises:

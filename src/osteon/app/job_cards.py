@@ -31,14 +31,14 @@ def watch_jobs(
         return [(job, app.jobs.state(job)) for job in jobs()]
 
     @ui.refreshable
-    def drawn() -> None:
+    def content() -> None:
         if draw is None:
             job_list(app, rows())
         else:
             draw(rows())
 
-    drawn()
-    refresh_on_change(lambda: ([(job.id, state) for job, state in rows()], more()), drawn.refresh)
+    content()
+    refresh_on_change(lambda: ([(job.id, state) for job, state in rows()], more()), content.refresh)
 
 
 def job_list(app: AppState, rows: Sequence[tuple[Job, JobState]]) -> None:

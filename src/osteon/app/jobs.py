@@ -126,7 +126,7 @@ class Jobs:
     ) -> Job:
         """Put a command into the queue, and begin it if nothing stands before it."""
         given, names = tuple(map(str, arguments)), dict(about or {})
-        with self.store.locked(), self.store.incoming() as folder:
+        with self.store.lock(), self.store.incoming() as folder:
             last = max((other.created for other in self.all()), default=0.0)
             created = max(time.time(), last + 1e-3)  # a clock that is set back changes no order
             job = Job(self.store.new_id(), command, given, title, names, product, tuple(after), created)
@@ -183,7 +183,7 @@ class Jobs:
 
     def cancel(self, job: Job, *, grace_s: float = GRACE_S) -> None:
         """End a job and its whole process group; one that waits never begins."""
-        with self.store.locked():
+        with self.store.lock():
             state = self.state(job)
             if state.phase in FINISHED:
                 return
@@ -191,7 +191,7 @@ class Jobs:
             self.write_state(job, replace(state, asked="cancel", phase="running" if running else "cancelled"))
         if running:
             terminate_group(state.pid, grace_s)
-            with self.store.locked():
+            with self.store.lock():
                 self.write_state(job, replace(state, asked="cancel", phase="cancelled", ended=time.time()))
         self.advance()
 
@@ -203,7 +203,7 @@ class Jobs:
         """
         if job.command not in RESUMABLE_COMMANDS:
             raise UsageError(f"{job.title}: cannot be paused", hint="cancel it, or let it end")
-        with self.store.locked():
+        with self.store.lock():
             state = self.state(job)
             if state.phase == "queued":
                 self.write_state(job, replace(state, phase="paused", asked="pause"))
@@ -214,7 +214,7 @@ class Jobs:
 
     def resume(self, job: Job) -> None:
         """Give the same command again, at the end of the queue: it goes on, or begins anew."""
-        with self.store.locked():
+        with self.store.lock():
             state = self.state(job)
             if state.phase in ("running", "queued"):
                 return
@@ -228,7 +228,7 @@ class Jobs:
 
     def advance(self) -> None:
         """Begin what may begin: in each lane the oldest that waits, once what it comes after came to something."""
-        with self.store.locked():
+        with self.store.lock():
             jobs = sorted(self.all(), key=lambda job: job.created)
             phases = {job.id: self.state(job).phase for job in jobs}
             busy = {job.lane for job in jobs if phases[job.id] == "running"}

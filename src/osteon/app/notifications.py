@@ -40,12 +40,12 @@ class JobEndWatcher:
         """Notify every page of each job that has ended; what ends while no page is open waits for one."""
         if not notifiers:
             return
-        for text in self.ended():
+        for text in self.end_sentences():
             for notifier in tuple(notifiers):
                 if not notifier.is_deleted:
                     notifier.run_method("notify", text)
 
-    def ended(self) -> list[str]:
+    def end_sentences(self) -> list[str]:
         """A sentence for each job that has ended, without its name: the system shows it on locked screens too."""
         before, self.before = self.before, self._phases()
         return [

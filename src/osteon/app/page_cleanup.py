@@ -22,8 +22,6 @@ from osteon.core.heap import trim_heap
 
 CLEANUP_INTERVAL_S = 10.0
 """How often the memory of pages that were left is freed: reference cycles, and the C library's free blocks."""
-
-
 _refreshables: list[refreshable_method[Any, Any, Any]] = []
 S = TypeVar("S")
 T = TypeVar("T")

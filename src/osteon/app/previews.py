@@ -99,7 +99,12 @@ def _majority(votes: Sequence[npt.NDArray[np.integer]]) -> npt.NDArray[np.intege
 
 
 def intensity_window(image: npt.NDArray[np.generic], modality: Modality) -> tuple[float, float]:
-    """A range of grey that shows the image: bone for CT, else the middle 99 % of what is not background."""
+    """The range of grey, in the image's own unit, that shows it: bone for CT, else the middle 99 % of the foreground.
+
+    Args:
+        image: `[i, j, k]`; of CT in HU.
+        modality: An MR's background is what has its lowest value.
+    """
     if modality == "ct":
         return -500.0, 1300.0
     step = max(1, round((image.size / SAMPLE_VOXELS) ** (1 / 3)))
@@ -110,7 +115,12 @@ def intensity_window(image: npt.NDArray[np.generic], modality: Modality) -> tupl
 
 
 def render_poster(volume: Volume, window: tuple[float, float]) -> bytes:
-    """A PNG of the three middle slices, axial, coronal, sagittal, with the patient's right on the left."""
+    """A PNG of the three middle slices, axial, coronal, sagittal, with the patient's right on the left.
+
+    Args:
+        volume: Its first channel is drawn.
+        window: Intensities shown as black and as white.
+    """
     turn = reorient_to_ras(volume.geometry)
     image = turn.apply(volume.array[0])
     spacing = turn.geometry(volume.geometry).spacing_mm

@@ -15,8 +15,6 @@ from osteon.core.parallel import init_worker
 
 P = ParamSpec("P")
 T = TypeVar("T")
-
-
 TIMEOUT_S = 600.0
 """Longest time of a call; then the process is killed, and the next call gets a new one."""
 

@@ -155,7 +155,7 @@ def score_rows(metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: (row["dice"] is None, row["dice"] or 0.0, row["case"]))
 
 
-def rounded(value: float | None, digits: int = 3) -> float | None:
+def round_figure(value: float | None, digits: int = 3) -> float | None:
     """A figure as tables show it; None stays None."""
     return None if value is None else round(value, digits)
 

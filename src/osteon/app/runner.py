@@ -44,7 +44,7 @@ def run(folder: Path) -> int:
             env=os.environ | variables,
         )
         code = child.wait()
-    with jobs.store.locked():
+    with jobs.store.lock():
         state = jobs.state(job)
         phase = outcome(jobs.root, job, state, code, before)
         jobs.write_state(job, replace(state, phase=phase, code=code, ended=time.time()))

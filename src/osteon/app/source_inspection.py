@@ -166,7 +166,7 @@ def _read_values(found: Source) -> tuple[tuple[Structure, ...], int]:
     for label in labels:
         try:
             array = read_segmentation(label).array
-        except OsteonError:  # said again when the case is imported
+        except OsteonError:  # raised again when the case is imported
             continue
         values |= set(np.unique(array).tolist()) - {0}
     ordered = sorted(values)

@@ -5,12 +5,12 @@ export default {
   template: `
     <div class="osteon-drop" :class="{ over }" @dragover.prevent="over = true" @dragleave="over = false" @drop.prevent="dropped">
       <div class="osteon-drop-row">
-        <button type="button" class="osteon-choose" :disabled="busy" @click="$refs.files.click()">Choose {{ folders ? 'files or a zip' : 'a file' }}</button>
-        <button v-if="folders" type="button" class="osteon-choose" :disabled="busy" @click="$refs.folder.click()">Choose a folder</button>
-        <span class="osteon-faint">or drop {{ folders ? 'them' : 'it' }} here</span>
+        <button type="button" class="osteon-choose" :disabled="busy" @click="$refs.files.click()">Choose files or a zip</button>
+        <button type="button" class="osteon-choose" :disabled="busy" @click="$refs.folder.click()">Choose a folder</button>
+        <span class="osteon-faint">or drop them here</span>
       </div>
-      <input ref="files" type="file" :multiple="folders" :accept="accept" hidden :aria-label="label" @change="chosen">
-      <input v-if="folders" ref="folder" type="file" webkitdirectory hidden aria-label="Choose a folder" @change="chosen">
+      <input ref="files" type="file" multiple :accept="accept" hidden :aria-label="label" @change="chosen">
+      <input ref="folder" type="file" webkitdirectory hidden aria-label="Choose a folder" @change="chosen">
       <div v-if="busy" class="osteon-drop-row">
         <progress :value="unpacking ? undefined : sent" :max="total" aria-label="Upload"></progress>
         <span>{{ text }}</span>
@@ -18,7 +18,7 @@ export default {
       </div>
       <div role="alert"><p v-if="problem" class="osteon-upload-problem">{{ problem }}</p></div>
     </div>`,
-  props: { label: String, accept: String, folders: Boolean },
+  props: { label: String, accept: String },
   data: () => ({ over: false, busy: false, unpacking: false, sent: 0, total: 1, text: "", problem: "" }),
   unmounted() {
     removeEventListener("beforeunload", ask);

@@ -23,7 +23,6 @@ class UploadBox(Element, component="upload.js"):
         label: What the box is for, for screen readers.
         on_uploaded: Called with the source; an OsteonError becomes a notice.
         accept: Suffixes that are accepted, by comma; any where empty.
-        folders: Whether several files and folders are accepted.
     """
 
     def __init__(
@@ -33,10 +32,9 @@ class UploadBox(Element, component="upload.js"):
         on_uploaded: Callable[[Item], object],
         *,
         accept: str = "",
-        folders: bool = True,
     ) -> None:
         super().__init__()
-        self._props.update({"label": label, "accept": accept, "folders": folders})
+        self._props.update({"label": label, "accept": accept})
         self.classes("full-width")
         self.app, self.on_uploaded = app, on_uploaded
         self.on("uploaded", self._uploaded)

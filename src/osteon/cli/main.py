@@ -134,7 +134,7 @@ RESUME_HINTS = {
     "app": "jobs continue without it",
     **dict.fromkeys(("evaluate", "compare", "export", "phantom", "import-model", "doctor", "weights"), STARTS_ANEW),
 }
-"""What is said of commands that do not go on from where they were ended."""
+"""By command, for those that do not go on from where they were ended."""
 
 
 def _resume_hint(arguments: Sequence[str]) -> str:

@@ -9,8 +9,6 @@ from osteon.formats.dicom_files import looks_like_dicom
 from osteon.web.http_errors import RejectedError
 
 _HEAD = 540
-
-
 _SIGNATURES = {
     ".nrrd": (b"NRRD000",),
     ".mha": (b"ObjectType", b"NDims"),
@@ -28,7 +26,7 @@ def detect_suffix(path: Path) -> str:
         head = stream.read(1 << 12)
     if _is_nifti(head):
         return ".nii"
-    if head.startswith(b"\x1f\x8b") and _is_nifti(_unpacked(head)):
+    if head.startswith(b"\x1f\x8b") and _is_nifti(_decompress(head)):
         return ".nii.gz"
     for suffix, signatures in _SIGNATURES.items():
         if head.startswith(signatures):
@@ -47,8 +45,8 @@ def _is_nifti(head: bytes) -> bool:
     return head[344:347] in (b"n+1", b"ni1") or head[4:7] in (b"n+2", b"ni2")
 
 
-def _unpacked(head: bytes) -> bytes:
-    """The first bytes of what is packed by gzip; none where it is damaged."""
+def _decompress(head: bytes) -> bytes:
+    """The first bytes of what gzip has compressed, given its own first bytes; none where it is damaged."""
     try:
         return zlib.decompressobj(16 + zlib.MAX_WBITS).decompress(head, _HEAD)
     except zlib.error:

@@ -27,7 +27,7 @@ class DrainRequestMiddleware:
         ended = False  # the whole request was read
         begun = False  # some of it was asked for, so that a waiting client sends
 
-        async def receive_noted() -> Message:
+        async def receive_and_note() -> Message:
             nonlocal ended, begun
             begun = True
             message = await receive()
@@ -44,10 +44,10 @@ class DrainRequestMiddleware:
                 await send(message)
             else:
                 await send({**message, "more_body": True})
-                await _drain(receive_noted)
+                await _drain(receive_and_note)
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-        await self.app(scope, receive_noted, send_and_drain)
+        await self.app(scope, receive_and_note, send_and_drain)
 
 
 async def _drain(receive: Receive) -> None:

@@ -71,7 +71,7 @@ class JobStore:
         shutil.rmtree(gone, ignore_errors=True)
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
+    def lock(self) -> Iterator[None]:
         """Hold the lock of the folder, against this process's threads and other processes."""
         self._make_folder()
         with lock_file(self.folder / ".lock", wait=True):

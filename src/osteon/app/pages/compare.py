@@ -18,7 +18,7 @@ from osteon.app.results import (
     read_metrics,
     result_files,
     result_scene,
-    rounded,
+    round_figure,
     score_rows,
 )
 from osteon.app.scenes import LabelSource
@@ -152,8 +152,8 @@ def _structure_table(metrics: dict[str, Any]) -> None:
     rows = []
     for name, line in metrics_by_name.items():
         dice = line["dice"]
-        row = {"name": name, "dice": rounded(dice["mean"], 3), "sd": rounded(dice["sd"], 3), "n": dice["n"]}
-        rows.append(row | {figure: rounded((line.get(figure) or {}).get("mean"), 2) for figure in shown})
+        row = {"name": name, "dice": round_figure(dice["mean"], 3), "sd": round_figure(dice["sd"], 3), "n": dice["n"]}
+        rows.append(row | {figure: round_figure((line.get(figure) or {}).get("mean"), 2) for figure in shown})
     headings = {"name": "Structure", "dice": "Dice", "sd": "SD", **shown, "n": "Cases"}
     table(rows, headings, key="name", page_size=15)
 

@@ -68,8 +68,8 @@ class _DatasetPage:
             lambda: [j for j in app.jobs.about("dataset", item.name) if _is_shown(app, j)],
             lambda rows: _show_jobs(app, rows),
         )
-        self.drawn()
-        refresh_on_change(self._state, self.drawn.refresh)
+        self.content()
+        refresh_on_change(self._state, self.content.refresh)
         ui.timer(1.0, self._preload, once=True)
 
     async def _preload(self) -> None:
@@ -83,7 +83,7 @@ class _DatasetPage:
         return tuple(path.stat().st_mtime if path.is_file() else 0.0 for path in files)
 
     @refreshable
-    def drawn(self) -> None:
+    def content(self) -> None:
         """All of it."""
         dataset = open_dataset(self.item)
         if dataset is None:

@@ -25,7 +25,7 @@ from osteon.app.results import (
     read_volumes,
     result_files,
     result_scene,
-    rounded,
+    round_figure,
     score_rows,
 )
 from osteon.app.state import AppState
@@ -49,8 +49,8 @@ class ResultPage:
         self.form = "seg-nrrd"
         """Chosen for the download; kept when the page is drawn anew, as it is whenever a job ends."""
         watch_jobs(self.app, self._jobs)
-        self.drawn()
-        refresh_on_change(self._state, self.drawn.refresh)
+        self.content()
+        refresh_on_change(self._state, self.content.refresh)
 
     def _jobs(self) -> list[Any]:
         return self.app.open_jobs("result", self.item.name)
@@ -63,7 +63,7 @@ class ResultPage:
         return [phase, *(path.stat().st_mtime if path.is_file() else 0.0 for path in files)]
 
     @refreshable
-    def drawn(self) -> None:
+    def content(self) -> None:
         """Cases, volumes, downloads."""
         cases = result_files(self.item)
         origin = read_about(self.item)
@@ -151,7 +151,7 @@ class ResultPage:
                     "volume": _number(volume, 2) if volume else _number(row.get("voxels")),
                     "length": _number(row.get("length_mm"), 1),
                     "fragments": _number(row.get("fragments")),
-                    "confidence": rounded(confidence),
+                    "confidence": round_figure(confidence),
                 }
             )
         flat = bool(rows) and not any(row.get("volume_cm3") for row in measured)
@@ -186,7 +186,7 @@ class ResultPage:
 
     def _measure(self) -> None:
         start_measurement(self.app, self.item)
-        self.drawn.refresh()
+        self.content.refresh()
 
     def _downloads(self) -> None:
         with card("Downloads"):

@@ -12,7 +12,7 @@ from osteon.app.item_actions import item_buttons
 from osteon.app.job_cards import watch_jobs
 from osteon.app.jobs import Job, JobState
 from osteon.app.result_commands import common_dataset, start_comparison, start_vote
-from osteon.app.results import describe_maker, prediction_records, read_metrics, result_files, rounded
+from osteon.app.results import describe_maker, prediction_records, read_metrics, result_files, round_figure
 from osteon.app.state import AppState
 from osteon.app.workspace import Item, read_about
 from osteon.core.errors import OsteonError, UsageError
@@ -115,7 +115,7 @@ class _ResultTable:
             value = read_validation(folder).get("dice") if run else None
         except OsteonError:
             return None
-        return rounded(value)
+        return round_figure(value)
 
     def _filter(self) -> None:
         structure, dataset, text = (str(box.value or "") for box in (self.structure, self.dataset, self.text))
@@ -125,7 +125,7 @@ class _ResultTable:
             if (dataset and row["dataset"] != dataset) or text.lower() not in f"{row['name']} {row['run']}".lower():
                 continue
             mean, sd = dice.get("mean"), dice.get("sd")
-            figures = {"dice": rounded(mean), "sd": rounded(sd), "n": dice.get("n")}
+            figures = {"dice": round_figure(mean), "sd": round_figure(sd), "n": dice.get("n")}
             shown.append({k: v for k, v in row.items() if k not in ("each", "overall")} | figures)
         self.table.rows = sorted(shown, key=lambda row: -(row["dice"] or 0))
         self.table.update()

@@ -130,7 +130,7 @@ class _SegmentForm:
         try:
             seen = read_seen_scans(self._model(), read_validation(self._model()))
         except OsteonError:
-            return None  # said when it is looked at
+            return None  # shown when its scans are listed
         held = [case for case in dataset.manifest.cases if case.held_out]
         return item.id if any(seen.sight_of(case.id, case.content) != TRAINED for case in held) else None
 

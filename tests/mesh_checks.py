@@ -19,13 +19,13 @@ def assert_watertight(faces: np.ndarray) -> None:
     assert (directed == 1).all()
 
 
-def enclosed(vertices: np.ndarray, faces: np.ndarray) -> float:
+def volume_inside(vertices: np.ndarray, faces: np.ndarray) -> float:
     """The volume that a surface encloses; negative where it is wound inward."""
     a, b, c = (vertices[faces[:, n]] - vertices.mean(axis=0) for n in range(3))
     return float((a * np.cross(b, c)).sum() / 6)
 
 
-def welded(triangles: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def weld(triangles: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Vertices and faces of loose triangles `[m, 3, 3]`: equal corners are one, as programs that read STL take them."""
     vertices, faces = np.unique(triangles.reshape(-1, 3), axis=0, return_inverse=True)
     return vertices, faces.reshape(-1, 3)
