@@ -336,7 +336,7 @@ def test_a_label_that_was_corrected_is_prepared_anew_also_where_size_and_time_st
     ready, failed = prepare_cases(dataset, plan, dataset.manifest.trainable)
     assert failed == {}
     assert np.array_equal(ready["b"].labels, np.select([before == 5, before == 3], [1, 2]))
-    assert "prepared anew, since the files have changed: b (labels/b.nii)" in capsys.readouterr().err
+    assert "prepared again, since the files have changed: b (labels/b.nii)" in capsys.readouterr().err
     prepare_cases(dataset, plan, dataset.manifest.trainable)
     assert "anew" not in capsys.readouterr().err
 

@@ -220,6 +220,6 @@ def test_a_converted_network_is_kept_and_never_taken_for_another(
 
 def test_a_torch_without_the_printing_that_is_silenced_converts_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(torch._C, "_jit_onnx_log", raising=False)
-    with engines._converting("ONNX"):
+    with engines._conversion("ONNX"):
         pass
     assert not hasattr(torch._C, "_jit_onnx_log")

@@ -41,9 +41,9 @@ def test_runs_are_the_mask(mask: Masks, data: st.DataObject) -> None:
 
 
 def test_touching_runs_are_joined() -> None:
-    runs = RunLengthMask(np.array([1, 3, 9]), np.array([3, 5, 10])).merged()
+    runs = RunLengthMask(np.array([1, 3, 9]), np.array([3, 5, 10])).merge_touching()
     assert (runs.starts.tolist(), runs.stops.tolist()) == ([1, 9], [5, 10])
-    assert EMPTY.merged().count == 0
+    assert EMPTY.merge_touching().count == 0
 
 
 @given(hnp.arrays(np.uint8, (3, 4, 2), elements=st.integers(0, 3)))

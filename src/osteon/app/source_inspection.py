@@ -224,7 +224,7 @@ def list_scans(source: Path, allowed: Sequence[Path], model: Path | None = None)
     notes: list[str] = []
     plan = None if model is None or not is_file(model / PLAN) else read_plan(model / PLAN)
     seen = UNKNOWN if model is None else read_seen_scans(model, read_validation(model))
-    scans = find_scans([source], plan, tell=notes.append, seen=seen)
+    scans = find_scans([source], plan, on_note=notes.append, seen=seen)
     for scan in scans:
         if not all(any(path.resolve().is_relative_to(folder) for folder in allowed) for path in scan.files):
             raise FileError(

@@ -31,7 +31,7 @@ def converted_model_card(
         "",
         "## Data",
         "",
-        f"- Channels: {', '.join(f'{how.channel} ({how.why[0]})' for how in plan.intensities)}",
+        f"- Channels: {', '.join(f'{i.channel} ({i.why[0]})' for i in plan.intensities)}",
         f"- Structures: {', '.join(s.name for s in plan.structures)}",
         f"- Grid: {spacing} {plan.unit} along {'-'.join(plan.grid.axes)}",
         "",

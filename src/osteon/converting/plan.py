@@ -137,7 +137,7 @@ def _intensities(source: NnUNetModel) -> list[dict[str, Any]]:
     for number, (name, scheme, masked) in enumerate(zip(names, schemes, configuration.use_mask_for_norm, strict=True)):
         if scheme not in NORMALISATIONS:
             raise unknown_setting(source.path, f"normalization_schemes: {scheme}", ", ".join(NORMALISATIONS))
-        how = {"channel": name, "why": [scheme], **NORMALISATIONS[scheme]}
+        section = {"channel": name, "why": [scheme], **NORMALISATIONS[scheme]}
         if scheme == "CTNormalization":
             facts = source.plans.foreground_intensity_properties_per_channel.get(str(number))
             if facts is None:
@@ -145,10 +145,10 @@ def _intensities(source: NnUNetModel) -> list[dict[str, Any]]:
                     f"{source.path}: foreground_intensity_properties_per_channel has no {number} ({name})",
                     hint="take the plans.json that nnU-Net wrote beside this model's folds",
                 )
-            how |= {"clip": (facts.percentile_00_5, facts.percentile_99_5), "mean": facts.mean, "std": facts.std}
+            section |= {"clip": (facts.percentile_00_5, facts.percentile_99_5), "mean": facts.mean, "std": facts.std}
         if scheme == "ZScoreNormalization" and masked:
-            how["inside"] = True
-        made.append(how)
+            section["inside"] = True
+        made.append(section)
     return made
 
 

@@ -120,8 +120,8 @@ def compare_runs(
     return RunComparison(
         metric,
         alpha,
-        tuple(_judged(c, corrected.get(c.structure, 1.0), names, alpha) for c in made),
-        _judged(whole, whole.p, names, alpha),
+        tuple(_judge(c, corrected.get(c.structure, 1.0), names, alpha) for c in made),
+        _judge(whole, whole.p, names, alpha),
     )
 
 
@@ -145,6 +145,6 @@ def _compare(structure: str, pairs: Pairs, unpaired: int, metric: str) -> Paired
     )
 
 
-def _judged(comparison: PairedComparison, p_holm: float, names: tuple[str, str], alpha: float) -> PairedComparison:
+def _judge(comparison: PairedComparison, p_holm: float, names: tuple[str, str], alpha: float) -> PairedComparison:
     shown = (names[1] if comparison.effect > 0 else names[0]) if p_holm < alpha else None
     return replace(comparison, p_holm=p_holm, shown=shown)

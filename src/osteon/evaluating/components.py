@@ -35,7 +35,7 @@ class ComponentMatch:
 
 
 def label_components(mask: npt.NDArray[np.bool_]) -> tuple[npt.NDArray[np.int32], int]:
-    """Number the connected pieces of a mask from 1, and say how many there are."""
+    """The connected pieces of a mask `[i, j, k]` (`[i, j]`) numbered from 1, in its shape, and how many there are."""
     labels, count = ndimage.label(mask, np.ones((3,) * mask.ndim))
     return labels, int(count)
 

@@ -63,7 +63,7 @@ def measure_distances(
     Args:
         prediction: `[i, j, k]`, or `[i, j]` of a picture; not empty. Beyond its edges there is nothing.
         reference: The same of the reference.
-        steps: As `surface_elements.voxel_steps` gives them.
+        steps: `[d, d]`, as `surface_elements.voxel_steps` gives them.
         tolerances: In mm (px).
     """
     found, truth = surface_elements(prediction, steps), surface_elements(reference, steps)

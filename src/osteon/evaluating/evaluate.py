@@ -72,11 +72,11 @@ def evaluate(
     scores: list[Score] = []
     failures: list[Failure] = []
     notes = [*pairing.notes]
-    strange = [p for p in pairing.pairs if p.assumed and isinstance(outcomes[p.case].error, UnknownValueError)]
+    unnamed = [p for p in pairing.pairs if p.assumed and isinstance(outcomes[p.case].error, UnknownValueError)]
     for pair in pairing.pairs:
         outcome = outcomes[pair.case]
-        if strange and pair.assumed and outcome.error is None:
-            failures.append(_in_doubt(pair, strange[0]))
+        if unnamed and pair.assumed and outcome.error is None:
+            failures.append(_in_doubt(pair, unnamed[0]))
             continue
         if outcome.result is not None:
             own, note = outcome.result
@@ -112,8 +112,8 @@ def _sights(pairing: Pairing) -> dict[str, str]:
     """What the predictions' makers had to do with each case, where their folder says it."""
     if not pairing.pairs:
         return {}
-    told = sights_in(pairing.pairs[0].prediction.parent)  # predictions are one folder's, or one file
-    return {pair.case: told[name] for pair in pairing.pairs if (name := stem_of(pair.prediction)) in told}
+    sights = sights_in(pairing.pairs[0].prediction.parent)  # predictions are one folder's, or one file
+    return {pair.case: sights[name] for pair in pairing.pairs if (name := stem_of(pair.prediction)) in sights}
 
 
 def score_pair(
@@ -128,9 +128,10 @@ def score_pair(
     name, hint = f"case {pair.case}: {pair.prediction}", "predict on the very scan that the reference was drawn on"
     common = None if pair.entry else common_grid(reference.geometry, prediction.geometry)
     grid = common or reference.geometry
-    reference, told = place_segmentation(reference, grid, name="the reference", image_name=name)
-    prediction, how = place_segmentation(prediction, grid, name=name, image_name="the reference", hint=hint)
-    note = f"{name} is {how}" if how else f"case {pair.case}: its reference is {told}" if told else ""
+    reference, reference_note = place_segmentation(reference, grid, name="the reference", image_name=name)
+    prediction, prediction_note = place_segmentation(prediction, grid, name=name, image_name="the reference", hint=hint)
+    note = f"case {pair.case}: its reference is {reference_note}" if reference_note else ""
+    note = f"{name} is {prediction_note}" if prediction_note else note
     scores = score_case(
         pair.case,
         prediction.array,

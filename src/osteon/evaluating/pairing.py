@@ -127,25 +127,25 @@ def match_predictions(
         )
     missing = tuple(case for case in make if case in expected - set(predictions)) if prediction.is_dir() else ()
     unmatched = tuple(case for case in predictions if case not in make) if not reference.is_file() else ()
-    pairs, notes = _meant(pairs, known, legend, reference)
+    pairs, notes = _resolve_numbers(pairs, known, legend, reference)
     return Pairing(tuple(pairs), known, missing, unmatched, notes)
 
 
-def _meant(
+def _resolve_numbers(
     pairs: Sequence[PredictionPair], known: Sequence[Structure], legend: LabelMeanings | None, reference: Path
 ) -> tuple[list[PredictionPair], tuple[str, ...]]:
     """The pairs with what their predictions' numbers mean, and what a person should know of that."""
     nameless = {pair.case for pair in pairs if has_placeholder_names(pair.prediction)}
     files = f"{len(nameless)} prediction{'s name' if len(nameless) > 1 else ' names'} no structures"
     if legend is not None:
-        said = f"{files}: the numbers mean what {legend.source} says ({legend})"
-        told = () if legend.chosen or not nameless else (said,)
-        return [replace(pair, legend=legend) for pair in pairs], told
+        note = f"{files}: the numbers mean what {legend.source} says ({legend})"
+        notes = () if legend.chosen or not nameless else (note,)
+        return [replace(pair, legend=legend) for pair in pairs], notes
     if not nameless or all(is_placeholder(structure.name) for structure in known):
         return list(pairs), ()
     meaning = ", ".join(f"{structure.name}={structure.value}" for structure in known)
-    said = f"{files}: the numbers are taken as those of {reference} ({meaning}); --labels NAME=VALUE,… says otherwise"
-    return [replace(pair, assumed=pair.case in nameless) for pair in pairs], (said,)
+    note = f"{files}: the numbers are taken as those of {reference} ({meaning}); --labels NAME=VALUE,… says otherwise"
+    return [replace(pair, assumed=pair.case in nameless) for pair in pairs], (note,)
 
 
 def structures_in_files(paths: Iterable[tuple[Path, LabelMeanings | None]]) -> tuple[Structure, ...]:

@@ -58,13 +58,13 @@ class Ranking:
         """In words, one sentence for each rank from the top."""
         ranks = [[p.run for p in own] for _, own in itertools.groupby(self.places, key=lambda place: place.rank)]
         if len(ranks) == 1 and len(ranks[0]) > 1:
-            return f"no difference shown between {_listed(ranks[0])} ({pluralise(self.cases, 'case')})"
+            return f"no difference shown between {_join_names(ranks[0])} ({pluralise(self.cases, 'case')})"
         lines = []
         for place in self.places:
-            worse = f"better than {_listed(place.better_than)}" if place.better_than else ""
-            alike = f"no difference shown from {_listed(place.no_difference)}" if place.no_difference else ""
-            said = "; ".join(part for part in (worse, alike) if part) or "worse than all others"
-            lines.append(f"{place.rank}. {place.run}: {said}")
+            better = f"better than {_join_names(place.better_than)}" if place.better_than else ""
+            equal = f"no difference shown from {_join_names(place.no_difference)}" if place.no_difference else ""
+            advantages = "; ".join(part for part in (better, equal) if part) or "worse than all others"
+            lines.append(f"{place.rank}. {place.run}: {advantages}")
         return "\n".join(lines)
 
 
@@ -91,7 +91,7 @@ def rank_runs(runs: Mapping[str, Sequence[Score]], *, metric: str = "dice", alph
             shared.setdefault(key[0], []).append(key)
     if not shared:
         raise DatasetError(
-            f"{_listed(list(runs))} have no case in common", hint="rank runs that predicted the same scans"
+            f"{_join_names(list(runs))} have no case in common", hint="rank runs that predicted the same scans"
         )
     means = {name: [fmean(own[key] for key in keys) for keys in shared.values()] for name, own in values.items()}
     losses = {
@@ -122,5 +122,5 @@ def rank_runs(runs: Mapping[str, Sequence[Score]], *, metric: str = "dice", alph
     return Ranking(metric, alpha, tuple(places), len(shared), len(everything) - len(shared))
 
 
-def _listed(names: Sequence[str]) -> str:
+def _join_names(names: Sequence[str]) -> str:
     return " and ".join((", ".join(names[:-1]), names[-1])) if len(names) > 1 else "".join(names)

@@ -100,7 +100,7 @@ def write_evaluation(
     rows: list[dict[str, Any]] = []
     cases: dict[str, dict[str, Any]] = {}
     for score in result.scores:
-        row = _rounded(score_to_row(score))
+        row = _round(score_to_row(score))
         rows.append(row | {name: values.get(score.case, "") for name, values in columns.items()})
         metrics = {name: value for name, value in row.items() if name not in ("case", "structure")}
         cases.setdefault(score.case, {})[score.structure] = metrics
@@ -133,12 +133,12 @@ def _line(summary: Summary) -> dict[str, Any]:
     values = asdict(summary)
     metrics = values.pop("metrics")
     del values["structure"]
-    return _rounded({**metrics, **values, "pooled_detection_f1": summary.pooled_detection_f1})
+    return _round({**metrics, **values, "pooled_detection_f1": summary.pooled_detection_f1})
 
 
-def _rounded(value: Any) -> Any:
+def _round(value: Any) -> Any:
     if isinstance(value, float):
         return significant(value, DIGITS)
     if isinstance(value, dict):
-        return {key: _rounded(part) for key, part in value.items()}
+        return {key: _round(part) for key, part in value.items()}
     return value

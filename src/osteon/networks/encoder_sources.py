@@ -80,7 +80,7 @@ def source_of(encoder: str, weights: str = "imagenet") -> Source:
             f"the encoder {encoder} has no weights {weights}",
             hint=f"it has {', '.join(settings) or 'none'}; or give the path of a file",
         )
-    return _known(encoder, weights, settings[weights]["repo_id"], settings[weights]["revision"])
+    return _source(encoder, weights, settings[weights]["repo_id"], settings[weights]["revision"])
 
 
 def published() -> list[Source]:
@@ -88,8 +88,8 @@ def published() -> list[Source]:
     patch_torchvision_ops()
     from segmentation_models_pytorch.encoders import encoders
 
-    ours = [source_of(name, weights) for name, row in encoders.items() for weights in row["pretrained_settings"] or {}]
-    return ours + [source_of(name) for name in _manifest()["timm"]]
+    smp = [source_of(name, weights) for name, row in encoders.items() for weights in row["pretrained_settings"] or {}]
+    return smp + [source_of(name) for name in _manifest()["timm"]]
 
 
 def _timm(encoder: str, weights: str) -> Source:
@@ -112,10 +112,10 @@ def _timm(encoder: str, weights: str) -> Source:
         raise UsageError(
             f"timm has no weights of {name} on the hub", hint="give the path of a file that holds them, or `none`"
         )
-    return _known(encoder, weights, config.hf_hub_id, None, config.hf_hub_filename, config.license)
+    return _source(encoder, weights, config.hf_hub_id, None, config.hf_hub_filename, config.license)
 
 
-def _known(
+def _source(
     encoder: str,
     weights: str,
     repository: str,

@@ -33,7 +33,7 @@ SHOWN = 3
 Tensors = dict[str, torch.Tensor]
 
 
-def encoder_state(encoder: str, weights: str, *, needed: Mapping[str, torch.Tensor] | None = None) -> Tensors:
+def encoder_state(encoder: str, weights: str) -> Tensors:
     """The state dict of an encoder of smp with three input channels.
 
     Args:
@@ -41,7 +41,6 @@ def encoder_state(encoder: str, weights: str, *, needed: Mapping[str, torch.Tens
         weights: `imagenet` (or another name that smp has weights under), or the path of a file: .safetensors, or
             .pth/.pt, of which tensors alone are read. It may hold smp's encoder, or a classification network of
             torchvision or timm with the same backbone.
-        needed: The encoder's own state dict, where it was built with settings of its own.
 
     Raises:
         UsageError: There is no such encoder, or it has no such weights.
@@ -50,8 +49,7 @@ def encoder_state(encoder: str, weights: str, *, needed: Mapping[str, torch.Tens
     """
     encoder = modern_name(encoder)
     path = Path(weights).expanduser() if _is_path(weights) else weights_file(source_of(encoder, weights))
-    tensors = read_tensors(path)
-    return fit_names(tensors, dict(needed) if needed is not None else _blank(encoder), encoder, path)
+    return fit_names(read_tensors(path), _blank(encoder), encoder, path)
 
 
 def _is_path(weights: str) -> bool:
@@ -90,8 +88,8 @@ def fit_names(tensors: Tensors, needed: Mapping[str, torch.Tensor], encoder: str
         reasons = [
             f"{len(names)} {what} ({', '.join(names[:SHOWN])}{', …' if len(names) > SHOWN else ''})"
             for names, what in (
-                (match.lacking, f"of its {len(needed)} tensors are missing or have another shape"),
-                (match.strangers, "tensors belong to another network"),
+                (match.missing, f"of its {len(needed)} tensors are missing or have another shape"),
+                (match.unexpected, "tensors belong to another network"),
             )
             if names
         ]
@@ -112,30 +110,30 @@ class _Match:
     """What a file has of what an encoder needs, what it has not, and what is of another network."""
 
     found: Tensors
-    lacking: list[str]
-    strangers: list[str]
+    missing: list[str]
+    unexpected: list[str]
 
     @property
     def fits(self) -> bool:
-        return not self.lacking and not self.strangers
+        return not self.missing and not self.unexpected
 
 
 def _match(tensors: Tensors, needed: Mapping[str, torch.Tensor], encoder: str) -> _Match:
     plain = {_plain(name): tensor for name, tensor in tensors.items()}
     found = {name: plain[_plain(name)] for name in needed if _plain(name) in plain}
-    lacking = [
+    missing = [
         f"{name} {_shape(blank)}" + (f", there {_shape(found[name])}" if name in found else "")
         for name, blank in needed.items()
         if not name.endswith(COUNTER) and (name not in found or found[name].shape != blank.shape)
     ]
     known = {_plain(name) for name in needed}
     # A resnet34 has every tensor of a resnet18, in its shape: what is left over tells them apart.
-    strangers = [name for name in plain if name not in known and not CLASSIFIER.match(name)]
-    strangers = [name for name in strangers if not name.endswith(COUNTER)]
-    if strangers and encoder.startswith("tu-"):
+    unexpected = [name for name in plain if name not in known and not CLASSIFIER.match(name)]
+    unexpected = [name for name in unexpected if not name.endswith(COUNTER)]
+    if unexpected and encoder.startswith("tu-"):
         whole = {_plain(name) for name in _whole_timm(encoder).state_dict()}
-        strangers = [name for name in strangers if name not in whole]
-    return _Match(found, lacking, strangers)
+        unexpected = [name for name in unexpected if name not in whole]
+    return _Match(found, missing, unexpected)
 
 
 def _encoder_part(tensors: Tensors) -> Tensors:
@@ -149,8 +147,8 @@ def _plain(name: str) -> str:
     """A tensor's name without wrappers, in one spelling."""
     while prefix := next((p for p in PREFIXES if name.startswith(p)), ""):
         name = name.removeprefix(prefix)
-    for spelling, ours in OTHER_SPELLINGS:
-        name = spelling.sub(ours, name)
+    for spelling, own in OTHER_SPELLINGS:
+        name = spelling.sub(own, name)
     return name
 
 

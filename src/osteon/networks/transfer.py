@@ -92,13 +92,13 @@ def transfer(
         elif there is None:
             report.left[name] = "the model has none"
         else:
-            fitted, how = _fit_tensor(name, tensor, there, network, plan, source_plan, inputs=inputs)
+            fitted, change = _fit_tensor(name, tensor, there, network, plan, source_plan, inputs=inputs)
             if fitted is None:
-                report.left[name] = how
+                report.left[name] = change
                 continue
             result[name] = fitted.to(tensor.dtype)
-            if how:
-                report.resized[name] = how
+            if change:
+                report.resized[name] = change
             else:
                 report.taken.append(name)
     body = {name: tensor for name, tensor in tensors.items() if name not in heads and tensor.is_floating_point()}

@@ -36,10 +36,10 @@ def cache_folder() -> Path:
 def cached_path(source: Source) -> Path | None:
     """Where a source's file lies, as osteon has it or other programs of this machine; None: nowhere."""
     revision = source.revision or locked().get(source.name, {}).get("revision")
-    return _found(source.name, source.repository, source.file, revision)
+    return _find_file(source.name, source.repository, source.file, revision)
 
 
-def _found(name: str, repository: str, file: str, revision: str | None) -> Path | None:
+def _find_file(name: str, repository: str, file: str, revision: str | None) -> Path | None:
     """Under its plain name, as people put it there (and osteon did once), or in huggingface_hub's layout."""
     plain = cache_folder() / name
     if plain.is_file() or revision is None:
@@ -115,11 +115,11 @@ def fetch(source: Source) -> Path:
         )
     except Exception as error:  # the errors of HTTP libraries, which change with the hub's releases
         raise _unreachable(source, error) from error
-    digest, told = sha256_of(path), facts.etag or ""
+    digest, etag = sha256_of(path), facts.etag or ""
     for who, wanted in (
         ("the manifest", source.sha256),
         (LOCK, entry.get("sha256") if entry.get("revision") in (None, commit) else None),
-        ("the hub", told if len(told) == _SHA256_DIGITS else None),
+        ("the hub", etag if len(etag) == _SHA256_DIGITS else None),
     ):
         if wanted is not None and digest != wanted:
             path.resolve().unlink()
@@ -161,7 +161,7 @@ def _wrong(name: str, entry: dict[str, Any] | None) -> OsteonError | None:
             f"{path}: nobody has recorded what it should be ({LOCK} does not name it)",
             hint=f"copy {LOCK} along with the file, or fetch it again",
         )
-    path = _found(name, entry["repository"], entry.get("file", FILE_NAME), entry["revision"]) or path
+    path = _find_file(name, entry["repository"], entry.get("file", FILE_NAME), entry["revision"]) or path
     try:
         digest = sha256_of(path)
     except FileError as error:

@@ -106,7 +106,7 @@ def plan_dataset(
                 plan = (
                     default_plan
                     if _sizes(scaled_plan) == _sizes(plan)
-                    else _scaled_for_budget(with_forecast(scaled_plan), default_plan, budget_s)
+                    else _fit_to_budget(with_forecast(scaled_plan), default_plan, budget_s)
                 )
             else:
                 plan = with_forecast(plan)
@@ -148,7 +148,7 @@ def _sizes(plan: Plan) -> tuple[object, ...]:
     return plan.patch.size, plan.patch.batch, plan.grid
 
 
-def _scaled_for_budget(plan: Plan, default_plan: Plan, budget_s: float) -> Plan:
+def _fit_to_budget(plan: Plan, default_plan: Plan, budget_s: float) -> Plan:
     """The plan with sizes for a budget, and the reason for them; the first one where these could not be computed.
 
     Args:

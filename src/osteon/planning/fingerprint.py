@@ -187,9 +187,9 @@ def _measure_case(work: tuple[Dataset, Case]) -> CaseFacts:
     mark = stamp_case(dataset, case)
     image = dataset.load_image(case)
     segmentation = dataset.load_segmentation(case)
-    turn = reorient_to_ras(image.geometry)
-    geometry = turn.geometry(image.geometry)
-    turned = Segmentation(turn.apply(segmentation.array), geometry, segmentation.structures)  # type: ignore[arg-type]
+    permutation = reorient_to_ras(image.geometry)
+    geometry = permutation.geometry(image.geometry)
+    turned = Segmentation(permutation.apply(segmentation.array), geometry, segmentation.structures)  # type: ignore[arg-type]
     return CaseFacts(
         id=case.id,
         mark=mark,
@@ -197,12 +197,12 @@ def _measure_case(work: tuple[Dataset, Case]) -> CaseFacts:
         spacing_mm=geometry.spacing_mm,
         unit=geometry.unit,
         structures=_structure_facts(turned),
-        intensities=_intensities(turn.apply(image.array), turned),
+        intensities=_intensities(permutation.apply(image.array), turned),
     )
 
 
 def _intensities(array: npt.NDArray[np.generic], labels: Segmentation) -> list[list[float]]:
-    """Of each channel at SAMPLES voxels of the foreground, spread evenly; nothing is made of the scan's size."""
+    """Of each channel at `INTENSITY_SAMPLES` foreground voxels, evenly spread; no array is as large as the scan."""
     where: npt.NDArray[np.generic] = np.any(labels.array, axis=0) if labels.overlapping else labels.array
     counts = plane_counts(where)
     count = int(counts.sum())

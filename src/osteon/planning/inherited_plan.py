@@ -61,14 +61,12 @@ def plan_from_model(
         plan = plan.model_copy(update={"patch": plan.patch.model_copy(update={"batch": options.batch})})
     if options.window is not None:
         plan = plan.model_copy(update={"intensities": data_plan.intensities})
-    message = f"network, grid and patch are {init}'s; a plan of your own is given with --plan"
-    logger.info(message)
+    logger.info(f"network, grid and patch are {init}'s; a plan of your own is given with --plan")
     for key, section in (("sequence", "series"), ("zoom", "zoom")):
         if getattr(data_plan, key) is not None and getattr(plan, key) is None:
-            message = (
+            logger.warning(
                 f"the dataset's plan has a section {section}, which is left out: models of nnU-Net's do not know it"
             )
-            logger.warning(message)
     return overlay(plan, options.settings or {})
 
 
@@ -84,10 +82,9 @@ def _common_orientation(folder: Path) -> str:
     (most, _), *others = counts.most_common()
     if others:
         listed = ", ".join(f"{count} to {orientation}" for orientation, count in counts.most_common())
-        message = (
+        logger.warning(
             f"the scans lie in {len(counts)} ways in their files ({listed}); all are turned to {most} for this model"
         )
-        logger.warning(message)
     return most
 
 

@@ -52,8 +52,7 @@ def plan_for_run(
             _check_unchanged(run, plan, begun_plan)
             return plan
     if (dataset / PLAN).is_file():
-        message = f"{dataset / PLAN}: left as it is and not used; a plan is made for this run by its own options"
-        logger.info(message)
+        logger.info(f"{dataset / PLAN}: left as it is and not used; a plan is made for this run by its own options")
     return plan_dataset(dataset, options, **measuring).plan
 
 

@@ -104,9 +104,9 @@ def label_fidelity(dataset: Dataset, fingerprint: Fingerprint, spacing: Vector) 
     for pick in picks:
         case = dataset.case(fingerprint.cases[pick].id)
         segmentation = dataset.load_segmentation(case)
-        turn = reorient_to_ras(segmentation.geometry)
-        geometry = turn.geometry(segmentation.geometry)
-        labels = turn.apply(segmentation.array)
+        permutation = reorient_to_ras(segmentation.geometry)
+        geometry = permutation.geometry(segmentation.geometry)
+        labels = permutation.apply(segmentation.array)
         shape = resampled_shape(geometry.shape, geometry.spacing_mm, spacing.tolist())
         resample = resample_multi_hot if segmentation.overlapping else resample_index_map
         restored = resample(resample(labels, shape), geometry.shape)  # type: ignore[arg-type]

@@ -30,7 +30,7 @@ MAX_NAMED = 6
 
 
 def expand_smallest(fingerprint: Fingerprint, names: Sequence[str]) -> list[str]:
-    """The structures' names, with `smallest` (five) or `smallest:N` put in words.
+    """The structures' names, those that `smallest` (five) or `smallest:N` stands for among them.
 
     Args:
         fingerprint: Their median volumes (areas in radiographs) over the cases are compared.

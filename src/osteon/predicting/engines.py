@@ -103,7 +103,7 @@ def _int8(_: nn.Module, shape: tuple[int, ...], file: Path | None) -> RunNetwork
 def openvino_model(network: nn.Module, shape: tuple[int, ...], *, any_size: bool = False) -> Any:
     """The network as an OpenVINO model of one fixed input shape, or of any."""
     openvino = _openvino_module()
-    with _converting("OpenVINO"):
+    with _conversion("OpenVINO"):
         model = openvino.convert_model(_FinestLogits(network).eval(), example_input=torch.zeros(shape))
     if not any_size:
         model.reshape(list(shape))
@@ -111,7 +111,7 @@ def openvino_model(network: nn.Module, shape: tuple[int, ...], *, any_size: bool
 
 
 @contextmanager
-def _converting(form: str) -> Iterator[None]:
+def _conversion(form: str) -> Iterator[None]:
     """Quietly: tracing warns of Python numbers, which are fixed with the shape, and prints what it cannot convert.
 
     Raises:
@@ -189,7 +189,7 @@ def _onnx(network: nn.Module, shape: tuple[int, ...], _: Path | None) -> RunNetw
 def export_onnx(network: nn.Module, shape: tuple[int, ...], path: Path, *, any_size: bool = False) -> None:
     """Write the network as an ONNX file of one fixed input shape, or of any: `image` in, `logits` out."""
     free = {0: "batch", 2: "i", 3: "j", 4: "k"}
-    with _converting("ONNX"):
+    with _conversion("ONNX"):
         torch.onnx.export(
             _FinestLogits(network).eval(),
             (torch.zeros(shape),),

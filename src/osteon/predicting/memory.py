@@ -13,6 +13,7 @@ import psutil
 
 from osteon.core.errors import CaseError, OsteonError
 from osteon.core.geometry import Geometry
+from osteon.core.text import pluralise
 from osteon.networks.registry import input_channels, output_channels
 from osteon.plan.schema import Network, NnUNet, Plan
 from osteon.predicting.probabilities import probabilities_bytes
@@ -197,7 +198,7 @@ def describe_memory(plan: Plan, scans: Sequence[Scan], limit: int | None, *, pro
         need = None if geometry is None else estimate_memory(plan, geometry, probabilities=probabilities)
         if need is not None and (largest is None or need.in_memory > largest.in_memory):
             largest = need
-    count = f"{len(scans)} scan{'s' * (len(scans) != 1)}"
+    count = pluralise(len(scans), "scan")
     if largest is None:
         return count
     line = f"{count}; about {largest.in_memory / 1e9:.2g} GB of memory for the largest"

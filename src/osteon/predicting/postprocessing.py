@@ -117,7 +117,7 @@ def apply_postprocessing(segmentation: Segmentation, chosen: Postprocessing) -> 
 
 def apply_step(segmentation: Segmentation, step: PostprocessingStep) -> None:
     """Apply one step, in place."""
-    structure = _named(segmentation, step.structure)
+    structure = _find_structure(segmentation, step.structure)
     inside, part = change_of_step(segmentation, step)
     if segmentation.overlapping:
         segmentation.array[segmentation.structures.index(structure)][inside] = part
@@ -128,12 +128,12 @@ def apply_step(segmentation: Segmentation, step: PostprocessingStep) -> None:
 
 
 def change_of_step(segmentation: Segmentation, step: PostprocessingStep) -> tuple[Slices, Mask]:
-    """The part of the grid that a step can change, and its structure's mask there afterwards."""
-    mask = segmentation.mask(_named(segmentation, step.structure))
-    near = None if step.near is None else segmentation.mask(_named(segmentation, step.near))
+    """The part of the grid that a step can change, and its structure's mask `[i, j, k]` there afterwards."""
+    mask = segmentation.mask(_find_structure(segmentation, step.structure))
+    near = None if step.near is None else segmentation.mask(_find_structure(segmentation, step.near))
     free = None if segmentation.overlapping else np.asarray(segmentation.array == 0)
     return apply_to_part(step.step, mask, segmentation.geometry.spacing_mm, step.amount or 0.0, near, free)
 
 
-def _named(segmentation: Segmentation, name: str) -> Structure:
+def _find_structure(segmentation: Segmentation, name: str) -> Structure:
     return next(structure for structure in segmentation.structures if structure.name == name)

@@ -48,7 +48,7 @@ def _largest(mask: Mask, _: Spacing, __: float, ___: Mask | None) -> Mask:
 
 
 def _least_size(mask: Mask, spacing: Spacing, amount: float, _: Mask | None) -> Mask:
-    """`amount` in cm³; where all voxels' edges are pixels, in square pixels (`size_of`)."""
+    """`amount` in cm³; where all voxels' edges are pixels, in square pixels (`voxel_size`)."""
     labels, sizes = components(mask)
     kept = np.concatenate([[False], sizes * voxel_size(spacing) >= amount])
     return np.asarray(kept[labels])

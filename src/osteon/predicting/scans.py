@@ -121,7 +121,7 @@ def find_scans(
     plan: Plan | None = None,
     series: str | None = None,
     *,
-    tell: Callable[[str], None] = _print_note,
+    on_note: Callable[[str], None] = _print_note,
     seen: SeenScans = UNKNOWN,
 ) -> list[Scan]:
     """The scans that paths stand for, with notes on what is ignored.
@@ -134,7 +134,7 @@ def find_scans(
         sources: Files and folders.
         plan: Of the model: how many channels a scan has, and whether pictures can be segmented.
         series: Of several DICOM series of one study, the one with this number, SeriesInstanceUID or description.
-        tell: Is given a note on each thing that is ignored or odd; prints them by default.
+        on_note: Is given a note on each thing that is ignored or odd; prints them by default.
         seen: What the model was trained on: where nobody knows, a dataset that holds no case out is warned of.
 
     Raises:
@@ -176,7 +176,7 @@ def find_scans(
         else:
             raise missing_file_error(source, "the scan")
     for note in notes:
-        tell(note)
+        on_note(note)
     _refuse_equal_names(scans)
     return scans
 

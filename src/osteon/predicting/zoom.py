@@ -98,7 +98,7 @@ def _on_scan(box: Box, grid: Index3, scan: Index3) -> Box:
 
 
 def rim_weights(box: Box, shape: Index3, spacing_mm: tuple[float, float, float], rim_mm: float) -> torch.Tensor:
-    """1 inside a box, falling over its outermost `rim_mm` to 0 at its faces, but not where the scan itself ends."""
+    """`[i, j, k]` of a box: 1 inside, falling over its outermost `rim_mm` to 0 at its faces, not at the scan's own."""
     weights = torch.ones(box.shape)
     if not rim_mm:
         return weights

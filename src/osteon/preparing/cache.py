@@ -108,8 +108,9 @@ def prepare_cases(
         found = {case.id: _read_entry(dataset, folder, case, plan, damaged) for case in cases}
     ready = {case_id: entry for case_id, entry in found.items() if entry is not None}
     if damaged:
-        message = f"{len(damaged)} prepared cases are damaged in the cache, and prepared again: {', '.join(damaged)}"
-        logger.warning(message)
+        logger.warning(
+            f"{len(damaged)} prepared cases are damaged in the cache, and prepared again: {', '.join(damaged)}"
+        )
     left = [case for case in cases if case.id not in ready]
     failed: dict[str, OsteonError] = {}
     if left:
@@ -163,9 +164,11 @@ def _read_entry(
         if damaged is not None:
             damaged.append(case.id)
         return None
-    fine = [CachedCase(f"{case.id}.{n}", folder / ZOOMED, annotated, tuple(present)) for n, present in enumerate(crops)]
+    zoomed = [
+        CachedCase(f"{case.id}.{n}", folder / ZOOMED, annotated, tuple(present)) for n, present in enumerate(crops)
+    ]
     present = tuple(facts["present"])
-    return CachedCase(case.id, folder, annotated, present, tuple(fine), tuple(facts["structures"]), facts["content"])
+    return CachedCase(case.id, folder, annotated, present, tuple(zoomed), tuple(facts["structures"]), facts["content"])
 
 
 def _read_facts(folder: Path, case: Case) -> dict[str, Any]:

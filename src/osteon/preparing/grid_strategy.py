@@ -84,7 +84,7 @@ class GridStrategy(ABC):
 
     @abstractmethod
     def tile_weights(self, size: Sequence[int]) -> torch.Tensor:
-        """`size` weights with which overlapping patches are averaged."""
+        """`[i, j, k]` weights of a patch of `size`, with which overlapping patches are averaged."""
 
     @abstractmethod
     def activate(self, logits: torch.Tensor) -> torch.Tensor:
@@ -147,7 +147,7 @@ class OsteonStrategy(GridStrategy):
 
 
 def gaussian(size: Sequence[int], centre: Sequence[float]) -> torch.Tensor:
-    """`size` values of a Gaussian that is 1 at `centre`, of SD `GAUSSIAN_SIGMA` times each length."""
+    """An array of `size`: a Gaussian that is 1 at `centre`, of SD `GAUSSIAN_SIGMA` times each length."""
     weights = torch.ones(())
     for axis, count in enumerate(size):
         distance = (torch.arange(count) - centre[axis]) / (count * GAUSSIAN_SIGMA)

@@ -18,7 +18,7 @@ MIN_STD = 1e-8
 
 
 def resolve_intensity(channel: npt.NDArray[np.floating], intensity: Intensity) -> Intensity:
-    """The section with numbers everywhere: the mean and std are this channel's where the plan has none."""
+    """The section with numbers everywhere: mean and std are those of this `[i, j, k]` where it has none."""
     mean, std = _centre_and_scale(channel, intensity)
     return intensity.model_copy(update={"mean": mean, "std": max(std, MIN_STD)})
 

@@ -125,10 +125,8 @@ def _build_ensemble(
     )
     cached, _ = prepare_cases(dataset, plan, dataset.manifest.trainable, workers=options.workers)
     reference = [case_statistics(case, dataset, plan) for case in cached.values()]
-    network, seen = (
-        Ensemble([model.network for model in models]).eval(),
-        merge_seen_scans(model.seen for model in models),
-    )
+    network = Ensemble([model.network for model in models]).eval()
+    seen = merge_seen_scans(model.seen for model in models)
     ensemble = Model(network, plan, {}, "", reference=reference, seen=seen)
     speeds = _mean_speeds([each.get("speeds", {}) for each in validations], len(models))
     until = time.monotonic() + extras_budget_s(state.elapsed_s)

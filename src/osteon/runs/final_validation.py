@@ -58,12 +58,12 @@ def predict_validation(
     for case_id in track(ids, "validating"):
         try:
             prepared = plain.prepare(dataset.load_image(dataset.case(case_id)))
-            shares = plain.infer(prepared)
+            probabilities = plain.infer(prepared)
             if unordered is not None:
                 _store_prediction(
-                    dataset, plain.postprocess(prepared, shares), case_id, run / UNORDERED, plain.plan, unordered
+                    dataset, plain.postprocess(prepared, probabilities), case_id, run / UNORDERED, plain.plan, unordered
                 )
-            prediction = model.postprocess(prepared, order_names(shares, model.plan))
+            prediction = model.postprocess(prepared, order_names(probabilities, model.plan))
             _store_prediction(dataset, prediction, case_id, run, model.plan, validation)
         except Exception as error:  # noqa: BLE001 (bugs are raised again)
             failed[case_id] = case_failure(case_id, error)

@@ -1,4 +1,4 @@
-"""The end of a run: the model predicts the validation cases as it would any scan, and is written with the result."""
+"""The end of a run: the model is validated and calibrated, its post-processing chosen, and all of it written."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ import torch
 from osteon.core.errors import OsteonError
 from osteon.core.labels import Segmentation
 from osteon.core.progress import format_duration
+from osteon.core.text import pluralise
 from osteon.core.version import __version__
 from osteon.dataset.dataset import Dataset
 from osteon.formats.io import read_segmentation, write_segmentation
@@ -117,7 +118,7 @@ def describe_final_steps(plan: Plan, cases: int, trained_s: float | None) -> str
     seconds = plan.forecast.predicting_seconds
     about = f", about {format_duration(cases * seconds)}" if seconds is not None else ""
     most = "" if trained_s is None else f", {format_duration(extras_budget_s(trained_s))} at most"
-    scans = f"{cases} whole scan{'s' * (cases != 1)}"
+    scans = pluralise(cases, "whole scan")
     return f"afterwards: validating on {scans}{about}, then measuring speeds and choosing post-processing{most}"
 
 

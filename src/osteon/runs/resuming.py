@@ -32,7 +32,7 @@ def resumable_differences(before: Plan, plan: Plan) -> dict[str, tuple[Any, Any]
 
 
 def describe_differences(differences: dict[str, tuple[Any, Any]]) -> str:
-    """A line such as `going on with patch.batch 1 (was 2)`."""
+    """A line such as `continuing with patch.batch 1 (was 2)`."""
     parts = [f"{key} {_format_value(now)} (was {_format_value(was)})" for key, (was, now) in differences.items()]
     return f"continuing with {', '.join(parts)}"
 

@@ -71,7 +71,7 @@ def measure_speeds(
 
 
 def select_structures(reference: Segmentation, structures: Sequence[Structure]) -> npt.NDArray[np.integer]:
-    """The reference's array with the plan's structures alone and their values: a plan may leave some out."""
+    """Index `[i, j, k]` or multi-hot `[structure, i, j, k]` of the plan's structures alone: it may leave some out."""
     numbers = {structure.name: n for n, structure in enumerate(reference.structures)}
     if reference.overlapping:
         return reference.array[[numbers[s.name] for s in structures]]

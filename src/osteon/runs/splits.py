@@ -19,7 +19,7 @@ Present = Mapping[str, Collection[str]]
 
 @dataclass(frozen=True)
 class CaseContents:
-    """What the cases have shown when they were read; nothing yet, unless told.
+    """What the cases have shown when they were read; empty before that.
 
     Attributes:
         present: What each shows, on its own grid.

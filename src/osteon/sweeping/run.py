@@ -137,8 +137,7 @@ class _TrialRows:
         write_table(self.folder / TABLE, self.all, self.sweep.keys)
         if live is None:
             dice = "no Dice" if outcome.dice is None else f"Dice {outcome.dice:.3f}"
-            message = f"{trial.name}: {outcome.state}, {dice}{': ' * bool(outcome.why)}{outcome.why}"
-            progress_logger.info(message)
+            progress_logger.info(f"{trial.name}: {outcome.state}, {dice}{': ' * bool(outcome.why)}{outcome.why}")
 
     def dice(self, trials: list[Trial]) -> float | None:
         """Mean over the seeds; None where all failed."""
@@ -198,7 +197,7 @@ def _check_record(folder: Path, sweep: Sweep) -> list[dict[str, Any]]:
     hint = "restore it, or give the sweep another folder"
     before = read_record(path, "the sweep's record", dict[str, Any], hint)
     now = _record_of(sweep)
-    defaults = {key: Sweep.model_fields[key].default for key in FIXED_KEYS}  # what came later was not said earlier
+    defaults = {key: Sweep.model_fields[key].default for key in FIXED_KEYS}  # an earlier record lacks what came later
     changed = [key for key in (*FIXED_KEYS, "over") if before.get(key, defaults.get(key)) != now.get(key)]
     if changed:
         raise UsageError(

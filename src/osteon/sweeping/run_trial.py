@@ -179,6 +179,6 @@ def _read_error(log: Path, code: int) -> str:
     """The error in a log, or its last line."""
     lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
     errors = [number for number, line in enumerate(lines) if line.startswith("error:")]
-    record = " ".join(lines[errors[-1] :]) if errors else (lines[-1] if lines else f"ended with {code}")
+    message = " ".join(lines[errors[-1] :]) if errors else (lines[-1] if lines else f"ended with {code}")
     killed = f" (killed by signal {-code}; out of memory?)" if code < 0 else ""
-    return record.removeprefix("error: ") + killed
+    return message.removeprefix("error: ") + killed

@@ -84,7 +84,7 @@ class TrainingCallback(lightning.Callback):
         self.before_s = state.elapsed_s
         self.losses: list[torch.Tensor] = []
         self.epoch_from = state.iteration
-        self.fitter: ThreadLimiter | None = None
+        self.thread_limiter: ThreadLimiter | None = None
         display.update(limits.done(state, self.before_s), self.before_s, state.iteration)
 
     def elapsed_s(self) -> float:
@@ -116,12 +116,12 @@ class TrainingCallback(lightning.Callback):
         self.interruption.install_handlers()  # Lightning's handler would end the loop unsaved, and with 0
         # The same weights each time need the same threads: only where the machine's speed decides anyway.
         if self.limits.budget_s is not None and pl_module.device.type == "cpu":
-            self.fitter = make_thread_limiter()
+            self.thread_limiter = make_thread_limiter()
 
     def restore_threads(self) -> None:
         """After the training, however it ended."""
-        if self.fitter is not None:
-            self.fitter.restore()
+        if self.thread_limiter is not None:
+            self.thread_limiter.restore()
 
     def on_train_batch_end(
         self,
@@ -134,8 +134,8 @@ class TrainingCallback(lightning.Callback):
         """Count the iteration; at an epoch's end validate and record; write a checkpoint when it is time."""
         module = _training_module(pl_module)
         module.update_ema(batch)
-        if self.fitter is not None:
-            self.fitter.update()
+        if self.thread_limiter is not None:
+            self.thread_limiter.update()
         self.state.iteration = module.iteration
         self.losses.append(outputs["loss"].detach())
         done = self.progress()

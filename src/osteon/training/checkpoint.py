@@ -112,8 +112,7 @@ def read_last_state(folder: Path) -> TrainingState:
         if not before.is_file():
             raise
         state = load_checkpoint(before)[1]
-        message = f"{error.message}: the one before is used, of iteration {state.iteration}"
-        logger.warning(message)
+        logger.warning(f"{error.message}: the one before is used, of iteration {state.iteration}")
         before.replace(last)
         return state
 

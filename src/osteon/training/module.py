@@ -61,9 +61,9 @@ class TrainingModule(lightning.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> torch.Tensor:
         """Augment, run, and the loss; the augmentation runs where the network does."""
         with torch.autocast(self.device.type, enabled=False):
-            changes = draw_parameters(self.plan, self.seed, batch.iteration)
+            parameters = draw_parameters(self.plan, self.seed, batch.iteration)
             image, labels, annotated = apply_augmentation(
-                batch.image, batch.labels, batch.annotated, changes, self.plan
+                batch.image, batch.labels, batch.annotated, parameters, self.plan
             )
         self._freeze(batch.iteration)
         with small_maps_in_fp32(self.device):

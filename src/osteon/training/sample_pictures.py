@@ -38,12 +38,12 @@ def write_sample_picture(
     if number >= MAX_PICTURES:
         return
     order = tuple(plan.grid.world_axes.index(world) for world in range(3))
-    turn = AxisPermutation(order, plan.grid.flipped)
-    image = np.asarray(turn.apply(case.image[0]), dtype=np.float32)
+    permutation = AxisPermutation(order, plan.grid.flipped)
+    image = np.asarray(permutation.apply(case.image[0]), dtype=np.float32)
     edges = [plan.grid.spacing_mm[axis] for axis in order]
     count = len(plan.structures)
     masks, references = (
-        _structure_masks(turn.apply(labels), count) for labels in (prediction, np.asarray(case.labels))
+        _structure_masks(permutation.apply(labels), count) for labels in (prediction, np.asarray(case.labels))
     )
     colours = [structure.colour for structure in plan.structures]
     low, high = np.percentile(image[:: max(1, image.shape[0] // 64)], [1, 99])

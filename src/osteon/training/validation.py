@@ -73,7 +73,10 @@ def order_representatively(cases: Sequence[CachedCase], seed: int) -> list[Cache
 def case_dice(
     prediction: np.ndarray, reference: np.ndarray, structures: Sequence[Structure], annotated: Sequence[bool]
 ) -> Scores:
-    """Dice of each annotated structure in one case; None where it is in neither array."""
+    """Dice of each annotated structure in one case; None where it is in neither array.
+
+    Both arrays are index `[i, j, k]` or multi-hot `[structure, i, j, k]`, on one grid.
+    """
     counts = count_overlap(prediction, reference, structures)
     return {s.name: dice(counts[s.name]) for s, known in zip(structures, annotated, strict=True) if known}
 

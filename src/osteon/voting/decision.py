@@ -21,7 +21,7 @@ BAND_VOXELS = 1 << 21
 
 @dataclass(frozen=True, eq=False)
 class VoteWeights:
-    """How the voices for one structure are weighed, and from where on they suffice.
+    """How the votes for one structure are weighed, and from which sum on they suffice.
 
     Attributes:
         weights: `[member]`; 0 for a member that does not vote.
@@ -44,7 +44,7 @@ MemberMasks = Sequence[RunLengthMask]
 
 
 def decide_binary(votes: MemberMasks, scale: VoteWeights, voxels: int) -> RunLengthMask:
-    """The voxels at which one structure has enough voices; one at least, whatever the scale.
+    """The voxels at which one structure has enough votes; one at least, whatever the scale.
 
     Args:
         votes: For each member.
@@ -57,7 +57,7 @@ def decide_binary(votes: MemberMasks, scale: VoteWeights, voxels: int) -> RunLen
         enough = inside.any(axis=0) & (scale.weights @ inside >= scale.threshold)
         starts.append(edges[:-1][enough])
         stops.append(edges[1:][enough])
-    return RunLengthMask(np.concatenate(starts), np.concatenate(stops)).merged()
+    return RunLengthMask(np.concatenate(starts), np.concatenate(stops)).merge_touching()
 
 
 def decide_exclusive(
@@ -65,7 +65,7 @@ def decide_exclusive(
 ) -> npt.NDArray[np.integer]:
     """An index map `[voxels]` of structures that exclude one another.
 
-    Of the structures with enough voices the one with the largest sum (and prior) is taken. Where two are equal, the
+    Of the structures with enough votes the one with the largest sum (and prior) is taken. Where two are equal, the
     earliest member that says one of them decides.
 
     Args:
@@ -88,11 +88,11 @@ def decide_exclusive(
                 lengths = np.diff(edges)
                 where = slice(int(edges[0]) - begin, int(edges[-1]) - begin)
                 score = np.repeat(np.where(enough, sums + scale.prior, -np.inf), lengths)
-                voice = np.repeat(np.argmax(inside, axis=0).astype(np.uint32), lengths)
+                member = np.repeat(np.argmax(inside, axis=0).astype(np.uint32), lengths)
                 better = (score > best[where]) | (
-                    (score == best[where]) & np.isfinite(score) & (voice < earliest[where])
+                    (score == best[where]) & np.isfinite(score) & (member < earliest[where])
                 )
                 best[where][better] = score[better]
-                earliest[where][better] = voice[better]
+                earliest[where][better] = member[better]
                 labels[begin:end][where][better] = value
     return labels

@@ -62,8 +62,8 @@ class CaseGrid:
         return grid
 
 
-def reoriented(array: npt.NDArray[np.uint8], source: Geometry, target: Geometry) -> npt.NDArray[np.uint8]:
-    """An array on the axes of a grid that `CaseGrid.check` has taken."""
+def reorient_labels(array: npt.NDArray[np.uint8], source: Geometry, target: Geometry) -> npt.NDArray[np.uint8]:
+    """An array `[i, j, k]` on the axes of a grid that `CaseGrid.check` has taken."""
     found = reorient_array(array, source, target)
     if found is None:
         raise ValueError("the grids differ by more than a turn")

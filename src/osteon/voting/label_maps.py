@@ -157,8 +157,7 @@ def open_label_maps(folders: Sequence[MemberFolder], rules: VoteRules, dataset: 
     if nameless and dataset is not None:
         files = f"{len(nameless)} files, such as {nameless[0]}, name" if len(nameless) > 1 else f"{nameless[0]} names"
         meaning = ", ".join(f"{structure.name}={structure.value}" for structure in dataset.structures)
-        note = f"{files} no structures: the numbers are taken as those of {dataset.folder} ({meaning})"
-        logger.warning(note)
+        logger.warning(f"{files} no structures: the numbers are taken as those of {dataset.folder} ({meaning})")
     return LabelMaps(tuple(folders), rules, structures, overlapping, dataset)
 
 

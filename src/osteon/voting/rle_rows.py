@@ -129,7 +129,7 @@ class RowIndex:
             return encode_mask(decode_rle(row.rle, shape, self.counting, name=name))
         return RunLengthMask(runs[:, 0] - 1, runs[:, 0] - 1 + runs[:, 1])
 
-    def read_or_tell(
+    def read_mask(
         self, place: tuple[int, int], shape: tuple[int, int], case: str, structure: str
     ) -> RunLengthMask | Problem:
         """As `read`; the problem where that raises LabelError. Raises FileError as `read`."""

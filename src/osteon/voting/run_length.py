@@ -46,7 +46,7 @@ class RunLengthMask:
         """Voxels."""
         return int((self.stops - self.starts).sum())
 
-    def merged(self) -> RunLengthMask:
+    def merge_touching(self) -> RunLengthMask:
         """The same voxels in the fewest stretches."""
         if not len(self.starts):
             return self

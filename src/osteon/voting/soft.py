@@ -19,7 +19,7 @@ from osteon.core.labels import Segmentation, Structure
 from osteon.dataset.dataset import Dataset
 from osteon.formats.labelmap import smallest_uint
 from osteon.formats.probabilities import LEVELS, Probabilities, read_probabilities
-from osteon.voting.grids import CaseGrid, reoriented
+from osteon.voting.grids import CaseGrid, reorient_labels
 from osteon.voting.label_map_members import VoteMembers, describe_members
 from osteon.voting.members import MemberFolder, absences_of
 from osteon.voting.report import Absence, CaseVote, Problem, no_voter_error
@@ -79,7 +79,7 @@ class ProbabilityMembers(VoteMembers):
         return Segmentation(labels, grid, self.structures)
 
     def average(self, members: Sequence[Probabilities | None], name: str | None, grid: Geometry) -> Floats | None:
-        """The weighted mean of one structure, or of the background, over the members that know it; None without any.
+        """The weighted mean `[i, j, k]` of a structure, or the background, over members that know it; None without any.
 
         Raises:
             FileError: A file is damaged.
@@ -96,7 +96,7 @@ class ProbabilityMembers(VoteMembers):
                 continue
             if total is None:
                 total = np.zeros(grid.shape, dtype=np.float32)
-            total += reoriented(output, member.geometry, grid) * np.float32(weight)
+            total += reorient_labels(output, member.geometry, grid) * np.float32(weight)
             sum_of_weights += weight
         return None if total is None else np.divide(total, np.float32(sum_of_weights * LEVELS), out=total)
 

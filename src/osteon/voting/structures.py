@@ -31,10 +31,10 @@ def known_names(
     """
     everywhere = list(dict.fromkeys(name for names in named for name in names))
     listed = [structure.name for structure in dataset or ()]
-    strange = [name for name in rules.named if name not in everywhere and name not in listed]
-    if strange:
+    unknown = [name for name in rules.named if name not in everywhere and name not in listed]
+    if unknown:
         raise UsageError(
-            f"--threshold: no member and no dataset has a structure {strange[0]}",
+            f"--threshold: no member and no dataset has a structure {unknown[0]}",
             hint=f"the structures are {shorten_list(listed or everywhere) or 'none'}",
         )
     counts = Counter(name for names in named for name in set(names))

@@ -119,9 +119,9 @@ class TableVote:
                 absences += [Absence(member.member, image, structure) for member in members if member.member in silent]
             if not voters[structure]:
                 continue
-            scale, settings = weights_for(self.rules, structure, votes, size[0] * size[1])
-            if settings is not None:
-                estimates[structure] = settings
+            scale, estimate = weights_for(self.rules, structure, votes, size[0] * size[1])
+            if estimate is not None:
+                estimates[structure] = estimate
             if (why := too_few(self.rules, scale, votes)) is not None:
                 undecided.append(Undecided(image, structure, why))
                 continue
@@ -142,7 +142,7 @@ class TableVote:
             votes: list[RunLengthMask | None] = []
             broken: list[Problem] = []
             for member, rows in zip(self.tables.members, places, strict=True):
-                answer = member.read_or_tell(rows[structure], size, image, name) if structure in rows else None
+                answer = member.read_mask(rows[structure], size, image, name) if structure in rows else None
                 if isinstance(answer, Problem):
                     broken.append(answer)
                 votes.append(None if isinstance(answer, Problem) else answer)

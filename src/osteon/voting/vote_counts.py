@@ -14,7 +14,7 @@ from osteon.core.labels import Segmentation
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import Case
 from osteon.formats.probabilities import LEVELS
-from osteon.voting.grids import reoriented
+from osteon.voting.grids import reorient_labels
 from osteon.voting.label_maps import LabelMaps
 from osteon.voting.picture_sizes import find_case
 from osteon.voting.report import Problem
@@ -113,7 +113,7 @@ def soft_samples(maps: ProbabilityMembers, dataset: Dataset, problems: list[Prob
     reference = dataset.load_segmentation(case)
     for name in _annotated(case, maps.names):
         outputs: list[Levels | None] = [
-            None if m is None or (output := m.of(name)) is None else reoriented(output, m.geometry, geometry)
+            None if m is None or (output := m.of(name)) is None else reorient_labels(output, m.geometry, geometry)
             for m in members
         ]
         if any(output is not None for output in outputs):

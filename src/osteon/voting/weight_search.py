@@ -74,7 +74,7 @@ def choose_threshold(samples: Sequence[VoteSample], members: int) -> FittedVote:
         return max(range(members + 1), key=lambda least: (_mean(part, score, least), -least))
 
     best, figures = _fit(samples, score, choose, usual=0)
-    return FittedVote(best if _taken(figures) and best else None, None, *figures)
+    return FittedVote(best if _is_better(figures) and best else None, None, *figures)
 
 
 def choose_weights(samples: Sequence[VoteSample], members: int) -> FittedVote:
@@ -102,7 +102,7 @@ def choose_weights(samples: Sequence[VoteSample], members: int) -> FittedVote:
     best, figures = _fit(samples, _by_weights, choose, usual=(1.0,) * members)
     mean = sum(best) / members
     evened = tuple(round(weight / mean, 6) for weight in best)
-    return FittedVote(None, evened if _taken(figures) and len(set(best)) > 1 else None, *figures)
+    return FittedVote(None, evened if _is_better(figures) and len(set(best)) > 1 else None, *figures)
 
 
 def _by_weights(sample: VoteSample, weights: Weights) -> float | None:
@@ -137,7 +137,7 @@ def _fit(
     return best, (len(known), _mean(known, score, usual), _mean(known, score, best), left)
 
 
-def _taken(figures: Figures) -> bool:
+def _is_better(figures: Figures) -> bool:
     """Whether the choice did better on cases left out."""
     _, usual, _, left = figures
     return usual is not None and left is not None and left >= usual + GAIN

@@ -19,7 +19,7 @@ def apply_augmentation(
         image: `[batch, channel, i, j, k]` float; may be changed in place.
         labels: Index `[batch, i, j, k]` int64 or multi-hot `[batch, structure, i, j, k]` float; likewise.
         annotated: `[batch, structure]` bool, on the host; sides swap with their structures; likewise.
-        parameters: From `draw_changes`.
+        parameters: From `draw_parameters`.
         plan: Says which structures swap when left and right do, how large voxels are, and which channels are MR.
 
     Returns:

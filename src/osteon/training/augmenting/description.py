@@ -38,8 +38,8 @@ def _describe_spatial(parameters: AugmentationParameters, number: int, plan: Pla
         words.append(f"bent, its points by up to {parameters.elastic_mm[number]:.2g} {plan.unit}")
     affine = in_millimetres(parameters.affine[number], plan)
     stretch = np.linalg.norm(affine[:, :3], axis=0)
-    turn = affine[:, :3] / stretch
-    degrees = math.degrees(math.acos(min(1.0, max(-1.0, (np.trace(turn) - 1) / 2))))
+    rotation = affine[:, :3] / stretch
+    degrees = math.degrees(math.acos(min(1.0, max(-1.0, (np.trace(rotation) - 1) / 2))))
     if degrees >= 0.05:
         words.append(f"rotated {degrees:.2g}°")
     seen = range(plan.grid.dimensions)

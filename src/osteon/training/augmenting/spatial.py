@@ -37,6 +37,8 @@ def resample_patches(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Resample image (linear) and labels (nearest) once; beyond the edge the outermost voxel repeats.
 
+    Shapes as in `apply_augmentation`.
+
     A voxel at x of a changed patch comes from A (x + d(x)): first the deformation, then the affine, so that the
     deformation alone decides whether space folds.
     """
@@ -88,7 +90,7 @@ def _displacement(
 
 
 def sample(x: torch.Tensor, grid: torch.Tensor, mode: str) -> torch.Tensor:
-    """`grid_sample`, cut along i on a CPU, where torch works on different batch entries in parallel only."""
+    """`grid_sample` of `[batch, channel, …]`, cut along i on a CPU, where torch runs batch entries in parallel only."""
     batch, length = grid.shape[:2]
     pieces = torch.get_num_threads() if x.device.type == "cpu" else 1
     while pieces > 1 and (length % pieces or batch * pieces > 64):
