@@ -55,7 +55,7 @@ def test_restart_throws_nothing_away_that_is_no_run(tiny: Dataset, tmp_path: Pat
     keep = tmp_path / "predictions" / "mine.nii.gz"
     keep.parent.mkdir()
     keep.touch()
-    with pytest.raises(UsageError, match="is no run"):
+    with pytest.raises(UsageError, match="is not a run"):
         train(tiny, tiny_plan(), tmp_path, CPU, restart=True)
     assert keep.is_file()
     with pytest.raises(UsageError, match="dataset's own folder"):

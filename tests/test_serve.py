@@ -91,7 +91,7 @@ def test_a_zip_of_a_series_is_unpacked_under_numbers(running: RunningServer) -> 
     ("body", "status", "said"),
     [
         (b"", 415, "is empty"),
-        (b"no scan at all", 415, "is no scan"),
+        (b"no scan at all", 415, "is not a scan"),
         (b"PK\x03\x04 cut off", 422, "is damaged"),
         (archive({}), 422, "is empty"),
         (archive({"../../etc/passwd": b"x"}), 422, "leads out"),

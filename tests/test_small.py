@@ -83,7 +83,7 @@ def test_a_zoom_structure_that_is_not_there_is_refused(tmp_path: Path) -> None:
     assert "tibia" in str(caught.value.hint)
     labels = box((9, 9, 9), (3, [slice(2, 6)] * 3))
     none = write_dataset(tmp_path / "none", {"a": (labels.astype(np.int16), labels, np.eye(4))})
-    with pytest.raises(DatasetError, match="occur in no case that can be trained on: tibia"):
+    with pytest.raises(DatasetError, match="structures that are in no case for training: tibia"):
         make_plan(none, measure_fingerprint(none), ZOOMED)
 
 

