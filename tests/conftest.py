@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from hypothesis import HealthCheck, settings
 from osteon.core.progress import print_messages, show_progress
 from osteon.networks import fused_norm
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # tests that a shell began in the background ignore it
 settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("unhurried")  # a test never times
 
