@@ -128,6 +128,27 @@ def test_an_entry_is_compared_once_in_a_process(tmp_path: Path, monkeypatch: pyt
     assert sorted(read) == [f"{case}.{kind}.npy" for case in "abc" for kind in ("foreground", "image", "labels")]
 
 
+def test_threads_read_headers_one_after_the_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    case = module.CachedCase("a", tmp_path, (True,), (0,))
+    reading, most = 0, 0
+
+    def load(*_: object, **__: object) -> object:
+        nonlocal reading, most
+        reading += 1
+        most = max(most, reading)
+        time.sleep(0.02)  # as long as the collector takes that lets another thread into `ast`
+        reading -= 1
+        return None
+
+    monkeypatch.setattr(module.np, "load", load)
+    threads = [Thread(target=lambda: case.image) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == 1
+
+
 def test_a_permuted_grid_holds_the_same_voxels(tmp_path: Path) -> None:
     image, labels, affine = with_air_and_metal()
     plan = tiny_plan({**FLAT, "grid.axes": ["A", "S", "R"], "grid.spacing_mm": [1, 1, 9]})

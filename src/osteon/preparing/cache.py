@@ -15,6 +15,7 @@ For a 2D plan image and labels lie in the file slice by slice (Fortran order), s
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,8 +89,14 @@ class CachedCase:
         return _open(self.folder / f"{self.id}.foreground.npy")
 
 
+_OPENING = threading.Lock()
+"""NumPy reads an array's header with `ast`, whose depth in Python 3.11 is one count for all threads: two at once raise
+"AST constructor recursion depth mismatch", now and then (https://github.com/python/cpython/issues/106905)."""
+
+
 def _open(path: Path) -> Any:
-    return np.load(path, mmap_mode="r", allow_pickle=False)
+    with _OPENING:
+        return np.load(path, mmap_mode="r", allow_pickle=False)
 
 
 def prepare_cases(
