@@ -94,5 +94,5 @@ def test_bodies_of_a_series_are_parted_at_edges_and_corners(touching: str) -> No
     shares = np.zeros((4, *SHAPE), np.float32)
     shares[0], shares[1] = ~mask, mask * 0.6
     shares[2] = mask * 0.4
-    named = name_sequence(torch.from_numpy(shares), plan).argmax(0).numpy()
+    named = name_sequence(torch.from_numpy(shares), plan)[0].argmax(0).numpy()
     assert set(np.unique(named[mask])) == ({1} if touching == "face" else {1, 2})

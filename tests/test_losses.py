@@ -10,12 +10,14 @@ import torch
 
 from helpers import tiny_plan
 from osteon.core.errors import PlanError
+from osteon.plan.outputs import output_layout
 from osteon.training.loss_terms import log_odds, tversky_loss
 from osteon.training.losses import LOSSES, deep_supervision_loss, describe_loss, find_loss, stage_loss
 
 ALL = torch.ones(1, 2, dtype=torch.bool)
 FIRST = torch.tensor([[True, False]])
 LN2, LN3 = math.log(2), math.log(3)
+from osteon.training.targets import Targets
 
 
 def voxels(*rows: list[float]) -> torch.Tensor:
@@ -238,8 +240,10 @@ def test_stages_weigh_one_half_and_a_quarter(name: str, overlapping: bool) -> No
         loss(name, logits[2], labels[..., ::4, ::2, ::2], known, overlapping=overlapping),
     ]
     expected = (parts[0] + parts[1] / 2 + parts[2] / 4) / 1.75
-    how = tiny_plan({"training.loss": name}).training
-    made = deep_supervision_loss(logits, labels, known, how, overlapping=overlapping)
+    plan = tiny_plan({"training.loss": name}).model_copy(update={"overlapping": overlapping})
+    made = deep_supervision_loss(
+        logits, Targets(labels, known), output_layout(plan), plan.training, overlapping=overlapping
+    )
     torch.testing.assert_close(made, expected)
 
 

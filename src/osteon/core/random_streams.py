@@ -21,6 +21,8 @@ class Stream(IntEnum):
     """What is changed in a batch; with the iteration."""
     TARGET = 4
     """Whether a patch is enlarged, and which case stands in for another; with the patch's number."""
+    CROP = 5
+    """How much of a batch's patches is left; with the iteration."""
 
 
 def generator(seed: int, stream: Stream, *numbers: int) -> np.random.Generator:

@@ -20,6 +20,7 @@ from osteon.core.geometry import Geometry
 from osteon.core.records import read_record
 from osteon.machine.gate import read_gates
 from osteon.networks.registry import input_channels, output_channels
+from osteon.plan.outputs import output_layout
 from osteon.plan.schema import Plan
 from osteon.predicting.engines import ENGINES, NAMES, EngineKind, find_engine
 from osteon.predicting.model import Model
@@ -89,7 +90,7 @@ def _measure_engine(model: Model, kind: EngineKind, image: torch.Tensor, expecte
 
 
 def _predicted_labels(logits: torch.Tensor, plan: Plan) -> torch.Tensor:
-    return logits > 0 if plan.overlapping else logits.argmax(1)
+    return logits > 0 if plan.overlapping else logits[:, : output_layout(plan).classes].argmax(1)
 
 
 def fastest_engine(speeds: Mapping[str, EngineSpeed], passed: set[str], patches: int) -> str:

@@ -19,6 +19,7 @@ from osteon.networks.nnunet import NnUNetNetwork
 from osteon.networks.pretrained import build_slice_network
 from osteon.networks.unet import UNet
 from osteon.plan.network_sections import AnyNetwork
+from osteon.plan.outputs import output_layout
 from osteon.plan.overlay import closest_names
 from osteon.plan.schema import Monai, Network, NnUNet, Plan, Pretrained
 
@@ -159,8 +160,8 @@ def needs_recalibration(plan: Plan) -> bool:
 
 
 def output_channels(plan: Plan) -> int:
-    """Channels of the network's output: one for each structure, and the background first where they exclude."""
-    return len(plan.structures) + (0 if plan.overlapping else 1)
+    """Channels of the network's output (`plan.outputs`)."""
+    return output_layout(plan).total
 
 
 def _init_encoder(encoder: nn.Module, section: Pretrained, channels: int, *, fresh: bool) -> None:

@@ -133,6 +133,10 @@ class Plan(BaseModel):
         for name in self.zoom.structures if self.zoom is not None else []:
             if name not in by_name:
                 raise ValueError(f"zoom.structures: {name} is not a structure; there are {', '.join(by_name)}")
+        if self.zoom is not None and self.sequence is not None and self.sequence.bodies:
+            raise ValueError("zoom: a series whose bodies come before their names has no closer look; take one out")
+        if self.augmentation.crop_p and self.fixed_patch:
+            raise ValueError("augmentation.crop_p: this network takes patches of one size alone; set it to 0")
         sequence_names = self.sequence.names if self.sequence is not None else []
         if self.zoom is not None and self.zoom.predict and set(self.zoom.structures) & set(sequence_names):
             raise ValueError(

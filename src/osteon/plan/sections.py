@@ -73,12 +73,15 @@ class StructureSequence(Section):
         names: In their order along it.
         distance_mm: Usual distance from one centre to the next.
         volume_mm3: Usual volume of one.
+        bodies: Whether the network finds bodies whatever their names, and for each place how far along the sequence it
+            lies; names follow from all bodies together. Else each name is a class of the network's.
     """
 
     axis: Literal[0, 1, 2]
     names: list[str] = Field(min_length=3)
     distance_mm: PositiveFloat
     volume_mm3: PositiveFloat
+    bodies: bool = False
 
 
 Optimiser = Literal["adam", "adamw", "sgd"]
@@ -182,6 +185,9 @@ class Augmentation(Section):
         elastic_mm: Range of the greatest displacement of a smooth random deformation's independent points along each
             axis (`px` for radiographs); at most `MAX_ELASTIC_SHARE` of their distance.
         elastic_grain_mm: Distance of these points.
+        crop_p: Probability that a batch is cropped along the axis of the plan's sequence, so that names do not hang on
+            where a scan ends.
+        crop: Least part of the patch that is left of that axis.
         bias: MR channels: range of the greatest factor of a smooth random field on the intensities, as a natural
             logarithm: 0.4 is between × 0.67 and × 1.49.
     """
@@ -213,6 +219,8 @@ class Augmentation(Section):
     elastic_p: Fraction = 0.0
     elastic_mm: NonNegativeRange = (2.0, 8.0)
     elastic_grain_mm: PositiveFloat = 32.0
+    crop_p: Fraction = 0.0
+    crop: Annotated[float, Field(gt=0, le=1)] = 0.55
     bias_p: Fraction = 0.0
     bias: NonNegativeRange = (0.1, 0.4)
 

@@ -40,6 +40,8 @@ from osteon.training.losses import find_loss
 
 MAX_BATCH_SLICES = 32
 """In a 2D batch, where the choice is the planner's."""
+CROP_P = 0.5
+"""Of batches that are cropped along a sequence."""
 UNLIMITED_VOXELS = 1 << 62
 """Voxels: a size of images that was asked for is not made smaller."""
 
@@ -96,6 +98,7 @@ def make_plan(
         ),
         sequence=None if dataset.manifest.overlapping else _choose_sequence(fingerprint, grid),
     )
+    plan = _with_bodies(plan)
     plan = overlay(plan, recipe.settings, f"recipe {recipe.name}")
     plan = overlay(plan, options.settings or {})
     check_plan_names(plan)
@@ -215,6 +218,21 @@ def _choose_sequence(fingerprint: Fingerprint, grid: Grid) -> StructureSequence 
                 ],
             )
     return None
+
+
+def _with_bodies(plan: Plan) -> Plan:
+    """Where the plan has a sequence: bodies before their names, where network and sections allow it."""
+    sequence = plan.sequence
+    if sequence is None or plan.zoom is not None or plan.fixed_patch:
+        return plan
+    why = [
+        *sequence.why,
+        "bodies are found whatever their names, and places along the row are learnt: all names then follow together",
+    ]
+    cropping = "patches are cropped along the row, as scans are that end early: no name may hang on where they end"
+    augmentation = plan.augmentation.model_copy(update={"crop_p": CROP_P, "why": [*plan.augmentation.why, cropping]})
+    bodies = sequence.model_copy(update={"bodies": True, "why": why})
+    return plan.model_copy(update={"sequence": bodies, "augmentation": augmentation})
 
 
 def estimate_cache_bytes(plan: Plan, fingerprint: Fingerprint) -> int:

@@ -47,12 +47,15 @@ def infer_batch(
     return [order_names(_collect([slab], image, plan), plan) for slab, image in zip(slabs, images, strict=True)]
 
 
-def order_names(probabilities: Probabilities, plan: Plan) -> Probabilities:
-    """With the names of the plan's sequence in order: changed in place; as they are where the plan has none."""
+def order_names(probabilities: Probabilities, plan: Plan, first: str | None = None) -> Probabilities:
+    """Of structures, with the names of the plan's sequence in order; may be changed in place.
+
+    As they are where the plan has no sequence. `first`: the name of the first body, where a person has said so.
+    """
     if plan.sequence is None:
         return probabilities
-    name_sequence(probabilities.values, plan)
-    return probabilities.with_new_argmax()
+    values, levels = name_sequence(probabilities.values, plan, first)
+    return probabilities if plan.overlapping else probabilities.with_levels(values, levels)
 
 
 def _collect(slabs: Iterable[Slab], image: torch.Tensor, plan: Plan, folder: Path | None = None) -> Probabilities:

@@ -15,6 +15,7 @@ from osteon.core.errors import CaseError, OsteonError
 from osteon.core.geometry import Geometry
 from osteon.core.text import pluralise
 from osteon.networks.registry import input_channels, output_channels
+from osteon.plan.outputs import output_layout
 from osteon.plan.schema import Network, NnUNet, Plan
 from osteon.predicting.probabilities import probabilities_bytes
 from osteon.predicting.scans import Scan
@@ -34,6 +35,8 @@ PARTS_BYTES = 100 << 20
 file, some planes as floats."""
 PER_PROBABILITY = 8
 """Bytes of a voxel of an output on the scan's grid: it, and what it is interpolated from, or it turned back."""
+PER_BODY_VOXEL = 48
+"""Bytes of a voxel of the plan's grid while bodies of a sequence are parted: distances, nearest voxels, numbers."""
 FREE_SHARE = 0.8
 """Of the machine's free memory, where no limit is given."""
 
@@ -104,6 +107,9 @@ def scan_bytes(plan: Plan, geometry: Geometry, *, probabilities: bool = False) -
     ]
     if probabilities:
         stages.append(kept + PER_PROBABILITY * scan + strategy.restore_bytes(scan) + PARTS_BYTES)
+    layout = output_layout(plan)
+    if layout.levels:  # the classes beside what becomes of them
+        stages.append(kept + probabilities_bytes(layout.classes, shape) + PER_BODY_VOXEL * grid)
     return max(stages), probabilities_bytes(output_channels(plan), shape)
 
 

@@ -15,6 +15,7 @@ import torch
 from osteon.core.files import write_error
 from osteon.core.platform import release_pages, reserve_space
 from osteon.plan.schema import Plan
+from osteon.predicting.level_assignment import Levels
 from osteon.predicting.sparse_resampling import argmax_output
 from osteon.predicting.tiles import Slab
 from osteon.preparing.strategies import grid_strategy
@@ -33,12 +34,14 @@ class Probabilities:
         argmax: `[i, j, k]` int16: the output with the greatest of `values`; None where structures overlap.
         axis: Across which planes come.
         file: What the values are mapped from; None: they are in memory.
+        levels: How the bodies of the plan's sequence were named; None: it has none, or they could not be.
     """
 
     values: torch.Tensor
     argmax: torch.Tensor | None
     axis: int
     file: np.memmap[Any, Any] | None = None
+    levels: Levels | None = None
 
     @staticmethod
     def from_tensor(values: torch.Tensor, plan: Plan) -> Probabilities:
@@ -56,9 +59,9 @@ class Probabilities:
             return labels.numpy()
         return self.argmax.numpy().astype(np.uint8 if len(plan.structures) < 256 else np.uint16)
 
-    def with_new_argmax(self) -> Probabilities:
-        """With `argmax` computed again, after values have changed."""
-        return self if self.argmax is None else replace(self, argmax=argmax_output(self.values))
+    def with_levels(self, values: torch.Tensor, levels: Levels | None) -> Probabilities:
+        """With other values, as `sequence.name_sequence` gives them, and their `argmax`."""
+        return replace(self, values=values, argmax=argmax_output(values), levels=levels)
 
     def release_pages(self) -> None:
         """Free the memory that pages of the file take; they are read again when needed."""

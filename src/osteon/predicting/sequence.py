@@ -1,160 +1,151 @@
-"""Names along a sequence of look-alike structures (vertebrae): each body gets one name, and the names follow in order.
+"""Names along a sequence of look-alike structures (vertebrae): bodies first, names second.
 
-A network names voxels; where it is unsure of the level, one vertebra may come out half L2 and half L3, or two may
-share a name. Here the bodies are found first, whatever their names, and put in order along the sequence; then that run
-of names is chosen which the network's own probabilities support best, all bodies taken together.
+A network that names voxels may call one vertebra half L2 and half L3, or two L2; and when it is a level off it is sure
+of itself. Here the bodies are found first, whatever their names, and put in order along the sequence; then all of them
+are named together (`level_assignment`), by what the network says of each and by their order, which gives a probability
+to each way of naming them.
 """
 
 from __future__ import annotations
 
-from statistics import median_low
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy import ndimage
 
+from osteon.plan.outputs import OutputLayout, output_layout
 from osteon.plan.schema import Plan, StructureSequence
+from osteon.predicting.bodies import Bodies, Body, bodies_by_core, bodies_by_size
+from osteon.predicting.level_assignment import Levels, Slot, make_slots, rank_assignments
 
-MIN_VOLUME = 0.3
-"""A piece of less than this part of the usual volume is no body of its own."""
-MERGED_VOLUME = 1.6
-"""A piece of more than this many times the median piece of its scan is several bodies that touch."""
-MAX_MERGED = 4
-"""More bodies in one piece are not cut apart: such a piece is no row of bodies, and nothing is named."""
-MAX_ROUNDS = 20
-"""Of moving a cut between bodies that touch to where it halves the way between their centres."""
 MIN_PROBABILITY = 1e-3
 """No probability counts as less: one voxel must not outvote a body."""
-REACH = 2
-"""Voxels around a body that take its name with it: the border, where the background is still ahead."""
+HALF_BODY = 0.39
+"""How far a body reaches to either side of its centre, in levels."""
+CUT_WEIGHT = 0.5
+"""What a body counts that the scan's edge cuts; its own part of the usual volume counts besides."""
+SHARPNESS = 4.0
+"""How much one body's levels say, before any validation; `validation.json` may have another figure."""
 
 Floats = npt.NDArray[np.floating[Any]]
 
 
-def name_sequence(probabilities: torch.Tensor, plan: Plan) -> torch.Tensor:
-    """Give every body of the plan's sequence one name, in the sequence's order.
+def name_sequence(values: torch.Tensor, plan: Plan, first: str | None = None) -> tuple[torch.Tensor, Levels | None]:
+    """Give every body of the plan's sequence one name.
 
     Args:
-        probabilities: `[output, i, j, k]` probabilities on the plan's grid, the background first; changed in place.
+        values: `[output, i, j, k]` as the network's output is activated, the background first; may be changed.
         plan: With a sequence; without one nothing is changed.
+        first: The name of the first body (of vertebrae the uppermost), where a person has said so.
 
     Returns:
-        The same tensor. Within a body all of the sequence's probability lies on one name, or on the background where
-        the body lies beyond the sequence. Nothing is changed where there are fewer than two bodies, or
-        more than `MAX_MERGED` in one piece.
+        `[1 + structure, i, j, k]` probabilities: within a body all of the sequence's lies on one name, or on the
+        background where the body lies beyond the sequence. And how bodies were named: None where there were none
+        (where names are classes of the network's: fewer than two, or more than `bodies.MAX_MERGED` in one piece, and
+        then nothing is changed).
     """
-    sequence = plan.sequence
+    sequence, layout = plan.sequence, output_layout(plan)
     if sequence is None or plan.overlapping:
-        return probabilities
+        return values, None
+    if layout.levels:
+        return _name_bodies(values, plan, sequence, layout, first)
+    array = values.numpy()
     positions = [1 + [s.name for s in plan.structures].index(name) for name in sequence.names]
-    array = probabilities.numpy()
     total = array[positions].sum(0, dtype=np.float32)
-    pieces, bodies = _find_bodies(array, total, positions, plan, sequence)
-    if len(bodies) < 2:
-        return probabilities
-    centres = np.array(ndimage.center_of_mass(pieces > 0, pieces, bodies)) * plan.grid.spacing_mm
-    order = np.argsort(centres[:, sequence.axis])
-    numbers = _positions_in_row(centres[order], sequence)
-    evidence = np.stack([_log_evidence(array, positions, pieces == bodies[n]) for n in order])
-    names = _best_names(evidence, numbers)
-    around = _nearest_body(pieces, bodies)
-    for body, name in zip(order, names, strict=True):
-        where = around == bodies[body]
-        for number, position in enumerate(positions):
-            array[position][where] = total[where] if number == name else 0
-        if name is None:
-            array[0][where] += total[where]
-    return probabilities
-
-
-def _find_bodies(
-    array: Floats, total: Floats, positions: list[int], plan: Plan, sequence: StructureSequence
-) -> tuple[npt.NDArray[np.int32], list[int]]:
-    """Pieces of the sequence, whatever the name, and the numbers of those that are a body.
-
-    Bodies that have grown together are cut apart. How large a body is tells the scan itself: people differ, and so do
-    the parts of a body that a scan holds.
-    """
     others = np.zeros(total.shape, dtype=array.dtype)
     for number, share in enumerate(array):
         if number not in positions:
             np.maximum(others, share, out=others)
-    pieces, count = ndimage.label(total > others)
-    voxel = float(np.prod(plan.grid.spacing_mm))
-    volumes = np.bincount(pieces.ravel(), minlength=count + 1)[1:] * voxel
-    large = [n + 1 for n, volume in enumerate(volumes) if volume >= MIN_VOLUME * sequence.volume_mm3]
-    if not large:
-        return pieces, []
-    usual = min(sequence.volume_mm3, median_low([float(volumes[n - 1]) for n in large]))
-    bodies = []
-    for number in large:
-        parts = 1
-        if volumes[number - 1] > MERGED_VOLUME * usual:
-            parts = max(2, round(volumes[number - 1] / usual))
-            if parts > MAX_MERGED:
-                return pieces, []
-            _split_piece(pieces, number, parts, count, plan, sequence)
-        bodies += [number, *range(count + 1, count + parts)]
-        count += parts - 1
-    return pieces, bodies
+    bodies = bodies_by_size(total > others, plan, sequence)
+    if len(bodies.row) < 2 or bodies.box is None:
+        return values, None
+    slots = make_slots(sequence.names, len(bodies.row))
+    where = bodies.box.slices
+    evidence = np.stack(
+        [_class_evidence(array[(..., *where)], positions, bodies.pieces == b.number, slots) for b in bodies.row]
+    )
+    levels = _rank(np.stack(evidence), bodies, slots, plan, sequence, first)
+    if levels is None:
+        return values, None
+    for body, slot in zip(bodies.row, levels.assignments[0].slots, strict=True):
+        mask = bodies.with_border == body.number
+        for number, position in enumerate(positions):
+            array[(position, *where)][mask] = total[where][mask] if number == slot.number else 0
+        if slot.number is None:
+            array[(0, *where)][mask] += total[where][mask]
+    return values, levels
 
 
-def _split_piece(
-    pieces: npt.NDArray[np.int32], number: int, parts: int, count: int, plan: Plan, sequence: StructureSequence
-) -> None:
-    """Cut a piece into parts of about equal length along the sequence, in place; new ones get numbers after `count`.
+def _name_bodies(
+    values: torch.Tensor, plan: Plan, sequence: StructureSequence, layout: OutputLayout, first: str | None
+) -> tuple[torch.Tensor, Levels | None]:
+    """As `name_sequence`, of a network that finds bodies, cores and levels."""
+    array = values.numpy()
+    classes = array[: layout.classes].copy()
+    body = classes[layout.body]
+    others = np.delete(classes, layout.body, 0).max(0)
+    bodies = bodies_by_core(body > others, array[layout.core] > 0.5, plan, sequence)
+    levels, where = None, (slice(None),) * 3
+    if bodies.box is not None:
+        where = bodies.box.slices
+        slots = make_slots(sequence.names, len(bodies.row))
+        chances = array[(slice(layout.first_level, None), *where)]
+        evidence = [_level_evidence(chances, bodies.pieces == body.number, body, slots) for body in bodies.row]
+        levels = _rank(np.stack(evidence), bodies, slots, plan, sequence, first)
+    result = array[: 1 + len(plan.structures)]
+    result[0] = classes[0] + body  # of which a body that has a name takes its own again
+    for structure, place in enumerate(layout.class_of):
+        result[1 + structure] = 0 if place == layout.body else classes[place]
+    for found, slot in zip(bodies.row, levels.assignments[0].slots if levels else (), strict=False):
+        if slot.number is not None:
+            mask = bodies.with_border == found.number
+            result[(1 + layout.members[slot.number], *where)][mask] = body[where][mask]
+            result[(0, *where)][mask] -= body[where][mask]
+    return values[: len(result)], levels
 
-    Each voxel goes to the nearest of the parts' centres, and these follow their voxels (Lloyd, IEEE Trans. Inf. Theory
-    28, 1982): bodies of like size that touch are parted half-way between their centres, however the row bends.
+
+def _rank(
+    evidence: Floats, bodies: Bodies, slots: list[Slot], plan: Plan, sequence: StructureSequence, first: str | None
+) -> Levels | None:
+    centres = np.array([body.centre_mm for body in bodies.row])
+    steps = np.linalg.norm(np.diff(centres, axis=0), axis=1) / sequence.distance_mm
+    uppermost = len(centres) - 1 if plan.grid.axes[sequence.axis] == "S" else 0
+    ranked = rank_assignments(evidence, steps, slots, fixed=None if first is None else (uppermost, first))
+    if not ranked:
+        return None
+    places = [(i, j, k) for i, j, k in (centres / plan.grid.spacing_mm).tolist()]
+    return Levels(tuple(ranked), tuple(places))
+
+
+def _class_evidence(array: Floats, positions: list[int], mask: npt.NDArray[np.bool_], slots: list[Slot]) -> Floats:
+    """Log-likelihood of each slot by the classes' probabilities; slots without a number are background."""
+    chances = np.stack([array[n][mask] for n in (*positions, 0)]).astype(np.float32)
+    means = np.log(np.maximum(chances, MIN_PROBABILITY)).mean(1, dtype=np.float64)
+    return SHARPNESS * np.array([means[-1 if slot.number is None else slot.number] for slot in slots])
+
+
+def _level_evidence(chances: Floats, mask: npt.NDArray[np.bool_], body: Body, slots: list[Slot]) -> Floats:
+    """Log-likelihood of each slot: how little the levels that a body shows differ from those that it would show there.
+
+    Minus the Kullback–Leibler divergence of the expected levels from the mean of the network's.
     """
-    where = np.argwhere(pieces == number)
-    places = where * np.array(plan.grid.spacing_mm)
-    order = np.argsort(places[:, sequence.axis], kind="stable")
-    centres = np.array([places[part].mean(0) for part in np.array_split(order, parts)])
-    nearest = np.zeros(len(places), dtype=np.intp)
-    for _ in range(MAX_ROUNDS):
-        nearest = np.linalg.norm(places[:, None] - centres[None], axis=2).argmin(1)
-        moved = np.array([places[nearest == n].mean(0) if (nearest == n).any() else centres[n] for n in range(parts)])
-        if np.allclose(moved, centres):
-            break
-        centres = moved
-    for n in range(1, parts):
-        i, j, k = where[nearest == n].T
-        pieces[i, j, k] = count + n
+    shown = np.maximum(chances[:, mask].mean(1, dtype=np.float64), MIN_PROBABILITY)
+    shown /= shown.sum()
+    weight = SHARPNESS * body.visible * (CUT_WEIGHT if body.cut else 1.0)
+    result = []
+    for slot in slots:
+        expected = _expected_levels(slot.level, len(shown))
+        known = expected > 0
+        result.append(-weight * float((expected[known] * np.log(expected[known] / shown[known])).sum()))
+    return np.array(result)
 
 
-def _positions_in_row(centres: npt.NDArray[np.float64], sequence: StructureSequence) -> list[int]:
-    """The place of each body in the row, from 0: a gap of two usual distances leaves one place free."""
-    places = [0]
-    for distance in np.linalg.norm(np.diff(centres, axis=0), axis=1):
-        places.append(places[-1] + max(1, round(float(distance) / sequence.distance_mm)))
-    return places
-
-
-def _log_evidence(array: Floats, positions: list[int], where: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
-    """Sum of logarithms of each name's probability over a body; the last is the background's."""
-    chances = np.stack([array[n][where] for n in (*positions, 0)]).astype(np.float32)
-    return np.log(np.maximum(chances, MIN_PROBABILITY)).sum(1, dtype=np.float64)
-
-
-def _best_names(evidence: npt.NDArray[np.float64], places: list[int]) -> list[int | None]:
-    """The name of each body, None beyond the sequence, for the offset with the most evidence."""
-    count = evidence.shape[1] - 1
-    best: tuple[float, list[int | None]] = (-np.inf, [])
-    for offset in range(-places[-1], count):
-        names = [place + offset if 0 <= place + offset < count else None for place in places]
-        total = sum(evidence[n, count if name is None else name] for n, name in enumerate(names))
-        best = max(best, (float(total), names), key=lambda run: run[0])
-    return best[1]
-
-
-def _nearest_body(pieces: npt.NDArray[np.int32], bodies: list[int]) -> npt.NDArray[np.int32]:
-    """For each voxel within REACH of a body the nearest body's number, 0 elsewhere."""
-    found = np.where(np.isin(pieces, bodies), pieces, 0)
-    first, last = np.array([(w.min(), w.max()) for w in np.nonzero(found)]).T
-    box = tuple(slice(max(0, a - REACH), b + REACH + 1) for a, b in zip(first, last, strict=True))
-    distance, nearest = ndimage.distance_transform_edt(found[box] == 0, return_indices=True)
-    found[box] = np.where(distance <= REACH, found[box][tuple(nearest)], 0)
-    return found
+def _expected_levels(level: float, count: int) -> Floats:
+    """The mean of a body's targets, whose centre has this level: each place's lies between two neighbours."""
+    places = np.clip(level + np.linspace(-HALF_BODY, HALF_BODY, 9), -1, count - 2) + 1
+    below = np.minimum(places.astype(int), count - 2)
+    expected = np.zeros(count)
+    np.add.at(expected, below, 1 - (places - below))
+    np.add.at(expected, below + 1, places - below)
+    return np.asarray(expected / len(places))

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from osteon.core.boxes import Box
+from osteon.plan.outputs import output_layout
 from osteon.plan.schema import Plan
 from osteon.predicting.region import is_region_pass_cheaper, regions_of_interest
 from osteon.predicting.speed import BALANCED, SpeedPreset
@@ -230,10 +231,12 @@ def _is_empty(patch: torch.Tensor, plan: Plan) -> bool:
 
 def _background_logits(patch: torch.Tensor, plan: Plan) -> torch.Tensor:
     """Logits that are sure of no structure `[batch, output, i, j, k]`."""
-    count = len(plan.structures) + (0 if plan.overlapping else 1)
-    logits = torch.full((len(patch), count, *patch.shape[2:]), -BACKGROUND_LOGIT if plan.overlapping else 0.0)
+    layout = output_layout(plan)
+    logits = torch.full((len(patch), layout.total, *patch.shape[2:]), -BACKGROUND_LOGIT if plan.overlapping else 0.0)
     if not plan.overlapping:
         logits[:, 0] = BACKGROUND_LOGIT
+    if layout.levels:
+        logits[:, layout.core] = -BACKGROUND_LOGIT
     return logits
 
 
@@ -242,7 +245,7 @@ def _mean_over_mirrors(network: nn.Module, batch: torch.Tensor, plan: Plan, *, m
     device = next(network.parameters()).device
     axes = plan.augmentation.mirror_axes if mirror else []
     sideways = plan.grid.left_right_axis
-    partners = plan.mirror_partners if plan.overlapping else [0, *(p + 1 for p in plan.mirror_partners)]
+    partners = output_layout(plan).mirror_partners(plan)
     subsets = [subset for count in range(len(axes) + 1) for subset in itertools.combinations(axes, count)]
     total = _finest_logits(network, batch.to(device)).clone()  # an array of its own, which may be changed
     for subset in subsets[1:]:

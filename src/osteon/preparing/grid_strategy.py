@@ -18,6 +18,7 @@ from osteon.core.boxes import Box, Index3
 from osteon.core.geometry import AxisPermutation, Geometry, closest_axes
 from osteon.core.volume import Volume
 from osteon.plan.grid_sections import WORLD_AXIS_NUMBERS
+from osteon.plan.outputs import output_layout
 from osteon.plan.schema import Grid, Intensity, Plan
 from osteon.preparing.normalisation import normalise_channels, resolve_intensity
 from osteon.preparing.resample import resample_image, resampled_shape
@@ -135,15 +136,26 @@ class OsteonStrategy(GridStrategy):
         return gaussian(size, [(count - 1) / 2 for count in size]).clamp_min(1e-3)
 
     def activate(self, logits: torch.Tensor) -> torch.Tensor:
-        """Probabilities: softmax with the background first, or a sigmoid for each structure."""
+        """Probabilities: softmax with the background first, or a sigmoid for each structure; of further channels as
+        `plan.outputs` has them.
+        """
         if self.plan.overlapping:
             return logits.sigmoid_()
-        logits.sub_(logits.amax(1, keepdim=True)).exp_()
-        return logits.div_(logits.sum(1, keepdim=True))
+        layout = output_layout(self.plan)
+        _softmax_in_place(logits[:, : layout.classes])
+        if layout.levels:
+            logits[:, layout.core].sigmoid_()
+            _softmax_in_place(logits[:, layout.first_level :])
+        return logits
 
     def to_probability(self, values: torch.Tensor) -> torch.Tensor:
         """The values themselves."""
         return values
+
+
+def _softmax_in_place(logits: torch.Tensor) -> None:
+    logits.sub_(logits.amax(1, keepdim=True)).exp_()
+    logits.div_(logits.sum(1, keepdim=True))
 
 
 def gaussian(size: Sequence[int], centre: Sequence[float]) -> torch.Tensor:

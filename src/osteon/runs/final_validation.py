@@ -52,8 +52,8 @@ def predict_validation(
     Returns:
         As the plan has it, and into `run`/unordered, None without a sequence: the network looks once for both.
     """
-    has_sequence = model.plan.sequence is not None
-    plain = replace(model, plan=without_sequence(model.plan))
+    has_sequence = model.plan.sequence is not None and not model.plan.sequence.bodies
+    plain = replace(model, plan=without_sequence(model.plan)) if has_sequence else model
     validation, unordered = ValidationResult({}, {}), ValidationResult({}, {}) if has_sequence else None
     for case_id in track(ids, "validating"):
         try:
@@ -63,7 +63,8 @@ def predict_validation(
                 _store_prediction(
                     dataset, plain.postprocess(prepared, probabilities), case_id, run / UNORDERED, plain.plan, unordered
                 )
-            prediction = model.postprocess(prepared, order_names(probabilities, model.plan))
+                probabilities = order_names(probabilities, model.plan)
+            prediction = model.postprocess(prepared, probabilities)
             _store_prediction(dataset, prediction, case_id, run, model.plan, validation)
         except Exception as error:  # noqa: BLE001 (bugs are raised again)
             failed[case_id] = case_failure(case_id, error)

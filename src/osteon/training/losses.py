@@ -10,13 +10,16 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 
 from osteon.core.errors import PlanError
 from osteon.core.plugins import with_plugins
+from osteon.plan.outputs import OutputLayout
 from osteon.plan.overlay import closest_names
 from osteon.plan.schema import Plan, Training
 from osteon.training.host_to_device import send_like
 from osteon.training.loss_terms import binary_cross_entropy, cross_entropy, log_odds, merge_unannotated, tversky_loss
+from osteon.training.targets import BodyTargets, Targets
 
 
 @dataclass(frozen=True)
@@ -57,27 +60,61 @@ def find_loss(name: str) -> Loss:
     return rows[name]
 
 
+CERTAIN = 30.0
+"""A logit beside which others have no probability."""
+CORE_WEIGHT = 0.5
+"""Of the loss of a sequence's cores, beside that of the classes; the one of levels has 1."""
+
+
 def deep_supervision_loss(
-    logits: list[torch.Tensor], labels: torch.Tensor, annotated: torch.Tensor, training: Training, *, overlapping: bool
+    logits: list[torch.Tensor], targets: Targets, layout: OutputLayout, training: Training, *, overlapping: bool
 ) -> torch.Tensor:
     """The losses of the decoder's stages, weighted 1, ½, ¼ … and divided by the weights' sum.
 
     Args:
         logits: `[batch, output, i, j, k]` of each supervised stage, the finest first.
-        labels: Index `[batch, i, j, k]` or multi-hot `[batch, structure, i, j, k]`.
-        annotated: `[batch, structure]` bool, on the host: a GPU would have to be waited for.
+        targets: At full resolution; what is annotated lies on the host: a GPU would have to be waited for.
+        layout: Of the output's channels.
         training: Names the loss and its numbers.
         overlapping: Whether the labels are multi-hot.
     """
-    complete, annotated_here = bool(annotated.all()), send_like(annotated, labels)
-    total = torch.zeros((), device=labels.device)
+    complete, annotated = bool(targets.annotated.all()), send_like(targets.annotated, targets.labels)
+    total = torch.zeros((), device=targets.labels.device)
     weights = 0.0
     for stage, output in enumerate(logits):
-        target_labels = _downsample_labels(labels, output.shape[2:])
-        part = stage_loss(output, target_labels, annotated_here, training, overlapping=overlapping, complete=complete)
+        here = targets.at(output.shape[2:])
+        classes = output[:, : layout.classes]
+        if here.bodies is not None:
+            classes = _certain_where_unknown(classes, here.labels, here.bodies.known)
+        part = stage_loss(classes, here.labels, annotated, training, overlapping=overlapping, complete=complete)
+        if here.bodies is not None:
+            part = part + _sequence_loss(output.float(), here.bodies, layout)
         total = total + part / 2**stage
         weights += 1 / 2**stage
     return total / weights
+
+
+def _certain_where_unknown(logits: torch.Tensor, labels: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
+    """Logits that are right, and learn nothing, where the labels are unknown."""
+    right = torch.zeros_like(logits).scatter_(1, labels[:, None], CERTAIN)
+    return torch.where(known[:, None], logits, right)
+
+
+def _sequence_loss(logits: torch.Tensor, targets: BodyTargets, layout: OutputLayout) -> torch.Tensor:
+    """Binary cross-entropy and Dice of the cores, and cross-entropy of the levels, whose targets lie between two."""
+    known = targets.known.float()[:, None]
+    core, target = logits[:, layout.core, None], targets.core[:, None]
+    voxels = F.binary_cross_entropy_with_logits(core, target, reduction="none")
+    everywhere = torch.ones((len(core), 1), dtype=torch.bool, device=core.device)
+    loss = CORE_WEIGHT * (voxels * known).sum() / known.sum().clamp_min(1)
+    loss = loss + CORE_WEIGHT * tversky_loss(core.sigmoid() * known, target * known, everywhere, 0.5)
+    chances = logits[:, layout.first_level :].log_softmax(1)
+    below = targets.level.floor().clamp(0, layout.levels - 2)
+    part = targets.level - below
+    number = below.long()[:, None]
+    right = (1 - part) * chances.gather(1, number)[:, 0] + part * chances.gather(1, number + 1)[:, 0]
+    near = targets.near.float()
+    return loss - (right * near).sum() / near.sum().clamp_min(1)
 
 
 def stage_loss(
@@ -91,7 +128,13 @@ def stage_loss(
 ) -> torch.Tensor:
     """The loss that a plan names, of one stage.
 
-    Arguments as in `deep_supervision_loss`; `annotated` lies with the others; `complete`: it is known to be all true.
+    Args:
+        logits: `[batch, class, i, j, k]`, or `[batch, structure, i, j, k]`.
+        labels: Index `[batch, i, j, k]` or multi-hot `[batch, structure, i, j, k]`.
+        annotated: `[batch, class]` bool without the background, where the labels lie.
+        training: Names the loss and its numbers.
+        overlapping: Whether the labels are multi-hot.
+        complete: All is known to be annotated.
     """
     row = find_loss(training.loss)
     logits = logits.float()
@@ -129,9 +172,3 @@ def describe_loss(plan: Plan) -> str | None:
         f"loss {plan.training.loss}: structures overlap, so each has a sigmoid of its own in place of one softmax, "
         f"and {instead} is taken"
     )
-
-
-def _downsample_labels(labels: torch.Tensor, shape: torch.Size) -> torch.Tensor:
-    """Every n-th voxel of the labels, so that they fit a coarser stage."""
-    steps = [n // m for n, m in zip(labels.shape[-3:], shape, strict=True)]
-    return labels[..., :: steps[0], :: steps[1], :: steps[2]]

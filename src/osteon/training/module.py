@@ -10,6 +10,7 @@ import torch
 from osteon.networks.output_bias import init_output_bias
 from osteon.networks.registry import build_network
 from osteon.networks.small_maps import small_maps_in_fp32
+from osteon.plan.outputs import output_layout
 from osteon.plan.schema import Plan
 from osteon.training.augmenting import apply_augmentation, draw_parameters
 from osteon.training.compilation import Forward
@@ -18,6 +19,7 @@ from osteon.training.losses import deep_supervision_loss
 from osteon.training.optimisers import make_optimiser, pretrained_encoder, set_rate
 from osteon.training.sampling import Batch
 from osteon.training.schedule import rate_factor
+from osteon.training.targets import make_targets
 
 STATISTICS = ("running_mean", "running_var")
 """What batch norms measure; their average is followed as that of the weights is."""
@@ -42,6 +44,7 @@ class TrainingModule(lightning.LightningModule):
     ) -> None:
         super().__init__()
         self.plan = plan
+        self.layout = output_layout(plan)
         self.seed = seed
         self.progress = progress
         with torch.random.fork_rng(devices=[]):
@@ -70,7 +73,8 @@ class TrainingModule(lightning.LightningModule):
             logits = (self.compiled or self.network)(image)
         with torch.autocast(self.device.type, enabled=False):
             training = self.plan.training
-            return deep_supervision_loss(logits, labels, annotated, training, overlapping=self.plan.overlapping)
+            targets = make_targets(labels, annotated, self.plan)
+            return deep_supervision_loss(logits, targets, self.layout, training, overlapping=self.plan.overlapping)
 
     def _freeze(self, iteration: int) -> None:
         """In the first epochs the pre-trained encoder learns nothing, and its batch norms measure nothing."""

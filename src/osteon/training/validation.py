@@ -46,7 +46,7 @@ def validate(
     scores: list[Scores] = []
     for number, case in enumerate(cases):
         image = torch.from_numpy(np.asarray(case.image, dtype=np.float32))
-        class_probabilities = name_sequence(predict_probabilities(network, image, plan), plan)
+        class_probabilities, _ = name_sequence(predict_probabilities(network, image, plan), plan)
         prediction = (class_probabilities > 0.5).numpy() if plan.overlapping else class_probabilities.argmax(0).numpy()
         if on_case is not None:
             on_case(number, case, prediction, plan)

@@ -23,8 +23,16 @@ def apply_augmentation(
         plan: Says which structures swap when left and right do, how large voxels are, and which channels are MR.
 
     Returns:
-        Image, labels and annotated, changed, where they were.
+        Image, labels and annotated, changed, where they were; smaller where the batch is cropped.
     """
     image, labels, annotated = mirror_patches(image, labels, annotated, parameters.mirror, plan)
     image, labels = resample_patches(image, labels, parameters, plan)
-    return augment_intensities(image, parameters, plan), labels, annotated
+    image = augment_intensities(image, parameters, plan)
+    if parameters.crop is not None and plan.sequence is not None:
+        axis, first, length = (
+            plan.sequence.axis - 3,
+            parameters.crop.start,
+            parameters.crop.stop - parameters.crop.start,
+        )
+        image, labels = (values.narrow(axis, first, length).contiguous() for values in (image, labels))
+    return image, labels, annotated

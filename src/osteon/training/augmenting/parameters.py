@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,6 +28,7 @@ class AugmentationParameters:
         bias: `[batch]`: greatest logarithm of a smooth factor on the intensities.
         bias_terms: `[batch, 4, 4, 4]`: weights of its polynomials along i, j, k.
         seed: Of the noise.
+        crop: Along the axis of the plan's sequence: what is left of the patch, for the whole batch; None: all of it.
     """
 
     mirror: npt.NDArray[np.bool_]
@@ -44,6 +46,7 @@ class AugmentationParameters:
     bias: Floats
     bias_terms: Floats
     seed: int
+    crop: slice | None = None
 
 
 def draw_parameters(plan: Plan, seed: int, iteration: int) -> AugmentationParameters:
@@ -75,7 +78,23 @@ def draw_parameters(plan: Plan, seed: int, iteration: int) -> AugmentationParame
         bias_terms=_draw_bias(plan, rng),
         elastic_mm=maybe(augmentation.elastic_p, *augmentation.elastic_mm),
         elastic=_draw_elastic(plan, rng),
+        crop=_draw_crop(plan, seed, iteration),
     )
+
+
+def _draw_crop(plan: Plan, seed: int, iteration: int) -> slice | None:
+    """A length that the network's strides divide; half of the crops end where the patch does."""
+    augmentation, sequence = plan.augmentation, plan.sequence
+    if not augmentation.crop_p or sequence is None:
+        return None
+    rng = generator(seed, Stream.CROP, iteration)
+    if rng.random() >= augmentation.crop_p:
+        return None
+    step, size = plan.downsampling[sequence.axis], plan.patch.size[sequence.axis]
+    least = math.ceil(augmentation.crop * size / step)
+    length = int(rng.integers(least, size // step + 1)) * step
+    first = int(rng.choice([0, size - length]) if rng.random() < 0.5 else rng.integers(size - length + 1))
+    return slice(first, first + length)
 
 
 def _draw_affine(plan: Plan, rng: np.random.Generator) -> Floats:

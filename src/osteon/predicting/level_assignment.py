@@ -1,0 +1,219 @@
+"""Which body of a row has which name: a posterior over whole assignments, by dynamic programming.
+
+A spine is a row of slots, from one end to the other: T11, T12, T13, L1 … A slot that is not in everybody is optional,
+with a prior of being there. Bodies that were found follow each other in the slots' order; between two of them lie slots
+that are absent in this person, or bodies that were not found, which the distance of the two must bear out. Beyond the
+row that a model knows there are further slots without a name. Probabilities of assignments follow from these priors and
+from what speaks for each body in each slot.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+MISSED = 0.02
+"""Prior of a body that is there and was not found."""
+DISTANCE_SD = 0.2
+"""Standard deviation of the distance of neighbours, as a part of the usual one."""
+MAX_MISSED = 3
+"""More bodies that were not found in a row are not considered."""
+EXCEPTIONS = {"T12": 0.96, "T13": 0.03, "L5": 0.97, "L6": 0.04}
+"""Priors of vertebrae that not everybody has, or that not everybody lacks: eleven or thirteen thoracic, four or six
+lumbar ones (Tins and Balain, Insights into Imaging 7, 2016: numeric variants in some 8 % of people)."""
+_VERTEBRA = re.compile(r"(.*(?:[^a-zA-Z])|)([CTLS]\d{1,2})")
+
+Floats = npt.NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True)
+class Slot:
+    """A place in a row.
+
+    Attributes:
+        name: Of its body; where the model has none of that name, what people call it, or "".
+        number: Its position among the model's names, from 0; None: the model does not know the name.
+        level: The coordinate that the network gives it: `number`, or what lies between or beyond.
+        presence: Prior of its body being there.
+    """
+
+    name: str
+    number: int | None
+    level: float
+    presence: float = 1.0
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """One way to name all bodies.
+
+    Attributes:
+        slots: Of each body.
+        probability: Of the posterior.
+    """
+
+    slots: tuple[Slot, ...]
+    probability: float
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of each body; "" where it has none."""
+        return tuple(slot.name for slot in self.slots)
+
+    def describe(self) -> str:
+        """`L1…L5`: the first named body and the last."""
+        named = [name for name in self.names if name] or ["?"]
+        return named[0] if len(named) == 1 else f"{named[0]}…{named[-1]}"
+
+
+@dataclass(frozen=True)
+class Levels:
+    """How the bodies of a scan were named.
+
+    Attributes:
+        assignments: The likeliest first, three at most.
+        centres: Of each body, in voxels of the plan's grid.
+    """
+
+    assignments: tuple[Assignment, ...]
+    centres: tuple[tuple[float, float, float], ...]
+
+    @property
+    def margin(self) -> float:
+        """Probability of the best assignment less that of the next, 0 … 1."""
+        chances = [assignment.probability for assignment in self.assignments[:2]]
+        return chances[0] - (chances[1] if len(chances) > 1 else 0.0)
+
+    def describe(self) -> str:
+        """`L1…L5 or T12…L4: 62 % against 35 %`."""
+        shown = self.assignments[:2]
+        names = " or ".join(assignment.describe() for assignment in shown)
+        return f"{names}: {' against '.join(f'{assignment.probability:.0%}' for assignment in shown)}"
+
+
+def make_slots(names: Sequence[str], beyond: int, presence: Sequence[float] | None = None) -> list[Slot]:
+    """The slots of a row.
+
+    Args:
+        names: In their order; of vertebrae either way round.
+        beyond: How many slots without a name follow at either end.
+        presence: Prior of each name's body; None: 1, and of vertebrae as in `EXCEPTIONS`.
+    """
+    given = [1.0] * len(names) if presence is None else list(presence)
+    matches = [_VERTEBRA.fullmatch(name) for name in names]
+    labels = [match[2] if match else "" for match in matches]
+    slots = []
+    for number, (name, label) in enumerate(zip(names, labels, strict=True)):
+        prior = min(given[number], EXCEPTIONS.get(label, 1.0))
+        slots.append(Slot(name, number, float(number), prior))
+    prefix = matches[0][1] if all(matches) and matches[0] else ""
+    for extra, neighbours in (("T13", {"T12", "L1"}), ("L6", {"L5", "S1"})):
+        for place in range(len(labels) - 1):
+            if {labels[place], labels[place + 1]} == neighbours and extra not in labels:
+                slots.append(Slot(prefix + extra, None, place + 0.5, EXCEPTIONS[extra]))
+    slots.sort(key=lambda slot: slot.level)
+    before, after = _names_beyond(labels, beyond)
+    first = [Slot(prefix + name if name else "", None, float(-n)) for n, name in enumerate(before, 1)]
+    last = [Slot(prefix + name if name else "", None, len(names) - 1.0 + n) for n, name in enumerate(after, 1)]
+    return [*first[::-1], *slots, *last]
+
+
+def _names_beyond(labels: Sequence[str], count: int) -> tuple[list[str], list[str]]:
+    """What people call the vertebrae before the first label and after the last, the nearest first; "" otherwise."""
+    column = [f"{region}{n}" for region, many in (("C", 7), ("T", 12), ("L", 5)) for n in range(1, many + 1)]
+    column.append("S1")
+    known = [column.index(label) if label in column else None for label in (labels[0], labels[-1])]
+    if known[0] is None or known[1] is None:
+        return [""] * count, [""] * count
+    step = 1 if known[1] > known[0] else -1
+
+    def outwards(start: int, step: int) -> list[str]:
+        places = [start + step * n for n in range(1, count + 1)]
+        return [column[place] if 0 <= place < len(column) else "" for place in places]
+
+    return outwards(known[0], -step), outwards(known[1], step)
+
+
+def rank_assignments(
+    evidence: Floats, steps: Sequence[float], slots: Sequence[Slot], *, fixed: tuple[int, str] | None = None
+) -> list[Assignment]:
+    """The likeliest assignments, the best first, with their posterior probabilities.
+
+    Args:
+        evidence: `[body, slot]` log-likelihood of each body in each slot.
+        steps: From each body to the next, as a multiple of the usual distance of neighbours there.
+        slots: As `make_slots` gives them.
+        fixed: The name of one body (its number) that a person has given; other assignments are left out.
+
+    Returns:
+        At most three; none where no assignment has the name that was given.
+    """
+    bodies, count = evidence.shape
+    allowed = evidence.copy()
+    if fixed is not None:
+        allowed[fixed[0], [slot.name != fixed[1] for slot in slots]] = -np.inf
+    presence = np.log([slot.presence for slot in slots])
+    allowed += presence
+    total = allowed[0]
+    best: list[list[tuple[float, tuple[int, ...]]]] = [[(float(value), (slot,))] for slot, value in enumerate(total)]
+    for body in range(1, bodies):
+        between = _transitions(float(steps[body - 1]), slots)
+        total = allowed[body] + _logsumexp(total[:, None] + between)
+        best = [
+            heapq.nlargest(
+                3,
+                (
+                    (value + float(between[before, slot] + allowed[body, slot]), (*way, slot))
+                    for before in range(slot)
+                    if np.isfinite(between[before, slot])
+                    for value, way in best[before]
+                ),
+            )
+            for slot in range(count)
+        ]
+    everything = float(_logsumexp(total))
+    ranked = heapq.nlargest(3, itertools.chain.from_iterable(best))
+    return [
+        Assignment(tuple(slots[slot] for slot in way), math.exp(value - everything))
+        for value, way in ranked
+        if np.isfinite(value)
+    ]
+
+
+def _transitions(step: float, slots: Sequence[Slot]) -> Floats:
+    """`[slot, slot]` log-probability of the next body's slot, whatever speaks for it, at a distance of `step`."""
+    count = len(slots)
+    result = np.full((count, count), -np.inf)
+    for first in range(count):
+        ways = {0: 0.0}  # bodies that were not found between → log-probability
+        for second in range(first + 1, count):
+            result[first, second] = _logsumexp(
+                np.array([chance - 0.5 * ((step - 1 - missed) / DISTANCE_SD) ** 2 for missed, chance in ways.items()])
+            )
+            slot, longer = slots[second], dict[int, float]()
+            for missed, chance in ways.items():
+                if slot.presence < 1:
+                    longer[missed] = np.logaddexp(longer.get(missed, -np.inf), chance + math.log(1 - slot.presence))
+                if missed < MAX_MISSED:
+                    found = chance + math.log(slot.presence * MISSED)
+                    longer[missed + 1] = np.logaddexp(longer.get(missed + 1, -np.inf), found)
+            ways = longer
+            if not ways:
+                break
+    return result
+
+
+def _logsumexp(values: Floats) -> Floats:
+    """Over the first axis; −inf where all are."""
+    most = values.max(0)
+    safe = np.where(np.isfinite(most), most, 0.0)
+    with np.errstate(divide="ignore"):
+        return np.asarray(safe + np.log(np.exp(values - safe).sum(0)))
