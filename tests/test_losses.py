@@ -13,11 +13,11 @@ from osteon.core.errors import PlanError
 from osteon.plan.outputs import output_layout
 from osteon.training.loss_terms import log_odds, tversky_loss
 from osteon.training.losses import LOSSES, deep_supervision_loss, describe_loss, find_loss, stage_loss
+from osteon.training.targets import Targets
 
 ALL = torch.ones(1, 2, dtype=torch.bool)
 FIRST = torch.tensor([[True, False]])
 LN2, LN3 = math.log(2), math.log(3)
-from osteon.training.targets import Targets
 
 
 def voxels(*rows: list[float]) -> torch.Tensor:

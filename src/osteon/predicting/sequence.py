@@ -62,9 +62,8 @@ def name_sequence(values: torch.Tensor, plan: Plan, first: str | None = None) ->
         return values, None
     slots = make_slots(sequence.names, len(bodies.row))
     where = bodies.box.slices
-    evidence = np.stack(
-        [_class_evidence(array[(..., *where)], positions, bodies.pieces == b.number, slots) for b in bodies.row]
-    )
+    chances = array[(..., *where)]
+    evidence = [_class_evidence(chances, positions, bodies.pieces == body.number, slots) for body in bodies.row]
     levels = _rank(np.stack(evidence), bodies, slots, plan, sequence, first)
     if levels is None:
         return values, None
