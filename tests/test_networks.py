@@ -14,14 +14,8 @@ from torch import nn
 from helpers import FLAT, plan_data, tiny_plan
 from osteon.core.errors import ModelError, PlanError, UsageError
 from osteon.networks import encoder_weights
-from osteon.networks.encoders import (
-    canonical_name,
-    check_encoder,
-    has_fixed_size,
-    libraries,
-    load_encoder_weights,
-    weights_licence,
-)
+from osteon.networks.encoder_registry import canonical_name, libraries
+from osteon.networks.encoders import check_encoder, has_fixed_size, load_encoder_weights, weights_licence
 from osteon.networks.output_bias import init_output_bias
 from osteon.networks.pretrained import PooledNorm
 from osteon.networks.registry import NETWORKS, build_network, check_network, find_network, output_channels

@@ -180,7 +180,9 @@ UNCHANGED_LAYERS = (
     "timm.models._features.FeatureListNet",
     "timm.models.resnet.",
 )
-"""Types whose own code works in 2D and 3D alike; all of a module's where a full stop ends the name."""
+"""Types whose own code works in 2D and 3D alike; all of a module's where a full stop ends the name.
+A plugin's class says so of itself, by the attribute `inflates = True`.
+"""
 
 
 def _type_name(layer: nn.Module) -> str:
@@ -193,8 +195,5 @@ def _check(encoder: nn.Module) -> None:
         unchanged = kind in UNCHANGED_LAYERS or kind.startswith(
             tuple(name for name in UNCHANGED_LAYERS if name.endswith("."))
         )
-        if kind not in CONVERTERS and not unchanged:
-            raise PlanError(
-                f"network.encoder: its layer {type(layer).__name__} has no 3D form",
-                hint=HINT,
-            )
+        if kind not in CONVERTERS and not unchanged and not getattr(type(layer), "inflates", False):
+            raise PlanError(f"network.encoder: its layer {type(layer).__name__} has no 3D form", hint=HINT)

@@ -14,7 +14,7 @@ from osteon.core.errors import FileError, ModelError, OsteonError, summarise_err
 from osteon.core.files import write_yaml
 from osteon.core.locks import exclusive_lock
 from osteon.core.records import read_record
-from osteon.networks.encoder_sources import FILE_NAME, Source
+from osteon.networks.encoder_registry import FILE_NAME, Source
 from osteon.networks.weights import SUFFIXES
 
 FOLDER = "OSTEON_WEIGHTS"
