@@ -91,8 +91,8 @@ def test_bodies_of_a_series_are_parted_at_edges_and_corners(touching: str) -> No
     series = {"axis": 0, "names": names, "distance_mm": 5.5, "volume_mm3": 128.0}
     plan = tiny_plan({"structures": structures, "series": series})
     mask = two_cubes(TOUCHING[touching])
-    shares = np.zeros((4, *SHAPE), np.float32)
-    shares[0], shares[1] = ~mask, mask * 0.6
-    shares[2] = mask * 0.4
-    named = name_sequence(torch.from_numpy(shares), plan).argmax(0).numpy()
+    probabilities = np.zeros((4, *SHAPE), np.float32)
+    probabilities[0], probabilities[1] = ~mask, mask * 0.6
+    probabilities[2] = mask * 0.4
+    named = name_sequence(torch.from_numpy(probabilities), plan).argmax(0).numpy()
     assert set(np.unique(named[mask])) == ({1} if touching == "face" else {1, 2})

@@ -151,8 +151,8 @@ def test_a_validator_finds_no_error(tmp_path: Path, target: str) -> None:
     geometry = scan(tmp_path / "scan")
     path = written(tmp_path, noise(geometry))
     (file,) = osteon.export(target, path, tmp_path / "out", source=tmp_path / "scan").files
-    said = subprocess.run([validator, str(file)], capture_output=True, text=True, check=False)
-    found = (said.stdout + said.stderr).splitlines()
+    output = subprocess.run([validator, str(file)], capture_output=True, text=True, check=False)
+    found = (output.stdout + output.stderr).splitlines()
     assert found
     assert [line for line in found if line.startswith("Error")] == []
 
@@ -480,8 +480,8 @@ def test_real_series_take_any_labels(shared_data: Path, tmp_path: Path, folder: 
     for encoding in ("binary", "labelmap"):
         (file,) = osteon.export("dicom-seg", path, tmp_path / encoding, source=source, encoding=encoding).files
         assert same(read_dicom_seg(file, geometry), segmentation)
-        told = pydicom.dcmread(file).ReferencedSeriesSequence[0].ReferencedInstanceSequence
-        images = {item.ReferencedSOPInstanceUID for item in told}
+        referenced = pydicom.dcmread(file).ReferencedSeriesSequence[0].ReferencedInstanceSequence
+        images = {item.ReferencedSOPInstanceUID for item in referenced}
         assert len(images) == len(series.files)
         assert all(image.is_valid for image in images)
     (file,) = osteon.export("rtstruct", path, tmp_path / "rt", source=source).files

@@ -168,14 +168,14 @@ def test_a_case_follows_from_the_seed_and_its_number() -> None:
 
 def test_decathlon_on_disk(tmp_path: Path) -> None:
     folder = write_humerus_cohort(tmp_path / "msd", cases=2, unseen=1, seed=4)
-    said = json.loads((folder / "dataset.json").read_text())
-    assert said["labels"] == {"0": "background", "1": "red", "2": "green", "3": "blue", "4": "yellow"}
-    assert (said["numTraining"], said["numTest"], said["modality"]) == (2, 1, {"0": "CT"})
-    assert said["training"][1] == {
+    description = json.loads((folder / "dataset.json").read_text())
+    assert description["labels"] == {"0": "background", "1": "red", "2": "green", "3": "blue", "4": "yellow"}
+    assert (description["numTraining"], description["numTest"], description["modality"]) == (2, 1, {"0": "CT"})
+    assert description["training"][1] == {
         "image": "./imagesTr/humerus_002.nii.gz",
         "label": "./labelsTr/humerus_002.nii.gz",
     }
-    assert said["test"] == ["./imagesTs/humerus_003.nii.gz"]
+    assert description["test"] == ["./imagesTs/humerus_003.nii.gz"]
     members = list(make_cohort(cases=2, unseen=1, seed=4))
     for member, kind in zip(members, ("Tr", "Tr", "Ts"), strict=True):
         image = read_nifti(folder / f"images{kind}" / f"{member.id}.nii.gz")

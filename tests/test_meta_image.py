@@ -34,8 +34,8 @@ def write(path: Path, data: bytes = VOXELS.tobytes(), file: str = "LOCAL", **tag
     """A file by hand; a tag that is None is left out."""
     if tags.get("CompressedData"):
         tags["CompressedDataSize"] = str(len(data))  # without it ITK makes up voxels
-    said = {name: value for name, value in (TAGS | tags).items() if value is not None}
-    head = "".join(f"{name} = {value}\n" for name, value in said.items()) + f"ElementDataFile = {file}\n"
+    header = {name: value for name, value in (TAGS | tags).items() if value is not None}
+    head = "".join(f"{name} = {value}\n" for name, value in header.items()) + f"ElementDataFile = {file}\n"
     path.write_bytes(head.encode() + (data if file == "LOCAL" else b""))
     if file != "LOCAL" and "/" not in file and data:
         (path.parent / file).write_bytes(data)

@@ -108,9 +108,9 @@ def test_what_cannot_be_loaded_is_named_and_stops_nothing_else(install: Install,
     install("osteon.exports", "atlas", replace(seg_nrrd.FORM, name="atlas"))
     assert find_form("atlas").name == "atlas"
     assert find_form("stl").name == "stl"
-    said = capsys.readouterr().err
-    assert said.count("broken of the package bones-extra (osteon.exports) cannot be loaded") == 1
-    assert "no module named bones" in said
+    output = capsys.readouterr().err
+    assert output.count("broken of the package bones-extra (osteon.exports) cannot be loaded") == 1
+    assert "no module named bones" in output
     with pytest.raises(UsageError, match="broken: no form of export"):
         find_form("broken")
 

@@ -14,7 +14,7 @@ from dicom_writing import image, save
 from osteon.core.errors import FileError, GeometryError, LabelError
 from osteon.core.geometry import Geometry, reorient_like
 from osteon.dataset.dataset import Dataset as Imported
-from osteon.formats.contours import NOTHING, fill_even_odd, fill_nested
+from osteon.formats.contours import EPSILON, fill_even_odd, fill_nested
 from osteon.formats.dicom_references import read_references
 from osteon.formats.dicom_series import find_series, read_series
 from osteon.formats.nifti import read_nifti_segmentation
@@ -189,7 +189,7 @@ def test_an_image_is_no_rtstruct(tmp_path: Path) -> None:
 def test_filling_agrees_with_counting_crossings(points: list[tuple[float, float]]) -> None:
     """Each pixel by itself: how often the way to its right, just above its centre, meets an edge."""
     inside = fill_even_odd([np.array(points)], (12, 9))
-    contour = np.array([[0 if abs(x) < NOTHING else x for x in point] for point in points])
+    contour = np.array([[0 if abs(x) < EPSILON else x for x in point] for point in points])
     for i in range(12):
         for j in range(9):
             odd = False

@@ -10,7 +10,7 @@ from osteon.auditing.cohort import MIN_CASES, Cohort
 from osteon.auditing.finding import Finding
 from osteon.dataset.folds import group_cases, groups_with_structure, structures_only_held_out
 
-USUAL_SHARE = 0.9
+COMMON_FRACTION = 0.9
 """A structure that this part of the cases has, or all but one, is expected in all."""
 LARGE_PIECE = 0.05
 """A second piece of at least this part of the structure is a warning, a smaller one a note."""
@@ -20,7 +20,7 @@ MIN_VOXELS = 8
 MIN_THICKNESS_VOXELS = 2
 
 
-def empty(cohort: Cohort) -> Iterator[Finding]:
+def find_empty_labels(cohort: Cohort) -> Iterator[Finding]:
     """Labels without a voxel."""
     typical = int(np.median([len(case.structures) for case in cohort.labelled])) if cohort.labelled else 0
     for case in cohort.cases:
@@ -37,7 +37,7 @@ def empty(cohort: Cohort) -> Iterator[Finding]:
             )
 
 
-def missing(cohort: Cohort) -> Iterator[Finding]:
+def find_missing_structures(cohort: Cohort) -> Iterator[Finding]:
     """Structures that a case lacks and nearly all others have; structures that no case has."""
     for structure in cohort.manifest.structures:
         asked = [case for case in cohort.labelled if structure.name in cohort.annotated(case)]
@@ -52,7 +52,7 @@ def missing(cohort: Cohort) -> Iterator[Finding]:
                 action="check names and values of the labels, or take the structure out of dataset.yaml",
                 strength=0.8,
             )
-        if len(asked) >= MIN_CASES and len(have) >= min(USUAL_SHARE * len(asked), len(asked) - 1):
+        if len(asked) >= MIN_CASES and len(have) >= min(COMMON_FRACTION * len(asked), len(asked) - 1):
             for case in asked:
                 if structure.name not in case.structures:
                     yield Finding(
@@ -68,7 +68,7 @@ def missing(cohort: Cohort) -> Iterator[Finding]:
                     )
 
 
-def rare(cohort: Cohort) -> Iterator[Finding]:
+def find_rare_structures(cohort: Cohort) -> Iterator[Finding]:
     """Structures that only one group of cases to train on has, or none of them and some that are held out."""
     manifest = cohort.as_measured
     present = {case.id: case.structures for case in cohort.cases}
@@ -99,7 +99,7 @@ def rare(cohort: Cohort) -> Iterator[Finding]:
             )
 
 
-def pieces(cohort: Cohort) -> Iterator[Finding]:
+def find_extra_pieces(cohort: Cohort) -> Iterator[Finding]:
     """Structures in several pieces where they are whole in most cases."""
     for structure in cohort.manifest.structures:
         have = cohort.having(structure.name)
@@ -126,7 +126,7 @@ def pieces(cohort: Cohort) -> Iterator[Finding]:
             )
 
 
-def holes(cohort: Cohort) -> Iterator[Finding]:
+def find_holes(cohort: Cohort) -> Iterator[Finding]:
     """Gaps that a structure encloses."""
     for structure in cohort.manifest.structures:
         have = cohort.having(structure.name)
@@ -149,7 +149,7 @@ def holes(cohort: Cohort) -> Iterator[Finding]:
                 )
 
 
-def tiny(cohort: Cohort) -> Iterator[Finding]:
+def find_tiny_structures(cohort: Cohort) -> Iterator[Finding]:
     """Structures too small for a network to see, and shreds."""
     for structure in cohort.manifest.structures:
         for case, facts in cohort.having(structure.name):
@@ -179,7 +179,7 @@ def tiny(cohort: Cohort) -> Iterator[Finding]:
                 )
 
 
-def cut(cohort: Cohort) -> Iterator[Finding]:
+def find_cut_structures(cohort: Cohort) -> Iterator[Finding]:
     """Structures that reach the edge of the image."""
     for structure in cohort.manifest.structures:
         have = cohort.having(structure.name)
@@ -198,7 +198,7 @@ def cut(cohort: Cohort) -> Iterator[Finding]:
                 )
 
 
-def unlabelled(cohort: Cohort) -> Iterator[Finding]:
+def find_unlabelled_cases(cohort: Cohort) -> Iterator[Finding]:
     """Cases without a label, and structures that nobody looked for."""
     cases = [case.id for case in cohort.cases if not case.labelled]
     if cases:

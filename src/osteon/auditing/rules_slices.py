@@ -12,7 +12,7 @@ from osteon.dataset.sparse_labels import describe_step
 _LISTED = 8
 
 
-def sparse(cohort: Cohort) -> Iterator[Finding]:
+def find_sparse_labels(cohort: Cohort) -> Iterator[Finding]:
     """Structures drawn on some slices only: the model would learn that bone comes and goes."""
     for case in cohort.labelled:
         found = {name: facts for name, facts in case.structures.items() if facts.step > 1}

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 Points = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
-NOTHING = 1e-12
+EPSILON = 1e-12
 """Of a pixel: nearer to its centre is at it."""
 
 
@@ -28,7 +28,7 @@ def fill_even_odd(contours: Sequence[Points], shape: tuple[int, int]) -> Mask:
     """
     toggles = np.zeros((shape[0] + 1, shape[1]), np.bool_)
     for contour in contours:
-        contour = np.where(np.abs(contour) < NOTHING, 0, contour)  # the slope between two of these may be no number
+        contour = np.where(np.abs(contour) < EPSILON, 0, contour)  # the slope between two of these may be no number
         ends = np.stack([contour, np.roll(contour, -1, axis=0)], axis=1)
         # From below to above: an edge that two regions share is computed in the same way for both.
         ends = np.take_along_axis(ends, np.argsort(ends[:, :, 1], axis=1, kind="stable")[:, :, None], axis=1)

@@ -29,7 +29,7 @@ from osteon.importing.radiographs.files import plain_stem
 from osteon.importing.source_forms import Source, SourceForm
 
 _ANNOTATIONS = (".json", ".xml", ".txt", ".csv", ".tsv")
-_LOOKED_AT = 20
+_MAX_READ = 20
 """Files of each kind whose voxels are looked at: a label map is no scan."""
 
 
@@ -47,7 +47,7 @@ def explain_mismatch(source: Path) -> str | None:
     for path in [*volumes, *pictures]:
         if classify_name(path_below(source, path)) == "mask":
             return f"{path.relative_to(source)} is called like a mask"
-    for path in [*islice(volumes, _LOOKED_AT), *islice(pictures, _LOOKED_AT)]:
+    for path in [*islice(volumes, _MAX_READ), *islice(pictures, _MAX_READ)]:
         if is_label_map(path):
             return f"{path.relative_to(source)} holds a few whole numbers alone, as labels do"
     stems = {plain_stem(path.name) for path in pictures}

@@ -149,8 +149,8 @@ class PredictStages:
 
     def _exposure(self, scan: Scan, content: str | None) -> dict[str, str]:
         """What the model had to do with the scan before; nothing where nobody knows."""
-        sight = self.model.seen.sight_of(scan.id, content)
-        return {} if sight is None else {KEY: sight}
+        role = self.model.seen.role_of(scan.id, content)
+        return {} if role is None else {KEY: role}
 
     def _refresh_record(self, scan: Scan, files: list[list[Any]]) -> None:
         """Record the times of files that were touched, so that they need not be read again, and whether the model was

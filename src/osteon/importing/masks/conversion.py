@@ -190,15 +190,15 @@ def _compare_dicom(mask: MaskFile, segmentation: Segmentation) -> tuple[str, boo
         names = ", ".join(s.name for s in other.structures)
         return f"{mask.relative_path}: names other structures ({names}); skipped", True
     scores = []
-    for mine, other_structure in pairs:
-        counted = Structure(name="x", value=1, colour=mine.colour)
+    for structure, other_structure in pairs:
+        counted = Structure(name="x", value=1, colour=structure.colour)
         both = count_overlap(
-            segmentation.mask(mine).view(np.uint8), other.mask(other_structure).view(np.uint8), [counted]
+            segmentation.mask(structure).view(np.uint8), other.mask(other_structure).view(np.uint8), [counted]
         )
-        scores.append((mine.name, other_structure.name, dice(both["x"])))
+        scores.append((structure.name, other_structure.name, dice(both["x"])))
     listed = ", ".join(
-        f"{mine} against {other_structure} Dice {'none' if d is None else f'{d:.3f}'}"
-        for mine, other_structure, d in scores
+        f"{structure} against {other_structure} Dice {'none' if d is None else f'{d:.3f}'}"
+        for structure, other_structure, d in scores
     )
     low = any(d is not None and d < _AGREE for *_, d in scores)
     return f"{mask.relative_path}: shows the same: {listed}; the masks are taken", low

@@ -48,7 +48,7 @@ from osteon.importing.structure_names import user_structures
 
 CASE_LISTS = ("dataset.json", "pairs.txt", "pairs.csv", "pairs.tsv")
 """Files that list the cases of a folder."""
-_LOOKED_AT = 20
+_MAX_READ = 20
 """Files whose names say nothing, and whose voxels are looked at to recognise the form."""
 
 
@@ -76,7 +76,7 @@ def explain_mismatch(source: Path) -> str | None:
         return None  # scans as files, and labels as DICOM
     if masks and not scans:
         return "masks, but no scan that they belong to"
-    looked = [is_binary(path) for path in islice(unclear, _LOOKED_AT)]
+    looked = [is_binary(path) for path in islice(unclear, _MAX_READ)]
     if any(looked) and not all(looked):
         return None
     if scans and find_source_files(source).masks:  # called scans, but one is none: `T1` of a vertebra

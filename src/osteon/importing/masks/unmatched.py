@@ -51,10 +51,10 @@ def _one_kind_error(source: Path, inventory: SourceInventory) -> DatasetError:
     items: list[Scan | MaskFile] = [*inventory.scans, *inventory.masks]
     by_name = [item for item in items if classify_name(item.relative_path) == what]
     by_values = [item for item in items if item not in by_name]
-    looks = "hold more than one value beside 0" if inventory.scans else "hold one value beside 0"
+    by_count = "hold more than one value beside 0" if inventory.scans else "hold one value beside 0"
     parts = [
         f"{len(chosen)} {why}, such as {chosen[0].relative_path}"
-        for chosen, why in ((by_name, "by their names"), (by_values, looks))
+        for chosen, why in ((by_name, "by their names"), (by_values, by_count))
         if chosen
     ]
     return DatasetError(

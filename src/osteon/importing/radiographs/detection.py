@@ -16,7 +16,7 @@ from osteon.importing.radiographs.files import find_picture_files
 from osteon.importing.radiographs.mask_files import separate_masks
 from osteon.importing.radiographs.mask_tables import is_mask_table
 
-_LOOKED_AT = 20
+_MAX_READ = 20
 
 
 def explain_mismatch(source: Path) -> str | None:
@@ -31,12 +31,12 @@ def explain_mismatch(source: Path) -> str | None:
     inventory = find_picture_files(source)
     if not inventory.pictures and not (inventory.dicom and (inventory.json or inventory.csv)):
         return "no picture (.png, .jpg, .tif, .bmp; DICOM beside outlines or a table)"
-    if any(_is_annotation(file.path) for file in islice(inventory.json, _LOOKED_AT)):
+    if any(_is_annotation(file.path) for file in islice(inventory.json, _MAX_READ)):
         return None
     if any(_is_table(file.path) for file in inventory.csv) or separate_masks(inventory.pictures)[1]:
         return None
-    unreadable = [error for file in inventory.json[:_LOOKED_AT] if (error := explain_unreadable(file.path)) is not None]
-    unreadable += [why for file in inventory.csv[:_LOOKED_AT] if (why := describe_missing_columns(file.path))]
+    unreadable = [error for file in inventory.json[:_MAX_READ] if (error := explain_unreadable(file.path)) is not None]
+    unreadable += [why for file in inventory.csv[:_MAX_READ] if (why := describe_missing_columns(file.path))]
     broken = f" ({unreadable[0]})" if unreadable else ""
     count = (
         f"{pluralise(len(inventory.pictures), 'picture')}"
