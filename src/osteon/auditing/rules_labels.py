@@ -109,9 +109,9 @@ def find_extra_pieces(cohort: Cohort) -> Iterator[Finding]:
         for case, facts in have:
             if len(facts.pieces) < 2:
                 continue
-            shares = [size / facts.voxels for size in facts.pieces]
-            large = shares[1] >= LARGE_PIECE
-            listed = ", ".join(f"{size} voxels ({share:.0%})" for size, share in zip(facts.pieces[:4], shares))  # noqa: B905
+            fractions = [size / facts.voxels for size in facts.pieces]
+            large = fractions[1] >= LARGE_PIECE
+            listed = ", ".join(f"{size} voxels ({share:.0%})" for size, share in zip(facts.pieces[:4], fractions))  # noqa: B905
             yield Finding(
                 severity="warning" if large else "note",
                 kind="pieces",
@@ -122,7 +122,7 @@ def find_extra_pieces(cohort: Cohort) -> Iterator[Finding]:
                 against=f"it is whole in {whole} of {len(have)} cases",
                 action="look whether a slice was left out or a stroke went astray; "
                 "keeping the largest piece only would lose the rest",
-                strength=min(0.95, 0.5 + shares[1]) if large else 0.3 + shares[1],
+                strength=min(0.95, 0.5 + fractions[1]) if large else 0.3 + fractions[1],
             )
 
 

@@ -27,8 +27,8 @@ MIN_SPEEDUP = 4
 
 def has_small_structures(reference: Sequence[ReferenceStatistics]) -> bool:
     """Whether the structures of the training scans fill a small part of them; False where none is known."""
-    shares = sorted(1000 * sum(scan.volumes.values()) / math.prod(scan.extent_mm) for scan in reference)
-    return bool(shares) and shares[len(shares) // 2] <= MAX_STRUCTURE_SHARE
+    fractions = sorted(1000 * sum(scan.volumes.values()) / math.prod(scan.extent_mm) for scan in reference)
+    return bool(fractions) and fractions[len(fractions) // 2] <= MAX_STRUCTURE_SHARE
 
 
 def is_region_pass_cheaper(starts: Sequence[Sequence[int]], first_starts: Sequence[Sequence[int]]) -> bool:
