@@ -52,7 +52,7 @@ def count_wrong_levels(
 ) -> dict[int, int]:
     """For each structure in a row, the predicted bodies of its name that lie on another's reference.
 
-    A connected piece of the prediction counts where it fractions more voxels with another structure of the row than with
+    A connected piece of the prediction counts where it shares more voxels with another structure of the row than with
     its own, and these are a part of `SMALLEST` or more of the other's reference.
 
     Args:
@@ -95,5 +95,5 @@ def _wrong(
         return np.bincount(pieces[crop_mask(reference, structures, other, box)], minlength=count + 1)[1:]
 
     own = shared(number)
-    fractions = [(shared(other), least) for other, least in enough.items()]
-    return int(np.any([(share > own) & (share >= least) for share, least in fractions], axis=0).sum())
+    overlaps = [(shared(other), least) for other, least in enough.items()]
+    return int(np.any([(share > own) & (share >= least) for share, least in overlaps], axis=0).sum())
