@@ -26,11 +26,10 @@ from osteon.exporting.dicom_codes import _ABNORMAL, _WHOLE, codes_of
 from osteon.exporting.outlines import outlines
 from osteon.exporting.run import ExportReport
 from osteon.formats import read_segmentation, write_segmentation, write_volume
-from osteon.formats.contours import fill_even_odd
 from osteon.formats.dicom_references import read_references
 from osteon.formats.dicom_seg import read_dicom_seg
 from osteon.formats.dicom_series import find_series, read_series, series_geometry
-from osteon.formats.rtstruct import read_rtstruct
+from osteon.formats.rtstruct import fill_even_odd, read_rtstruct
 
 STRUCTURES = (
     Structure(name="femur_left", value=3, colour="#ff8000", side="left"),

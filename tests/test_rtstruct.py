@@ -14,11 +14,10 @@ from dicom_writing import image, save
 from osteon.core.errors import FileError, GeometryError, LabelError
 from osteon.core.geometry import Geometry, reorient_like
 from osteon.dataset.dataset import Dataset as Imported
-from osteon.formats.contours import NOTHING, fill_even_odd, fill_nested
 from osteon.formats.dicom_references import read_references
 from osteon.formats.dicom_series import find_series, read_series
 from osteon.formats.nifti import read_nifti_segmentation
-from osteon.formats.rtstruct import read_rtstruct
+from osteon.formats.rtstruct import NOTHING, fill_even_odd, fill_nested, read_rtstruct
 from osteon.importing.run import import_dataset
 
 GRID = Geometry((20, 10, 4), np.array([[-0.5, 0, 0, -100], [0, -2, 0, 50], [0, 0, 3, 7], [0, 0, 0, 1]]))

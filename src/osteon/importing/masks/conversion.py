@@ -21,9 +21,8 @@ from osteon.formats.io import read_geometry, read_segmentation
 from osteon.formats.mask_names import structure_key
 from osteon.importing.masks.cases import MaskCase
 from osteon.importing.masks.dicom import read_dicom_labels
-from osteon.importing.masks.files import MaskFile
+from osteon.importing.masks.files import MaskFile, is_binary
 from osteon.importing.masks.merging import merge_masks, read_mask
-from osteon.importing.masks.values import is_binary
 from osteon.importing.options import ImportOptions
 from osteon.importing.source_forms import ConvertedCase
 

@@ -34,16 +34,14 @@ from osteon.importing.masks.cases import MaskCase, MaskClassifier
 from osteon.importing.masks.conversion import read_case
 from osteon.importing.masks.dataset import case_ids, check_names, collect_channels, collect_structures, summarise_cases
 from osteon.importing.masks.dicom import read_series_patient
-from osteon.importing.masks.files import SourceInventory, find_source_files, path_below, volume_files
+from osteon.importing.masks.files import SourceInventory, find_source_files, is_binary, path_below, volume_files
 from osteon.importing.masks.groups import ScanGroup
 from osteon.importing.masks.pairing import pair_files
 from osteon.importing.masks.structures import case_stands_last, is_spine
 from osteon.importing.masks.unmatched import no_pairs_error
-from osteon.importing.masks.values import is_binary
 from osteon.importing.options import DICOM_OPTIONS, ImportOptions
 from osteon.importing.pseudonyms import Patient, Pseudonyms
-from osteon.importing.skipped_files import report_skipped_files
-from osteon.importing.source_forms import ConvertedCase, Source, SourceCase, SourceForm
+from osteon.importing.source_forms import ConvertedCase, Source, SourceCase, SourceForm, report_skipped_files
 from osteon.importing.structure_names import user_structures
 
 CASE_LISTS = ("dataset.json", "pairs.txt", "pairs.csv", "pairs.tsv")

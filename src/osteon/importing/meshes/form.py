@@ -12,14 +12,12 @@ from osteon.importing.masks.dicom import read_series_patient
 from osteon.importing.masks.files import volume_files
 from osteon.importing.meshes.conversion import MeshConversion, convert_case, decide_frame
 from osteon.importing.meshes.folders import MeshCase
-from osteon.importing.meshes.frames import MeshFrame
-from osteon.importing.meshes.headers import drop_overridden, find_overridden, read_mesh_headers
+from osteon.importing.meshes.frames import MeshFrame, drop_overridden, find_overridden, read_mesh_headers
 from osteon.importing.meshes.sorting import SortedMeshes, mesh_files, sort_files
 from osteon.importing.meshes.structures import MeshStructures, group_meshes
 from osteon.importing.options import DICOM_OPTIONS, ImportOptions
 from osteon.importing.pseudonyms import Patient, Pseudonyms
-from osteon.importing.skipped_files import report_skipped_files
-from osteon.importing.source_forms import ConvertedCase, Source, SourceCase, SourceForm
+from osteon.importing.source_forms import ConvertedCase, Source, SourceCase, SourceForm, report_skipped_files
 from osteon.importing.structure_names import check_priority
 
 

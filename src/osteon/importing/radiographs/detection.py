@@ -9,8 +9,7 @@ from osteon.core.errors import FileError
 from osteon.core.files import read_json
 from osteon.core.text import pluralise
 from osteon.formats.coco import is_coco
-from osteon.formats.labelme import is_labelme
-from osteon.formats.polygons import is_outlines
+from osteon.formats.polygons import is_labelme, is_outlines
 from osteon.formats.rle import describe_missing_columns, is_rle_csv
 from osteon.importing.radiographs.files import find_picture_files
 from osteon.importing.radiographs.mask_files import separate_masks

@@ -10,9 +10,10 @@ from typing import Any
 
 from osteon.core.errors import DatasetError, FileError, OsteonError
 from osteon.core.files import read_json
-from osteon.formats.coco import is_coco, read_coco
-from osteon.formats.labelme import is_labelme
-from osteon.formats.polygons import fill_polygons, is_outlines, parse_outlines, read_outlines
+from osteon.core.text import shorten_list
+from osteon.formats.coco import CocoFile, CocoImage, is_coco, masks_of, polygons_of, read_coco
+from osteon.formats.coco_rasterisation import fill_coco
+from osteon.formats.polygons import fill_polygons, is_labelme, is_outlines, parse_outlines, read_outlines
 from osteon.importing.radiographs.annotations import (
     Annotation,
     Mask,
@@ -20,11 +21,43 @@ from osteon.importing.radiographs.annotations import (
     PictureSize,
     Warn,
     check_size,
+    report_missing_pictures,
     warn_outside,
 )
-from osteon.importing.radiographs.coco import read_coco_annotations
 from osteon.importing.radiographs.files import FileIndex, SourceFile, count_shared_folders, plain_stem, shorten
 from osteon.importing.source_forms import Source
+
+
+def read_coco_annotations(file: SourceFile, coco: CocoFile, pictures: FileIndex, found: Source) -> PictureAnnotations:
+    """What a COCO file says of the pictures. What none of its categories names is unknown there."""
+    annotations: PictureAnnotations = []
+    missing = []
+    for image in coco.images:
+        picture = pictures.find_referenced(file, image.name)
+        if picture is None:
+            missing += [image.name] if image.shapes or image.boxed else []
+        elif image.shapes or not image.boxed:
+            sought = coco.names if image.annotated is None else image.annotated
+            annotated = tuple(name for name in sought if name not in image.boxed)
+            draw = partial(_draw_coco, file.path, image)
+            annotations.append((picture, Annotation("COCO", tuple(image.shapes), (file.path,), draw, None, annotated)))
+    report_missing_pictures(file.path, missing, found)
+    boxed = [f"{name} in {shorten(image.name)}" for image in coco.images for name in image.boxed]
+    if boxed:
+        found.lost.append(f"{file.path}: a box alone marks {shorten_list(boxed, 3)}: their outlines are unknown")
+    found.warnings += [f"{file.path}: {note}" for note in coco.notes]
+    return annotations
+
+
+def _draw_coco(path: Path, image: CocoImage, size: PictureSize, warn: Warn) -> Iterator[tuple[str, Mask]]:
+    check_size(image.size, size, path)
+    for structure, shapes in image.shapes.items():
+        name = f"{path}: {structure} in {shorten(image.name)}"
+        polygons = polygons_of(shapes, name)
+        warn_outside(polygons, size, name, warn)
+        yield structure, fill_coco(polygons, size)
+        for mask in masks_of(shapes, size, name):
+            yield structure, mask
 
 
 class JsonAnnotations:
@@ -125,7 +158,7 @@ def _read_annotation(file: SourceFile, data: Any) -> Annotation:
         names = tuple(parse_outlines(data, file.path).polygons)
     except OsteonError:
         names = ()  # reported when the case is read
-    return Annotation("outlines in a JSON file of its own", names, (file.path,), partial(_draw, file.path))
+    return Annotation("outlines in a JSON file of its own", names, (file.path,), partial(_draw_outlines, file.path))
 
 
 def _nearest_annotation(
@@ -155,7 +188,7 @@ def _raise_two_files(picture: Path, one: Path, other: Path, _: PictureSize, __: 
     )
 
 
-def _draw(path: Path, size: PictureSize, warn: Warn) -> Iterator[tuple[str, Mask]]:
+def _draw_outlines(path: Path, size: PictureSize, warn: Warn) -> Iterator[tuple[str, Mask]]:
     outlines = read_outlines(path)
     check_size(outlines.size, size, path)
     for name, polygons in outlines.polygons.items():
