@@ -14,6 +14,7 @@ from osteon.core.boxes import bounding_box
 from osteon.core.errors import LabelError, UnknownValueError
 from osteon.core.label_values import MAX_VALUE, remap_values
 from osteon.core.labels import BACKGROUND, Segmentation, Structure, make_structures
+from osteon.core.volume import Volume
 from osteon.formats.voxel_stream import array_type
 
 _PLACEHOLDER = re.compile(r"(label|segment)[ _-]?\d+", re.IGNORECASE)
@@ -172,6 +173,26 @@ def make_index_map(
     if all(mapping[value] == value for value in counts):
         return labels, tuple(known)
     return remap_values(labels, mapping, smallest_uint(highest)), tuple(known)
+
+
+def read_index_map(
+    volume: Volume, own: Sequence[Structure], known: Sequence[Structure] | None, path: Path
+) -> Segmentation:
+    """A file's voxels as an index map whose values are its meaning. Raises LabelError as `make_index_map`.
+
+    Args:
+        volume: `[1, i, j, k]`; floats are taken where all of them are whole numbers.
+        own: As for `make_index_map`.
+        known: Likewise.
+        path: The file, for messages.
+    """
+    if len(volume.array) != 1:
+        raise LabelError(
+            f"{path}: {len(volume.array)} channels where an index map has one",
+            hint="store overlapping structures as 3D Slicer's .seg.nrrd",
+        )
+    labels, named = make_index_map(to_integer_labels(volume.array[0], path), own, known, path, by_value=True)
+    return Segmentation(labels, volume.geometry, named)
 
 
 def _unknown_value_error(

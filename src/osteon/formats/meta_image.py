@@ -18,13 +18,12 @@ import isal.isal_zlib
 import numpy as np
 import numpy.typing as npt
 
-from osteon.core.errors import FileError, LabelError, missing_file_error
+from osteon.core.errors import FileError, missing_file_error
+from osteon.core.files import open_binary
 from osteon.core.geometry import Geometry
 from osteon.core.gzip_files import GZIP_ERRORS
-from osteon.core.labels import Segmentation, Structure
 from osteon.core.volume import Volume
 from osteon.formats.header_limits import MAX_HEADER_BYTES, check_claimed_size, make_reader
-from osteon.formats.labelmap import make_index_map, to_integer_labels
 from osteon.formats.voxel_stream import array_type, fill_array
 
 TO_RAS = np.array([-1.0, -1.0, 1.0])
@@ -94,23 +93,6 @@ def read_meta_image_geometry(path: Path) -> Geometry:
     return _read_header(Path(path)).geometry
 
 
-def read_meta_image_segmentation(path: Path, structures: Sequence[Structure] | None = None) -> Segmentation:
-    """Read an index map; values become `label_<value>` where `structures` is None.
-
-    Raises:
-        FileError: As `read_meta_image`.
-        LabelError: The values are not whole numbers, or no structure has them, or the file has several channels.
-    """
-    volume = read_meta_image(path)
-    if len(volume.array) != 1:
-        raise LabelError(
-            f"{path}: {len(volume.array)} channels where an index map has one",
-            hint="store overlapping structures as 3D Slicer's .seg.nrrd",
-        )
-    labels, named = make_index_map(to_integer_labels(volume.array[0], path), (), structures, path, by_value=True)
-    return Segmentation(labels, volume.geometry, named)
-
-
 def meta_image_data(path: Path) -> tuple[Path, ...]:
     """The file beside a header that holds its voxels; none where they lie in the same file. Raises FileError."""
     header = _read_header(Path(path))
@@ -118,14 +100,9 @@ def meta_image_data(path: Path) -> tuple[Path, ...]:
 
 
 def _read_header(path: Path) -> _Header:
-    if not path.is_file():
-        raise missing_file_error(path, "the MetaImage file")
-    try:
-        with path.open("rb") as stream:
-            fields = _fields(stream, path)
-            start = stream.tell()
-    except OSError as error:
-        raise FileError(f"{path}: cannot be read ({error.strerror})", hint="check the file's permissions") from error
+    with open_binary(path, "the MetaImage file") as stream:
+        fields = _fields(stream, path)
+        start = stream.tell()
     try:
         return _parse_header(fields, path, start)
     except (KeyError, ValueError, OverflowError) as error:

@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import TypeAdapter, ValidationError
 
-from osteon.core.errors import FileError, LabelError, missing_file_error, summarise_error
+from osteon.core.errors import FileError, missing_file_error, summarise_error
 from osteon.core.files import atomic_write
 from osteon.core.geometry import Geometry
 from osteon.core.gzip_files import is_gzip, open_gzip, pack_into
@@ -29,7 +29,7 @@ from osteon.core.labels import Segmentation, Structure
 from osteon.core.volume import Volume
 from osteon.formats.header_limits import check_claimed_size, check_memory, make_reader, read_rest
 from osteon.formats.header_warnings import HeaderWarning
-from osteon.formats.labelmap import make_index_map, smallest_uint, to_integer_labels, to_storable
+from osteon.formats.labelmap import read_index_map, smallest_uint, to_storable
 from osteon.formats.nifti_header import COMMENT, HINT, READ_ERRORS, NiftiHeader, geometry_of, read_header
 from osteon.formats.nifti_warnings import find_header_warnings
 from osteon.formats.voxel_stream import array_type, fill_array, voxel_pieces
@@ -95,14 +95,7 @@ def read_nifti_segmentation(path: Path, structures: Sequence[Structure] | None =
     """
     path = Path(path)
     header, array = _load(path)
-    if len(array) != 1:
-        raise LabelError(
-            f"{path}: {len(array)} channels where an index map has one",
-            hint="store overlapping structures as 3D Slicer's .seg.nrrd",
-        )
-    own = _own_structures(header, path)
-    labels, named = make_index_map(to_integer_labels(array[0], path), own, structures, path, by_value=True)
-    return Segmentation(labels, geometry_of(header, path), named)
+    return read_index_map(Volume(array, geometry_of(header, path)), _own_structures(header, path), structures, path)
 
 
 def read_nifti_structures(path: Path) -> tuple[Structure, ...]:
@@ -216,7 +209,7 @@ def _load(path: Path, *, single: bool = False) -> tuple[NiftiHeader, npt.NDArray
         try:
             stream.read(header.start)
             read = make_reader(stream, count, stored.itemsize, path)
-            fill_array(np.moveaxis(array, 0, -1), read, stored, _plain if scale is None else partial(_scaled, scale))
+            fill_array(np.moveaxis(array, 0, -1), read, stored, partial(_scaled, scale))
             beyond = read_rest(stream, header.end, path)
         except FileError as error:
             raise error if header.start_given else _no_start(header, path) from error
@@ -269,11 +262,9 @@ def _scaled_type(stored: np.dtype[Any]) -> np.dtype[Any]:
     return np.dtype(np.float32 if stored.kind != "f" and stored.itemsize <= 2 else np.float64)
 
 
-def _plain(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    return values
-
-
-def _scaled(scale: tuple[np.float64, np.float64], values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+def _scaled(scale: tuple[np.float64, np.float64] | None, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    if scale is None:
+        return values
     with np.errstate(over="ignore", invalid="ignore"):  # infinite then, and found where images are checked
         return np.asarray(values * scale[0] + scale[1])
 

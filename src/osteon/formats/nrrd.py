@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 
-from osteon.core.errors import FileError, LabelError, missing_file_error
-from osteon.core.files import atomic_write
+from osteon.core.errors import FileError, missing_file_error
+from osteon.core.files import atomic_write, open_binary
 from osteon.core.geometry import Geometry
 from osteon.core.gzip_files import GZIP_ERRORS, open_gzip, pack_into
-from osteon.core.labels import Segmentation, Structure
 from osteon.core.volume import Volume
 from osteon.formats.header_limits import check_claimed_size, make_reader, read_rest
 from osteon.formats.header_warnings import HeaderWarning
-from osteon.formats.labelmap import make_index_map, to_integer_labels, to_storable
+from osteon.formats.labelmap import to_storable
 from osteon.formats.nrrd_header import UNITS, NrrdHeader, header_text, read_header
 from osteon.formats.voxel_stream import array_type, fill_array, voxel_pieces
 
@@ -47,31 +46,8 @@ def read_nrrd_geometry(path: Path) -> Geometry:
 
 def read_nrrd_header(path: Path) -> NrrdHeader:
     """Everything before the voxels. Raises FileError as `read_nrrd`."""
-    path = Path(path)
-    if not path.is_file():
-        raise missing_file_error(path, "the NRRD file")
-    try:
-        with path.open("rb") as stream:
-            return read_header(stream, path)
-    except OSError as error:
-        raise FileError(f"{path}: cannot be read ({error.strerror})", hint="check the file's permissions") from error
-
-
-def read_nrrd_segmentation(path: Path, structures: Sequence[Structure] | None = None) -> Segmentation:
-    """Read an index map without names of its own; values become `label_<value>` where `structures` is None.
-
-    Raises:
-        FileError: As `read_nrrd`.
-        LabelError: The values are not whole numbers, or no structure has them, or the file has several channels.
-    """
-    header, array = load_nrrd(path)
-    if len(array) != 1:
-        raise LabelError(
-            f"{path}: {len(array)} channels where an index map has one",
-            hint="store overlapping structures as 3D Slicer's .seg.nrrd",
-        )
-    labels, named = make_index_map(to_integer_labels(array[0], path), (), structures, path, by_value=True)
-    return Segmentation(labels, header.geometry, named)
+    with open_binary(Path(path), "the NRRD file") as stream:
+        return read_header(stream, Path(path))
 
 
 def write_nrrd(path: Path, volume: Volume) -> None:

@@ -52,18 +52,8 @@ for _kind, _size, _names in (
     ("f", 8, "double"),
 ):
     _TYPES |= dict.fromkeys(_names.split(","), f"{_kind}{_size}")
-TYPE_NAMES = {
-    "i1": "int8",
-    "u1": "uint8",
-    "i2": "int16",
-    "u2": "uint16",
-    "i4": "int32",
-    "u4": "uint32",
-    "i8": "int64",
-    "u8": "uint64",
-    "f4": "float",
-    "f8": "double",
-}
+_FLOATS = {"float32": "float", "float64": "double"}
+"""What NRRD calls types otherwise than NumPy does."""
 
 
 @dataclass(frozen=True)
@@ -234,7 +224,7 @@ def header_text(
         "NRRD0004",
         "# Complete NRRD file format specification at:",
         "# http://teem.sourceforge.net/nrrd/format.html",
-        f"type: {TYPE_NAMES[f'{dtype.kind}{dtype.itemsize}']}",
+        f"type: {_FLOATS.get(dtype.name, dtype.name)}",
         f"dimension: {len(shape)}",
         "space: left-posterior-superior",
         f"sizes: {' '.join(str(n) for n in shape)}",

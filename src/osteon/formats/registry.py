@@ -27,11 +27,11 @@ from osteon.formats.dicom import (
 )
 from osteon.formats.dicom_files import looks_like_dicom
 from osteon.formats.header_warnings import HeaderWarning
+from osteon.formats.labelmap import read_index_map
 from osteon.formats.meta_image import (
     meta_image_data,
     read_meta_image,
     read_meta_image_geometry,
-    read_meta_image_segmentation,
 )
 from osteon.formats.nifti import (
     nifti_header_warnings,
@@ -41,7 +41,7 @@ from osteon.formats.nifti import (
     read_nifti_structures,
     write_nifti,
 )
-from osteon.formats.nrrd import nrrd_header_warnings, read_nrrd, read_nrrd_geometry, read_nrrd_segmentation, write_nrrd
+from osteon.formats.nrrd import nrrd_header_warnings, read_nrrd, read_nrrd_geometry, write_nrrd
 from osteon.formats.raster import SUFFIXES as PICTURE_SUFFIXES
 from osteon.formats.raster import read_raster, read_raster_geometry, read_raster_segmentation
 from osteon.formats.seg_nrrd import read_seg_nrrd, read_seg_nrrd_structures, write_seg_nrrd
@@ -87,6 +87,11 @@ class Format:
     read_companions: Callable[[Path], tuple[Path, ...]] | None = None
 
 
+def _index_maps(read: _ReadVolume) -> Callable[[Path, Sequence[Structure] | None], Segmentation]:
+    """What reads labels of a format whose files name no structures."""
+    return lambda path, structures: read_index_map(read(path), (), structures, path)
+
+
 FORMATS = (
     Format(
         "NIfTI",
@@ -115,7 +120,7 @@ FORMATS = (
         (".nrrd",),
         read_nrrd,
         read_nrrd_geometry,
-        read_nrrd_segmentation,
+        _index_maps(read_nrrd),
         write_volume=write_nrrd,
         header_warnings=nrrd_header_warnings,
     ),
@@ -124,7 +129,7 @@ FORMATS = (
         (".mha", ".mhd"),
         read_meta_image,
         read_meta_image_geometry,
-        read_meta_image_segmentation,
+        _index_maps(read_meta_image),
         read_companions=meta_image_data,
     ),
     Format("picture", PICTURE_SUFFIXES, read_raster, read_raster_geometry, read_raster_segmentation),

@@ -21,7 +21,6 @@ from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation
 from osteon.core.text import pluralise
 from osteon.formats.dicom_files import element_text, file_errors, read_dataset
-from osteon.formats.dicom_references import read_references
 from osteon.formats.dicom_stack import LPS_TO_RAS
 from osteon.formats.dicom_structures import PartialMask, compose_segmentation, name_structures
 
@@ -129,9 +128,7 @@ class _Region:
     crossing: bool = False
 
 
-def read_rtstruct(
-    path: Path, geometry: Geometry, *, frame_of_reference: str | None = None, notes: list[str] | None = None
-) -> Segmentation:
+def read_rtstruct(path: Path, geometry: Geometry, *, notes: list[str] | None = None) -> Segmentation:
     """Read contours as a segmentation on the image's grid: an index map, or multi-hot where regions overlap.
 
     Regions without closed contours (points, such as the isocentre) are left out.
@@ -139,13 +136,11 @@ def read_rtstruct(
     Args:
         path: The file.
         geometry: The image's grid: contours must lie in its slices. What sticks out of them sideways is cut off.
-        frame_of_reference: FrameOfReferenceUID of the image; one that differs from the contours' is refused. None
-            trusts the caller.
         notes: Is given sentences on what in the contours is worth a look.
 
     Raises:
         FileError: The file is missing, truncated, damaged, or no RTSTRUCT.
-        GeometryError: Contours do not lie in the image's slices, or belong to another frame of reference.
+        GeometryError: Contours do not lie in the image's slices.
         LabelError: It holds no closed contour.
     """
     path = Path(path)
@@ -154,12 +149,6 @@ def read_rtstruct(
         raise FileError(f"{path}: no RTSTRUCT", hint="give the file with the contours")
     if geometry.unit != "mm":
         raise GeometryError(f"{path}: contours in mm on an image in {geometry.unit}", hint="give the image's spacing")
-    frames = read_references(path).frames if frame_of_reference else frozenset()
-    if frames and frame_of_reference not in frames:
-        raise GeometryError(
-            f"{path}: its contours belong to another frame of reference than the image",
-            hint="give the series on which they were drawn",
-        )
     with file_errors(path, "its contours are damaged"):
         regions = _regions(dataset)
     points = [contour for region in regions for contour in region.contours]

@@ -14,14 +14,15 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from osteon.core.errors import FileError, missing_file_error
-from osteon.core.files import atomic_write
+from osteon.core.errors import FileError
+from osteon.core.files import atomic_write, open_binary
 
 HEADER_BYTES = 84
 """Bytes before the first facet: 80 of header, 4 of count."""
@@ -29,6 +30,7 @@ _FACET = np.dtype([("normal", "<f4", (3,)), ("corners", "<f4", (3, 3)), ("spare"
 _COLOR = b"COLOR="
 _FRAME = re.compile(rb"\b(SPACE|UNIT)\s*[=:]\s*(LPS|RAS|mm|cm|m)\b", re.IGNORECASE)
 _HINT = "export the surface again; the file was probably cut short"
+_open = partial(open_binary, what="the STL surface")
 MeshSpace = Literal["LPS", "RAS"]
 TO_RAS: dict[MeshSpace, npt.NDArray[np.float64]] = {
     "LPS": np.array([-1.0, -1.0, 1.0]),
@@ -74,12 +76,11 @@ def read_stl(path: Path) -> Mesh:
     """
     path = Path(path)
     head, size = _read_header(path)
-    try:
-        if _is_binary(head, size, path):
-            return _binary(path.read_bytes(), head, path)
-        vertices = parse_ascii(path.read_bytes(), path)
-    except OSError as error:
-        raise FileError(f"{path}: cannot be read ({error.strerror})", hint="check the file's permissions") from error
+    with _open(path) as stream:
+        data = stream.read()
+    if _is_binary(head, size, path):
+        return _binary(data, head, path)
+    vertices = parse_ascii(data, path)
     return Mesh(_finite(vertices, path), _soup(len(vertices)))
 
 
@@ -136,14 +137,8 @@ def write_stl(path: Path, mesh: Mesh, *, space: str = "") -> None:
 
 def _read_header(path: Path) -> tuple[bytes, int]:
     """The first bytes and the file's size."""
-    if not path.is_file():
-        raise missing_file_error(path, "the STL surface")
-    try:
-        with path.open("rb") as stream:
-            head = stream.read(1024)
-        return head, path.stat().st_size
-    except OSError as error:
-        raise FileError(f"{path}: cannot be read ({error.strerror})", hint="check the file's permissions") from error
+    with _open(path) as stream:
+        return stream.read(1024), path.stat().st_size
 
 
 def _is_binary(head: bytes, size: int, path: Path) -> bool:
