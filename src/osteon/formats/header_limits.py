@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO
 
 import psutil
 
@@ -57,21 +57,13 @@ def check_memory(path: Path, needed: int) -> None:
         )
 
 
-class ReadableStream(Protocol):
-    """What bytes are read from."""
-
-    def read(self, count: int, /) -> bytes:
-        """So many; fewer where it ends."""
-        ...
-
-
-def make_reader(stream: ReadableStream, voxels: int, size: int, path: Path) -> Callable[[int], bytes]:
-    """What reads so many bytes of `voxels` of `size` bytes each, and raises FileError where the stream ends before."""
+def make_reader(read_some: Callable[[int], bytes], voxels: int, size: int, path: Path) -> Callable[[int], bytes]:
+    """What reads so many bytes of `voxels` of `size` bytes each, and raises FileError where `read_some` gives fewer."""
     given = 0
 
     def read(count: int) -> bytes:
         nonlocal given
-        raw = stream.read(count)
+        raw = read_some(count)
         given += len(raw)
         if len(raw) < count:
             raise FileError(f"{path}: truncated, {given // size} of {voxels} voxels", hint=_CUT)

@@ -128,6 +128,17 @@ def match_structures(
     return mapping, unknown
 
 
+def match_layers(found: Segmentation, known: Sequence[Structure]) -> tuple[npt.NDArray[np.uint8], list[Structure]]:
+    """Multi-hot labels in the order of `known`, by name, and the structures with voxels that are not known."""
+    mapping, unknown = match_structures(found.structures, known, by_value=False)
+    place = {structure.value: n for n, structure in enumerate(known)}
+    layers = np.zeros((len(known), *found.geometry.shape), np.uint8)
+    for structure in found.structures:
+        if structure.value in mapping:
+            layers[place[mapping[structure.value]]] |= found.mask(structure)
+    return layers, [structure for structure in unknown if found.mask(structure).any()]
+
+
 def make_index_map(
     labels: npt.NDArray[np.integer],
     own: Sequence[Structure],

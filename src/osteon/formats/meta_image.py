@@ -229,7 +229,9 @@ def _voxels(header: _Header, path: Path, *, single: bool) -> npt.NDArray[np.gene
         with header.data.open("rb") as stream:
             stream.seek(header.start if header.start is not None else max(header.data.stat().st_size - claimed, 0))
             packed = _ZlibReader(stream) if header.packed else None
-            fill_array(own_axes, make_reader(packed or stream, count, header.dtype.itemsize, header.data), header.dtype)
+            fill_array(
+                own_axes, make_reader((packed or stream).read, count, header.dtype.itemsize, header.data), header.dtype
+            )
             if packed is not None:
                 packed.check_end(claimed, header.data)
     except GZIP_ERRORS as error:

@@ -208,7 +208,7 @@ def _load(path: Path, *, single: bool = False) -> tuple[NiftiHeader, npt.NDArray
         array = np.zeros((channels, *spatial), dtype=kind)
         try:
             stream.read(header.start)
-            read = make_reader(stream, count, stored.itemsize, path)
+            read = make_reader(stream.read, count, stored.itemsize, path)
             fill_array(np.moveaxis(array, 0, -1), read, stored, partial(_scaled, scale))
             beyond = read_rest(stream, header.end, path)
         except FileError as error:

@@ -148,15 +148,15 @@ def _voxels(stream: BinaryIO, header: NrrdHeader, path: Path, *, single: bool) -
             path, count, packed=False, held=count * kind.itemsize
         )  # a digit and a space each, at the least
         flat = np.array(stream.read().split(maxsplit=count)[:count], dtype=header.dtype)
-        return filled(make_reader(io.BytesIO(flat.tobytes()), count, size, path))
+        return filled(make_reader(io.BytesIO(flat.tobytes()).read, count, size, path))
     if encoding not in ("raw", "gzip", "gz"):
         raise FileError(
             f"{path}: voxels are packed as {encoding}", hint="save it again with encoding raw, gzip or ascii"
         )
     check_claimed_size(path, claimed, packed=encoding != "raw", held=count * kind.itemsize)
     if encoding == "raw":
-        return filled(make_reader(stream, count, size, path))
+        return filled(make_reader(stream.read, count, size, path))
     with open_gzip(stream) as unpacked:
-        array = filled(make_reader(unpacked, count, size, path))
+        array = filled(make_reader(unpacked.read, count, size, path))
         read_rest(unpacked, claimed, path)
         return array

@@ -207,22 +207,8 @@ def readable_format(path: Path) -> Format:
     return row
 
 
-_OTHER_SUFFIXES = (
-    ".txt",
-    ".md",
-    ".pdf",
-    ".docx",
-    ".xlsx",
-    ".html",
-    ".log",
-    ".yaml",
-    ".yml",
-    ".py",
-    ".sh",
-    ".json",
-    ".csv",
-    ".tsv",
-)
+_TEXTS = (".txt", ".md", ".pdf", ".docx", ".xlsx", ".html", ".log", ".json", ".csv", ".tsv")
+_OTHER_SUFFIXES = (*_TEXTS, ".yaml", ".yml", ".py", ".sh")
 
 
 def may_be_data(path: Path, annotations: Sequence[str] = ()) -> bool:

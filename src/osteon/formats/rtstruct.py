@@ -20,7 +20,7 @@ from osteon.core.errors import FileError, GeometryError
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation
 from osteon.core.text import pluralise
-from osteon.formats.dicom_files import element_text, file_errors, read_dataset
+from osteon.formats.dicom_files import STRUCTURE_SET, element_text, file_errors, read_dataset
 from osteon.formats.dicom_stack import LPS_TO_RAS
 from osteon.formats.dicom_structures import PartialMask, compose_segmentation, name_structures
 
@@ -102,7 +102,6 @@ def fill_nested(contours: Sequence[Points], shape: tuple[int, int]) -> tuple[Mas
     return region, partly
 
 
-_STORAGE = "1.2.840.10008.5.1.4.1.1.481.3"
 _OFF_PLANE = 0.2
 """How far a contour may lie from its slice, in parts of the distance between slices: contours are rounded to 0.1 mm."""
 _XOR = "CLOSEDPLANAR_XOR"
@@ -145,7 +144,7 @@ def read_rtstruct(path: Path, geometry: Geometry, *, notes: list[str] | None = N
     """
     path = Path(path)
     dataset = read_dataset(path, pixels=True)
-    if str(dataset.SOPClassUID) != _STORAGE:
+    if str(dataset.SOPClassUID) != STRUCTURE_SET:
         raise FileError(f"{path}: no RTSTRUCT", hint="give the file with the contours")
     if geometry.unit != "mm":
         raise GeometryError(f"{path}: contours in mm on an image in {geometry.unit}", hint="give the image's spacing")
