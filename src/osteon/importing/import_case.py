@@ -40,6 +40,25 @@ _LISTED = 8
 
 
 @dataclass(frozen=True)
+class ReadSettings:
+    """How the cases of a source are read.
+
+    Attributes:
+        found: What the source holds.
+        folder: The dataset.
+        made_from: From `ImportOrigin.digest`: what was read before counts where it is the same.
+        repair_geometry: Resample a label that does not lie on its image's grid.
+        allow_empty: Take an empty label.
+    """
+
+    found: Source
+    folder: Path
+    made_from: str
+    repair_geometry: bool
+    allow_empty: bool
+
+
+@dataclass(frozen=True)
 class ImportedCase:
     """A case that passed: its entry, and what was seen while its voxels were in memory.
 
@@ -79,37 +98,27 @@ class _Labels:
     warnings: list[str] = field(default_factory=list)
 
 
-def import_case(
-    case: SourceCase,
-    found: Source,
-    folder: Path,
-    *,
-    repair_geometry: bool,
-    allow_empty: bool,
-    protected: Collection[Path] = (),
-) -> ImportedCase:
+def import_case(case: SourceCase, settings: ReadSettings, protected: Collection[Path]) -> ImportedCase:
     """Read image and label of one case, check them, and write what had to be converted.
 
     Args:
         case: As its form names it.
-        found: What the source holds.
-        folder: The dataset.
-        repair_geometry: Resample a label that does not lie on its image's grid.
-        allow_empty: Take an empty label.
+        settings: Of all cases.
         protected: The user's files, from `user_files`; none of them is written over.
     """
+    folder = settings.folder
     name = f"case {case.id}"
     converted = case.convert() if case.convert is not None else ConvertedCase()
     if converted.volume is None:
-        volume = read_channels(case.images, found.channels, name)
+        volume = read_channels(case.images, settings.found.channels, name)
     else:
         volume = converted.volume
         check_image(volume, name)
     entry = _make_entry(case, converted, content_hash(volume), folder)
     warnings = [f"{name}: {line}" for line in converted.warnings]
     lost = tuple(f"{name}: {line}" for line in converted.lost)
-    labels = _read_labels(case, converted, found, volume, repair_geometry=repair_geometry)
-    present = () if labels is None else _check(labels, case, allow_empty=allow_empty)
+    labels = _read_labels(case, converted, volume, settings)
+    present = () if labels is None else _check(labels, case, allow_empty=settings.allow_empty)
     if converted.volume is not None:
         write_volume(_writable(folder / entry.images[0], protected), volume)
     if labels is None:
@@ -203,9 +212,7 @@ def _writable(path: Path, protected: Collection[Path]) -> Path:
     return path
 
 
-def _read_labels(
-    case: SourceCase, converted: ConvertedCase, found: Source, volume: Volume, *, repair_geometry: bool
-) -> _Labels | None:
+def _read_labels(case: SourceCase, converted: ConvertedCase, volume: Volume, settings: ReadSettings) -> _Labels | None:
     """The labels on the image's grid; None where the case has none."""
     if converted.segmentation is not None:
         aligned = align_segmentation(
@@ -214,16 +221,17 @@ def _read_labels(
         return _Labels(aligned, f"case {case.id}: its label")
     if case.label is None:
         return None
-    table = case.table or table_of(case.label)
-    segmentation = read_segmentation(case.label, found.structures, table=table)
+    table, structures = case.table or table_of(case.label), settings.found.structures
+    segmentation = read_segmentation(case.label, structures, table=table)
     labels = _Labels(segmentation, f"case {case.id}: {case.label}", changed=False)
-    known = None if found.structures is None else {s.name: s.value for s in found.structures}
+    known = None if structures is None else {s.name: s.value for s in structures}
     if table is not None and (known is None or any(known.get(s.name, s.value) != s.value for s in table.structures)):
         meant = ", ".join(f"{s.value} {s.name}" for s in table.structures[:_LISTED])
         source = case.label.absolute()
         labels.provenance.append(f"segmentation from {source}, whose values {table.path.name} names: {meant}")
         labels.changed = True
-    _lay_on_image(labels, case.label, volume.geometry, str(case.images[0]), repair_geometry=repair_geometry)
+    image_name, repair = str(case.images[0]), settings.repair_geometry
+    _lay_on_image(labels, case.label, volume.geometry, image_name, repair_geometry=repair)
     return labels
 
 

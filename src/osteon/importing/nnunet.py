@@ -21,7 +21,7 @@ import numpy as np
 
 from osteon.core.errors import DatasetError, FileError, LabelError
 from osteon.core.file_names import natural_key
-from osteon.core.files import is_file, read_json
+from osteon.core.files import is_file
 from osteon.core.folders import missing_files_below
 from osteon.core.label_values import MAX_VALUE
 from osteon.core.labels import BACKGROUND, Structure, make_structures
@@ -32,10 +32,10 @@ from osteon.formats.io import read_geometry, read_segmentation, read_volume
 from osteon.formats.labelmap import to_integer_labels, value_counts
 from osteon.formats.registry import format_of, suffix_of
 from osteon.formats.unsupported import unsupported_format
-from osteon.importing.decathlon import parse_channels, parse_structures
+from osteon.importing.decathlon import find_description, parse_channels, parse_structures
 from osteon.importing.masks.merging import merge_masks
 from osteon.importing.options import ImportOptions
-from osteon.importing.source_forms import ConvertedCase, Source, SourceCase, SourceForm
+from osteon.importing.source_forms import ConvertedCase, Source, SourceCase, SourceForm, fail
 from osteon.importing.structure_names import check_priority, user_structures
 
 _FILE = "dataset.json"
@@ -45,11 +45,8 @@ _WHAT = "nnU-Net's description"
 
 def explain_mismatch(source: Path) -> str | None:
     """What `source` lacks to be a raw folder of nnU-Net (or its dataset.json)."""
-    path = source / _FILE if source.is_dir() else source
-    if path.name != _FILE or not path.is_file():
-        return f"no {_FILE}"
     try:
-        data = read_json(path, _WHAT)
+        path, data = find_description(source, _WHAT)
     except FileError as error:
         return error.message
     if not isinstance(data, dict) or not isinstance(data.get("labels"), dict):
@@ -71,8 +68,7 @@ def read(source: Path, options: ImportOptions) -> Source:
         DatasetError: dataset.json names no labels or channels, or of a kind that osteon does not know.
         UsageError: `--labels` or `--priority` does not fit what was found.
     """
-    path = source / _FILE if source.is_dir() else source
-    data = read_json(path, _WHAT)
+    path, data = find_description(source, _WHAT)
     ending = _ending(data)
     format_of(Path("case" + ending))
     regions, ignore = _regions(data, path), _ignore_value(data, path)
@@ -209,21 +205,18 @@ def _case(
 ) -> SourceCase:
     numbers = [int(m[2]) for image in images if (m := _IMAGE.fullmatch(image.name.split(".")[0]))]
     if len(images) != len(found.channels) or (numbers and numbers != list(range(len(numbers)))):
-        return SourceCase(case_id, images, None, convert=partial(_wrong_channels, images, found), labels=True)
+        error = DatasetError(
+            f"{', '.join(image.name for image in images)}: are not one image for each of the channels "
+            f"{', '.join(channel.name for channel in found.channels)}",
+            hint="give CASE_0000, CASE_0001 … for every case",
+        )
+        return SourceCase(case_id, images, None, convert=partial(fail, error), labels=True)
     if label is None or not (regions or ignore is not None):
         return SourceCase(case_id, images, label)
     if not regions:  # the label file can be referred to, once it is seen to have nothing that is ignored
         return SourceCase(case_id, images, label, convert=partial(_check_ignored, label, ignore))
     convert = partial(_convert, images[0], label, found, regions, ignore, options)
     return SourceCase(case_id, images, None, convert=convert, parts=(label,), labels=True)
-
-
-def _wrong_channels(images: tuple[Path, ...], found: Source) -> ConvertedCase:
-    names = ", ".join(channel.name for channel in found.channels)
-    raise DatasetError(
-        f"{', '.join(image.name for image in images)}: are not one image for each of the channels {names}",
-        hint="give CASE_0000, CASE_0001 … for every case",
-    )
 
 
 def _check_ignored(label: Path, ignore: int | None) -> ConvertedCase:

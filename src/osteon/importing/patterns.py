@@ -19,31 +19,24 @@ COMMON_PATTERNS = (
 """Patterns for `--case-pattern` that people can read; the first is proposed that sorts their files."""
 
 
-def compile_pattern(pattern: str | None, option: str) -> Callable[[SourceCase], str | None]:
-    """What finds the first group of `pattern` in a case's id, or else in its image's path; None where it is in neither.
+def compile_path_pattern(pattern: str | None, option: str = "--case-pattern") -> Callable[[str], str | None] | None:
+    """What finds the first group of `pattern` in a path, or None there; None without a pattern.
 
     Raises:
         UsageError: `pattern` is no regular expression, or has no group.
     """
     if pattern is None:
-        return lambda _: None
+        return None
     try:
         compiled = re.compile(pattern)
     except re.error as error:
         raise UsageError(f"{option} {pattern}: not a regular expression ({error})", hint="such as `^(\\d+)_`") from None
     if compiled.groups < 1:
         raise UsageError(f"{option} {pattern}: has no group", hint="put brackets around the part wanted: `^(\\d+)_`")
-
-    def find(case: SourceCase) -> str | None:
-        texts = [case.id, *(image.as_posix() for image in case.images[:1])]
-        return next((m[1] for text in texts if (m := compiled.search(text)) and m[1]), None)
-
-    return find
+    return lambda path: ((found := compiled.search(path)) and found[1]) or None
 
 
-def compile_path_pattern(pattern: str | None, option: str) -> Callable[[str], str | None] | None:
-    """Likewise for a path, None without a pattern. Raises as `compile_pattern`."""
-    if pattern is None:
-        return None
-    find = compile_pattern(pattern, option)
-    return lambda path: find(SourceCase(path, ()))
+def compile_pattern(pattern: str | None, option: str) -> Callable[[SourceCase], str | None]:
+    """The same for a case: in its id, or else in its image's path."""
+    find = compile_path_pattern(pattern, option) or (lambda _: None)
+    return lambda case: find(case.id) or next((find(image.as_posix()) for image in case.images[:1]), None)

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import NoReturn
 
-from osteon.core.errors import UsageError
+from osteon.core.errors import OsteonError, UsageError
 from osteon.core.folders import files_below, missing_files_below
 from osteon.core.labels import Segmentation, Structure
 from osteon.core.volume import Volume
@@ -142,6 +143,11 @@ class SourceForm:
                     f"{flag_of(row.name)}: means nothing for the form {self.name}",
                     hint=f"leave it out; of these, {known}",
                 )
+
+
+def fail(error: OsteonError, *_: object) -> NoReturn:
+    """Raise an error that was known before its case's turn came: in the place of what converts or draws it."""
+    raise error
 
 
 _SHOWN = 8

@@ -220,7 +220,7 @@ def pair_by_pattern(
     inventory: SourceInventory, pattern: str, references: LabelReferences, series: str | None = None
 ) -> list[ScanGroup]:
     """The cases that a pattern finds; one that is spelt with other capitals at its masks is the same."""
-    find = compile_path_pattern(pattern, "--case-pattern") or str
+    find = compile_path_pattern(pattern) or str
     cases: dict[str, ScanGroup] = {}
     masks: dict[str, list[MaskFile]] = defaultdict(list)
     items: list[Scan | MaskFile] = [*inventory.scans, *inventory.masks]

@@ -114,7 +114,7 @@ def find_annotations(
 
     DICOM files are among the pictures where `dicom` says so, or where a file may mark them.
     """
-    case_of_path = compile_path_pattern(options.case_pattern, "--case-pattern")
+    case_of_path = compile_path_pattern(options.case_pattern)
     tables = [(file, *read_mask_table(file, inventory.pictures)) for file in inventory.csv if is_mask_table(file.path)]
     listed = {mask for _, _, masks in tables for mask in masks}
     rest = [file for file in inventory.pictures if file not in listed]

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from osteon.core.errors import DatasetError, FileError, OsteonError
-from osteon.core.files import read_json
 from osteon.core.text import shorten_list
 from osteon.formats.coco import CocoFile, CocoImage, is_coco, masks_of, polygons_of, read_coco
 from osteon.formats.coco_rasterisation import fill_coco
@@ -24,8 +23,15 @@ from osteon.importing.radiographs.annotations import (
     report_missing_pictures,
     warn_outside,
 )
-from osteon.importing.radiographs.files import FileIndex, SourceFile, count_shared_folders, plain_stem, shorten
-from osteon.importing.source_forms import Source
+from osteon.importing.radiographs.files import (
+    FileIndex,
+    SourceFile,
+    count_shared_folders,
+    plain_stem,
+    shorten,
+    try_json,
+)
+from osteon.importing.source_forms import Source, fail
 
 
 def read_coco_annotations(file: SourceFile, coco: CocoFile, pictures: FileIndex, found: Source) -> PictureAnnotations:
@@ -85,10 +91,7 @@ class JsonAnnotations:
         many: PictureAnnotations = []
         self.structure_order: list[str] = []
         for file in files:
-            try:
-                data = read_json(file.path, "the annotation")
-            except FileError as error:
-                data = error
+            data = try_json(file.path)
             if is_coco(data):
                 coco = read_coco(file.path)
                 self.structure_order += [name for name in coco.names if name not in self.structure_order]
@@ -177,15 +180,11 @@ def _nearest_annotation(
         ]
         return nearest[0][1]
     (one, annotation), (other, _), *_ = nearest
-    fail = partial(_raise_two_files, picture.path, one.path, other.path)
-    return Annotation(annotation.kind, (), tuple(file.path for file, _ in nearest), fail)
-
-
-def _raise_two_files(picture: Path, one: Path, other: Path, _: PictureSize, __: Warn) -> Iterator[tuple[str, Mask]]:
-    raise DatasetError(
-        f"{picture}: is annotated twice, in {one} and {other}",
+    error = DatasetError(
+        f"{picture.path}: is annotated twice, in {one.path} and {other.path}",
         hint="remove one of them, or say which part of a path is the case: --case-pattern",
     )
+    return Annotation(annotation.kind, (), tuple(file.path for file, _ in nearest), partial(fail, error))
 
 
 def _draw_outlines(path: Path, size: PictureSize, warn: Warn) -> Iterator[tuple[str, Mask]]:

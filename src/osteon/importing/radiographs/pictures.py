@@ -61,7 +61,7 @@ def report_dicom(pictures: Sequence[SourceFile], dicom: Sequence[SourceFile], fo
 
 def picture_ids(pictures: Sequence[SourceFile], pattern: str | None, warnings: list[str]) -> list[str]:
     """The case that `--case-pattern` finds; else stems as long as they differ, else with folders in front."""
-    case_of_path = compile_path_pattern(pattern, "--case-pattern")
+    case_of_path = compile_path_pattern(pattern)
     if case_of_path is not None:
         ids = [safe_id(case_of_path(file.relative_path.as_posix()) or "") for file in pictures]
         twice = [name for name, times in Counter(map(name_key, ids)).items() if times > 1]
