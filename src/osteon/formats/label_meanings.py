@@ -77,18 +77,13 @@ class LabelMeanings:
         return Segmentation(array, segmentation.geometry, self.structures)
 
 
-def parse_label_meanings(labels: Mapping[str, int]) -> LabelMeanings:
-    """What a person says of the numbers (`--labels`)."""
-    return LabelMeanings("--labels", {name: (number,) for name, number in labels.items()}, chosen=True)
-
-
 def label_meanings_for(files: Iterable[Path], labels: Mapping[str, int] | None = None) -> LabelMeanings | None:
     """What numbers mean in label files of one folder that name nothing: as a person says it, or a dataset.json there.
 
     None where every file names its structures, or nobody says it. Raises as `find_label_meanings`.
     """
     if labels:
-        return parse_label_meanings(labels)
+        return LabelMeanings("--labels", {name: (number,) for name, number in labels.items()}, chosen=True)
     first = next((path for path in files if has_placeholder_names(path)), None)
     return None if first is None else find_label_meanings(first.parent)
 

@@ -56,7 +56,6 @@ class _Header:
     """What a header says.
 
     Attributes:
-        fields: Lower-case tag → value.
         shape: Channels that lie beside one another, i, j, k, and channels that follow one another.
         geometry: The grid.
         dtype: The stored type with its byte order.
@@ -65,7 +64,6 @@ class _Header:
         packed: Whether they are a stream of zlib.
     """
 
-    fields: Mapping[str, str]
     shape: tuple[int, int, int, int, int]
     geometry: Geometry
     dtype: np.dtype[np.generic]
@@ -151,7 +149,6 @@ def _parse_header(fields: dict[str, str], path: Path, start: int) -> _Header:
     i, j, k = (*sizes[:3], 1)[:3]
     data, begin = _data_file(fields, path, start)
     return _Header(
-        fields,
         (channels, i, j, k, following),
         _geometry(fields, axes, (i, j, k)),
         np.dtype((">" if swapped else "<") + _TYPES[kind]),

@@ -9,7 +9,7 @@ are united; a polygon has no holes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,14 +31,8 @@ def is_labelme(data: Any) -> bool:
     return isinstance(shapes, list) and all(isinstance(s, dict) and "label" in s and "points" in s for s in shapes)
 
 
-def labelme_shapes(data: Mapping[str, Any], path: Path) -> Iterator[tuple[str, Points]]:
-    """Label and polygon of each shape. Raises LabelError for a kind without an inside, and as `read_outlines`."""
-    for number, shape in enumerate(data["shapes"], start=1):
-        label = check_label(shape["label"], f"{path}: shape {number}")
-        yield label, _polygon(shape, f"{path}: {label} (shape {number})")
-
-
 def _polygon(shape: Mapping[str, Any], name: str) -> Points:
+    """The corners of one of LabelMe's shapes. Raises LabelError for a kind without an inside."""
     kind, points = shape.get("shape_type") or "polygon", shape["points"]
     if kind == "polygon":
         return check_points(points, name)
@@ -65,12 +59,10 @@ class PictureOutlines:
     """What one file says of one picture.
 
     Attributes:
-        picture: The picture's name as the file gives it; None where it gives none.
         size: Width and height of the picture that was drawn on, where the file says it.
         polygons: Label → its polygons, in the file's order.
     """
 
-    picture: str | None
     size: tuple[int, int] | None
     polygons: Mapping[str, Sequence[Points]]
 
@@ -89,32 +81,26 @@ def read_outlines(path: Path) -> PictureOutlines:
 def parse_outlines(data: Any, path: Path) -> PictureOutlines:
     """What the JSON of one picture says, parsed already. Raises as `read_outlines`."""
     if is_labelme(data):
-        pairs, name_of = labelme_shapes(data, path), "imagePath"
+        entries, what = data["shapes"], "shape"
     elif is_outlines(data):
-        pairs, name_of = _annotations(data["annotations"], path), "filename"
+        entries, what = data["annotations"], "annotation"
     else:
         raise FileError(
             f"{path}: holds no outlines", hint='write {"annotations": [{"label": "…", "points": [[x, y], …]}]}'
         )
     polygons: dict[str, list[Points]] = {}
-    for label, points in pairs:
+    for number, entry in enumerate(entries, start=1):
+        label = check_label(entry["label"], f"{path}: {what} {number}")
+        name = f"{path}: {label} ({what} {number})"
+        points = _polygon(entry, name) if what == "shape" else check_points(entry["points"], name)
         polygons.setdefault(label, []).append(points)
-    picture = data.get(name_of)
-    return PictureOutlines(
-        picture if isinstance(picture, str) and picture else None, _size([data.get("metadata"), data]), polygons
-    )
+    return PictureOutlines(_size([data.get("metadata"), data]), polygons)
 
 
 def is_outlines(data: Any) -> bool:
     """Whether parsed JSON is a list of labelled points, as the module describes it."""
     entries = data.get("annotations") if isinstance(data, dict) else None
     return isinstance(entries, list) and all(isinstance(e, dict) and "points" in e and "label" in e for e in entries)
-
-
-def _annotations(entries: Sequence[Mapping[str, Any]], path: Path) -> Iterator[tuple[str, Points]]:
-    for number, entry in enumerate(entries, start=1):
-        label = check_label(entry["label"], f"{path}: annotation {number}")
-        yield label, check_points(entry["points"], f"{path}: {label} (annotation {number})")
 
 
 def fill_polygons(polygons: Sequence[Points], shape: tuple[int, int]) -> npt.NDArray[np.bool_]:

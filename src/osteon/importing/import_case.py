@@ -68,7 +68,6 @@ class ImportedCase:
         present: Names of the structures that have a voxel.
         overlaps: Whether a voxel belongs to several structures.
         warnings: What a person should look at; each names the case.
-        lost: What was there and was not taken; likewise.
     """
 
     entry: Case
@@ -76,7 +75,6 @@ class ImportedCase:
     present: tuple[str, ...] = ()
     overlaps: bool = False
     warnings: tuple[str, ...] = ()
-    lost: tuple[str, ...] = ()
 
 
 @dataclass
@@ -116,13 +114,12 @@ def import_case(case: SourceCase, settings: ReadSettings, protected: Collection[
         check_image(volume, name)
     entry = _make_entry(case, converted, content_hash(volume), folder)
     warnings = [f"{name}: {line}" for line in converted.warnings]
-    lost = tuple(f"{name}: {line}" for line in converted.lost)
     labels = _read_labels(case, converted, volume, settings)
     present = () if labels is None else _check(labels, case, allow_empty=settings.allow_empty)
     if converted.volume is not None:
         write_volume(_writable(folder / entry.images[0], protected), volume)
     if labels is None:
-        return ImportedCase(entry, warnings=tuple(warnings), lost=lost)
+        return ImportedCase(entry, warnings=tuple(warnings))
     segmentation = labels.segmentation
     if labels.changed or case.label is None:
         path = f"labels/{case.id}{'.seg.nrrd' if segmentation.overlapping else '.nii.gz'}"
@@ -132,7 +129,7 @@ def import_case(case: SourceCase, settings: ReadSettings, protected: Collection[
     overlaps = segmentation.overlapping and bool((np.count_nonzero(segmentation.array, axis=0) > 1).any())
     update = {"segmentation": path, "provenance": [*entry.provenance, *labels.provenance]}
     entry = entry.model_copy(update=update)
-    return ImportedCase(entry, segmentation.structures, present, overlaps, (*warnings, *labels.warnings), lost)
+    return ImportedCase(entry, segmentation.structures, present, overlaps, (*warnings, *labels.warnings))
 
 
 def _make_entry(case: SourceCase, converted: ConvertedCase, content: str, folder: Path) -> Case:
@@ -198,8 +195,8 @@ def add_header_notes(error: OsteonError, case: SourceCase) -> OsteonError:
 
 def user_files(found: Source) -> frozenset[Path]:
     """The user's files of all cases that are there, links resolved."""
-    files = (path for c in found.cases for path in (*c.images, *((c.label,) if c.label else ()), *c.parts))
-    return frozenset(Path(os.path.realpath(path)) for path in files if is_file(path))
+    files = (path for case in found.cases for path, _ in case.files if is_file(path))
+    return frozenset(Path(os.path.realpath(path)) for path in files)
 
 
 def _writable(path: Path, protected: Collection[Path]) -> Path:

@@ -130,7 +130,7 @@ def _from_record(settings: ReadSettings, record: Mapping[str, Any] | None) -> Im
         kept = record["taken"]
         entry = Case.model_validate(kept["entry"])
         structures = tuple(Structure.model_validate(structure) for structure in kept["structures"])
-        plain = {name: tuple(kept[name]) for name in ("present", "warnings", "lost")}
+        plain = {name: tuple(kept[name]) for name in ("present", "warnings")}
         imported = ImportedCase(entry, structures, overlaps=bool(kept["overlaps"]), **plain)
     except (KeyError, TypeError, ValidationError):
         return None

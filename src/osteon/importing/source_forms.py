@@ -32,7 +32,6 @@ class ConvertedCase:
         annotated: Names of the structures that somebody looked for; None means all of them.
         provenance: From what it was made, and how.
         warnings: What a person should look at.
-        lost: What was there and is not taken, with its name and why; the import then ends with 1.
     """
 
     volume: Volume | None = None
@@ -40,7 +39,6 @@ class ConvertedCase:
     annotated: tuple[str, ...] | None = None
     provenance: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
-    lost: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -107,10 +107,11 @@ def convert_picture(
     priority: Sequence[str] | None,
 ) -> ConvertedCase:
     """Read a picture where it is DICOM, and draw what marks it onto its grid. Raises OsteonError."""
-    volume, provenance, warnings = _read_dicom(picture.path) if picture.dicom else (None, [], [])
+    volume, provenance = _read_dicom(picture.path) if picture.dicom else (None, [])
     geometry = volume.geometry if volume is not None else read_geometry(picture.path)
     if annotation is None or annotation.draw is None:
-        return ConvertedCase(volume, provenance=tuple(provenance), warnings=tuple(warnings))
+        return ConvertedCase(volume, provenance=tuple(provenance))
+    warnings: list[str] = []
     drawn = annotation.draw((geometry.shape[1], geometry.shape[0]), warnings.append)
     segmentation, overlap = _unite_layers(_layers(drawn, structures, geometry, picture), structures, geometry, priority)
     sources = shorten_list([str(path.absolute()) for path in annotation.parts], _LISTED)
@@ -118,8 +119,8 @@ def convert_picture(
     return ConvertedCase(volume, segmentation, annotation.annotated, tuple(provenance), tuple(warnings))
 
 
-def _read_dicom(path: Path) -> tuple[Volume, list[str], list[str]]:
-    """A radiograph in DICOM, from what it was made, and what a person should look at. Raises FileError."""
+def _read_dicom(path: Path) -> tuple[Volume, list[str]]:
+    """A radiograph in DICOM, and from what it was made. Raises FileError."""
     found = sort_dicom_files([path])
     if len(found.series) != 1:
         reason = found.skipped[0][1] if found.skipped else f"{len(found.series)} series"
@@ -130,7 +131,7 @@ def _read_dicom(path: Path) -> tuple[Volume, list[str], list[str]]:
             f"{path}: holds {volume.geometry.shape[2]} slices where a radiograph has one",
             hint="give volumes with one mask file for each structure (--form masks)",
         )
-    return volume, [f"image from {path.absolute()}", *notes], []
+    return volume, [f"image from {path.absolute()}", *notes]
 
 
 def _layers(
