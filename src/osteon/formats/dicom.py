@@ -32,10 +32,6 @@ _LISTED = 8
 def read_dicom(path: Path, *, single: bool = False) -> Volume:
     """Read the one image series in a file or folder as `[1, i, j, k]`, RAS+ millimetres.
 
-    Args:
-        path: The file or folder.
-        single: Whether types of eight bytes become float32.
-
     Raises:
         FileError: There is none, or there are several; or as `read_series`.
         GeometryError: As `read_series`.

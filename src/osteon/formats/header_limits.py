@@ -21,7 +21,8 @@ MAX_HEADER_BYTES = 64 << 20
 SLACK = 16 << 20
 """Bytes that may follow the voxels: other programs' padding and notes."""
 _CHUNK = 1 << 20
-_CUT = "copy the file again from its source; it was probably cut short"
+CUT_SHORT = "copy the file again from its source; it was probably cut short"
+"""The way out where a file ends too early."""
 
 
 def check_claimed_size(path: Path, claimed: int, *, packed: bool, held: int | None = None) -> None:
@@ -41,7 +42,7 @@ def check_claimed_size(path: Path, claimed: int, *, packed: bool, held: int | No
         raise FileError(
             f"{path}: truncated or damaged: its header claims {_size(claimed)} of voxels, which a file of "
             f"{_size(there)} cannot hold",
-            hint=_CUT,
+            hint=CUT_SHORT,
         )
     check_memory(path, claimed if held is None else held)
 
@@ -66,7 +67,7 @@ def make_reader(read_some: Callable[[int], bytes], voxels: int, size: int, path:
         raw = read_some(count)
         given += len(raw)
         if len(raw) < count:
-            raise FileError(f"{path}: truncated, {given // size} of {voxels} voxels", hint=_CUT)
+            raise FileError(f"{path}: truncated, {given // size} of {voxels} voxels", hint=CUT_SHORT)
         return raw
 
     return read

@@ -35,17 +35,8 @@ SUFFIXES = (".ctbl", ".label")
 """Of files that are tables of labels and nothing else."""
 _ALONE = (".txt", *SUFFIXES)
 _ENDINGS = ("_ColorTable.ctbl", "_ColorTable.csv", "_ColorTable.txt", ".ctbl")
-_AMBIGUOUS_ENDINGS = (
-    ".label",
-    "_labels.json",
-    "_labels.txt",
-    "_labels.csv",
-    "_labels.tsv",
-    ".tsv",
-    ".txt",
-    ".json",
-    ".csv",
-)
+_LABELS = tuple(f"_labels.{suffix}" for suffix in ("json", "txt", "csv", "tsv"))
+_AMBIGUOUS_ENDINGS = (".label", *_LABELS, ".tsv", ".txt", ".json", ".csv")
 """What may as well be something else that is called after the label map (measurements): it then names nothing."""
 _MAX_TEXT_BYTES = 1 << 20
 """Bytes of a text that may be a table; logs are longer."""

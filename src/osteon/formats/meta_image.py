@@ -23,7 +23,7 @@ from osteon.core.files import open_binary
 from osteon.core.geometry import Geometry
 from osteon.core.gzip_files import GZIP_ERRORS
 from osteon.core.volume import Volume
-from osteon.formats.header_limits import MAX_HEADER_BYTES, check_claimed_size, make_reader
+from osteon.formats.header_limits import CUT_SHORT, MAX_HEADER_BYTES, check_claimed_size, make_reader
 from osteon.formats.voxel_stream import array_type, fill_array
 
 TO_RAS = np.array([-1.0, -1.0, 1.0])
@@ -46,7 +46,6 @@ _LOCAL = "local"
 _CHUNK = 1 << 20
 _ANY_STREAM = 47
 """What zlib's window bits are for streams of zlib and of gzip."""
-_CUT = "copy the file again from its source; it was probably cut short"
 _AGAIN = "save the file again from its source, for example with 3D Slicer or SimpleITK"
 _zlib: Any = isal.isal_zlib
 
@@ -74,10 +73,6 @@ class _Header:
 
 def read_meta_image(path: Path, *, single: bool = False) -> Volume:
     """Read an image as `[channel, i, j, k]`, RAS+ millimetres. A picture gets a singleton k.
-
-    Args:
-        path: The file.
-        single: Whether types of eight bytes become float32.
 
     Raises:
         FileError: The file or that of its voxels is missing, truncated, damaged, or of a kind that is not read.
@@ -115,7 +110,7 @@ def _fields(stream: BinaryIO, path: Path) -> dict[str, str]:
         line = stream.readline(MAX_HEADER_BYTES)
         if stream.tell() > MAX_HEADER_BYTES or not line:
             what = "the header does not give the place of the voxels" if fields else "not a MetaImage file"
-            raise FileError(f"{path}: {what}", hint=_CUT)
+            raise FileError(f"{path}: {what}", hint=CUT_SHORT)
         name, equals, value = line.decode("latin-1").partition("=")
         if not equals and not fields:
             raise FileError(f"{path}: not a MetaImage file", hint="check that the suffix says what the file is")
@@ -232,7 +227,7 @@ def _voxels(header: _Header, path: Path, *, single: bool) -> npt.NDArray[np.gene
             if packed is not None:
                 packed.check_end(claimed, header.data)
     except GZIP_ERRORS as error:
-        raise FileError(f"{header.data}: the voxels are truncated or damaged ({error})", hint=_CUT) from error
+        raise FileError(f"{header.data}: the voxels are truncated or damaged ({error})", hint=CUT_SHORT) from error
     return array
 
 

@@ -27,10 +27,10 @@ from osteon.core.geometry import Geometry
 from osteon.core.gzip_files import is_gzip, open_gzip, pack_into
 from osteon.core.labels import Segmentation, Structure
 from osteon.core.volume import Volume
-from osteon.formats.header_limits import check_claimed_size, check_memory, make_reader, read_rest
+from osteon.formats.header_limits import CUT_SHORT, check_claimed_size, check_memory, make_reader, read_rest
 from osteon.formats.header_warnings import HeaderWarning
 from osteon.formats.labelmap import read_index_map, smallest_uint, to_storable
-from osteon.formats.nifti_header import COMMENT, HINT, READ_ERRORS, NiftiHeader, geometry_of, read_header
+from osteon.formats.nifti_header import COMMENT, READ_ERRORS, NiftiHeader, geometry_of, read_header
 from osteon.formats.nifti_warnings import find_header_warnings
 from osteon.formats.voxel_stream import array_type, fill_array, voxel_pieces
 
@@ -47,10 +47,6 @@ def read_nifti(path: Path, *, single: bool = False) -> Volume:
 
     Channels come from a 4th axis, or a 5th where the 4th has length 1; a picture gets a singleton k. Integers without
     scaling keep their type; scaled ones become float32 (float64 where they are wider than 16 bits).
-
-    Args:
-        path: The file.
-        single: Whether types of eight bytes become float32.
 
     Raises:
         FileError: The file is missing, truncated, damaged, or holds colours or complex numbers.
@@ -78,7 +74,7 @@ def stored_values(path: Path) -> Iterator[npt.NDArray[np.generic]]:
                 left -= len(piece)
                 yield np.frombuffer(piece, dtype, len(piece) // dtype.itemsize)
         except READ_ERRORS as error:
-            raise FileError(f"{path}: truncated or damaged ({summarise_error(error)})", hint=HINT) from error
+            raise FileError(f"{path}: truncated or damaged ({summarise_error(error)})", hint=CUT_SHORT) from error
 
 
 def read_nifti_segmentation(path: Path, structures: Sequence[Structure] | None = None) -> Segmentation:
@@ -105,15 +101,7 @@ def read_nifti_structures(path: Path) -> tuple[Structure, ...]:
 
 
 def nifti_header_warnings(path: Path, *, label: bool) -> list[HeaderWarning]:
-    """Where the header contradicts itself, or leaves open what was then taken; reads no voxels.
-
-    Args:
-        path: The file.
-        label: Whether it is taken as labels, or as an image.
-
-    Raises:
-        FileError: As `read_nifti` does for the header.
-    """
+    """Where the header contradicts itself, or leaves open what was then taken; reads no voxels. Raises FileError."""
     path = Path(path)
     return list(find_header_warnings(_read_header(path), path, label=label))
 
@@ -214,7 +202,7 @@ def _load(path: Path, *, single: bool = False) -> tuple[NiftiHeader, npt.NDArray
         except FileError as error:
             raise error if header.start_given else _no_start(header, path) from error
         except READ_ERRORS as error:
-            raise FileError(f"{path}: truncated or damaged ({summarise_error(error)})", hint=HINT) from error
+            raise FileError(f"{path}: truncated or damaged ({summarise_error(error)})", hint=CUT_SHORT) from error
     if not header.start_given and beyond:
         raise _no_start(header, path)
     return header, array

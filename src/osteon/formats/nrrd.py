@@ -16,7 +16,7 @@ from osteon.core.files import atomic_write, open_binary
 from osteon.core.geometry import Geometry
 from osteon.core.gzip_files import GZIP_ERRORS, open_gzip, pack_into
 from osteon.core.volume import Volume
-from osteon.formats.header_limits import check_claimed_size, make_reader, read_rest
+from osteon.formats.header_limits import CUT_SHORT, check_claimed_size, make_reader, read_rest
 from osteon.formats.header_warnings import HeaderWarning
 from osteon.formats.labelmap import to_storable
 from osteon.formats.nrrd_header import UNITS, NrrdHeader, header_text, read_header
@@ -27,10 +27,6 @@ _DAMAGE: tuple[type[Exception], ...] = (*GZIP_ERRORS, OverflowError)
 
 def read_nrrd(path: Path, *, single: bool = False) -> Volume:
     """Read an image as `[channel, i, j, k]`, RAS+ millimetres. A picture gets a singleton k.
-
-    Args:
-        path: The file.
-        single: Whether types of eight bytes become float32.
 
     Raises:
         FileError: The file is missing, truncated, damaged, or of a kind that osteon cannot place in the world.
@@ -93,7 +89,7 @@ def load_nrrd(path: Path, *, single: bool = False) -> tuple[NrrdHeader, npt.NDAr
     except _DAMAGE as error:
         raise FileError(
             f"{path}: the voxels are truncated or damaged ({error})",
-            hint="copy the file again from its source; it was probably cut short",
+            hint=CUT_SHORT,
         ) from error
 
 

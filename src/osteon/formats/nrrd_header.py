@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from osteon.core.errors import FileError
 from osteon.core.geometry import Geometry, Unit
-from osteon.formats.header_limits import MAX_HEADER_BYTES
+from osteon.formats.header_limits import CUT_SHORT, MAX_HEADER_BYTES
 
 TO_RAS = {
     "right-anterior-superior": (1.0, 1.0, 1.0),
@@ -37,7 +37,6 @@ _DEFAULT_SPACE = "lps"
 UNITS = {"mm": 1.0, "cm": 10.0, "m": 1000.0, "um": 0.001, "µm": 0.001, "micron": 0.001}
 """Millimetres in a unit of the field `space units`."""
 _SPATIAL = ("domain", "space")
-_TRUNCATED = "copy the file again from its source; it was probably cut short"
 _TYPES: dict[str, str] = {}
 for _kind, _size, _names in (
     ("i", 1, "signed char,int8,int8_t"),
@@ -91,9 +90,9 @@ def read_header(stream: BinaryIO, path: Path) -> NrrdHeader:
     while True:
         line = stream.readline(MAX_HEADER_BYTES)
         if stream.tell() > MAX_HEADER_BYTES:
-            raise FileError(f"{path}: the header does not end", hint=_TRUNCATED)
+            raise FileError(f"{path}: the header does not end", hint=CUT_SHORT)
         if not line.endswith(b"\n"):
-            raise FileError(f"{path}: the header is truncated", hint=_TRUNCATED)
+            raise FileError(f"{path}: the header is truncated", hint=CUT_SHORT)
         text = _decode(line).rstrip("\r\n")
         if not text:
             break

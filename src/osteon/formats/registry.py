@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Protocol
 
 from osteon.core.errors import FileError, UsageError, missing_file_error
 from osteon.core.files import is_file, is_folder
-from osteon.core.folders import is_pointer_file
+from osteon.core.folders import files_below, is_pointer_file
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation, Structure
 from osteon.core.plugins import with_plugins
@@ -63,7 +64,7 @@ class Format:
     Attributes:
         name: As people call it.
         suffixes: Lower case, with the dot; the first is the one that osteon writes.
-        read_volume: Reads an image, where asked with float32 in the place of types of eight bytes.
+        read_volume: Reads an image; `single` asks for float32 in the place of types of eight bytes.
         read_geometry: Reads the grid alone, without the voxels.
         read_segmentation: Reads labels in the given structures, or in the file's own where they are None.
         read_structures: Reads the structures that the header names, without the voxels; None where none can be there.
@@ -207,6 +208,26 @@ def readable_format(path: Path) -> Format:
     return row
 
 
+def is_volume(path: Path) -> bool:
+    """Whether the name is that of a file in which scans or masks lie; pictures are another form's."""
+    return path.name.lower().endswith(_VOLUMES) and not path.name.startswith(".")
+
+
+def contains_dicom(source: Path) -> bool:
+    """Whether a DICOM file lies below `source`; looks at one file of each folder and kind of suffix."""
+    seen = set()
+    for path in files_below(source):
+        kind = (path.parent, path.suffix.lower() if len(path.suffix) < 5 else "")  # a UID's last number is no suffix
+        if kind in seen or is_volume(path):
+            continue
+        seen.add(kind)
+        with suppress(FileError):
+            if looks_like_dicom(path):
+                return True
+    return False
+
+
+_VOLUMES = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd")
 _TEXTS = (".txt", ".md", ".pdf", ".docx", ".xlsx", ".html", ".log", ".json", ".csv", ".tsv")
 _OTHER_SUFFIXES = (*_TEXTS, ".yaml", ".yml", ".py", ".sh")
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Container
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -174,7 +173,9 @@ def _named_cases(path: Path, ending: str, found: Source) -> list[tuple[str, tupl
                 lines = found.lost if suffix_of(file) or unsupported_format(file) else found.warnings
                 lines.append(f"{file}: is not called CASE_0000{ending}; skipped")
         if part == "Tr":
-            found.lost += _report_unmatched(path.parent / "labelsTr", ending, images)
+            labels = [file for file in _files(path.parent / "labelsTr") if suffix_of(file)]
+            unmatched = [file for file in labels if _stem(file, ending) not in images]
+            found.lost += [f"{file}: has no image in imagesTr; skipped" for file in unmatched]
         found.lost += [f"{file}: is {why}; skipped" for file, why in missing_files_below(path.parent / f"images{part}")]
         for name in sorted(images, key=natural_key):
             files = images[name]
@@ -186,12 +187,6 @@ def _named_cases(path: Path, ending: str, found: Source) -> list[tuple[str, tupl
     if (path.parent / "labelsTs").is_dir():
         found.warnings.append(f"{path.parent / 'labelsTs'}: skipped; test cases come in without labels")
     return cases
-
-
-def _report_unmatched(folder: Path, ending: str, cases: Container[str]) -> list[str]:
-    """Labels that belong to no image."""
-    files = [file for file in _files(folder) if suffix_of(file) and _stem(file, ending) not in cases]
-    return [f"{file}: has no image in imagesTr; skipped" for file in files]
 
 
 def _case(

@@ -16,11 +16,10 @@ from osteon.importing.case_selection import choose_cases
 from osteon.importing.import_case import merge_warnings
 from osteon.importing.import_manifest import build_manifest, check_patterns, check_structures, find_structures, hold_out
 from osteon.importing.options import ImportKeywords, ImportOptions
-from osteon.importing.patterns import compile_pattern
 from osteon.importing.read_cases import ReadSettings, read_cases, remove_records
 from osteon.importing.recognition import find_form
 from osteon.importing.reimport import ImportOrigin, digest_inputs, find_previous_import
-from osteon.importing.source_forms import Source, SourceCase, SourceForm
+from osteon.importing.source_forms import Source, SourceCase, SourceForm, compile_pattern
 from osteon.importing.structure_names import adopt_file_names, find_contradictions, read_file_structures
 
 

@@ -6,6 +6,7 @@ A new form is one file with a `FORM`, and one row in `recognition.FORMS`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -172,3 +173,37 @@ def report_skipped_files(
         target += lines[:_SHOWN]
         if len(lines) > _SHOWN:
             target.append(f"{len(lines) - _SHOWN} more files in {source} are links or pointers to what is not there")
+
+
+COMMON_PATTERNS = (
+    r"^([^/]+)/",
+    r"(?:^|/)([A-Za-z]*[-_ ]?\d+)[^/]*$",
+    r"(?:^|/)([^/_]+)_[^/]*$",
+    r"(?:^|/)([^/_\-. ]+)[^/]*$",
+    r"([A-Za-z]+[-_ ]?\d+)",
+    r"(\d+)",
+)
+"""Patterns for `--case-pattern` that people can read; the first is proposed that sorts their files."""
+
+
+def compile_path_pattern(pattern: str | None, option: str = "--case-pattern") -> Callable[[str], str | None] | None:
+    """What finds the first group of `pattern` in a path, or None there; None without a pattern.
+
+    Raises:
+        UsageError: `pattern` is no regular expression, or has no group.
+    """
+    if pattern is None:
+        return None
+    try:
+        compiled = re.compile(pattern)
+    except re.error as error:
+        raise UsageError(f"{option} {pattern}: not a regular expression ({error})", hint="such as `^(\\d+)_`") from None
+    if compiled.groups < 1:
+        raise UsageError(f"{option} {pattern}: has no group", hint="put brackets around the part wanted: `^(\\d+)_`")
+    return lambda path: ((found := compiled.search(path)) and found[1]) or None
+
+
+def compile_pattern(pattern: str | None, option: str) -> Callable[[SourceCase], str | None]:
+    """The same for a case: in its id, or else in its image's path."""
+    find = compile_path_pattern(pattern, option) or (lambda _: None)
+    return lambda case: find(case.id) or next((find(image.as_posix()) for image in case.images[:1]), None)

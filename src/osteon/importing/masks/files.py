@@ -17,12 +17,11 @@ from osteon.core.geometry import Geometry
 from osteon.core.text import pluralise
 from osteon.dataset.manifest import FILE_NAME
 from osteon.formats.dicom import series_title
-from osteon.formats.dicom_folders import contains_dicom
 from osteon.formats.dicom_series import DicomInventory, Series, find_series, series_geometry
 from osteon.formats.io import read_geometry, read_volume
-from osteon.formats.mask_names import FileKind, classify_name, is_volume, name_words, scan_folder
+from osteon.formats.mask_names import FileKind, classify_name, name_words, scan_folder
 from osteon.formats.nifti import stored_values
-from osteon.formats.registry import stem_of
+from osteon.formats.registry import contains_dicom, is_volume, stem_of
 
 MANY = 3
 MOST_LABELS = 40

@@ -17,7 +17,6 @@ from pathlib import Path
 from osteon.core.errors import OsteonError
 from osteon.core.folders import files_below
 from osteon.dataset.manifest import FILE_NAME
-from osteon.formats.dicom_folders import contains_dicom
 from osteon.formats.io import table_of
 from osteon.formats.label_tables import (
     TABLE_NAMES,
@@ -28,7 +27,7 @@ from osteon.formats.label_tables import (
     read_label_table,
 )
 from osteon.formats.mask_names import classify_name, structure_key
-from osteon.formats.registry import stem_of
+from osteon.formats.registry import contains_dicom, stem_of
 from osteon.formats.unsupported import Holds
 from osteon.importing.masks.cases import MaskCase, MaskClassifier
 from osteon.importing.masks.conversion import read_case

@@ -19,21 +19,6 @@ from osteon.formats.mask_names import MASK_WORDS, SCAN_WORDS, strip_words
 from osteon.importing.masks.files import Scan
 from osteon.importing.series_choice import describe_scans, series_hint
 
-_MESH_WORDS = {
-    "stl",
-    "stls",
-    "mesh",
-    "meshes",
-    "surface",
-    "surfaces",
-    "fragment",
-    "fragments",
-    "frag",
-    "model",
-    "models",
-}
-IGNORED_WORDS = frozenset(word for word in SCAN_WORDS | MASK_WORDS | _MESH_WORDS if not word.isdigit())
-"""Words that say what a file is, and not whose."""
 _LONGEST = 20
 """Words of a name that are looked at."""
 
@@ -41,6 +26,11 @@ _LONGEST = 20
 def split_words(text: str) -> list[str]:
     """`P07-BlueFragment` → `p`, `07`, `blue`, `fragment`: at marks, capitals, and between letters and digits."""
     return [word.lower() for word in re.findall(r"[A-Z]?[^\W\d_A-Z]+|[^\W\d_]+|\d+", text)]
+
+
+_MESH_WORDS = frozenset(split_words("stl stls mesh meshes surface surfaces fragment fragments frag model models"))
+IGNORED_WORDS = frozenset(word for word in SCAN_WORDS | MASK_WORDS | _MESH_WORDS if not word.isdigit())
+"""Words that say what a file is, and not whose."""
 
 
 class ScanNames:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from osteon.core.errors import OsteonError
 from osteon.dataset.manifest import Channel
-from osteon.formats.dicom_folders import contains_dicom
+from osteon.formats.registry import contains_dicom
 from osteon.importing.masks.dicom import read_series_patient
 from osteon.importing.masks.files import volume_files
 from osteon.importing.meshes.conversion import MeshConversion, convert_case, decide_frame

@@ -13,8 +13,8 @@ from osteon.core.folders import files_below, is_pointer_file
 from osteon.core.text import pluralise
 from osteon.dataset.case_ids import safe_id, unique_ids
 from osteon.dataset.manifest import FILE_NAME
-from osteon.formats.dicom_folders import contains_dicom
 from osteon.formats.mask_names import classify_name
+from osteon.formats.registry import contains_dicom
 from osteon.importing.masks.files import (
     Scan,
     SourceInventory,
@@ -24,8 +24,8 @@ from osteon.importing.masks.files import (
     volume_files,
 )
 from osteon.importing.meshes.folders import Choose, MeshCase, Places, make_case, skip_contradictions, sort_by_place
-from osteon.importing.patterns import COMMON_PATTERNS, compile_path_pattern
 from osteon.importing.series_choice import choose_series
+from osteon.importing.source_forms import COMMON_PATTERNS, compile_path_pattern
 
 
 @dataclass

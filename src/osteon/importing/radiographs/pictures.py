@@ -21,11 +21,10 @@ from osteon.formats.dicom_series import read_series
 from osteon.formats.io import read_geometry
 from osteon.formats.labelmap import smallest_uint
 from osteon.importing.masks.dicom import read_patient
-from osteon.importing.patterns import compile_path_pattern
 from osteon.importing.pseudonyms import Patient
 from osteon.importing.radiographs.annotations import Annotation
 from osteon.importing.radiographs.files import SourceFile
-from osteon.importing.source_forms import ConvertedCase, Source
+from osteon.importing.source_forms import ConvertedCase, Source, compile_path_pattern
 
 _LISTED = 6
 _MOST_OF_A_SUBJECT = 10
