@@ -17,6 +17,7 @@ from urllib.parse import quote, unquote
 import numpy as np
 import numpy.typing as npt
 
+from osteon.core.boxes import Box, bounding_box
 from osteon.core.errors import FileError, LabelError
 from osteon.core.labels import Segmentation, Structure, make_structures, palette
 from osteon.formats.header_limits import check_memory
@@ -144,10 +145,8 @@ def _segments(keys: Mapping[str, str], *, layers: int, path: Path) -> list[_Segm
 
 def _keys(n: int, structure: Structure, layer: int, mask: npt.NDArray[np.bool_]) -> dict[str, str]:
     red, green, blue = (int(structure.colour[at : at + 2], 16) / 255 for at in (1, 3, 5))
-    edges = []
-    for axis in range(3):
-        there = np.flatnonzero(mask.any(axis=tuple(a for a in range(3) if a != axis)))
-        edges += [str(there[0]), str(there[-1])] if len(there) else ["0", "-1"]
+    box = bounding_box(mask) or Box((0, 0, 0), (0, 0, 0))
+    edges = [str(edge) for first, stop in zip(box.first, box.stop, strict=True) for edge in (first, stop - 1)]
     tags = f"Osteon.Side:{structure.side or ''}|Osteon.Counterpart:{quote(structure.counterpart or '')}|"
     return {
         f"Segment{n}_Color": f"{red:.6f} {green:.6f} {blue:.6f}",
