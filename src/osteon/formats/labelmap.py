@@ -230,11 +230,7 @@ def to_multi_hot(segmentation: Segmentation) -> Segmentation:
 
 
 def to_index_map(segmentation: Segmentation, name: str | Path) -> Segmentation:
-    """The same structures as an index map `[i, j, k]`.
-
-    Raises:
-        LabelError: Structures share voxels; the message says how many.
-    """
+    """The same structures as an index map `[i, j, k]`. Raises LabelError that says how many voxels structures share."""
     if not segmentation.overlapping:
         return segmentation
     shared = int(((segmentation.array > 0).sum(axis=0) > 1).sum())

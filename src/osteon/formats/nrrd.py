@@ -47,11 +47,7 @@ def read_nrrd_header(path: Path) -> NrrdHeader:
 
 
 def write_nrrd(path: Path, volume: Volume) -> None:
-    """Write an image. Array, type (bool becomes uint8) and affine read back identical.
-
-    Raises:
-        FileError: The file cannot be written.
-    """
+    """Write an image. Array, type (bool becomes uint8) and affine read back identical. Raises FileError."""
     data = to_storable(volume.array)
     store_nrrd(path, data[0] if len(data) == 1 else data, volume.geometry, {}, channel_kind="vector")
 

@@ -87,8 +87,7 @@ def read_stl(path: Path) -> Mesh:
 def read_stl_colour(path: Path) -> str | None:
     """The colour of the whole surface, `#rrggbb`, from a binary file's header; None where it names none.
 
-    Raises:
-        FileError: The file is missing, or not long enough for an STL.
+    Raises FileError where the file is missing, or not long enough for an STL.
     """
     head, size = _read_header(Path(path))
     return _header_colour(head) if _is_binary(head, size, Path(path)) else None
@@ -97,8 +96,7 @@ def read_stl_colour(path: Path) -> str | None:
 def read_stl_frame(path: Path) -> tuple[str | None, str | None]:
     """The unit (`mm`, `cm`, `m`) and the world (`LPS`, `RAS`) that the header says; None where it says none.
 
-    Raises:
-        FileError: The file is missing, or not long enough for an STL.
+    Raises FileError as `read_stl_colour`.
     """
     head, size = _read_header(Path(path))
     line = head[:80] if _is_binary(head, size, Path(path)) else head.replace(b"\r", b"\n").lstrip().partition(b"\n")[0]
