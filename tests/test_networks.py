@@ -14,8 +14,8 @@ from torch import nn
 from helpers import FLAT, plan_data, tiny_plan
 from osteon.core.errors import ModelError, PlanError, UsageError
 from osteon.networks import encoder_weights
+from osteon.networks.encoder_sources import canonical_name
 from osteon.networks.encoders import (
-    canonical_name,
     check_encoder,
     has_fixed_size,
     libraries,

@@ -16,6 +16,8 @@ from osteon.core.torchvision_ops import patch_torchvision_ops
 MANIFEST = Path(__file__).with_name("encoder_manifest.yaml")
 FILE_NAME = "model.safetensors"
 UNKNOWN = "unknown"
+OLD_PREFIXES = ("timm-regnet", "timm-res2", "timm-resnest", "timm-mobilenetv3", "timm-gernet")
+"""Prefixes of smp's older names for encoders that it now takes from timm."""
 
 
 @dataclass(frozen=True)
@@ -48,14 +50,11 @@ class Source:
         return f"{self.encoder}.{self.weights}{Path(self.file).suffix}"
 
 
-def modern_name(encoder: str) -> str:
-    """The encoder's name in timm where smp has replaced its own copy (`timm-gernet_l` is `tu-gernet_l` there)."""
-    patch_torchvision_ops()
-    from segmentation_models_pytorch.encoders import is_equivalent_to_timm_universal
-
-    if not is_equivalent_to_timm_universal(encoder):
+def canonical_name(encoder: str) -> str:
+    """The encoder's name where it has an older one: smp has replaced its own copies of timm's (`timm-gernet_l`)."""
+    if not encoder.startswith(OLD_PREFIXES):
         return encoder
-    return encoder.replace("timm-", "tu-tf_" if "mobilenetv3" in encoder else "tu-")
+    return encoder.replace("timm-", "tu-tf_" if "mobilenetv3" in encoder else "tu-", 1)
 
 
 def source_of(encoder: str, weights: str = "imagenet") -> Source:
@@ -64,7 +63,8 @@ def source_of(encoder: str, weights: str = "imagenet") -> Source:
     Raises:
         UsageError: There is no such encoder, or it has no such weights.
     """
-    encoder = modern_name(encoder)
+    patch_torchvision_ops()
+    encoder = canonical_name(encoder)
     if encoder.startswith("tu-"):
         return _timm(encoder, weights)
     from segmentation_models_pytorch.encoders import encoders

@@ -14,7 +14,7 @@ import torch
 from osteon.core.errors import ModelError
 from osteon.core.files import is_file
 from osteon.core.torchvision_ops import patch_torchvision_ops
-from osteon.networks.encoder_sources import modern_name, source_of
+from osteon.networks.encoder_sources import canonical_name, source_of
 from osteon.networks.weight_cache import weights_file
 from osteon.networks.weights import SUFFIXES, read_tensors
 
@@ -47,7 +47,7 @@ def encoder_state(encoder: str, weights: str) -> Tensors:
         FileError: The file is missing or damaged.
         ModelError: It holds another network's weights, or they cannot be fetched.
     """
-    encoder = modern_name(encoder)
+    encoder = canonical_name(encoder)
     path = Path(weights).expanduser() if _is_path(weights) else weights_file(source_of(encoder, weights))
     return fit_names(read_tensors(path), _blank(encoder), encoder, path)
 

@@ -6,7 +6,6 @@ import re
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
 from typing import Any
@@ -16,49 +15,16 @@ from torch import nn
 
 from osteon.core.errors import ModelError, PlanError
 from osteon.core.torchvision_ops import patch_torchvision_ops
-
-OLD_PREFIXES = ("timm-regnet", "timm-res2", "timm-resnest", "timm-mobilenetv3", "timm-gernet")
-"""Prefixes of smp's older names for encoders that it now takes from timm."""
+from osteon.networks.encoder_sources import canonical_name
 
 MIN_MOMENTUM = 0.1
 """Of the running statistics of BatchNorm: torch's default."""
-PER_ENCODER = "each its own"
-
-
-@dataclass(frozen=True)
-class EncoderFamily:
-    """A family of encoders.
-
-    Attributes:
-        family: For people.
-        pattern: Of the encoders' whole names.
-        code_licence: Of the code.
-        weights_licence: Of the ImageNet weights.
-        inflates: Whether they have a 3D form.
-    """
-
-    family: str
-    pattern: str
-    code_licence: str
-    weights_licence: str
-    inflates: bool = False
-
-
-FAMILIES = (
-    EncoderFamily("ResNet, ResNeXt", r"resnet\d+|resnext\d+_\w+", "BSD-3-Clause", "BSD-3-Clause", inflates=True),
-    EncoderFamily("SE-ResNet, SE-ResNeXt", r"se_res\w+", "BSD-3-Clause", "BSD-3-Clause", inflates=True),
-    EncoderFamily("EfficientNet", r"efficientnet-b\d", "Apache-2.0", "Apache-2.0", inflates=True),
-    EncoderFamily("MobileNetV2", r"mobilenet_v2", "BSD-3-Clause", "BSD-3-Clause", inflates=True),
-    EncoderFamily("timm's ResNet", r"tu-resnet\d+d?(\.\w+)?", "Apache-2.0", PER_ENCODER, inflates=True),
-    EncoderFamily(
-        "Mix Transformer (SegFormer)",
-        r"mit_b\d",
-        "NVIDIA Source Code License: non-commercial",
-        "NVIDIA Source Code License: non-commercial",
-    ),
-    EncoderFamily("all others of timm", r"tu-.+", "Apache-2.0", PER_ENCODER),
-    EncoderFamily("all others of smp", r".+", "MIT, or as their file says", PER_ENCODER),
+WEIGHTS_LICENCES = (
+    (r"resnet\d+|resnext\d+_\w+|se_res\w+|mobilenet_v2", "BSD-3-Clause"),
+    (r"efficientnet-b\d", "Apache-2.0"),
+    (r"mit_b\d", "NVIDIA Source Code License: non-commercial"),
 )
+"""Patterns of smp's names, and the licence of their ImageNet weights; timm says its own."""
 
 
 @contextmanager
@@ -87,13 +53,6 @@ def encoder_names() -> tuple[str, ...]:
     return (*smp.encoders.encoders, *(f"tu-{name}" for name in timm.list_models()))
 
 
-def canonical_name(encoder: str) -> str:
-    """The encoder's name where it has an older one."""
-    if not encoder.startswith(OLD_PREFIXES):
-        return encoder
-    return encoder.replace("timm-", "tu-tf_" if "mobilenetv3" in encoder else "tu-", 1)
-
-
 def check_encoder(encoder: str) -> None:
     """Raise PlanError, with the nearest names, where neither library has the encoder."""
     name, names = canonical_name(encoder), encoder_names()
@@ -105,19 +64,11 @@ def check_encoder(encoder: str) -> None:
     raise PlanError(f"network.encoder: there is no encoder {encoder}", hint=f"near it: {shown}")
 
 
-def find_family(encoder: str) -> EncoderFamily:
-    """The family of an encoder: the first that its name fits."""
-    return next(row for row in FAMILIES if re.fullmatch(row.pattern, canonical_name(encoder)))
-
-
 def weights_licence(encoder: str) -> str:
     """The licence of an encoder's ImageNet weights, as far as its source says."""
     name = canonical_name(encoder)
-    licence = find_family(name).weights_licence
-    if licence != PER_ENCODER:
-        return licence
     if not name.startswith("tu-"):
-        return "not stated"
+        return next((row[1] for row in WEIGHTS_LICENCES if re.fullmatch(row[0], name)), "not stated")
     _, timm = libraries()
     with quiet_imports():
         known = timm.get_pretrained_cfg(name.removeprefix("tu-"))

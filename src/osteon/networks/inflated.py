@@ -10,7 +10,8 @@ from torch.nn import functional as F
 
 from osteon.core.errors import PlanError
 from osteon.networks.blocks import LAYER_TYPES, plain_stage
-from osteon.networks.encoders import canonical_name, check_encoder, libraries, quiet_imports
+from osteon.networks.encoder_sources import canonical_name
+from osteon.networks.encoders import check_encoder, libraries, quiet_imports
 from osteon.networks.inflate import inflate
 from osteon.plan.schema import Pretrained
 
