@@ -572,7 +572,9 @@ def test_records_say_how_sure_and_why_to_look(
     image, _, affine = two_boxes(seed=1)
     noise = np.random.default_rng(0).normal(100, 400, image.shape).astype(np.float32)
     write_volume(folder / "noise.nii.gz", Volume(noise[None], Geometry(image.shape, affine)))
-    looked = [replace(looks, volumes=dict(looks.volumes)) for looks in model.reference] * 2  # four are too few
+    looked = [
+        looks.model_copy(update={"volumes": dict(looks.volumes)}) for looks in model.reference
+    ] * 2  # four are too few
     write_reference(trained / "model/reference.json", looked)
     try:
         assert command("predict", trained, folder, tmp_path / "out", "--device", "cpu") == 0
