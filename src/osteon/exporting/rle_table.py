@@ -31,4 +31,3 @@ class RleTableExport(Exporter):
 FORM = ExportForm(
     "rle-csv", "masks of pictures as run-length codes (CSV)", lambda *_: RleTableExport(), once=(FILE_NAME,)
 )
-"""The form as the table of forms has it."""
