@@ -14,7 +14,6 @@ from torch import nn
 from osteon.converting.card import converted_model_card
 from osteon.converting.checkpoint import Checkpoint, read_checkpoint
 from osteon.converting.model_folder import DATASET, PLANS, ModelPackage, find_model, first_model_package
-from osteon.converting.notes import conversion_notes
 from osteon.converting.plan import NnUNetModel, convert_plan
 from osteon.converting.plans_files import DatasetFile, Plans, read_dataset, read_plans, resolve_configuration
 from osteon.converting.validation import SUMMARY, read_validation_dice
@@ -205,3 +204,18 @@ def _write(source: _SourceModel, folder: Path) -> ConvertedModel:
 
 CONVERTERS = {"nnunet": convert_model}
 """By the program that trained a model: a new one is one row."""
+
+
+def conversion_notes(source: NnUNetModel) -> list[str]:
+    """A line for each; none where there is nothing to tell."""
+    configuration, notes = source.configuration, []
+    if configuration.architecture != resolve_configuration(source.plans, source.name, source.path).architecture:
+        notes.append(
+            "the weights are those of batch norms, which the trainer built instead of the plans' instance norms"
+        )
+    if "RGBTo01Normalization" in configuration.normalization_schemes:
+        notes.append(
+            "the channels are a picture's red, green and blue; osteon reads a picture as one channel of grey, so they "
+            "have to be given as files of their own, in a dataset"
+        )
+    return notes

@@ -13,8 +13,8 @@ from osteon.core.progress import track
 from osteon.core.random_streams import item_generator
 from osteon.core.volume import Volume
 from osteon.formats.nifti import write_nifti
-from osteon.phantoms.decathlon import make_description
 from osteon.phantoms.humerus import STRUCTURES, draw_humerus
+from osteon.phantoms.record import make_description
 
 NAME = "humerus"
 FRAGMENTS = (4, 3, 2, 4, 3, 4)

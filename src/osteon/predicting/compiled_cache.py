@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from osteon.core.clock import age_key
+from osteon.core.file_stamps import age_key
 
 MAX_NETWORKS = 12
 """The networks that were used last are kept."""
