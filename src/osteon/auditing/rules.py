@@ -13,7 +13,6 @@ from osteon.auditing import (
     rules_intensity,
     rules_labels,
     rules_positions,
-    rules_slices,
 )
 from osteon.auditing.cohort import Cohort
 from osteon.auditing.finding import Finding, rank_findings
@@ -28,7 +27,7 @@ RULES: tuple[Callable[[Cohort], Iterator[Finding]], ...] = (
     rules_labels.tiny,
     rules_labels.cut,
     rules_labels.unlabelled,
-    rules_slices.sparse,
+    rules_labels.sparse,
     rules_positions.sides,
     rules_positions.order,
     rules_positions.positions,

@@ -37,6 +37,10 @@ class _Axis:
         i, j, k = three
         return i, j, k
 
+    def size(self, pair: Any) -> tuple[int, int, int]:
+        """A pool's size or stride: along the new axis as along the first."""
+        return self.among(pair, 1 if self.thick else (pair if isinstance(pair, int) else pair[0]))
+
 
 def inflate(encoder: nn.Module, through: int, thick_stages: int = 0) -> nn.Module:
     """The encoder with 3D layers that hold the 2D ones' weights.
@@ -126,20 +130,16 @@ def _norm(layer: Any, _: _Axis) -> nn.Module:
 
 
 def _max_pool(layer: Any, axis: _Axis) -> nn.Module:
-    def size(value: Any) -> tuple[int, int, int]:
-        return axis.among(value, 1 if axis.thick else (value if isinstance(value, int) else value[0]))
-
     padding = axis.among(layer.padding, 0) if axis.thick else layer.padding
-    return nn.MaxPool3d(size(layer.kernel_size), size(layer.stride), padding, ceil_mode=layer.ceil_mode)
+    return nn.MaxPool3d(axis.size(layer.kernel_size), axis.size(layer.stride), padding, ceil_mode=layer.ceil_mode)
 
 
 def _average_pool(layer: Any, axis: _Axis) -> nn.Module:
-    def size(value: Any) -> tuple[int, int, int]:
-        return axis.among(value, 1 if axis.thick else (value if isinstance(value, int) else value[0]))
-
     if layer.padding not in (0, (0, 0)):
         raise PlanError("network.encoder: a padded mean has no 3D form", hint=HINT)
-    return nn.AvgPool3d(size(layer.kernel_size), size(layer.stride), 0, layer.ceil_mode, layer.count_include_pad)
+    return nn.AvgPool3d(
+        axis.size(layer.kernel_size), axis.size(layer.stride), 0, layer.ceil_mode, layer.count_include_pad
+    )
 
 
 def _adaptive_pool(layer: Any, _: _Axis) -> nn.Module:
@@ -148,14 +148,10 @@ def _adaptive_pool(layer: Any, _: _Axis) -> nn.Module:
     return nn.AdaptiveAvgPool3d(1)
 
 
-def _block(layer: Any, _: _Axis) -> nn.Module:
-    return MBConv3d(layer)
-
-
 CONVERTERS: dict[str, Callable[[Any, _Axis], nn.Module]] = {
     "torch.nn.modules.conv.Conv2d": _convolution,
     "segmentation_models_pytorch.encoders._efficientnet.Conv2dStaticSamePadding": _convolution,
-    "segmentation_models_pytorch.encoders._efficientnet.MBConvBlock": _block,
+    "segmentation_models_pytorch.encoders._efficientnet.MBConvBlock": lambda block, _: MBConv3d(block),
     "torch.nn.modules.batchnorm.BatchNorm2d": _norm,
     "torch.nn.modules.pooling.MaxPool2d": _max_pool,
     "torch.nn.modules.pooling.AvgPool2d": _average_pool,

@@ -16,21 +16,39 @@ from osteon.plan.schema import Plan
 from osteon.predicting.cascade import label_channels
 from osteon.predicting.confidence import Calibration, raw_confidence
 from osteon.predicting.engines import Engine, EngineKind
-from osteon.predicting.inference import infer, infer_batch
 from osteon.predicting.postprocessing import NONE, Postprocessing, apply_postprocessing, read_postprocessing
-from osteon.predicting.prediction import Prediction, restore_scan
 from osteon.predicting.prepared_scan import PreparedScan, check_scan, prepare_scan
-from osteon.predicting.probabilities import Probabilities
+from osteon.predicting.probabilities import Probabilities, collect
 from osteon.predicting.reference_statistics import ReferenceStatistics, measure_statistics
 from osteon.predicting.region import has_small_structures
-from osteon.predicting.restore import OutputSink, restore_outputs
+from osteon.predicting.restore import OutputSink, restore_outputs, restore_scan
 from osteon.predicting.review import TrainingFacts, reasons_to_review, removed_structures
+from osteon.predicting.sequence import order_names
 from osteon.predicting.speed import BALANCED, SpeedPreset
-from osteon.predicting.tiles import whole_size
+from osteon.predicting.tiles import predict_batch, stream_probabilities, whole_size
 from osteon.predicting.training_cases import UNKNOWN, SeenScans
 from osteon.predicting.zoom import refine_structures
 from osteon.preparing.nonzero import pad_to_grid
 from osteon.preparing.strategies import grid_strategy
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A model's result for a scan.
+
+    Attributes:
+        segmentation: On the scan's own grid and orientation.
+        raw: The soft Dice confidence of each structure; None for one that was not found.
+        confidence: The expected Dice of each, by the model's calibration; the raw figure where it has none.
+        reasons: Why a person should look at it; empty where nothing stands out.
+        calibrated: Whether the model has a calibration.
+    """
+
+    segmentation: Segmentation
+    raw: dict[str, float | None]
+    confidence: dict[str, float | None]
+    reasons: list[str]
+    calibrated: bool = True
 
 
 @dataclass(frozen=True)
@@ -140,7 +158,8 @@ class Model:
             labels = labels if prepared.part is None else labels.crop(prepared.part[1])
             image = torch.cat((image, label_channels(labels, self.plan)))
         region = speed.region and has_small_structures(self.reference)
-        return infer(self.network, image, self.plan, speed=speed, region=region, folder=folder)
+        slabs = stream_probabilities(self.network, image, self.plan, speed=speed, region=region)
+        return order_names(collect(slabs, image.shape[1:], self.plan, folder=folder), self.plan)
 
     def batch_key(self, prepared: PreparedScan) -> tuple[int, ...] | None:
         """Scans of one key, other than None, can go into one batch."""
@@ -148,7 +167,10 @@ class Model:
 
     def infer_batch(self, prepared: Sequence[PreparedScan], *, speed: SpeedPreset = BALANCED) -> list[Probabilities]:
         """As `infer`, of several small scans of one `batch_key`, in one pass of the network."""
-        return infer_batch(self.network, [torch.from_numpy(one.image) for one in prepared], self.plan, speed=speed)
+        images = [torch.from_numpy(one.image) for one in prepared]
+        slabs = predict_batch(self.network, images, self.plan, speed=speed)
+        whole = [collect([slab], image.shape[1:], self.plan) for slab, image in zip(slabs, images, strict=True)]
+        return [order_names(probabilities, self.plan) for probabilities in whole]
 
     def postprocess(
         self,

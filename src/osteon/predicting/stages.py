@@ -17,8 +17,7 @@ from osteon.core.version import __version__
 from osteon.formats.io import write_segmentation
 from osteon.formats.probabilities import SUFFIX, make_header, write_probabilities
 from osteon.predicting.memory import MemoryPlan, MemoryPool, plan_memory
-from osteon.predicting.model import Model
-from osteon.predicting.prediction import Prediction
+from osteon.predicting.model import Model, Prediction
 from osteon.predicting.prepared_scan import PreparedScan
 from osteon.predicting.probabilities import Probabilities
 from osteon.predicting.restore import OutputSink
