@@ -51,10 +51,6 @@ class CaseTruth:
     unit: str
     more: dict[str, Any]
 
-    def as_json(self) -> dict[str, Any]:
-        """The case's row in truth.json."""
-        return {"labels": self.labels, self.unit: self.sizes, **self.more}
-
 
 @dataclass(frozen=True)
 class PhantomKind:
