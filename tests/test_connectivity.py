@@ -16,7 +16,7 @@ from osteon.core.labels import Segmentation, make_structures
 from osteon.core.volume import Volume
 from osteon.evaluating.components import label_components
 from osteon.exporting.masks import crop_masks
-from osteon.exporting.meshes import make_surfaces
+from osteon.exporting.mesh_files import make_surfaces
 from osteon.exporting.outlines import outlines
 from osteon.exporting.table import measure_mask
 from osteon.predicting.postprocessing_steps import STEPS, components

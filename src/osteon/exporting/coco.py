@@ -10,7 +10,7 @@ from typing import Any
 
 from osteon.core.files import write_json
 from osteon.exporting.export_form import ExportCase, ExportedCase, Exporter, ExportForm, ExportOptions, OutputFile
-from osteon.exporting.pictures import picture_masks, picture_names
+from osteon.exporting.masks import picture_masks, picture_names
 from osteon.formats.coco_writer import make_annotation
 
 FILE_NAME = "coco.json"

@@ -13,7 +13,7 @@ import numpy as np
 from osteon.core.errors import CaseError
 from osteon.core.labels import Structure
 from osteon.core.version import __version__
-from osteon.exporting.dicom_common import copy_elements, derived_uid, ignore_pydicom_warnings, save_dicom
+from osteon.exporting.dicom_common import MAY_BE_EMPTY, copy_elements, derived_uid, ignore_pydicom_warnings, save_dicom
 from osteon.exporting.dicom_source import DicomSources, PlacedSegmentation
 from osteon.exporting.export_form import ExportCase, ExportedCase, Exporter, ExportForm, OutputFile
 from osteon.exporting.masks import crop_masks
@@ -26,21 +26,7 @@ if TYPE_CHECKING:
 STORAGE = "1.2.840.10008.5.1.4.1.1.481.3"
 _STUDY_COMPONENT = "1.2.840.10008.3.1.2.3.1"
 """Detached Study Management, retired: what RT objects refer to studies with (PS3.3, C.8.8.5)."""
-_REPEATED = (
-    "PatientName",
-    "PatientID",
-    "PatientBirthDate",
-    "PatientSex",
-    "StudyInstanceUID",
-    "StudyDate",
-    "StudyTime",
-    "StudyID",
-    "AccessionNumber",
-    "ReferringPhysicianName",
-    "StudyDescription",
-    "FrameOfReferenceUID",
-    "PositionReferenceIndicator",
-)
+_REPEATED = (*MAY_BE_EMPTY, "StudyInstanceUID", "StudyDescription", "FrameOfReferenceUID")
 
 
 @dataclass(frozen=True)
