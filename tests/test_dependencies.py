@@ -13,7 +13,7 @@ import numpy as np
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from helpers import tiny_plan, two_boxes
+from helpers import tiny_plan, two_boxes, write_dataset
 from osteon.core.geometry import Geometry
 from osteon.core.volume import Volume
 from osteon.formats import write_volume
@@ -109,3 +109,16 @@ def test_a_prediction_loads_only_what_it_needs(tmp_path: Path) -> None:
     run = command("predict", tmp_path / "model", tmp_path / "scan.nii.gz", tmp_path / "out", "--device", "cpu")
     assert modules_after(run, NOT_TO_PREDICT) == ""
     assert (tmp_path / "out" / "scan.nii.gz").is_file()
+
+
+def test_commands_about_data_load_no_torch(tmp_path: Path) -> None:
+    dataset, source = tmp_path / "dataset", tmp_path / "source"
+    write_dataset(source, {name: two_boxes(seed=n) for n, name in enumerate("abc")})
+    nnunet = tmp_path / "nnunet"
+    for run in (
+        ("export", "nnunet", source, nnunet),
+        ("import", nnunet, dataset),
+        ("audit", dataset),
+        ("evaluate", nnunet / "labelsTr", dataset),
+    ):
+        assert modules_after(command(*run), ("torch", "lightning", "monai")) == "", run

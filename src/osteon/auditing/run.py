@@ -29,13 +29,12 @@ from osteon.auditing.rules import find_problems
 from osteon.core.errors import FileError, OsteonError
 from osteon.core.files import atomic_write, read_json, write_json
 from osteon.core.geometry import Geometry
-from osteon.core.parallel import for_each, worker_count
+from osteon.core.parallel import CASE_BYTES_PER_VOXEL, for_each, worker_count
 from osteon.core.progress import status
 from osteon.dataset.case_stamps import CaseStamp, renew_stamp, stamp_case, warn_changed
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import Case
 from osteon.formats.io import header_warnings
-from osteon.preparing.case import BYTES_PER_VOXEL
 
 FOLDER = "audit"
 MEASURES_VERSION = "3"
@@ -110,7 +109,7 @@ def audit(dataset: Dataset, *, workers: int | None = None) -> Audit:
         warn_changed(dataset, {case.id: known[case.id].mark for case in left if case.id in known}, "measured")
         voxels = [int(np.prod(grids[case.id].shape)) for case in left if case.id in grids]
         channels = len(dataset.manifest.channels)
-        count = worker_count(len(left), max(voxels, default=0) * channels * BYTES_PER_VOXEL)
+        count = worker_count(len(left), max(voxels, default=0) * channels * CASE_BYTES_PER_VOXEL)
         work = [(dataset.restrict_to(case), case, key, step) for case in left]
         chosen = workers or (count if sum(voxels) > MANY_VOXELS else 1)
         for outcome in for_each(_measure, work, "auditing", name=lambda item: f"case {item[1].id}", workers=chosen):

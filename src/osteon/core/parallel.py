@@ -26,6 +26,8 @@ logger = logging.getLogger(__name__)
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+CASE_BYTES_PER_VOXEL = 32
+"""Peak memory of measuring or preparing a case (file, float copies, masks) for each voxel and channel."""
 START_UP_BYTES = 400 << 20
 """What a fresh worker process holds before it has read anything (interpreter and libraries)."""
 

@@ -14,7 +14,7 @@ from osteon.core.errors import DatasetError, FileError, OsteonError
 from osteon.core.files import read_json, write_json
 from osteon.core.geometry import reorient_to_ras
 from osteon.core.labels import Segmentation
-from osteon.core.parallel import for_each, worker_count
+from osteon.core.parallel import CASE_BYTES_PER_VOXEL, for_each, worker_count
 from osteon.core.progress import status
 from osteon.core.structure_boxes import structure_masks
 from osteon.core.text import shorten_list
@@ -22,7 +22,6 @@ from osteon.core.voxel_sampling import plane_counts, voxels_at_ranks
 from osteon.dataset.case_stamps import NO_STAMP, CaseStamp, renew_stamp, stamp_case, warn_changed
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import Case
-from osteon.preparing.case import BYTES_PER_VOXEL
 
 FILE_NAME = "fingerprint.json"
 INTENSITY_SAMPLES = 2000
@@ -98,7 +97,7 @@ def measure_fingerprint(dataset: Dataset, *, workers: int | None = None) -> Fing
     if left:
         warn_changed(dataset, {case.id: recorded[case.id].mark for case in left if case.id in recorded}, "measured")
         voxels = [int(np.prod(dataset.geometry(case).shape)) for case in left if _has_geometry(dataset, case)]
-        largest = max(voxels, default=0) * len(dataset.manifest.channels) * BYTES_PER_VOXEL
+        largest = max(voxels, default=0) * len(dataset.manifest.channels) * CASE_BYTES_PER_VOXEL
         count = workers or (worker_count(len(left), largest) if sum(voxels) > 100e6 else 1)
         work = [(dataset.restrict_to(case), case) for case in left]
         written, took = time.monotonic(), 0.0

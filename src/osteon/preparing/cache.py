@@ -30,7 +30,7 @@ from osteon.core.file_stamps import file_times
 from osteon.core.files import atomic_write, write_json
 from osteon.core.gzip_files import crc32_of
 from osteon.core.locks import exclusive_lock
-from osteon.core.parallel import for_each, worker_count
+from osteon.core.parallel import CASE_BYTES_PER_VOXEL, for_each, worker_count
 from osteon.core.progress import status
 from osteon.core.random_streams import item_generator
 from osteon.core.records import read_record
@@ -40,7 +40,7 @@ from osteon.dataset.checks import content_hash, present_structures
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import Case
 from osteon.plan.schema import Plan
-from osteon.preparing.case import BYTES_PER_VOXEL, prepare_labels
+from osteon.preparing.case import prepare_labels
 from osteon.preparing.strategies import grid_strategy
 from osteon.preparing.zoomed import zoom_indices, zoomed_crops
 
@@ -124,7 +124,7 @@ def prepare_cases(
         before = {case.id: mark for case in left if (mark := read_stamp(_read_facts(folder, case))) is not None}
         warn_changed(dataset, before, "prepared")
         voxels = [_voxels(dataset, case) for case in left]
-        each = max(voxels) * len(plan.channels) * BYTES_PER_VOXEL
+        each = max(voxels) * len(plan.channels) * CASE_BYTES_PER_VOXEL
         count = workers or (worker_count(len(left), each) if sum(voxels) > 100e6 else 1)
         work = [(dataset.restrict_to(case), plan, case) for case in left]
         for outcome in for_each(

@@ -14,8 +14,6 @@ from osteon.preparing.resample import resample_index_map, resample_multi_hot
 from osteon.preparing.strategies import grid_strategy
 
 Labels = npt.NDArray[np.uint8] | npt.NDArray[np.uint16]
-BYTES_PER_VOXEL = 32
-"""Peak memory of measuring or preparing a case (file, float copies, masks) for each voxel and channel."""
 
 
 def prepare_image(volume: Volume, plan: Plan) -> npt.NDArray[np.float32]:
