@@ -18,7 +18,7 @@ from osteon.evaluating.evaluate import evaluate
 from osteon.evaluating.pairing import match_predictions, structures_in_files
 from osteon.evaluating.scores import MetricOptions, Score, score_case
 from osteon.formats import write_segmentation, write_volume
-from osteon.formats.label_meanings import parse_label_meanings
+from osteon.formats.label_meanings import label_meanings_for
 
 RED = Structure(name="red", value=1, colour="#ff0000")
 GREEN = Structure(name="green", value=2, colour="#00ff00")
@@ -279,7 +279,7 @@ def test_millimetres_and_pixels_are_never_averaged(tmp_path: Path) -> None:
 
 def test_a_legend_names_what_label_files_only_number(tmp_path: Path) -> None:
     write_volume(tmp_path / "a.nii.gz", Volume(labels(4, 2).array[None], GRID))
-    structures = structures_in_files([(tmp_path / "a.nii.gz", parse_label_meanings({"left": 1, "right": 2}))])
+    structures = structures_in_files([(tmp_path / "a.nii.gz", label_meanings_for((), {"left": 1, "right": 2}))])
     assert [(structure.name, structure.value) for structure in structures] == [("left", 1), ("right", 2)]
 
 

@@ -26,11 +26,10 @@ from osteon.exporting.dicom_codes import _ABNORMAL, _WHOLE, codes_of
 from osteon.exporting.outlines import outlines
 from osteon.exporting.run import ExportReport
 from osteon.formats import read_segmentation, write_segmentation, write_volume
-from osteon.formats.contours import fill_even_odd
 from osteon.formats.dicom_references import read_references
 from osteon.formats.dicom_seg import read_dicom_seg
 from osteon.formats.dicom_series import find_series, read_series, series_geometry
-from osteon.formats.rtstruct import read_rtstruct
+from osteon.formats.rtstruct import fill_even_odd, read_rtstruct
 
 STRUCTURES = (
     Structure(name="femur_left", value=3, colour="#ff8000", side="left"),
@@ -139,7 +138,7 @@ def test_structures_that_overlap(tmp_path: Path) -> None:
     assert isinstance(report.failed["p1"], LabelError)
     assert report.failed["p1"].hint == "use --encoding binary"
     (file,) = osteon.export("rtstruct", path, tmp_path / "rt", source=tmp_path / "scan").files
-    assert same(read_rtstruct(file, geometry, frame_of_reference=SERIES + ".2"), segmentation)
+    assert same(read_rtstruct(file, geometry), segmentation)
 
 
 @pytest.mark.parametrize("target", ["dicom-seg", "rtstruct"])
@@ -175,7 +174,7 @@ def test_contours_lie_on_their_series(tmp_path: Path) -> None:
     (file,) = osteon.export(
         "rtstruct", written(tmp_path, segmentation), tmp_path / "out", source=tmp_path / "scan"
     ).files
-    assert same(read_rtstruct(file, geometry, frame_of_reference=SERIES + ".2"), segmentation)
+    assert same(read_rtstruct(file, geometry), segmentation)
     assert read_references(file).series == {SERIES}
     dataset = pydicom.dcmread(file)
     assert [roi.ROIName for roi in dataset.StructureSetROISequence] == ["femur_left", "fragment red"]

@@ -22,7 +22,7 @@ from osteon.dataset.checks import present_structures
 from osteon.formats import read_volume, write_volume
 from osteon.formats.nifti import write_nifti
 from osteon.formats.voxel_stream import array_type, copy_into, fill_array, voxel_pieces
-from osteon.importing.masks.values import is_binary
+from osteon.importing.masks.files import is_binary
 
 SHAPE = (120, 110, 100)
 KINDS = ("int16", "float64", "int64")

@@ -19,7 +19,7 @@ from osteon.core.labels import Segmentation, make_structures
 from osteon.core.volume import Volume
 from osteon.dataset.dataset import Dataset
 from osteon.formats import read_segmentation, read_structures, read_volume, write_segmentation, write_volume
-from osteon.formats.label_meanings import find_label_meanings, parse_label_meanings, read_named_labels
+from osteon.formats.label_meanings import find_label_meanings, label_meanings_for, read_named_labels
 from runs import command
 
 GRID = Geometry((6, 4, 3), np.eye(4))
@@ -115,7 +115,7 @@ def test_a_name_that_is_not_known_is_not_guessed_by_its_number(tmp_path: Path) -
     assert read_segmentation(tmp_path / "a.nii.gz", known).array.max() == 2  # at import numbers may be given names
     with pytest.raises(LabelError, match=r"2 \(hip\)"):
         read_named_labels(tmp_path / "a.nii.gz", known)
-    meant = read_named_labels(tmp_path / "a.nii.gz", known, parse_label_meanings({"tibia": 2}))
+    meant = read_named_labels(tmp_path / "a.nii.gz", known, label_meanings_for((), {"tibia": 2}))
     assert meant.mask(known[1]).all()
 
 

@@ -24,7 +24,7 @@ from osteon.formats import read_segmentation, read_volume, write_segmentation, w
 from osteon.formats.stl import Mesh, MeshSpace, write_stl
 from osteon.importing.meshes import form as meshes
 from osteon.importing.meshes.colours import nearest_colour
-from osteon.importing.meshes.names import split_words
+from osteon.importing.meshes.folders import split_words
 from osteon.importing.meshes.sorting import sort_files
 from osteon.importing.options import ImportOptions
 from osteon.importing.pseudonyms import TABLE

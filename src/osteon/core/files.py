@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import psutil
 import yaml
@@ -134,6 +134,18 @@ def is_folder(path: Path) -> bool:
         return path.is_dir()
     except (OSError, ValueError):
         return False
+
+
+@contextmanager
+def open_binary(path: Path, what: str) -> Iterator[BinaryIO]:
+    """A file's bytes, to be read. Raises FileError where it is missing (`what` it should be), or cannot be read."""
+    if not path.is_file():
+        raise missing_file_error(path, what)
+    try:
+        with path.open("rb") as stream:
+            yield stream
+    except OSError as error:
+        raise FileError(f"{path}: cannot be read ({error.strerror})", hint="check the file's permissions") from error
 
 
 def write_text(path: Path, text: str) -> None:

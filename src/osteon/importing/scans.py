@@ -13,14 +13,13 @@ from pathlib import Path
 from osteon.core.errors import DatasetError
 from osteon.core.folders import files_below
 from osteon.dataset.manifest import FILE_NAME
-from osteon.formats.dicom_folders import contains_dicom
 from osteon.formats.mask_names import classify_name
 from osteon.formats.raster import SUFFIXES as PICTURES
+from osteon.formats.registry import contains_dicom
 from osteon.formats.rle import describe_missing_columns
 from osteon.importing.masks import form as masks
-from osteon.importing.masks.files import find_source_files, path_below, volume_files
+from osteon.importing.masks.files import find_source_files, is_label_map, path_below, volume_files
 from osteon.importing.masks.pairing import pair_files
-from osteon.importing.masks.values import is_label_map
 from osteon.importing.meshes.form import mesh_files
 from osteon.importing.options import DICOM_OPTIONS, ImportOptions
 from osteon.importing.radiographs import form as radiographs

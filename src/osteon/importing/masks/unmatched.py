@@ -12,7 +12,7 @@ from osteon.importing.masks import pairing
 from osteon.importing.masks.files import MaskFile, Scan, SourceInventory
 from osteon.importing.masks.grids import lies_on_grid
 from osteon.importing.masks.references import LabelReferences
-from osteon.importing.patterns import COMMON_PATTERNS
+from osteon.importing.source_forms import COMMON_PATTERNS
 
 _PATTERNS = (*COMMON_PATTERNS, r"(\d+)\D*$", r"([^/]+)/[^/]*$")
 _LISTED = 3
