@@ -15,7 +15,7 @@ from osteon.core.file_names import name_key
 from osteon.core.geometry import Geometry
 from osteon.core.volume import Volume
 from osteon.dataset.case_ids import safe_id, unique_ids
-from osteon.exporting.file_names import unique_stems
+from osteon.exporting.mesh_files import unique_stems
 from osteon.formats import write_volume
 from osteon.formats.stl import Mesh, write_stl
 from osteon.importing.run import import_dataset

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -21,8 +20,8 @@ from osteon.core.labels import Segmentation
 from osteon.plan.schema import Plan
 from osteon.predicting.confidence import (
     UNCALIBRATED,
+    Calibration,
     calibrate,
-    calibration_from,
     raw_confidence,
 )
 from osteon.predicting.probabilities import Probabilities
@@ -35,6 +34,10 @@ from osteon.predicting.reference_statistics import (
 from osteon.predicting.review import TrainingFacts, reasons_to_review, removed_structures
 
 PLAN = tiny_plan()
+
+
+def replace(statistics: ReferenceStatistics, **changes: object) -> ReferenceStatistics:
+    return statistics.model_copy(update=changes)
 
 
 def probabilities(femur: list[float], tibia: list[float]) -> torch.Tensor:
@@ -95,7 +98,7 @@ def test_more_confidence_is_never_less_dice(pairs: list[tuple[float, float]]) ->
     assert all(b >= a - 1e-9 for a, b in pairwise(expected))
     assert expected[0] >= 0
     assert expected[-1] <= max(d for _, d in pairs) + 1e-4
-    assert calibration_from(json.loads(json.dumps(made.to_dict()))) == made
+    assert Calibration.model_validate(json.loads(made.model_dump_json())) == made
 
 
 # -- reasons ------------------------------------------------------
@@ -131,7 +134,7 @@ def reasons(
 def test_volumes_are_those_of_the_voxels() -> None:
     statistics = TRAINED[0]
     assert statistics.volumes == {"femur": 0.216, "tibia": 0.072}
-    assert statistics.touching == ()
+    assert statistics.touching == []
 
 
 def test_a_scan_like_the_others_is_no_reason() -> None:
@@ -152,7 +155,7 @@ def test_a_structure_that_is_not_found_is_a_reason() -> None:
     assert reasons(seen(image, labels), {"femur": 0.9, "tibia": None}) == [
         "tibia: not found; 8 of 8 training scans show it"
     ]
-    half = [replace(statistics, annotated=("femur",)) for statistics in TRAINED]  # nobody looked for it
+    half = [replace(statistics, annotated=["femur"]) for statistics in TRAINED]  # nobody looked for it
     assert reasons(seen(image, labels), {"femur": 0.9, "tibia": None}, TrainingFacts(half, {})) == []
 
 
@@ -249,7 +252,7 @@ def test_what_post_processing_removes_whole_is_a_reason() -> None:
 
 
 def test_the_reference_comes_back(tmp_path: Path) -> None:
-    cases = [*TRAINED, replace(TRAINED[0], annotated=("femur",), touching=("femur",))]
+    cases = [*TRAINED, replace(TRAINED[0], annotated=["femur"], touching=["femur"])]
     write_reference(tmp_path / "reference.json", cases)
     assert read_reference(tmp_path / "reference.json") == cases
     assert read_reference(tmp_path / "none.json") == []

@@ -14,8 +14,8 @@ import yaml
 
 from osteon.app.bin import list_deletions, restore
 from osteon.app.curves import read_curves
-from osteon.app.findings import read_audit
 from osteon.app.jobs import FINISHED
+from osteon.app.pages.dataset import read_audit
 from osteon.app.results import (
     describe_maker,
     find_dataset,

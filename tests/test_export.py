@@ -22,8 +22,8 @@ from osteon.core.errors import FileError, UsageError
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation, make_structures
 from osteon.exporting import export_form
-from osteon.exporting.file_names import unique_stems
 from osteon.exporting.masks import crop_masks
+from osteon.exporting.mesh_files import unique_stems
 from osteon.exporting.output_record import FILE_NAME
 from osteon.exporting.registry import FORMS, MODEL_FORMS
 from osteon.formats import write_segmentation

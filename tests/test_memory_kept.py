@@ -24,11 +24,11 @@ from osteon.predicting.memory import (
     FIRST_PASS_BYTES,
     PARTS_BYTES,
     MemoryPlan,
+    MemoryPool,
     describe_memory,
     estimate_memory,
     process_bytes,
 )
-from osteon.predicting.memory_pool import MemoryPool
 from osteon.predicting.model import Model
 from osteon.predicting.predictor import predict
 from osteon.predicting.records import read_predictions

@@ -14,7 +14,7 @@ from osteon.core.errors import FileError, LabelError
 from osteon.formats import read_geometry, read_segmentation, read_volume
 from osteon.formats.io import companion_paths
 from osteon.predicting.scans import find_scans
-from osteon.serving.content_type import detect_suffix
+from osteon.serving.uploads import detect_suffix
 
 TAGS = {
     "ObjectType": "Image",

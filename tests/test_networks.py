@@ -16,9 +16,9 @@ from osteon.core.errors import ModelError, PlanError, UsageError
 from osteon.networks import encoder_weights
 from osteon.networks.encoder_registry import canonical_name, libraries
 from osteon.networks.encoders import check_encoder, has_fixed_size, load_encoder_weights, weights_licence
-from osteon.networks.output_bias import init_output_bias
 from osteon.networks.pretrained import PooledNorm
 from osteon.networks.registry import NETWORKS, build_network, check_network, find_network, output_channels
+from osteon.networks.transfer import init_output_bias
 from osteon.networks.weights import save_tensors
 from osteon.plan.schema import Grid, Network, Plan, Pretrained
 from osteon.planning.network_choice import choose_network

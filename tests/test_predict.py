@@ -573,7 +573,7 @@ def test_records_say_how_sure_and_why_to_look(
     noise = np.random.default_rng(0).normal(100, 400, image.shape).astype(np.float32)
     write_volume(folder / "noise.nii.gz", Volume(noise[None], Geometry(image.shape, affine)))
     looked = [
-        replace(statistics, volumes=dict(statistics.volumes)) for statistics in model.reference
+        statistics.model_copy(update={"volumes": dict(statistics.volumes)}) for statistics in model.reference
     ] * 2  # four are too few
     write_reference(trained / "model/reference.json", looked)
     try:

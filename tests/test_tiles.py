@@ -209,7 +209,9 @@ def test_a_part_of_which_nothing_is_seen_has_nothing() -> None:
 
 def test_models_of_small_structures_are_known_by_their_training_scans() -> None:
     def statistics(volume_cm3: float) -> ReferenceStatistics:
-        return ReferenceStatistics({"L1": volume_cm3}, (), {}, (1.0, 1.0, 1.0), (100.0, 100.0, 100.0))
+        return ReferenceStatistics(
+            volumes={"L1": volume_cm3}, touching=[], image={}, spacing_mm=[1] * 3, extent_mm=[100] * 3, annotated=None
+        )
 
     assert has_small_structures([statistics(50), statistics(100), statistics(900)])
     assert not has_small_structures([statistics(50), statistics(300), statistics(900)])

@@ -13,7 +13,6 @@ from osteon.auditing import (
     rules_intensity,
     rules_labels,
     rules_positions,
-    rules_slices,
 )
 from osteon.auditing.cohort import Cohort
 from osteon.auditing.finding import Finding, rank_findings
@@ -28,7 +27,7 @@ RULES: tuple[Callable[[Cohort], Iterator[Finding]], ...] = (
     rules_labels.find_tiny_structures,
     rules_labels.find_cut_structures,
     rules_labels.find_unlabelled_cases,
-    rules_slices.find_sparse_labels,
+    rules_labels.find_sparse_labels,
     rules_positions.find_swapped_sides,
     rules_positions.find_wrong_order,
     rules_positions.find_odd_positions,

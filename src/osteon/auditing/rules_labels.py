@@ -1,4 +1,4 @@
-"""What labels lack or have too much of: empty, missing, in pieces, with holes, tiny, cut."""
+"""What labels lack or have too much of: empty, missing, in pieces, with holes, tiny, cut, not on every slice."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ import numpy as np
 
 from osteon.auditing.cohort import MIN_CASES, Cohort
 from osteon.auditing.finding import Finding
+from osteon.core.text import shorten_list
 from osteon.dataset.folds import group_cases, groups_with_structure, structures_only_held_out
+from osteon.dataset.sparse_labels import describe_step
 
 COMMON_FRACTION = 0.9
 """A structure that this part of the cases has, or all but one, is expected in all."""
@@ -226,3 +228,21 @@ def find_unlabelled_cases(cohort: Cohort) -> Iterator[Finding]:
 
 def _voxels(count: int) -> str:
     return f"{count} voxel{'s' * (count != 1)}"
+
+
+def find_sparse_labels(cohort: Cohort) -> Iterator[Finding]:
+    """Structures drawn on some slices only: the model would learn that bone comes and goes."""
+    for case in cohort.labelled:
+        found = {name: facts for name, facts in case.structures.items() if facts.step > 1}
+        if found:
+            step = min(facts.step for facts in found.values())
+            yield Finding(
+                severity="error",
+                kind="between-slices",
+                cases=[case.id],
+                structures=list(found),
+                what=f"drawn on {describe_step(step)}: {shorten_list([f.drawn for f in found.values()])}",
+                against="what lies between counts as background",
+                action="import it again in the form masks, which draws the slices between (--between-slices fill)",
+                strength=0.9,
+            )

@@ -11,8 +11,8 @@ import numpy.typing as npt
 from osteon.core.boxes import Box
 from osteon.core.dice import LabelArray
 from osteon.core.labels import Structure
+from osteon.core.structure_boxes import crop_mask
 from osteon.evaluating.components import label_components
-from osteon.evaluating.structure_boxes import crop_mask
 from osteon.formats.labelmap import is_placeholder
 
 SMALLEST = 0.3

@@ -16,11 +16,10 @@ from typing import Literal
 import psutil
 import torch
 
-from osteon.core.cpu_features import processor_flags
 from osteon.core.cpu_load import LoadMeter
 from osteon.core.errors import UsageError, summarise_error
 from osteon.core.labels import Segmentation
-from osteon.core.platform import cpu_count, cpu_quota
+from osteon.core.platform import cpu_count, cpu_quota, processor_flags
 from osteon.core.progress import status, track
 from osteon.core.threads import describe_waiting, threads_may_spin
 from osteon.core.torchvision_ops import patch_torchvision_ops

@@ -53,7 +53,7 @@ def weights_licence(encoder: str, weights: str = "imagenet") -> str | None:
         if re.fullmatch(pattern, name):
             return licence
     if not name.startswith("tu-"):
-        return "not stated"
+        return next((row[1] for row in WEIGHTS_LICENCES if re.fullmatch(row[0], name)), "not stated")
     _, timm = libraries()
     with quiet_imports():
         known = timm.get_pretrained_cfg(name.removeprefix("tu-"))

@@ -19,9 +19,8 @@ from osteon.core.labels import Segmentation, make_structures
 from osteon.core.volume import Volume
 from osteon.formats.nifti import write_nifti
 from osteon.phantoms.chest import Chest, vessel_tree
-from osteon.phantoms.decathlon import make_description
 from osteon.phantoms.grid import correlated_noise, file_grid, voxel_centres
-from osteon.phantoms.record import SOURCE, CaseTruth, CohortRequest, PhantomKind, write_truth
+from osteon.phantoms.record import SOURCE, CaseTruth, CohortRequest, PhantomKind, make_description, write_truth
 from osteon.phantoms.shapes import Field, partial_volume, rod
 
 STRUCTURES = make_structures(["cancer"])

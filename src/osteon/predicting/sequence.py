@@ -16,6 +16,7 @@ import torch
 from scipy import ndimage
 
 from osteon.plan.schema import Plan, StructureSequence
+from osteon.predicting.probabilities import Probabilities
 
 MIN_VOLUME = 0.3
 """A piece of less than this part of the usual volume is no body of its own."""
@@ -67,6 +68,14 @@ def name_sequence(probabilities: torch.Tensor, plan: Plan) -> torch.Tensor:
         if name is None:
             array[0][where] += total[where]
     return probabilities
+
+
+def order_names(probabilities: Probabilities, plan: Plan) -> Probabilities:
+    """With the names of the plan's sequence in order: changed in place; as they are where the plan has none."""
+    if plan.sequence is None:
+        return probabilities
+    name_sequence(probabilities.values, plan)
+    return probabilities.with_new_argmax()
 
 
 def _find_bodies(
