@@ -511,7 +511,7 @@ def attempt(reader: Reader, how: Combination, draw: random.Random) -> tuple[str,
     with tempfile.TemporaryDirectory() as folder:
         path = reader.write(Path(folder), how, draw)
         try:
-            volume, told = reader.read(path)
+            volume, warnings = reader.read(path)
         except OsteonError as error:
             return "refused", error.message
         except Exception as error:  # noqa: BLE001 (finding these is the purpose)
@@ -524,7 +524,7 @@ def attempt(reader: Reader, how: Combination, draw: random.Random) -> tuple[str,
                 continue
             for what in _differences(volume, affine, array):
                 differences.append(f"{what} than {name}'s")
-                if not any((kind in OF_VALUES) == (what == "other values") for kind in told):
+                if not any((kind in OF_VALUES) == (what == "other values") for kind in warnings):
                     silent.append(differences[-1])
     if silent:
         return "silent differences", ", ".join(silent)
@@ -540,8 +540,8 @@ def _differences(volume: Volume, affine: Affine | None, array: npt.NDArray[np.ge
             same = False
         found += [] if same else ["other places"]
     if array is not None:
-        mine, theirs = np.asarray(volume.array, np.float64), np.asarray(array, np.float64)
-        if mine.shape != theirs.shape or not np.allclose(mine, theirs, rtol=1e-5, atol=1e-4):
+        found_values, expected = np.asarray(volume.array, np.float64), np.asarray(array, np.float64)
+        if found_values.shape != expected.shape or not np.allclose(found_values, expected, rtol=1e-5, atol=1e-4):
             found.append("other values")
     return found
 

@@ -35,7 +35,7 @@ from scipy.spatial import KDTree
 
 from osteon.core.geometry import Geometry
 from osteon.exporting.masks import crop_mask
-from osteon.exporting.meshes import join_meshes, make_surfaces
+from osteon.exporting.mesh_files import join_meshes, make_surfaces
 from osteon.formats import read_segmentation
 from osteon.importing.meshes.voxelisation import voxelise
 

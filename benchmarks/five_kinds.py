@@ -47,7 +47,7 @@ def masks_against_truth(cohort: Path, data: Dataset) -> float:
     for case in data.manifest.labelled:
         truth = read_segmentation(cohort / record[case.id]["labels"])
         truth = align_segmentation(truth, data.geometry(case), name=case.id, image_name="the imported image")
-        mine = to_multi_hot(data.load_segmentation(case))
+        osteons = to_multi_hot(data.load_segmentation(case))
         true = to_multi_hot(truth)
         names = [s.name for s in true.structures]
         for number, structure in enumerate(data.structures):
@@ -55,7 +55,7 @@ def masks_against_truth(cohort: Path, data: Dataset) -> float:
                 continue
             if structure.name not in names:
                 continue
-            pair = mine.array[number][None], true.array[names.index(structure.name)][None]
+            pair = osteons.array[number][None], true.array[names.index(structure.name)][None]
             value = dice(count_overlap(*pair, (structure,))[structure.name])
             scores.setdefault(structure.name, []).extend([] if value is None else [value])
     return min(fmean(values) for values in scores.values() if values)

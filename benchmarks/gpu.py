@@ -273,12 +273,12 @@ def measured(part: Callable[[], list[Row]], name: str, seconds: float) -> list[R
     if seconds < LEAST_S:
         return [(name, "no time was left", "")]
     context = multiprocessing.get_context("fork")
-    ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=_child, args=(part, name, theirs))
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_child, args=(part, name, sender))
     process.start()
-    theirs.close()
+    sender.close()
     try:
-        found: list[Row] = [tuple(row) for row in json.loads(ours.recv())] if ours.poll(seconds) else []  # type: ignore[misc]
+        found: list[Row] = [tuple(row) for row in json.loads(receiver.recv())] if receiver.poll(seconds) else []  # type: ignore[misc]
     except EOFError:
         found = [(name, "its process was killed", "")]
     with suppress(ProcessLookupError):  # whatever it has started, too

@@ -154,10 +154,10 @@ STAGES = (
 
 
 def begin(arguments: Sequence[object], cwd: Path) -> subprocess.Popen[bytes]:
-    """Start a command in a session of its own; what it says goes to `cwd`/said.txt."""
+    """Start a command in a session of its own; what it says goes to `cwd`/output.txt."""
     command = [sys.executable, "-m", "osteon.cli", *map(str, arguments)]
-    with (cwd / "said.txt").open("wb") as said:
-        return subprocess.Popen(command, stdout=said, stderr=said, cwd=cwd, start_new_session=True)
+    with (cwd / "output.txt").open("wb") as log:
+        return subprocess.Popen(command, stdout=log, stderr=log, cwd=cwd, start_new_session=True)
 
 
 def run(arguments: Sequence[object], cwd: Path) -> tuple[int, float]:
@@ -194,7 +194,7 @@ def done(arguments: Sequence[object], cwd: Path) -> None:
     """Run a command that must succeed."""
     code, _ = run(arguments, cwd)
     if code:
-        sys.exit(f"{arguments[0]} ended with {code}:\n{(cwd / 'said.txt').read_text()}")
+        sys.exit(f"{arguments[0]} ended with {code}:\n{(cwd / 'output.txt').read_text()}")
 
 
 def left(folder: Path) -> list[str]:
@@ -236,7 +236,7 @@ def ended(
             stage.lay_out(given, out)
     code, _ = run(stage.arguments(given, out), work)
     if code:
-        wrong.append(f"the last run ended with {code}: {(work / 'said.txt').read_text()[-300:]}")
+        wrong.append(f"the last run ended with {code}: {(work / 'output.txt').read_text()[-300:]}")
     return [f"{hit} times", *wrong]
 
 
@@ -251,13 +251,13 @@ def filled(stage: Stage, given: Path, work: Path, used: int) -> list[str]:
     try:
         stage.lay_out(given, disk / "out")
         code, _ = run(stage.arguments(given, disk / "out"), work)
-        said = (work / "said.txt").read_text()
-        if code != 1 or "disk is full" not in said:
-            wrong.append(f"ended with {code}: {said[-300:]}")
+        message = (work / "output.txt").read_text()
+        if code != 1 or "disk is full" not in message:
+            wrong.append(f"ended with {code}: {message[-300:]}")
         subprocess.run(["mount", "-o", f"remount,size={40 * used + 10**8}", disk], check=True)
         code, _ = run(stage.arguments(given, disk / "out"), work)
         if code:
-            wrong.append(f"with room it ended with {code}: {(work / 'said.txt').read_text()[-300:]}")
+            wrong.append(f"with room it ended with {code}: {(work / 'output.txt').read_text()[-300:]}")
         else:
             shutil.copytree(disk / "out", work / "out")
     finally:
@@ -290,7 +290,7 @@ def main() -> None:
             stage.lay_out(given, usual / "out")
             code, usual_s = run(stage.arguments(given, usual / "out"), usual)
             if code:
-                sys.exit(f"{stage.name} ended with {code}:\n{(usual / 'said.txt').read_text()}")
+                sys.exit(f"{stage.name} ended with {code}:\n{(usual / 'output.txt').read_text()}")
             wanted = stage.digest(usual / "out")
             for how in arguments.how:
                 work = Path(place) / f"{stage.name}-{how}"
@@ -301,8 +301,8 @@ def main() -> None:
                     often, *wrong = ended(stage, given, work, signals[how], arguments.times, usual_s, arguments.seed)
                 same = (work / "out").is_dir() and stage.digest(work / "out") == wanted
                 bad |= bool(wrong) or not same
-                told = "; ".join(dict.fromkeys(line.replace("\n", " ") for line in wrong))
-                print(f"| {stage.name} | {how} | {often} | {'yes' if same else 'NO'} | {told} |", flush=True)
+                problems = "; ".join(dict.fromkeys(line.replace("\n", " ") for line in wrong))
+                print(f"| {stage.name} | {how} | {often} | {'yes' if same else 'NO'} | {problems} |", flush=True)
     sys.exit(bad)
 
 

@@ -150,26 +150,26 @@ def sampled(command: list[str], log: Path) -> tuple[float, list[tuple[float, flo
 def child_shares(scan: Path, to: Path, engine: str) -> None:
     """Probabilities on the model's grid, kept."""
     model = made_model().with_engine(find_engine(engine))
-    shares = model.infer(model.prepare(read_volume(scan)))
-    np.save(to, shares.values.float().numpy())
+    probabilities = model.infer(model.prepare(read_volume(scan)))
+    np.save(to, probabilities.values.float().numpy())
 
 
 def child_restore(scan: Path, kept: Path, to: Path) -> None:
     """Osteon's way back."""
     plan, geometry = made_model().plan, read_geometry(scan)
-    shares = Probabilities.from_tensor(torch.from_numpy(np.load(kept)).half(), plan)
+    probabilities = Probabilities.from_tensor(torch.from_numpy(np.load(kept)).half(), plan)
     began = time.perf_counter()
-    found = restore(shares, geometry, plan)
+    found = restore(probabilities, geometry, plan)
     print(json.dumps({"seconds": time.perf_counter() - began}))
     np.save(to, found.array)
 
 
 def child_scipy(kept: Path, shape: tuple[int, ...], to: Path) -> None:
     """All classes resized, then the argmax."""
-    shares = np.load(kept).astype(np.float16).astype(np.float32)
+    probabilities = np.load(kept).astype(np.float16).astype(np.float32)
     began = time.perf_counter()
-    whole = np.empty((len(shares), *shape), np.float32)
-    for number, share in enumerate(shares):
+    whole = np.empty((len(probabilities), *shape), np.float32)
+    for number, share in enumerate(probabilities):
         factors = [a / b for a, b in zip(shape, share.shape, strict=True)]
         ndimage.zoom(share, factors, output=whole[number], order=1, mode="nearest", grid_mode=True)
     best = whole.argmax(0).astype(np.uint8)
@@ -237,15 +237,15 @@ def main() -> None:
     ):
         _, lines[what] = sampled([*me, name, *child], work / f"{name}.log")
         seconds[name] = json.loads((work / f"{name}.log").read_text().splitlines()[-1])["seconds"]
-    ours, theirs = np.load(work / "ours.npy"), np.load(work / "scipy.npy")
+    restored, by_scipy = np.load(work / "ours.npy"), np.load(work / "scipy.npy")
     final = read_segmentation(work / "out" / "scan.nii.gz").array
     print(f"{date.today()}, {len(psutil.Process().cpu_affinity())} core(s); {'×'.join(map(str, shape))}\n")
     print("| what | seconds | peak MB |\n| --- | --- | --- |")
     for (name, samples), took in zip(lines.items(), seconds.values(), strict=True):
         print(f"| {name} | {took:.1f} | {max(mb for _, mb in samples):.0f} |")
     print(f"\nthe way back: {seconds['scipy'] / seconds['restore']:.0f} times as fast as scipy's;", end=" ")
-    differ = [np.count_nonzero(ours != other) for other in (theirs, final)]
-    print(f"{differ[0]} of {ours.size} voxels differ from it, {differ[1]} from the written file")
+    differ = [np.count_nonzero(restored != other) for other in (by_scipy, final)]
+    print(f"{differ[0]} of {restored.size} voxels differ from it, {differ[1]} from the written file")
     if options.figure:
         draw(options.figure, lines)
 

@@ -115,10 +115,10 @@ def main() -> None:
                 for which in ("least", "kept", "all", "two", "less") if several else ("least",):
                     words = [str(structures), which, str(Path(place, "out")), *map(str, scans[: 1 + (which == "two")])]
                     command = [sys.executable, __file__, "--child", *words]
-                    said = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines()[
+                    output = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines()[
                         -1
                     ]
-                    found = json.loads(said)
+                    found = json.loads(output)
                     broken |= found["peak"] > found["limit"] or bool(found["failed"]) != (which == "less")
                     sizes = " | ".join(f"{found[key] / 1e6:.0f}" for key in ("limit", "peak"))
                     print(f"| {kind} {form} | {structures} | {which} | {sizes} | {found['done']} |", flush=True)

@@ -103,9 +103,9 @@ def agree(data: Path) -> None:
         if not installed(module):
             print(f"| {peer} | not installed | | | | | | |")
             continue
-        theirs = [row for pair in pairs for row in measure(*pair)]
+        measured = [row for pair in pairs for row in measure(*pair)]
         for name in FIGURES:
-            both = [(a[name], b[name]) for a, b in zip(own, theirs, strict=True) if name in a and name in b]
+            both = [(a[name], b[name]) for a, b in zip(own, measured, strict=True) if name in a and name in b]
             values = np.array([pair for pair in both if np.isfinite(pair).all()])
             if not len(values) or (peer == "MONAI, voxels" and not name.startswith("nsd")):
                 continue

@@ -138,7 +138,7 @@ def convert(job: Job) -> None:
         "file_ending": ENDING,
     }
     (job.raw / "dataset.json").write_text(json.dumps(description, indent=1))
-    say(f"{len(train)} cases to train on, {len(test)} to predict; {len(structures)} structures")
+    log(f"{len(train)} cases to train on, {len(test)} to predict; {len(structures)} structures")
 
 
 def write_channels(job: Job, case: dict[str, Any], expected: int, folder: Path) -> None:
@@ -306,7 +306,7 @@ def budget_trainer(seconds: float, *, quick: bool) -> type:
                     )
                     losses, reported = [], now
             self.iterations = len(times)
-            say(f"{self.iterations} iterations in {last - began:.1f} of {seconds:g} s")
+            log(f"{self.iterations} iterations in {last - began:.1f} of {seconds:g} s")
             self.on_train_end()
 
     # Nothing differs for a prediction: under this name nnU-Net finds the class that builds the network
@@ -347,7 +347,7 @@ STAGES = {"convert": convert, "plan": plan, "train": train, "predict": predict, 
 # The parent
 
 
-def say(message: str) -> None:
+def log(message: str) -> None:
     print(f"{time.strftime('%H:%M:%S')}  {message}", flush=True)
 
 
@@ -356,7 +356,7 @@ def run_stage(job: Job, stage: str) -> tuple[float, int]:
 
     This process has imported nothing large: Linux counts the memory of the process that starts another into its peak.
     """
-    say(stage)
+    log(stage)
     command = [sys.executable, str(Path(__file__).resolve()), str(job.dataset), str(job.out), str(job.seconds)]
     command += ["--quick"] if job.quick else []
     command += ["--spacing", *map(str, job.spacing)] if job.spacing else []
@@ -420,7 +420,7 @@ def main() -> None:
         "predict_mb": predict_bytes // 10**6,
     }
     (job.out / "facts.json").write_text(json.dumps(facts, indent=1))
-    say(f"done: {facts}")
+    log(f"done: {facts}")
 
 
 if __name__ == "__main__":

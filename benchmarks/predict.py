@@ -106,9 +106,9 @@ def peak(model: Path, facts: Path) -> None:
         network = loaded.network if name == "torch" else loaded.with_engine(find_engine(name)).network
         with torch.inference_mode():
             turns = [(timed(network, patch), timed(torch.mm, matrix, matrix)) for _ in range(TURNS + 1)][1:]
-        ours = found["gflop"] / statistics.median(turn[0] for turn in turns)
+        reached = found["gflop"] / statistics.median(turn[0] for turn in turns)
         most = 2 * MATRIX**3 / 1e9 / statistics.median(turn[1] for turn in turns)
-        found |= {f"{name} GFLOP/s": ours, f"{name} matrix": most}
+        found |= {f"{name} GFLOP/s": reached, f"{name} matrix": most}
     facts.write_text(json.dumps(found))
 
 
@@ -227,8 +227,8 @@ def compare(options: argparse.Namespace, work: Path) -> None:
     print(f"\nThe network on one patch: {facts['gflop']:.1f} GFLOP\n")
     print("| engine | GFLOP/s | matrix product | of the peak |\n| --- | --- | --- | --- |")
     for name in ("torch", *ENGINES):
-        ours, most = facts[f"{name} GFLOP/s"], facts[f"{name} matrix"]
-        print(f"| {name} | {ours:.0f} | {most:.0f} | {100 * ours / most:.0f} % |")
+        reached, most = facts[f"{name} GFLOP/s"], facts[f"{name} matrix"]
+        print(f"| {name} | {reached:.0f} | {most:.0f} | {100 * reached / most:.0f} % |")
 
 
 def finer(image: Path, times: int, folder: Path) -> str:
@@ -267,13 +267,13 @@ def report(rows: dict[str, list[dict[str, Any]]], judged: dict[str, dict[str, fl
     print("| --- | --- | --- | --- | --- | --- | --- |")
     for name, m in medians.items():
         s = judged[name]
-        said = "–" if name == "nnunet" else f"{s['least']:.4f} ({s['mean']:.5f})"
+        text = "–" if name == "nnunet" else f"{s['least']:.4f} ({s['mean']:.5f})"
         true = "–" if math.isnan(s["dice"]) else f"{s['dice']:.4f}"
         times = {k: f" ({base[k] / m[k]:.1f}×)" if name != "nnunet" else "" for k in m}
         shown = "nnU-Net" if name == "nnunet" else f"osteon, {name}"
         print(
             f"| {shown} | {m['case']:.3f}{times['case']} | {m['cpu']:.3f}{times['cpu']} | {m['all']:.1f}{times['all']} "
-            f"| {m['mb']:.0f}{times['mb']} | {said} | {true} |"
+            f"| {m['mb']:.0f}{times['mb']} | {text} | {true} |"
         )
 
 

@@ -44,12 +44,12 @@ async def attack(port: int, seconds: float, heads: int, bodies: int) -> Counter[
                 reader, writer = await asyncio.open_connection("127.0.0.1", port)
                 seen[f"{kind}: opened"] += 1
                 writer.write(begin)
-                heard = asyncio.create_task(reader.read(12))
-                while time.monotonic() < end and not (await asyncio.wait([heard], timeout=every_s))[0]:
+                response = asyncio.create_task(reader.read(12))
+                while time.monotonic() < end and not (await asyncio.wait([response], timeout=every_s))[0]:
                     writer.write(more)
-                if heard.done():
-                    seen[f"{kind}: {heard.result()[9:].decode() or 'closed'}"] += 1
-                heard.cancel()
+                if response.done():
+                    seen[f"{kind}: {response.result()[9:].decode() or 'closed'}"] += 1
+                response.cancel()
                 writer.close()
             except OSError:
                 seen[f"{kind}: closed"] += 1
@@ -60,15 +60,15 @@ async def attack(port: int, seconds: float, heads: int, bodies: int) -> Counter[
     return seen
 
 
-def probe(port: int, end: float, told: list[tuple[float, str]]) -> None:
+def probe(port: int, end: float, checks: list[tuple[float, str]]) -> None:
     """Ask for the health, twice a second: seconds until the answer, and the status that it tells."""
     while time.monotonic() < end:
         began = time.monotonic()
-        said = "none"
+        state = "none"
         with suppress(Exception):
             status, _, content = ask(port, "GET", "/health")
-            said = json.loads(content)["status"] if status == 200 else str(status)
-        told.append((time.monotonic() - began, said))
+            state = json.loads(content)["status"] if status == 200 else str(status)
+        checks.append((time.monotonic() - began, state))
         time.sleep(0.5)
 
 
@@ -105,10 +105,10 @@ def main() -> None:
             line = [sys.executable, __file__, "--attack", str(server.port), "--seconds", str(asked.seconds)]
             line += ["--heads", str(asked.heads), "--bodies", str(asked.bodies)]
             attackers = subprocess.Popen(line, stdout=subprocess.PIPE, text=True)
-            tally, told, end = Tally(), list[tuple[float, str]](), time.monotonic() + asked.seconds
+            tally, checks, end = Tally(), list[tuple[float, str]](), time.monotonic() + asked.seconds
             threads = [
                 threading.Thread(target=server.sample, args=(end,)),
-                threading.Thread(target=probe, args=(server.port, end, told)),
+                threading.Thread(target=probe, args=(server.port, end, checks)),
                 *(
                     threading.Thread(target=client, args=(n, server.port, end, scans, tally))
                     for n in range(asked.clients)
@@ -120,21 +120,21 @@ def main() -> None:
                 thread.join()
             seen = json.loads(attackers.communicate()[0])
             fate = json.loads(ask(server.port, "GET", f"/jobs/{hung}")[2])
-            report(server, tally, told, seen, f"{fate['state']}: {fate['error']}" if fate["error"] else fate["state"])
+            report(server, tally, checks, seen, f"{fate['state']}: {fate['error']}" if fate["error"] else fate["state"])
         finally:
             server.process.kill()
             server.process.wait()
 
 
-def report(server: Server, tally: Tally, told: list[tuple[float, str]], seen: dict[str, int], fate: str) -> None:
-    times, waits = sorted(tally.finished.values()), sorted(wait for wait, _ in told)
+def report(server: Server, tally: Tally, checks: list[tuple[float, str]], seen: dict[str, int], fate: str) -> None:
+    times, waits = sorted(tally.finished.values()), sorted(wait for wait, _ in checks)
     rows = {
         **{f"uploads of honest clients: {status}": count for (_, status), count in sorted(tally.answers.items())},
         "their jobs over within the time": len(times),
         "wrong masks or states": len(tally.wrong),
         "from upload to result, p50": f"{statistics.median(times):.1f} s" if times else "",
         "p95": f"{times[int(0.95 * (len(times) - 1))]:.1f} s" if times else "",
-        **{f"/health: {said}": count for said, count in sorted(Counter(said for _, said in told).items())},
+        **{f"/health: {state}": count for state, count in sorted(Counter(state for _, state in checks).items())},
         "/health, median and longest wait": f"{1000 * statistics.median(waits):.0f} ms, {waits[-1]:.2f} s",
         "the scan that hangs": fate,
         **{f"slow {what}": count for what, count in sorted(seen.items())},

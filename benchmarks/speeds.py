@@ -33,8 +33,8 @@ def main() -> None:
     for speed in ("fast", "balanced", "best"):
         out, took = options.work / speed, []
         for _ in range(options.repeats):
-            told = ["--speed", speed, "--engine", options.engine, "--device", "cpu", "--overwrite"]
-            osteon("predict", options.run, options.data, out, *told)
+            arguments = ["--speed", speed, "--engine", options.engine, "--device", "cpu", "--overwrite"]
+            osteon("predict", options.run, options.data, out, *arguments)
             records = json.loads((out / "predictions.json").read_text())
             took.append(median(record["seconds"] for record in records.values()))
         osteon("evaluate", out, options.data)

@@ -31,8 +31,8 @@ def hands(folder: Path) -> None:
 
 def lumbar(folder: Path) -> None:
     """The 24 lumbar spines; the last six are left for others."""
-    told = ["--modality", "mr", "--hold-out", "last:6", "--labels", "L1=1,L2=2,L3=3,L4=4,L5=5"]
-    osteon("import", SHARED / "spine-mr-lumbar" / "pairs.txt", folder, *told)
+    arguments = ["--modality", "mr", "--hold-out", "last:6", "--labels", "L1=1,L2=2,L3=3,L4=4,L5=5"]
+    osteon("import", SHARED / "spine-mr-lumbar" / "pairs.txt", folder, *arguments)
 
 
 SWEEPS = {"hand": hands, "lumbar": lumbar}

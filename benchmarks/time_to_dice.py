@@ -156,7 +156,7 @@ def main() -> None:
     options = parser.parse_args()
     kept = options.work / "time_to_dice.json"
     rows: dict[str, Any] = json.loads(kept.read_text()) if kept.is_file() else {}
-    mine = []
+    chosen_rows = []
     jobs = [(m, d, s) for m in options.minutes for d in options.dimensions for s in options.seeds]
     for minutes, dimensions, seed in jobs:
         key = f"osteon {options.data} {minutes:g} {dimensions}D {seed} {options.cores}"
@@ -164,16 +164,16 @@ def main() -> None:
             row = measure(options.data, minutes, dimensions, seed, options.cores, options.work)
             rows = (json.loads(kept.read_text()) if kept.is_file() else {}) | {key: row}
             kept.write_text(json.dumps(rows, indent=1))
-        mine.append(rows[key])
+        chosen_rows.append(rows[key])
     for minutes in options.minutes if options.nnunet else []:
         key = f"nnunet {options.data} {minutes:g} {options.cores}"
         if options.again or key not in rows:
             row = measure_nnunet(options.data, minutes, options.nnunet, options.cores, options.work)
             rows = (json.loads(kept.read_text()) if kept.is_file() else {}) | {key: row}
             kept.write_text(json.dumps(rows, indent=1))
-        mine.append(rows[key])
+        chosen_rows.append(rows[key])
     print(f"{DATA[options.data]['what']}. {date.today()}, {os.cpu_count()} cores, {platform.machine()}\n")
-    print(table(mine))
+    print(table(chosen_rows))
 
 
 if __name__ == "__main__":

@@ -97,11 +97,11 @@ def make_volumes(folder: Path, member: int, images: int) -> None:
 
 def make_probabilities(folder: Path, member: int, images: int) -> None:
     for image in range(images):
-        shares = [1 / (1 + np.exp(-20 * np.maximum(inside, -4))) for inside in balls(SHARES, image, member)]
+        probabilities = [1 / (1 + np.exp(-20 * np.maximum(inside, -4))) for inside in balls(SHARES, image, member)]
         with write_probabilities(folder / f"case{image}.probabilities.npz") as writer:
             writer.begin(make_header(INDEX, Geometry(SHARES, np.eye(4)), overlapping=False))
-            writer.add(np.clip(1 - sum(shares), 0, 1))
-            for share in shares:
+            writer.add(np.clip(1 - sum(probabilities), 0, 1))
+            for share in probabilities:
                 writer.add(share)
 
 

@@ -88,8 +88,8 @@ def main() -> None:
     cohort, folder = options.work / "lung", options.work / "dataset"
     osteon("phantom", "lung", cohort, "--cases", options.cases, "--size", options.size, "--overwrite")
     kind = KINDS["lung"]
-    told = [*shlex.split(kind.options), "--hold-out", f"last:{options.held_out}", "--overwrite"]
-    osteon("import", cohort / kind.source, folder, *told)
+    arguments = [*shlex.split(kind.options), "--hold-out", f"last:{options.held_out}", "--overwrite"]
+    osteon("import", cohort / kind.source, folder, *arguments)
     rows = []
     for loss in options.losses:
         for share in options.shares:

@@ -82,8 +82,8 @@ def main() -> None:
     cohort, folder = options.work / "hand", options.work / "dataset"
     osteon("phantom", "hand", cohort, "--cases", options.cases, "--size", options.size, "--overwrite")
     kind = KINDS["hand"]
-    told = [*shlex.split(kind.options), "--hold-out", f"last:{options.held_out}", "--overwrite"]
-    osteon("import", cohort / kind.source, folder, *told)
+    arguments = [*shlex.split(kind.options), "--hold-out", f"last:{options.held_out}", "--overwrite"]
+    osteon("import", cohort / kind.source, folder, *arguments)
     compared = [compare(folder, seed, options) for seed in options.seeds]
     bones, ways = compared[0][0], ["without", "first look", "with"]
 

@@ -53,15 +53,15 @@ def test_the_page_is_what_the_docstrings_say() -> None:
 
 
 @pytest.fixture(scope="module")
-def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with tiny spines in `phantoms`."""
     folder = tmp_path_factory.mktemp("examples")
     write_phantoms(folder / "phantoms", make_request("spine", cases=6, size=24))
     return folder
 
 
-def test_the_examples_of_the_verbs_run(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(workplace)
+def test_the_examples_of_the_verbs_run(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(workspace)
     finder, runner = doctest.DocTestFinder(recurse=False), doctest.DocTestRunner(optionflags=doctest.ELLIPSIS)
     for name in EXAMPLES:  # the whole way first, which leaves the files that the others take
         thing = osteon if name == "osteon" else getattr(osteon, name.removeprefix("osteon."))

@@ -61,11 +61,11 @@ def fill(root: Path) -> Path:
     write_json(folder / ABOUT, {"source": "sources/legs"})
     model_in(root)
     record = result_in(root) / "predictions.json"
-    told = {
+    records = {
         case: more | {"input": [[str(source / f"{case}.nii.gz"), 1, 1]]}
         for case, more in json.loads(record.read_text()).items()
     }
-    write_json(record, told)
+    write_json(record, records)
     (root / "plans/first.yaml").write_text("{}")
     (root / "exports/mine-stl").mkdir()
     (root / "exports/mine-stl/a.stl").write_bytes(b"solid")
@@ -205,9 +205,9 @@ def test_each_job_uses_what_it_names(app: AppState) -> None:
 
 
 def test_results_of_a_deleted_dataset_are_voted_over_and_not_scored(app: AppState) -> None:
-    mine, knees = item(app, "results/mine"), item(app, "datasets/knees")
+    result_item, knees = item(app, "results/mine"), item(app, "datasets/knees")
     gone = delete(app, knees)
-    result, job = result_commands.start_vote(app, [mine, mine], "v", "hard")
+    result, job = result_commands.start_vote(app, [result_item, result_item], "v", "hard")
     assert "--dataset" not in job.arguments
     assert "dataset" not in read_about(result)
     assert "evaluate" not in {each.command for each in app.jobs.all()}
@@ -215,7 +215,7 @@ def test_results_of_a_deleted_dataset_are_voted_over_and_not_scored(app: AppStat
     (knees.path / "dataset.yaml").write_text("osteon: [")
     before = len(app.jobs.all())
     with pytest.raises(FileError):
-        result_commands.start_vote(app, [mine, mine], "w", "hard")
+        result_commands.start_vote(app, [result_item, result_item], "w", "hard")
     with pytest.raises(FileError):
         result_commands.start_prediction(app, item(app, "runs/first"), knees.path, "w", origin={"dataset": "knees"})
     assert len(app.jobs.all()) == before
@@ -448,10 +448,10 @@ def test_sizes_follow_no_link_and_count_no_file_twice(app: AppState, tmp_path: P
 
 
 def test_a_results_size_has_its_exports(app: AppState) -> None:
-    mine = item(app, "results/mine")
-    before = item_size(app, mine)
+    result_item = item(app, "results/mine")
+    before = item_size(app, result_item)
     (app.workspace.root / "exports/mine-stl/b.stl").write_bytes(os.urandom(1_000_000))
-    assert item_size(app, mine) - before >= 1_000_000
+    assert item_size(app, result_item) - before >= 1_000_000
 
 
 def test_a_size_in_words() -> None:

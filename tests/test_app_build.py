@@ -60,8 +60,8 @@ def expect(build: ModuleType, monkeypatch: pytest.MonkeyPatch, name: str, conten
     monkeypatch.setattr(build, name, getattr(build, name)._replace(sha512=sha512))
 
 
-def hook(build: ModuleType, root: Path, said: list[str]) -> Any:
-    app = SimpleNamespace(display_warning=said.append)
+def hook(build: ModuleType, root: Path, messages: list[str]) -> Any:
+    app = SimpleNamespace(display_warning=messages.append)
     return build.ViewerHook(str(root), {}, None, None, str(root), "wheel", app)
 
 
@@ -71,11 +71,11 @@ def test_the_code_is_taken_where_its_hash_is_the_one_expected(
     content = tarball(build.NIIVUE.member)
     npm_gives(build, monkeypatch, content)
     expect(build, monkeypatch, "NIIVUE", content)
-    said: list[str] = []
-    hook(build, tmp_path, said).initialize("standard", {})
+    messages: list[str] = []
+    hook(build, tmp_path, messages).initialize("standard", {})
     assert (tmp_path / build.NIIVUE.folder / "index.js").read_bytes() == CODE
     assert build.is_there(build.NIIVUE, tmp_path)
-    assert said == []
+    assert messages == []
     assert not (tmp_path / "tests").exists(), "what tests need is no part of the package"
 
 
@@ -86,8 +86,8 @@ def test_what_tests_need_comes_with_an_installation_for_editing(
     npm_gives(build, monkeypatch, content)
     monkeypatch.setattr(build, "NIIVUE", build.AXE)  # so that one tarball serves
     expect(build, monkeypatch, "AXE", content)
-    said: list[str] = []
-    hook(build, tmp_path, said).initialize("editable", {})
+    messages: list[str] = []
+    hook(build, tmp_path, messages).initialize("editable", {})
     assert (tmp_path / build.AXE.folder / "index.js").read_bytes() == CODE
     assert build.why_not(build.AXE, tmp_path) == ""
 
@@ -97,15 +97,15 @@ def test_anything_else_is_left_out_and_noted(
     build: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: bytes | None
 ) -> None:
     npm_gives(build, monkeypatch, content)
-    said: list[str] = []
-    hook(build, tmp_path, said).initialize("standard", {})
+    messages: list[str] = []
+    hook(build, tmp_path, messages).initialize("standard", {})
     assert [path.name for path in (tmp_path / build.NIIVUE.folder).iterdir()] == ["MISSING.txt"]
     note = (tmp_path / build.NIIVUE.folder / "MISSING.txt").read_text()
     assert ("SHA-512" if content else "nobody answers") in note
-    assert "`osteon app` will show no slices" in said[0]
+    assert "`osteon app` will show no slices" in messages[0]
     monkeypatch.setenv("OSTEON_REQUIRE_VIEWER", "1")
     with pytest.raises(RuntimeError, match="could not be fetched"):
-        hook(build, tmp_path, said).initialize("standard", {})
+        hook(build, tmp_path, messages).initialize("standard", {})
 
 
 def test_node_is_a_requirement_only_where_there_is_none(

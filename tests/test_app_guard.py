@@ -150,9 +150,9 @@ def test_the_way_on_never_leads_to_another_host(app: AppState) -> None:
 
 
 def test_tokens_cannot_be_tried_one_after_the_other(app: AppState, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(guard, "WRONG_S", 3600.0)
+    monkeypatch.setattr(guard, "WRONG_TOKENS_S", 3600.0)
     http = client(app, AppRules(TOKEN, local=False, cookie="kept"))
-    codes = [http.get("/", params={"token": f"{n}"}).status_code for n in range(guard.MOST_WRONG)]
+    codes = [http.get("/", params={"token": f"{n}"}).status_code for n in range(guard.MAX_WRONG_TOKENS)]
     assert set(codes) == {401}
     answer = http.get("/", params={"token": "x"})
     assert (answer.status_code, answer.headers["retry-after"]) == (429, "3600")
@@ -161,8 +161,8 @@ def test_tokens_cannot_be_tried_one_after_the_other(app: AppState, monkeypatch: 
 
 
 def test_each_address_has_its_own_tries(app: AppState, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(guard, "WRONG_S", 3600.0)
-    monkeypatch.setattr(guard, "MOST_ADDRESSES", 3)
+    monkeypatch.setattr(guard, "WRONG_TOKENS_S", 3600.0)
+    monkeypatch.setattr(guard, "MAX_ADDRESSES", 3)
     rules = AppRules(TOKEN, local=False, cookie="kept")
     site = Starlette(routes=routes(app))
     site.add_middleware(Guard, rules=rules)
@@ -171,7 +171,7 @@ def test_each_address_has_its_own_tries(app: AppState, monkeypatch: pytest.Monke
         http = TestClient(site, base_url=HERE, follow_redirects=False, client=(address, 1))
         return http.get("/", params={"token": "x"}).status_code
 
-    assert {wrong(f"2001:db8::{n}") for n in range(1, guard.MOST_WRONG + 1)} == {401}
+    assert {wrong(f"2001:db8::{n}") for n in range(1, guard.MAX_WRONG_TOKENS + 1)} == {401}
     assert wrong("2001:db8::ffff") == 429, "a machine has its whole network"
     assert [wrong(address) for address in ("2001:db8:1::1", "10.0.0.1", "10.0.0.2")] == [401, 401, 401]
     assert len(rules.wrong) == 3, "however many addresses there are"

@@ -251,13 +251,13 @@ def test_errors_are_found_in_logs() -> None:
 def test_what_a_job_is_to_do_is_read_once(jobs: Jobs, monkeypatch: pytest.MonkeyPatch) -> None:
     for title in ("first", "second"):
         version(jobs, title)
-    told, read = [], jobs_module.read_json
+    files, read = [], jobs_module.read_json
 
     def counted(path: Path, what: str) -> Any:
-        told.append(path.name)
+        files.append(path.name)
         return read(path, what)
 
     monkeypatch.setattr(jobs_module, "read_json", counted)
     for _ in range(5):
         assert [job.title for job in jobs.all()] == ["second", "first"]
-    assert told.count("job.json") <= 2
+    assert files.count("job.json") <= 2

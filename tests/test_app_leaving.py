@@ -58,14 +58,14 @@ def test_no_page_object_survives_its_client(tmp_path: Path, monkeypatch: pytest.
         for page in pages(app):
             await user.open(page)
             await asyncio.sleep(0.3)
-            mine = user.client
-            assert mine is not None
-            left.extend((page, weakref.ref(element)) for element in (mine, *mine.elements.values()))
-            answer = await user.http_client.post(f"/api/left/{mine.id}")
+            client = user.client
+            assert client is not None
+            left.extend((page, weakref.ref(element)) for element in (client, *client.elements.values()))
+            answer = await user.http_client.post(f"/api/left/{client.id}")
             assert answer.status_code == 204
-            assert mine.id not in Client.instances
-            assert (await user.http_client.post(f"/api/left/{mine.id}")).status_code == 404
-            del mine
+            assert client.id not in Client.instances
+            assert (await user.http_client.post(f"/api/left/{client.id}")).status_code == 404
+            del client
         await user.open("/jobs")  # so that the user holds none of the pages above
         kept: Counter[str] = Counter()
         for _ in range(60):  # timers notice that their page is gone, and it is swept up

@@ -38,7 +38,7 @@ def own_model(folder: Path) -> Path:
     return folder
 
 
-def theirs(folder: Path) -> Path:
+def nnunet_results(folder: Path) -> Path:
     """A folder of nnUNet_results."""
     write_model(folder / "Dataset001_Knee", "3d_fullres", plans({"3d_fullres": configuration(3)}))
     return folder
@@ -114,7 +114,7 @@ def test_a_damaged_model_is_not_imported(tmp_path: Path) -> None:
 
 def test_a_model_of_nnunet_is_imported_by_a_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = folder_of(tmp_path)
-    theirs(root / "sources/results")
+    nnunet_results(root / "sources/results")
 
     async def steps(user: User, app: AppState) -> None:
         await user.open(f"/source/{app.workspace.items('sources')[0].id}")

@@ -24,15 +24,15 @@ from osteon.formats.raster import TO_RAS, has_unknown_sides
 GRID = Geometry((4, 5, 6), np.eye(4))
 
 
-def picture(folder: Path, said: str | None) -> Path:
+def picture(folder: Path, orientation: str | None) -> Path:
     """A radiograph that says which way its rows and columns run, as far as anything is said."""
     nowhere = dict.fromkeys(("ImageOrientationPatient", "ImagePositionPatient"))
-    tags = {} if said is None else {"PatientOrientation": said}
+    tags = {} if orientation is None else {"PatientOrientation": orientation}
     return save(image(np.ones((4, 6), dtype=np.uint16), Modality="DX", **nowhere, **tags), folder / "hand.dcm")
 
 
 @pytest.mark.parametrize(
-    ("said", "marks"),
+    ("orientation", "marks"),
     [
         (r"L\F", ("R", "L", "S", "I")),
         (r"R\FP", ("L", "R", "S", "I")),
@@ -45,9 +45,9 @@ def picture(folder: Path, said: str | None) -> Path:
     ],
 )
 def test_letters_of_a_radiograph_are_those_of_dicom(
-    tmp_path: Path, said: str | None, marks: tuple[str, ...] | None
+    tmp_path: Path, orientation: str | None, marks: tuple[str, ...] | None
 ) -> None:
-    path = picture(tmp_path, said)
+    path = picture(tmp_path, orientation)
     geometry = read_geometry(path)
     assert has_unknown_sides(geometry)
     assert not is_orientation_known(path, geometry)

@@ -717,8 +717,8 @@ def test_what_the_model_was_trained_on_is_shown_before_and_after(tmp_path: Path)
     write_json(root / "runs/first/model/validation.json", {"dice": 0.8125, "seen": seen})
     folder = result_in(root)
     record = {"confidence": {"femur": 0.584}, "calibrated": False, "review": []}
-    sights = {"c0": {"seen": "trained on"}, "c1": {"seen": "not seen"}}
-    write_json(folder / "predictions.json", {case: record | sight for case, sight in sights.items()})
+    roles = {"c0": {"seen": "trained on"}, "c1": {"seen": "not seen"}}
+    write_json(folder / "predictions.json", {case: record | role for case, role in roles.items()})
     evaluate(folder, dataset.folder, folder)
 
     async def steps(user: User, app: AppState) -> None:

@@ -313,10 +313,10 @@ def test_odd_names_in_a_zip_become_plain_and_are_told(uploads: Uploads) -> None:
     take(upload, "a.zip", content.getvalue())
     item = uploads.finish(upload)
     assert files_in(item.path) == {"p1/a.nii", "p1/A-2.nii", "p2/b.nii", "p3/x.nii", "p1/c_d.nii", ABOUT}
-    told = read_about(item)["notes"]
-    assert "A-2.nii" in told
-    assert "c_d.nii" in told
-    assert "p2/b.nii" not in told  # Windows parts folders so
+    notes = read_about(item)["notes"]
+    assert "A-2.nii" in notes
+    assert "c_d.nii" in notes
+    assert "p2/b.nii" not in notes  # Windows parts folders so
 
 
 def test_links_in_a_zip_are_refused(uploads: Uploads, tmp_path: Path) -> None:

@@ -140,15 +140,15 @@ def test_the_system_s_notice_is_asked_for_where_it_is_allowed(visitor: Visitor) 
 
 def test_a_page_that_is_left_says_so_and_one_can_go_back(visitor: Visitor) -> None:
     visitor.open("/jobs")
-    mine = visitor.page.evaluate("window.clientId")
+    client_id = visitor.page.evaluate("window.clientId")
     visitor.follow("Train")
     visitor.sees("There is nothing to learn from yet")
     with closing(HTTPConnection("localhost", visitor.server.port)) as line:
-        line.request("POST", f"/api/left/{mine}")
+        line.request("POST", f"/api/left/{client_id}")
         assert line.getresponse().status == 404, "the server still holds the page"
     visitor.page.go_back()
     visitor.sees("Jobs continue when this page is closed")
-    assert visitor.page.evaluate("window.clientId") != mine
+    assert visitor.page.evaluate("window.clientId") != client_id
     assert not (visitor.server.root / "errors.log").exists(), (visitor.server.root / "errors.log").read_text()
 
 

@@ -20,8 +20,8 @@ from typer.testing import CliRunner
 import osteon
 from helpers import add_hashes, correct_in_place, spacing_affine, unpack_label, write_dataset
 from osteon.auditing.finding import Finding
-from osteon.auditing.rules_duplicates import duplicates
-from osteon.auditing.rules_positions import format_volume, order
+from osteon.auditing.rules_duplicates import find_duplicates
+from osteon.auditing.rules_positions import find_wrong_order, format_volume
 from osteon.auditing.run import Audit
 from osteon.cli.main import app
 from osteon.core.labels import Structure, make_structures
@@ -436,10 +436,10 @@ def test_the_page_asks_nothing_of_any_network(tmp_path: Path) -> None:
 
 def test_the_json_holds_findings_and_measurements(plant: Plant) -> None:
     image, labels, affine = spine(3)
-    told = json.loads(plant(image, split(labels), affine).page.with_name("audit.json").read_text(encoding="utf-8"))
-    assert told["counts"] == {"error": 0, "warning": 1, "note": 0}
-    assert told["findings"][0]["cases"] == ["c3"]
-    assert told["cases"][0]["structures"]["upper"]["pieces"] == [int((spine(0)[1] == 1).sum())]
+    audit = json.loads(plant(image, split(labels), affine).page.with_name("audit.json").read_text(encoding="utf-8"))
+    assert audit["counts"] == {"error": 0, "warning": 1, "note": 0}
+    assert audit["findings"][0]["cases"] == ["c3"]
+    assert audit["cases"][0]["structures"]["upper"]["pieces"] == [int((spine(0)[1] == 1).sum())]
 
 
 def test_the_command_says_what_it_found(plant: Plant) -> None:
@@ -493,14 +493,14 @@ def test_an_order_that_varies_is_no_order(gaps: list[float], found: list[str]) -
 
     manifest = SimpleNamespace(structures=make_structures(["a", "b"]))
     cohort: Any = SimpleNamespace(manifest=manifest, labelled=[case(*row) for row in enumerate(gaps)])
-    assert [finding.kind for finding in order(cohort)] == found
+    assert [finding.kind for finding in find_wrong_order(cohort)] == found
 
 
 def test_many_alike_cases_are_one_finding_and_no_table_of_all_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
     pictures = rng.normal(size=(300, 1728))
-    alike = {n: n % 3 for n in range(240) if n % 3 != 2}  # two scans, each under 80 names, among 140 others
-    for number, scan in alike.items():
+    duplicates_of = {n: n % 3 for n in range(240) if n % 3 != 2}  # two scans, each under 80 names, among 140 others
+    for number, scan in duplicates_of.items():
         pictures[number] = pictures[280 + scan] + rng.normal(size=1728) * 0.02
     pictures = (pictures - pictures.mean(1, keepdims=True)) / pictures.std(1, keepdims=True)
 
@@ -518,12 +518,14 @@ def test_many_alike_cases_are_one_finding_and_no_table_of_all_pairs(monkeypatch:
     cases[6].id = "c6"
     monkeypatch.setattr("osteon.auditing.rules_duplicates.BLOCK", 3000)
     tracemalloc.start()
-    kinds = [(finding.kind, finding) for finding in duplicates(SimpleNamespace(cases=cases))]  # type: ignore[arg-type]
+    kinds = [(finding.kind, finding) for finding in find_duplicates(SimpleNamespace(cases=cases))]  # type: ignore[arg-type]
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     found = [finding for kind, finding in kinds if kind == "near-duplicate"]
     assert [kind for kind, _ in kinds] == ["duplicate", "near-duplicate", "near-duplicate"]
-    expected = [[f"c{n}" for n in [*(n for n, own in alike.items() if own == scan), 280 + scan]] for scan in (0, 1)]
+    expected = [
+        [f"c{n}" for n in [*(n for n, own in duplicates_of.items() if own == scan), 280 + scan]] for scan in (0, 1)
+    ]
     assert [finding.cases for finding in found] == expected
     assert found[0].what.startswith("c0, c3, c6, c9, c12, c15, c18, c21 and 73 more look nearly the same, each as")
     assert re.search(r"correlate with 0\.99\d\d to 0\.99\d\d$", found[0].what)

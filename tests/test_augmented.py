@@ -13,7 +13,7 @@ from PIL import Image
 
 import osteon
 from helpers import FLAT, SIDES, plan_data, tiny_plan
-from osteon.auditing.augmented_picture import patch_picture
+from osteon.auditing.picture import patch_picture
 from osteon.core.errors import DatasetError, UsageError
 from osteon.dataset.dataset import Dataset
 from osteon.plan.schema import Plan, write_plan

@@ -21,7 +21,7 @@ from osteon.training.augmenting.parameters import rotation
 from osteon.training.augmenting.smooth import count_control_points, expand_field, spline_basis
 from osteon.training.augmenting.spatial import sample
 
-NOTHING = np.full(2, np.nan)
+NOT_DRAWN = np.full(2, np.nan)
 STILL = np.tile(np.eye(3, 4), (2, 1, 1))
 
 
@@ -33,7 +33,7 @@ def changes(**some: Any) -> AugmentationParameters:
         "bias_terms": np.zeros((2, 4, 4, 4)),
     }
     names = {field.name for field in fields(AugmentationParameters)} - {*arrays, "seed"}
-    return replace(AugmentationParameters(seed=5, **arrays, **dict.fromkeys(names, NOTHING)), **some)
+    return replace(AugmentationParameters(seed=5, **arrays, **dict.fromkeys(names, NOT_DRAWN)), **some)
 
 
 def only(first: float) -> np.ndarray:

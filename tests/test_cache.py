@@ -109,8 +109,8 @@ def test_a_damaged_entry_is_told_and_made_again(
     assert contents(folder) == before
     changed = {name for name, at in times.items() if (folder / name).stat().st_mtime_ns != at}
     assert changed == {"b.image.npy", "b.labels.npy", "b.foreground.npy"}
-    told = "1 prepared cases are damaged in the cache, and prepared again: b"
-    assert (told in capsys.readouterr().err) == (file != "b.json")
+    message = "1 prepared cases are damaged in the cache, and prepared again: b"
+    assert (message in capsys.readouterr().err) == (file != "b.json")
 
 
 def test_an_entry_is_compared_once_in_a_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from osteon.core.file_names import name_key
 from osteon.core.geometry import Geometry
 from osteon.core.volume import Volume
 from osteon.dataset.case_ids import safe_id, unique_ids
-from osteon.exporting.file_names import unique_stems
+from osteon.exporting.mesh_files import unique_stems
 from osteon.formats import write_volume
 from osteon.formats.stl import Mesh, write_stl
 from osteon.importing.run import import_dataset
@@ -118,15 +118,15 @@ def test_two_cases_are_two_files_on_every_system(tmp_path: Path, make: Make, nam
 
 
 def test_ids_are_the_first_that_differ() -> None:
-    said: list[str] = []
-    assert unique_ids([["p1", "P1"], ["a_p1", "b_P1"]], said) == ["a_p1", "b_P1"]
-    assert not said
-    assert unique_ids([["P1", "p1", "p1-2", "P1"], ["x", "x", "x", "x"]], said) == ["P1", "p1-2", "p1-2-2", "P1-3"]
-    assert said[0] == (
+    notes: list[str] = []
+    assert unique_ids([["p1", "P1"], ["a_p1", "b_P1"]], notes) == ["a_p1", "b_P1"]
+    assert not notes
+    assert unique_ids([["P1", "p1", "p1-2", "P1"], ["x", "x", "x", "x"]], notes) == ["P1", "p1-2", "p1-2-2", "P1-3"]
+    assert notes[0] == (
         "two cases are called P1 and p1, which is one file name on Windows and macOS; the second becomes p1-2"
     )
-    assert unique_ids([["", "b"]], said) == ["case", "b"]
-    assert unique_ids([[APART]], said) == [COMPOSED] == [safe_id(APART)]
+    assert unique_ids([["", "b"]], notes) == ["case", "b"]
+    assert unique_ids([[APART]], notes) == [COMPOSED] == [safe_id(APART)]
 
 
 def test_files_of_structures_are_two_on_every_system() -> None:

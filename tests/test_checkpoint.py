@@ -178,9 +178,9 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path: Path, capsys
     (tmp_path / LAST).unlink()  # what is written in place would change the link, too
     (tmp_path / LAST).write_bytes(whole[:-9] + b"\x42" + whole[-8:])
     assert read_last_state(tmp_path).iteration == 7
-    said = " ".join(capsys.readouterr().err.split())
-    assert "last.safetensors: not a checkpoint that can be read" in said
-    assert "the one before is used, of iteration 7" in said
+    output = " ".join(capsys.readouterr().err.split())
+    assert "last.safetensors: not a checkpoint that can be read" in output
+    assert "the one before is used, of iteration 7" in output
     assert load_checkpoint(tmp_path / LAST)[0]["x"][0] == 7
     (tmp_path / LAST).write_bytes(b"")
     with pytest.raises(FileError, match="not a checkpoint"):

@@ -72,11 +72,11 @@ def put(path: Path, array: np.ndarray, affine: np.ndarray | None = None) -> Path
 def import_error(source: Path, tmp_path: Path, capsys: Captured, *options: str) -> str:
     """Import a source of which one case is bad: the others are taken. What is said about it."""
     assert command("import", source, tmp_path / "dataset", *options) == 1
-    said = capsys.readouterr()
-    assert "5 cases (5 to train on)" in said.out
-    assert "1 case left out" in said.err
-    assert "Traceback" not in said.err
-    return said.err
+    output = capsys.readouterr()
+    assert "5 cases (5 to train on)" in output.out
+    assert "1 case left out" in output.err
+    assert "Traceback" not in output.err
+    return output.err
 
 
 @pytest.fixture(scope="module")
@@ -127,7 +127,7 @@ main()
 
 @pytest.mark.skipif(sys.platform == "win32", reason="nobody sends signals")
 @pytest.mark.parametrize(
-    ("command", "name", "ends_with", "said"),
+    ("command", "name", "ends_with", "message"),
     [
         ("import", "SIGTERM", 143, "ended by SIGTERM; the same command continues from here"),
         ("plan", "SIGHUP", 129, "ended by SIGHUP; the same command continues from here"),
@@ -135,12 +135,12 @@ main()
     ],
 )
 def test_whatever_ends_a_command_is_in_its_exit_code_with_the_way_to_resume(
-    command: str, name: str, ends_with: int, said: str
+    command: str, name: str, ends_with: int, message: str
 ) -> None:
     process = python(ENDED.replace("NAME", name).replace("COMMAND", command))
     _, err = process.communicate(timeout=60)
     assert process.returncode == ends_with, err
-    assert said in err
+    assert message in err
     assert "Traceback" not in err
 
 
@@ -223,23 +223,23 @@ def test_from_the_users_files_to_scores(tmp_path: Path, capsys: Captured) -> Non
     assert command("import", source, dataset, "--hold-out", "last:1", "--subject", r"c(\d)") == 0
     assert "6 cases (5 to train on, 1 held out), structures femur, tibia" in capsys.readouterr().out
     assert command("import", source, dataset, "--hold-out", "last:1", "--subject", r"c(\d)") == 0
-    said = capsys.readouterr()
-    assert "was imported already" in said.err
-    assert "6 cases (5 to train on, 1 held out), structures femur, tibia" in said.out
+    output = capsys.readouterr()
+    assert "was imported already" in output.err
+    assert "6 cases (5 to train on, 1 held out), structures femur, tibia" in output.out
     assert command("import", source, dataset) == 2
     assert "--overwrite" in capsys.readouterr().err
     write_plan(dataset / "plan.yaml", tiny_plan({"channels.0.name": "CT", "intensities.0.channel": "CT"}))
     assert command("train", dataset, run, "--device", "cpu", "--fold", "1", "--epochs", "1") == 0
-    said = capsys.readouterr()
-    assert "validation Dice  mean" in said.out
-    assert f"2 iterations; the model: {run}/model" in said.out
+    output = capsys.readouterr()
+    assert "validation Dice  mean" in output.out
+    assert f"2 iterations; the model: {run}/model" in output.out
     assert command("train", dataset, run, "--device", "cpu", "--fold", "1", "--epochs", "1", "--resume") == 0
     assert command("predict", run, dataset, tmp_path / "out", "--device", "cpu") == 0
     assert "1 scan segmented" in capsys.readouterr().out
     assert command("evaluate", tmp_path / "out", dataset) == 0
-    said = capsys.readouterr()
-    assert "femur" in said.out
-    assert "HD95" in said.out
+    output = capsys.readouterr()
+    assert "femur" in output.out
+    assert "HD95" in output.out
     assert (tmp_path / "out/metrics.csv").is_file()
     assert (
         command("evaluate", tmp_path / "out", dataset, "--by", "subject", "--tolerance", "1,3", "--workers", "1") == 0
@@ -259,14 +259,14 @@ def test_plan_keeps_the_plan_that_is_there(tmp_path: Path, capsys: Captured) -> 
     osteon.make_plan(dataset, measure_cost=False)
     before = (dataset / "plan.yaml").read_bytes()
     assert command("plan", dataset) == 0
-    said = capsys.readouterr().out
-    assert "is there already" in said
-    assert "recipe osteon" in said
+    output = capsys.readouterr().out
+    assert "is there already" in output
+    assert "recipe osteon" in output
     for option in (("--recipe", "osteon"), ("--dimensions", "3"), ("--device", "auto"), ("--set", "patch.batch=1")):
         assert command("plan", dataset, *option) == 2
-        said = capsys.readouterr().err
-        assert f"plan.yaml is there already; {option[0]} would change it" in said
-        assert "--force" in said
+        output = capsys.readouterr().err
+        assert f"plan.yaml is there already; {option[0]} would change it" in output
+        assert "--force" in output
     assert (dataset / "plan.yaml").read_bytes() == before
     manifest = yaml.safe_load((dataset / "dataset.yaml").read_text())
     manifest["structures"][0]["name"] = "hip"
@@ -292,16 +292,16 @@ def test_a_run_has_a_plan_of_its_own(tmp_path: Path, capsys: Captured, monkeypat
     before = (dataset / "plan.yaml").read_bytes()
     options = [*SMALL, "--loss", "ce", "--batch", "1", *(part for key in TINY for part in ("--set", key))]
     assert command("train", dataset, run, *options) == 0
-    said = " ".join(capsys.readouterr().err.split())
-    assert "left as it is and not used; a plan is made for this run" in said
+    output = " ".join(capsys.readouterr().err.split())
+    assert "left as it is and not used; a plan is made for this run" in output
     assert (dataset / "plan.yaml").read_bytes() == before
     plan = read_plan(run / "plan.yaml")
     assert (plan.training.loss, plan.patch.batch, plan.training.epoch_iterations) == ("ce", 1, 1)
     assert plan.training.precision == "bf16"
     assert command("train", dataset, run, *options) == 0  # goes on, and nothing is measured again
-    said = capsys.readouterr().err
-    assert "is trained already" in said
-    assert "not used" not in said
+    output = capsys.readouterr().err
+    assert "is trained already" in output
+    assert "not used" not in output
     assert len(measured) == 1
     assert command("train", dataset, run, *options, "--set", "training.learning_rate=0.5") == 2
     assert "was started with other choices: training.learning_rate" in capsys.readouterr().err
@@ -340,9 +340,9 @@ def test_plan_without_a_forecast_tries_nothing(
     monkeypatch.delattr(dataset_plan, "measure_forecast")
     dataset = cohort(tmp_path / "data").folder
     assert command("plan", dataset, "--no-cost", "--loss", "dice", "--zoom", "smallest:1") == 0
-    said = capsys.readouterr().out
-    assert "loss dice" in said
-    assert "zoom      on " in said
+    output = capsys.readouterr().out
+    assert "loss dice" in output
+    assert "zoom      on " in output
 
 
 def test_plan_names_the_cases_that_it_could_not_measure(
@@ -353,10 +353,10 @@ def test_plan_names_the_cases_that_it_could_not_measure(
     broken = dataset.manifest.trainable[0]
     dataset.resolve(broken.images[0]).write_bytes(b"no scan")
     assert command("plan", dataset.folder) == 1
-    said = capsys.readouterr()
-    assert "1 case not measured" in said.err
-    assert f"  {broken.id}: " in said.err
-    assert "written: " in said.out
+    output = capsys.readouterr()
+    assert "1 case not measured" in output.err
+    assert f"  {broken.id}: " in output.err
+    assert "written: " in output.out
     assert (dataset.folder / "plan.yaml").is_file()
 
 
@@ -395,9 +395,9 @@ def test_misuse_exits_with_2_and_says_why(tmp_path: Path, capsys: Captured, argu
     source = decathlon(tmp_path / "source", 1)
     filled = [part.format(data=dataset, run=tmp_path / "run", source=source) for part in arguments]
     assert command(*filled) == 2
-    said = " ".join(capsys.readouterr().err.replace("│", " ").split())
-    assert message in said
-    assert "Traceback" not in said
+    output = " ".join(capsys.readouterr().err.replace("│", " ").split())
+    assert message in output
+    assert "Traceback" not in output
     assert not (tmp_path / "run").exists()
 
 
@@ -412,18 +412,18 @@ def test_paths_with_brackets_are_shown_as_they_are(tmp_path: Path, capsys: Captu
 def test_a_missing_file(tmp_path: Path, capsys: Captured) -> None:
     source = decathlon(tmp_path / "source")
     (source / "labelsTr/c2.nii.gz").unlink()
-    said = import_error(source, tmp_path, capsys)
-    assert f"c2: {source}/labelsTr/c2.nii.gz: the NIfTI file does not exist" in said
-    assert "→ check the path, or restore the file" in said
+    error = import_error(source, tmp_path, capsys)
+    assert f"c2: {source}/labelsTr/c2.nii.gz: the NIfTI file does not exist" in error
+    assert "→ check the path, or restore the file" in error
 
 
 def test_a_truncated_file(tmp_path: Path, capsys: Captured) -> None:
     source = decathlon(tmp_path / "source")
     path = source / "imagesTr/c2.nii.gz"
     path.write_bytes(path.read_bytes()[:-200])
-    said = import_error(source, tmp_path, capsys)
-    assert f"c2: {path}: truncated or damaged" in said
-    assert "→ copy the file again" in said
+    error = import_error(source, tmp_path, capsys)
+    assert f"c2: {path}: truncated or damaged" in error
+    assert "→ copy the file again" in error
 
 
 OBLIQUE = np.array([[0.8, -0.6, 0, -5], [0.6, 0.8, 0, 7], [0, 0, 1, 30], [0, 0, 0, 1.0]])
@@ -444,11 +444,11 @@ def test_a_label_on_another_grid_is_refused_and_repaired_on_request(
     labels = np.pad(two_boxes(seed=2)[1], [(0, n - m) for n, m in zip(shape, SHAPE, strict=True)], mode="edge")
     labels[0, 0, -1] = 3  # a box of the image's own voxels would be laid onto it
     path = put(source / "labelsTr/c2.nii.gz", labels, affine)
-    said = import_error(source, tmp_path, capsys)
-    assert f"c2: case c2: {path} does not lie on the grid of {source}/imagesTr/c2.nii.gz: {what}\n" in said
-    assert f"imagesTr/c2.nii.gz: {Geometry(SHAPE, two_boxes()[2]).describe()}\n" in said
-    assert f"{path}: {Geometry(shape, affine).describe()}\n" in said
-    assert "--repair-geometry resamples the label" in said
+    error = import_error(source, tmp_path, capsys)
+    assert f"c2: case c2: {path} does not lie on the grid of {source}/imagesTr/c2.nii.gz: {what}\n" in error
+    assert f"imagesTr/c2.nii.gz: {Geometry(SHAPE, two_boxes()[2]).describe()}\n" in error
+    assert f"{path}: {Geometry(shape, affine).describe()}\n" in error
+    assert "--repair-geometry resamples the label" in error
     assert command("import", source, tmp_path / "repaired", "--repair-geometry") == 0
     assert "6 cases" in capsys.readouterr().out
     entry = yaml.safe_load((tmp_path / "repaired/dataset.yaml").read_text())["cases"][2]
@@ -463,9 +463,9 @@ def test_label_values_that_have_no_name(tmp_path: Path, capsys: Captured) -> Non
     labels = two_boxes(seed=2)[1]
     labels[0, 0, :3] = 9
     path = put(source / "labelsTr/c2.nii.gz", labels)
-    said = import_error(source, tmp_path, capsys)
-    assert f"c2: {path}" in said
-    assert "holds labels that no structure has: 9 in 3 voxels (structures: femur=3, tibia=5)" in said
+    error = import_error(source, tmp_path, capsys)
+    assert f"c2: {path}" in error
+    assert "holds labels that no structure has: 9 in 3 voxels (structures: femur=3, tibia=5)" in error
 
 
 def test_a_float_label_that_is_not_whole_numbers(tmp_path: Path, capsys: Captured) -> None:
@@ -474,9 +474,9 @@ def test_a_float_label_that_is_not_whole_numbers(tmp_path: Path, capsys: Capture
     put(source / "labelsTr/c1.nii.gz", labels)  # whole numbers in floats are taken
     labels[1, 2, 3] = 2.5
     path = put(source / "labelsTr/c2.nii.gz", labels)
-    said = import_error(source, tmp_path, capsys)
-    assert f"c2: {path}" in said
-    assert "2.5" in said
+    error = import_error(source, tmp_path, capsys)
+    assert f"c2: {path}" in error
+    assert "2.5" in error
 
 
 @pytest.mark.parametrize(
@@ -487,17 +487,17 @@ def test_nan_and_inf_in_an_image(tmp_path: Path, capsys: Captured, value: float,
     image = two_boxes(seed=2)[0].astype(np.float32)
     image[4, 5, 6] = value
     path = put(source / "imagesTr/c2.nii.gz", image)
-    said = import_error(source, tmp_path, capsys)
-    assert f"{path}: {words}" in said
-    assert "the first at (4, 5, 6)" in said
+    error = import_error(source, tmp_path, capsys)
+    assert f"{path}: {words}" in error
+    assert "the first at (4, 5, 6)" in error
 
 
 def test_an_empty_label(tmp_path: Path, capsys: Captured) -> None:
     source = decathlon(tmp_path / "source")
     path = put(source / "labelsTr/c2.nii.gz", np.zeros(SHAPE, np.uint8))
-    said = import_error(source, tmp_path, capsys)
-    assert f"{path}: the label is empty" in said
-    assert "--allow-empty" in said
+    error = import_error(source, tmp_path, capsys)
+    assert f"{path}: the label is empty" in error
+    assert "--allow-empty" in error
     assert command("import", source, tmp_path / "all", "--allow-empty") == 0
     assert "6 cases" in capsys.readouterr().out
 
@@ -516,10 +516,10 @@ def trainable(tmp_path: Path, cases: int) -> Path:
 def test_fewer_cases_than_folds(tmp_path: Path, capsys: Captured, cases: int, hint: str) -> None:
     dataset = trainable(tmp_path, cases)
     assert command("train", dataset, tmp_path / "run", "--device", "cpu") == 1
-    said = capsys.readouterr().err
-    assert "error: boxes: 5 folds need 5 groups of cases" in said
-    assert hint in said
-    assert "Traceback" not in said
+    output = capsys.readouterr().err
+    assert "error: boxes: 5 folds need 5 groups of cases" in output
+    assert hint in output
+    assert "Traceback" not in output
     assert command("train", dataset, tmp_path / "run", "--device", "cpu", "--epochs", "1", *hint.split()) == 0
 
 
@@ -533,9 +533,9 @@ def test_a_structure_that_occurs_in_no_training_case(tmp_path: Path, capsys: Cap
     changes = {"structures": [*plan_data()["structures"], patella], "channels.0.name": "CT"}
     write_plan(tmp_path / "dataset/plan.yaml", tiny_plan({**changes, "intensities.0.channel": "CT"}))
     assert command("train", tmp_path / "dataset", tmp_path / "run", "--device", "cpu") == 1
-    said = capsys.readouterr().err
-    assert "structures that occur in no training case: patella" in said
-    assert "take them out of `structures` in plan.yaml" in said
+    output = capsys.readouterr().err
+    assert "structures that occur in no training case: patella" in output
+    assert "take them out of `structures` in plan.yaml" in output
 
 
 @pytest.mark.parametrize(
@@ -554,10 +554,10 @@ def test_a_plan_edited_into_nonsense_names_the_key(
     dataset = cohort(tmp_path / "data").folder
     (dataset / "plan.yaml").write_text(yaml.safe_dump(plan_data(changes)))
     assert command("train", dataset, tmp_path / "run") == 2
-    said = capsys.readouterr().err
-    assert f"{dataset}/plan.yaml: " in said
-    assert key in said
-    assert "→ correct the keys named here" in said
+    output = capsys.readouterr().err
+    assert f"{dataset}/plan.yaml: " in output
+    assert key in output
+    assert "→ correct the keys named here" in output
     assert not (tmp_path / "run").exists()
 
 
@@ -567,9 +567,9 @@ def test_a_model_folder_that_lacks_a_file(run: Path, tmp_path: Path, capsys: Cap
     (tmp_path / "model" / name).unlink()
     image = put(tmp_path / "scan.nii.gz", two_boxes()[0])
     assert command("predict", tmp_path / "model", image, tmp_path / "out", "--device", "cpu") == 1
-    said = capsys.readouterr().err
-    assert f"error: {tmp_path}/model: not a whole model folder: {name} missing" in said
-    assert "→ give the folder `model` of a finished run; copy it whole" in said
+    output = capsys.readouterr().err
+    assert f"error: {tmp_path}/model: not a whole model folder: {name} missing" in output
+    assert "→ give the folder `model` of a finished run; copy it whole" in output
 
 
 @pytest.mark.parametrize("step", ["import", "prepare", "train"])
@@ -589,11 +589,11 @@ def test_a_disk_that_fills_up(tmp_path: Path, capsys: Captured, monkeypatch: pyt
 
     monkeypatch.setattr(os, "fsync", full)
     assert command(*arguments) == 1
-    said = capsys.readouterr().err
-    assert "the disk is full" in said
-    assert "free some space and run the same command again" in said
-    assert "Traceback" not in said
-    assert "left out" not in said  # no case is to blame
+    output = capsys.readouterr().err
+    assert "the disk is full" in output
+    assert "free some space and run the same command again" in output
+    assert "Traceback" not in output
+    assert "left out" not in output  # no case is to blame
     assert not list(tmp_path.rglob(".part-*"))
     monkeypatch.undo()
     assert command(*arguments) == 0

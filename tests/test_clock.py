@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from osteon.app import scenes
-from osteon.core.clock import age_key
+from osteon.core.file_stamps import age_key
 
 WEEK = 7 * 86_400.0
 

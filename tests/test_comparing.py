@@ -136,14 +136,14 @@ def test_runs_that_cannot_be_compared() -> None:
 
 
 def test_a_ranking_does_not_pretend() -> None:
-    alike = {"a": run({"red": LOW}), "b": run({"red": [v + 0.001 * (-1) ** n for n, v in enumerate(LOW)]})}
-    ranking = rank_runs(alike)
+    equal = {"a": run({"red": LOW}), "b": run({"red": [v + 0.001 * (-1) ** n for n, v in enumerate(LOW)]})}
+    ranking = rank_runs(equal)
     assert [place.rank for place in ranking.places] == [1, 1]
     assert ranking.verdict == "no difference shown between a and b (8 cases)"
     worse = [v - 0.1 - 0.001 * n for n, v in enumerate(LOW)]
-    ranking = rank_runs({"worse": run({"red": worse}), **alike})
+    ranking = rank_runs({"worse": run({"red": worse}), **equal})
     assert [(p.rank, p.run) for p in ranking.places] == [(1, "a"), (1, "b"), (3, "worse")]
-    assert [p.run for p in rank_runs({**alike, "worse": run({"red": worse})}).places] == ["a", "b", "worse"]
+    assert [p.run for p in rank_runs({**equal, "worse": run({"red": worse})}).places] == ["a", "b", "worse"]
     assert ranking.places[0].better_than == ("worse",)
     assert ranking.places[0].no_difference == ("b",)
     assert ranking.verdict.splitlines() == [

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -21,8 +20,8 @@ from osteon.core.labels import Segmentation
 from osteon.plan.schema import Plan
 from osteon.predicting.confidence import (
     UNCALIBRATED,
+    Calibration,
     calibrate,
-    calibration_from,
     raw_confidence,
 )
 from osteon.predicting.probabilities import Probabilities
@@ -37,14 +36,18 @@ from osteon.predicting.review import TrainingFacts, reasons_to_review, removed_s
 PLAN = tiny_plan()
 
 
-def shares(femur: list[float], tibia: list[float]) -> torch.Tensor:
+def replace(statistics: ReferenceStatistics, **changes: object) -> ReferenceStatistics:
+    return statistics.model_copy(update=changes)
+
+
+def probabilities(femur: list[float], tibia: list[float]) -> torch.Tensor:
     """Softmax over a row of voxels."""
     named = torch.tensor([femur, tibia], dtype=torch.float32)
     return torch.cat([1 - named.sum(0, keepdim=True), named])[..., None, None]
 
 
 def test_the_soft_dice_by_hand() -> None:
-    given = shares([0.9, 0.8, 0.3, 0.0], [0.0, 0.1, 0.2, 0.1])
+    given = probabilities([0.9, 0.8, 0.3, 0.0], [0.0, 0.1, 0.2, 0.1])
     found = Probabilities.from_tensor(given, PLAN).labels(PLAN)
     assert found.ravel().tolist() == [1, 1, 0, 0]
     raw = raw_confidence(Probabilities.from_tensor(given, PLAN), found, PLAN)
@@ -53,7 +56,7 @@ def test_the_soft_dice_by_hand() -> None:
 
 
 def test_a_sure_prediction_has_a_confidence_of_one() -> None:
-    given = shares([1.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0])
+    given = probabilities([1.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0])
     assert raw_confidence(
         Probabilities.from_tensor(given, PLAN), Probabilities.from_tensor(given, PLAN).labels(PLAN), PLAN
     ) == {
@@ -95,7 +98,7 @@ def test_more_confidence_is_never_less_dice(pairs: list[tuple[float, float]]) ->
     assert all(b >= a - 1e-9 for a, b in pairwise(expected))
     assert expected[0] >= 0
     assert expected[-1] <= max(d for _, d in pairs) + 1e-4
-    assert calibration_from(json.loads(json.dumps(made.to_dict()))) == made
+    assert Calibration.model_validate(json.loads(made.model_dump_json())) == made
 
 
 # -- reasons ------------------------------------------------------
@@ -123,15 +126,15 @@ SURE: dict[str, float | None] = {"femur": 0.9, "tibia": 0.85}
 
 
 def reasons(
-    looks: ReferenceStatistics, expected: dict[str, float | None] | None = None, facts: TrainingFacts = FACTS
+    statistics: ReferenceStatistics, expected: dict[str, float | None] | None = None, facts: TrainingFacts = FACTS
 ) -> list[str]:
-    return reasons_to_review(looks, SURE if expected is None else expected, PLAN, facts)
+    return reasons_to_review(statistics, SURE if expected is None else expected, PLAN, facts)
 
 
 def test_volumes_are_those_of_the_voxels() -> None:
-    looks = TRAINED[0]
-    assert looks.volumes == {"femur": 0.216, "tibia": 0.072}
-    assert looks.touching == ()
+    statistics = TRAINED[0]
+    assert statistics.volumes == {"femur": 0.216, "tibia": 0.072}
+    assert statistics.touching == []
 
 
 def test_a_scan_like_the_others_is_no_reason() -> None:
@@ -139,8 +142,8 @@ def test_a_scan_like_the_others_is_no_reason() -> None:
 
 
 def test_low_confidence_is_a_reason() -> None:
-    (said,) = reasons(seen(*scan(99)), {"femur": 0.72, "tibia": 0.84})
-    assert said == "femur: a Dice of 0.72 is to be expected, usually 0.90"
+    (review,) = reasons(seen(*scan(99)), {"femur": 0.72, "tibia": 0.84})
+    assert review == "femur: a Dice of 0.72 is to be expected, usually 0.90"
     weak = TrainingFacts(TRAINED, {"femur": 0.5, "tibia": 0.85})
     assert reasons(seen(*scan(99)), {"femur": 0.48, "tibia": 0.84}, weak) == []  # it never is better
     assert len(reasons(seen(*scan(99)), {"femur": 0.35, "tibia": 0.84}, weak)) == 1
@@ -152,7 +155,7 @@ def test_a_structure_that_is_not_found_is_a_reason() -> None:
     assert reasons(seen(image, labels), {"femur": 0.9, "tibia": None}) == [
         "tibia: not found; 8 of 8 training scans show it"
     ]
-    half = [replace(looks, annotated=("femur",)) for looks in TRAINED]  # nobody looked for it
+    half = [replace(statistics, annotated=["femur"]) for statistics in TRAINED]  # nobody looked for it
     assert reasons(seen(image, labels), {"femur": 0.9, "tibia": None}, TrainingFacts(half, {})) == []
 
 
@@ -160,8 +163,8 @@ def test_a_volume_far_off_is_a_reason() -> None:
     image, labels = scan(99)
     labels[labels == 2] = 1
     labels[4:14, 5:13, 5:13] = 1
-    said = reasons(seen(image, labels), {"femur": 0.9})
-    assert "femur: 0.64 cm³; in training 0.216 to 0.216" in said
+    review = reasons(seen(image, labels), {"femur": 0.9})
+    assert "femur: 0.64 cm³; in training 0.216 to 0.216" in review
 
 
 def test_a_picture_is_told_by_its_area() -> None:
@@ -171,35 +174,35 @@ def test_a_picture_is_told_by_its_area() -> None:
     usual = measure_statistics(image, labels, PLAN, *grid)
     grown = labels.copy()
     grown[4:14, 5:13] = 1
-    said = reasons(measure_statistics(image, grown, PLAN, *grid), {"femur": 0.9}, TrainingFacts([usual] * 8, {}))
-    assert "femur: 0.2 cm²; in training 0.09 to 0.09" in said
+    review = reasons(measure_statistics(image, grown, PLAN, *grid), {"femur": 0.9}, TrainingFacts([usual] * 8, {}))
+    assert "femur: 0.2 cm²; in training 0.09 to 0.09" in review
 
 
 def test_a_cut_field_of_view_is_a_reason() -> None:
     image, labels = scan(99)
-    said = reasons(measure_statistics(image[:, 5:], labels[5:], PLAN, (1, 1, 1), (11, 16, 16)))
-    assert said[0].startswith("femur: reaches the edge of the scan")
+    review = reasons(measure_statistics(image[:, 5:], labels[5:], PLAN, (1, 1, 1), (11, 16, 16)))
+    assert review[0].startswith("femur: reaches the edge of the scan")
 
 
 @pytest.mark.parametrize("change", [lambda x: np.random.default_rng(0).normal(0, 1, x.shape), lambda x: -5 * x])
 def test_an_image_unlike_the_others_is_a_reason(change: Any) -> None:
     image, labels = scan(99)
-    said = reasons(seen(change(image).astype(np.float32), labels))
-    assert len(said) == 1
-    assert said[0].startswith("the image is unlike the training scans: ct: ")
+    review = reasons(seen(change(image).astype(np.float32), labels))
+    assert len(review) == 1
+    assert review[0].startswith("the image is unlike the training scans: ct: ")
 
 
 def test_voxels_unlike_the_others_are_a_reason() -> None:
     image, labels = scan(99)
-    looks = replace(seen(image, labels), spacing_mm=(1, 1, 5))
-    assert reasons(looks) == ["voxels of 5 mm along S; in training 1 to 1"]
+    statistics = replace(seen(image, labels), spacing_mm=(1, 1, 5))
+    assert reasons(statistics) == ["voxels of 5 mm along S; in training 1 to 1"]
 
 
 def test_a_scan_much_shorter_than_the_others_is_a_reason() -> None:
     image, labels = scan(99)
     assert reasons(replace(seen(image, labels), extent_mm=(16, 9, 16))) == []
-    looks = replace(seen(image, labels), extent_mm=(16, 7, 16))
-    assert reasons(looks) == ["reaches over 7 mm along A; in training at least 16"]
+    statistics = replace(seen(image, labels), extent_mm=(16, 7, 16))
+    assert reasons(statistics) == ["reaches over 7 mm along A; in training at least 16"]
 
 
 def test_few_training_scans_say_nothing_of_ranges() -> None:
@@ -214,7 +217,7 @@ def test_a_structure_that_is_missing_is_a_reason_however_few_the_training_scans_
     assert reasons(nothing, {"femur": None, "tibia": None}, TrainingFacts(TRAINED[:count], {})) == [
         f"{name}: not found; {count} of {count} training scans show it" for name in ("femur", "tibia")
     ]
-    lacking = [replace(looks, volumes={"femur": 0.2}) for looks in TRAINED[:1]]
+    lacking = [replace(statistics, volumes={"femur": 0.2}) for statistics in TRAINED[:1]]
     assert "tibia: not found; 7 of 8 training scans show it" in reasons(
         nothing, {"femur": None, "tibia": None}, TrainingFacts([*lacking, *TRAINED[1:]], {})
     )
@@ -227,13 +230,16 @@ def test_a_scan_in_which_nothing_is_found_is_looked_at_though_nobody_knows_the_t
 
 
 def test_a_confidence_that_is_not_calibrated_is_never_called_a_dice() -> None:
-    looks = seen(*scan(99))
+    statistics = seen(*scan(99))
     facts = TrainingFacts(TRAINED, {"femur": 0.097, "tibia": None}, calibrated=False)
-    assert reasons(looks, {"femur": 0.84, "tibia": 0.584}, facts) == [
+    assert reasons(statistics, {"femur": 0.84, "tibia": 0.584}, facts) == [
         "femur: confidence 0.84, uncalibrated; its Dice in validation: 0.10",
         "tibia: confidence 0.58, uncalibrated",
     ]
-    assert reasons(looks, {"femur": 0.9, "tibia": 0.9}, TrainingFacts(TRAINED, {"femur": 0.9}, calibrated=False)) == []
+    assert (
+        reasons(statistics, {"femur": 0.9, "tibia": 0.9}, TrainingFacts(TRAINED, {"femur": 0.9}, calibrated=False))
+        == []
+    )
 
 
 def test_what_post_processing_removes_whole_is_a_reason() -> None:
@@ -246,7 +252,7 @@ def test_what_post_processing_removes_whole_is_a_reason() -> None:
 
 
 def test_the_reference_comes_back(tmp_path: Path) -> None:
-    cases = [*TRAINED, replace(TRAINED[0], annotated=("femur",), touching=("femur",))]
+    cases = [*TRAINED, replace(TRAINED[0], annotated=["femur"], touching=["femur"])]
     write_reference(tmp_path / "reference.json", cases)
     assert read_reference(tmp_path / "reference.json") == cases
     assert read_reference(tmp_path / "none.json") == []

@@ -15,8 +15,8 @@ from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation, make_structures
 from osteon.core.volume import Volume
 from osteon.evaluating.components import label_components
-from osteon.exporting.masks import crop_mask
-from osteon.exporting.meshes import make_surfaces
+from osteon.exporting.masks import crop_masks
+from osteon.exporting.mesh_files import make_surfaces
 from osteon.exporting.outlines import outlines
 from osteon.exporting.table import measure_mask
 from osteon.predicting.postprocessing_steps import STEPS, components
@@ -48,7 +48,9 @@ COUNTED: dict[str, Callable[[np.ndarray], int]] = {
     "boxes": lambda mask: len(component_boxes(mask)),
     "audited": lambda mask: len(measured(mask)["pieces"]),
     "exported meshes": lambda mask: len(make_surfaces(mask, GRID)),
-    "exported figures": lambda mask: measure_mask(crop_mask(BONE, mask, GRID))["fragments"],
+    "exported figures": lambda mask: measure_mask(next(crop_masks(Segmentation(mask.astype(np.uint8), GRID, (BONE,)))))[
+        "fragments"
+    ],
     "predicted": lambda mask: len(components(mask)[1]),
 }
 JOINED_BY = {
@@ -91,8 +93,8 @@ def test_bodies_of_a_series_are_parted_at_edges_and_corners(touching: str) -> No
     series = {"axis": 0, "names": names, "distance_mm": 5.5, "volume_mm3": 128.0}
     plan = tiny_plan({"structures": structures, "series": series})
     mask = two_cubes(TOUCHING[touching])
-    shares = np.zeros((4, *SHAPE), np.float32)
-    shares[0], shares[1] = ~mask, mask * 0.6
-    shares[2] = mask * 0.4
-    named = name_sequence(torch.from_numpy(shares), plan)[0].argmax(0).numpy()
+    probabilities = np.zeros((4, *SHAPE), np.float32)
+    probabilities[0], probabilities[1] = ~mask, mask * 0.6
+    probabilities[2] = mask * 0.4
+    named = name_sequence(torch.from_numpy(probabilities), plan)[0].argmax(0).numpy()
     assert set(np.unique(named[mask])) == ({1} if touching == "face" else {1, 2})

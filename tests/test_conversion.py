@@ -60,9 +60,9 @@ def case(name: str, made: ConvertedCase, **more: object) -> SourceCase:
 
 def test_image_and_labels_are_written_into_the_dataset(tmp_path: Path, convert: Callable[..., Source]) -> None:
     convert(case("a", ConvertedCase(volume(), labels(), ("femur",), ("made of straw",), ("smells",))))
-    said: list[str] = []
-    report = import_dataset(tmp_path, tmp_path / "set", announce=said.append)
-    assert said == ["form heap: a heap", "two of a kind"]
+    messages: list[str] = []
+    report = import_dataset(tmp_path, tmp_path / "set", announce=messages.append)
+    assert messages == ["form heap: a heap", "two of a kind"]
     assert report.warnings == ["case a: smells"]
     [entry] = report.manifest.cases
     assert (entry.images, entry.segmentation) == (["images/a.nii.gz"], "labels/a.nii.gz")

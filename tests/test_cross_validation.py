@@ -131,8 +131,8 @@ def test_a_structure_of_one_case_is_said_before_anything_is_trained(
     dataset, run = rare(tmp_path / "data", 3), tmp_path / "run"
     plain = cross_validation.train
     monkeypatch.setattr(cross_validation, "train", lambda *_, **__: pytest.fail("a fold is trained"))
-    said = r"no training case of a fold: tibia \(only in c3, which fold \d holds back\)"
-    with pytest.raises(DatasetError, match=said) as refused:
+    message = r"no training case of a fold: tibia \(only in c3, which fold \d holds back\)"
+    with pytest.raises(DatasetError, match=message) as refused:
         train_all_folds(dataset, tiny_plan(), run, ALL)
     assert "--fold none" in refused.value.hint
     # What the hint says can be done in the same folder: nothing was begun.

@@ -84,9 +84,9 @@ def test_what_is_not_there_is_refused(
     machine: Machine, wanted: str, how: dict[str, Any], message: str, hint: str
 ) -> None:
     machine(**how)
-    with pytest.raises(UsageError, match=message) as told:
+    with pytest.raises(UsageError, match=message) as caught:
         resolve_device(wanted)
-    assert pytest.raises(UsageError, match=hint).matches(UsageError(told.value.hint))
+    assert pytest.raises(UsageError, match=hint).matches(UsageError(caught.value.hint))
 
 
 def test_kinds_of_devices() -> None:
@@ -270,9 +270,9 @@ def test_where_compiling_fails_the_network_runs_as_it_is(
     assert module.compiled is not None
     for _ in range(2):
         torch.testing.assert_close(module.compiled(image), module.network(image))
-    said = capsys.readouterr().err
-    assert said.count("not compiled") == 1
-    assert "no such [kernel]" in said
+    output = capsys.readouterr().err
+    assert output.count("not compiled") == 1
+    assert "no such [kernel]" in output
 
 
 def test_a_missing_compiler_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -176,12 +176,12 @@ def test_series_are_what_simpleitk_reads(shared_data: Path, name: str) -> None:
     reader = sitk.ImageSeriesReader()
     reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(folder)))
     image = reader.Execute()
-    theirs = np.eye(4)
-    theirs[:3, :3] = np.array(image.GetDirection()).reshape(3, 3) * image.GetSpacing()
-    theirs[:3, 3] = image.GetOrigin()
-    theirs = np.diag([-1, -1, 1, 1]) @ theirs
+    affine_ras = np.eye(4)
+    affine_ras[:3, :3] = np.array(image.GetDirection()).reshape(3, 3) * image.GetSpacing()
+    affine_ras[:3, 3] = image.GetOrigin()
+    affine_ras = np.diag([-1, -1, 1, 1]) @ affine_ras
     assert volume.geometry.shape == image.GetSize()
-    np.testing.assert_allclose(volume.geometry.affine_ras, theirs, atol=2e-3)
+    np.testing.assert_allclose(volume.geometry.affine_ras, affine_ras, atol=2e-3)
     expected = sitk.GetArrayViewFromImage(image).transpose(2, 1, 0)
     padding = expected == -3024  # of GE: here it is air
     assert np.array_equal(volume.array[0], np.where(padding, -1000, expected))

@@ -80,9 +80,9 @@ def test_a_seg_names_its_series_in_each_of_the_standards_ways(tmp_path: Path, tw
         },
     ]
     for n, tags in enumerate(ways):
-        told = read_references(label(tmp_path / "labels" / f"{n}.dcm", **tags))
-        assert told.any
-        assert told.named(two) == [bone]
+        references = read_references(label(tmp_path / "labels" / f"{n}.dcm", **tags))
+        assert references.any
+        assert references.named(two) == [bone]
     assert not read_references(label(tmp_path / "labels" / "none.dcm")).any
 
 
@@ -104,12 +104,12 @@ def test_the_frame_of_reference_is_that_of_what_was_drawn(tmp_path: Path, two: l
     tags = rtstruct(["1.7"])
     other = rtstruct(["3.3"], frame="3.2")
     tags["ReferencedFrameOfReferenceSequence"] += other["ReferencedFrameOfReferenceSequence"]
-    told = read_references(label(tmp_path / "labels/a.dcm", RTSTRUCT, **tags, FrameOfReferenceUID="3.2"))
-    assert (told.frames, told.series) == ({"1.6"}, {"1.7"})
-    assert told.frame_of(two[0]) is True
+    references = read_references(label(tmp_path / "labels/a.dcm", RTSTRUCT, **tags, FrameOfReferenceUID="3.2"))
+    assert (references.frames, references.series) == ({"1.6"}, {"1.7"})
+    assert references.frame_of(two[0]) is True
     del tags["StructureSetROISequence"]
-    told = read_references(label(tmp_path / "labels/b.dcm", RTSTRUCT, **tags))
-    assert (told.frames, told.series) == ({"1.6", "3.2"}, {"1.7", "3.3"})
+    references = read_references(label(tmp_path / "labels/b.dcm", RTSTRUCT, **tags))
+    assert (references.frames, references.series) == ({"1.6", "3.2"}, {"1.7", "3.3"})
     alone = read_references(label(tmp_path / "labels/c.dcm", FrameOfReferenceUID="4"))
     assert alone.frame_of(two[0]) is False
     assert read_references(label(tmp_path / "labels/d.dcm")).frame_of(two[0]) is None
@@ -119,12 +119,12 @@ def test_one_uid_for_two_patients_means_that_of_the_label(tmp_path: Path) -> Non
     for patient in "ab":
         series(tmp_path / patient, PLACES, SeriesInstanceUID="1.7", PatientID=patient)
     found = find_series(tmp_path).series
-    told = read_references(
+    references = read_references(
         label(tmp_path / "x.dcm", PatientID="b", ReferencedSeriesSequence=[item(SeriesInstanceUID="1.7")])
     )
-    assert [one.patient_id for one in told.named(found)] == ["b"]
-    assert told.of_another_patient(found[0])
-    assert "'b'" not in repr(told)
+    assert [one.patient_id for one in references.named(found)] == ["b"]
+    assert references.of_another_patient(found[0])
+    assert "'b'" not in repr(references)
 
 
 def test_series_are_called_by_number_and_description(tmp_path: Path) -> None:

@@ -56,9 +56,9 @@ def test_nothing_of_the_patient_is_in_what_is_read(tmp_path: Path) -> None:
 
     series(tmp_path, [(0.0, 0.0, 0.0), (0.0, 0.0, 1.0), (0.0, 0.0, 3.0)], StudyDate="20200102")
     volume, notes = read_series(find_series(tmp_path).series[0], accept_gaps=True)
-    said = repr(volume) + repr(notes)
+    text = repr(volume) + repr(notes)
     assert notes
-    assert not any(word in said for word in ("Doe", "Jane", "secret", "2020"))
+    assert not any(word in text for word in ("Doe", "Jane", "secret", "2020"))
 
 
 def test_folders_of_series_are_scans(tmp_path: Path) -> None:
@@ -112,9 +112,9 @@ def test_of_several_series_of_a_study_the_one_that_is_chosen(
         (tmp_path.name, 3),
         (f"{tmp_path.name}-2", 3),
     ]
-    said = " ".join(capsys.readouterr().err.split())
-    assert f"{tmp_path.name}: 3 CT images, series 2, SOFT in" in said
-    assert f"{tmp_path.name}-2: 3 CT images, series 3, BONE in" in said
+    output = " ".join(capsys.readouterr().err.split())
+    assert f"{tmp_path.name}: 3 CT images, series 2, SOFT in" in output
+    assert f"{tmp_path.name}-2: 3 CT images, series 3, BONE in" in output
     for which in ("3", "bone", "1.2.3"):
         chosen = find_scans([tmp_path], series=which)
         assert [scan.files[0].parent.name for scan in chosen] == ["other", tmp_path.name]

@@ -295,13 +295,13 @@ def test_a_seg_of_thicker_slices_is_filled_or_left(tmp_path: Path, step: int) ->
     drawn = range(0, 12, step)
     assert [bool((labels[:, :, k] == 1).sum() == 4) for k in range(12)] == [k <= drawn[-1] for k in range(12)]
     assert [int((labels[:, :, k] == 2).sum()) for k in range(12)] == [2 * (step <= k <= 2 * step) for k in range(12)]
-    told = f"femur on {len(drawn)} of {drawn[-1] + 1}, tibia on 2 of {step + 1}"
-    assert any(told in line for line in case.provenance)
-    assert any(told in line for line in report.warnings)
+    message = f"femur on {len(drawn)} of {drawn[-1] + 1}, tibia on 2 of {step + 1}"
+    assert any(message in line for line in case.provenance)
+    assert any(message in line for line in report.warnings)
     report = import_dataset(source, tmp_path / "left", between_slices="leave")
     labels = dataset_module.Dataset.open(tmp_path / "left").load_segmentation(report.manifest.cases[0]).array
     assert np.flatnonzero(labels.any(axis=(0, 1))).tolist() == list(drawn)
-    assert any(told in line and "count as background" in line for line in report.warnings)
+    assert any(message in line and "count as background" in line for line in report.warnings)
 
 
 def test_a_scan_that_was_converted_takes_its_dicom_labels(tmp_path: Path) -> None:

@@ -200,9 +200,9 @@ def test_pictures_are_measured_in_pixels_unless_the_file_says_better(tmp_path: P
     where = {"ImagePositionPatient": None, "ImageOrientationPatient": None, "Modality": "DX"}
     save(image(np.zeros((2, 3), np.uint16), **where, PixelSpacing=None, ImagerPixelSpacing=[0.1, 0.1]), tmp_path / "a")
     save(image(np.zeros((2, 3), np.uint16), **where, PixelSpacing=[0.3, 0.2]), tmp_path / "b")
-    (first, said), (second, nothing) = [read_series(one) for one in find_series(tmp_path).series]
+    (first, series), (second, nothing) = [read_series(one) for one in find_series(tmp_path).series]
     assert (first.geometry.unit, first.geometry.spacing_mm) == ("px", (1, 1, 1))
-    assert "ImagerPixelSpacing (0.1×0.1 mm)" in said[0]
+    assert "ImagerPixelSpacing (0.1×0.1 mm)" in series[0]
     assert (second.geometry.unit, second.geometry.shape) == ("mm", (3, 2, 1))
     assert second.geometry.spacing_mm == pytest.approx((0.2, 0.3, 1))
     assert nothing == []

@@ -82,10 +82,10 @@ def test_a_log_is_told_nothing_when_the_training_is_over(monkeypatch: pytest.Mon
     with TrainingDisplay() as display:
         display.update(0.0, 0.0, 0)
         display.update(0.25, 60.0, 100, torch.tensor(0.5))
-    said = text.getvalue()
+    log = text.getvalue()
     time.sleep(0.05)
-    assert text.getvalue() == said
-    assert said.splitlines()[0] == "training: 0 %, iteration 0, ? left"
+    assert text.getvalue() == log
+    assert log.splitlines()[0] == "training: 0 %, iteration 0, ? left"
     assert display.line() == "training: 25 %, iteration 100, 3:00 left, 0.600 s an iteration, loss 0.500"
 
 

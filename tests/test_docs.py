@@ -72,8 +72,8 @@ def test_every_option_of_a_command_is_described(page: str, command: str) -> None
 
 def test_every_network_is_described() -> None:
     lines = [line.strip("| ").split(" | ") for line in text("docs/networks.md").splitlines() if line.startswith("| `")]
-    told = [(cells[0].split("`")[1], cells[2] != "no", *cells[4:]) for cells in lines]
-    assert told == [(row.name, 3 in row.dimensions, f"{row.library}, {row.code}", row.source) for row in NETWORKS]
+    described = [(cells[0].split("`")[1], cells[2] != "no", *cells[4:]) for cells in lines]
+    assert described == [(row.name, 3 in row.dimensions, f"{row.library}, {row.code}", row.source) for row in NETWORKS]
 
 
 def test_every_loss_and_schedule_is_described() -> None:

@@ -82,9 +82,9 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_the_machine_is_looked_at(capsys: pytest.CaptureFixture[str]) -> None:
     assert command("doctor") == 0
-    said = capsys.readouterr().out
+    output = capsys.readouterr().out
     for what in ("Python", "torch", "torchvision", "processor", "memory", "disk", "engine openvino", "GPU"):
-        assert f"{what}: " in said
+        assert f"{what}: " in output
 
 
 def test_a_containers_quota_is_said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -96,9 +96,9 @@ def test_a_containers_quota_is_said(monkeypatch: pytest.MonkeyPatch, capsys: pyt
 def test_a_missing_library_is_wrong(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(doctor, "LIBRARIES", ("timm", "no-such-library"))
     assert command("doctor") == 1
-    said = capsys.readouterr().out
-    assert "wrong no-such-library: is not installed" in said
-    assert "pip install osteon" in said
+    output = capsys.readouterr().out
+    assert "wrong no-such-library: is not installed" in output
+    assert "pip install osteon" in output
 
 
 @pytest.mark.usefixtures("few")
@@ -106,9 +106,9 @@ def test_engines_are_measured_gated_and_chosen(
     run: Path, data: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert command("doctor", run, data.folder) == 0
-    said = capsys.readouterr().out
-    assert "passed the gate" in said
-    assert "does not pass the gate" in said
+    output = capsys.readouterr().out
+    assert "passed the gate" in output
+    assert "does not pass the gate" in output
     gates = read_gates(run / "model", load_model(run).sha256)
     assert gates["same"].passed
     assert not gates["coarse"].passed

@@ -14,8 +14,8 @@ import yaml
 
 from osteon.app.bin import list_deletions, restore
 from osteon.app.curves import read_curves
-from osteon.app.findings import read_audit
 from osteon.app.jobs import FINISHED
+from osteon.app.pages.dataset import read_audit
 from osteon.app.results import (
     describe_maker,
     find_dataset,
@@ -80,8 +80,8 @@ def maps(folder: str) -> dict[str, np.ndarray]:
 
 def printed_by(capsys: pytest.CaptureFixture[str]) -> str:
     """What a command said."""
-    said = capsys.readouterr()
-    return said.out + said.err
+    output = capsys.readouterr()
+    return output.out + output.err
 
 
 # Datasets and plans
@@ -204,13 +204,16 @@ def test_the_apps_workspace_lists_what_it_holds(left: Path) -> None:
     assert [item.name for item in app.models()] == ["first"]
     assert read_audit(app.datasets()[0].path) is not None
     assert read_curves(app.models()[0].path).loss
-    (mine,) = space.items("results")
-    assert (mine.name, mine.title, describe_maker(app, mine)) == ("mine", "My result", "the model first")
+    (result,) = space.items("results")
+    assert (result.name, result.title, describe_maker(app, result)) == ("mine", "My result", "the model first")
     assert (
-        sorted(result_files(mine)) == sorted(prediction_records(mine)) == sorted(read_metrics(mine)["cases"]) == CASES
+        sorted(result_files(result))
+        == sorted(prediction_records(result))
+        == sorted(read_metrics(result)["cases"])
+        == CASES
     )
-    assert len(read_volumes(app, mine)) == 8
-    found = find_dataset(app, mine)
+    assert len(read_volumes(app, result)) == 8
+    found = find_dataset(app, result)
     assert found is not None
     assert found[0].name == "legs"
     assert {item.name for item in space.items("exports")} == {"mine-volumes", "mine-seg-nrrd"}
@@ -249,10 +252,10 @@ def test_a_newer_version_is_refused(left: Path, kind: SchemaKind, capsys: pytest
     data = read_yaml(left / name, "")
     (left / name).write_text(yaml.safe_dump(data | {SCHEMAS[kind].key: 7}))
     assert command(*given) == code
-    said = " ".join(printed_by(capsys).split())
-    assert f"{name}: {SCHEMAS[kind].key}: version 7" in said
-    assert "update osteon" in said
-    assert ("which osteon 0.1.0 wrote" in said) == (kind == "run")
+    output = " ".join(printed_by(capsys).split())
+    assert f"{name}: {SCHEMAS[kind].key}: version 7" in output
+    assert "update osteon" in output
+    assert ("which osteon 0.1.0 wrote" in output) == (kind == "run")
 
 
 @pytest.mark.parametrize("kind", READERS)

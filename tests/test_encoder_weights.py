@@ -126,18 +126,18 @@ def test_an_encoder_that_smp_has_left_to_timm_keeps_its_old_name(tmp_path: Path)
     assert source_of("timm-gernet_l").encoder == "tu-gernet_l"
 
 
-@pytest.mark.parametrize(("encoder", "file", "said"), [
+@pytest.mark.parametrize(("encoder", "file", "message"), [
     ("resnet18", "resnet34", "belong to another network (layer1.2."),  # every tensor of a resnet18 is there
     ("resnet34", "resnet18", "missing or have another shape (layer1.2."),
     ("tu-resnet18", "resnet34", "belong to another network"),
     ("mobilenet_v2", "resnet18", "of its 312 tensors are missing"),
 ])  # fmt: skip
-def test_another_architecture_is_refused(tmp_path: Path, encoder: str, file: str, said: str) -> None:
+def test_another_architecture_is_refused(tmp_path: Path, encoder: str, file: str, message: str) -> None:
     path = tmp_path / "a.safetensors"
     save_file(torchvision_state(file), path)
     with pytest.raises(ModelError) as error:
         encoder_state(encoder, str(path))
-    assert said in error.value.message
+    assert message in error.value.message
     assert str(path) in error.value.message
     assert "--init" in error.value.hint
 

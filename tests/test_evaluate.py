@@ -18,7 +18,7 @@ from osteon.evaluating.evaluate import evaluate
 from osteon.evaluating.pairing import match_predictions, structures_in_files
 from osteon.evaluating.scores import MetricOptions, Score, score_case
 from osteon.formats import write_segmentation, write_volume
-from osteon.formats.label_meanings import parse_label_meanings
+from osteon.formats.label_meanings import label_meanings_for
 
 RED = Structure(name="red", value=1, colour="#ff0000")
 GREEN = Structure(name="green", value=2, colour="#00ff00")
@@ -101,12 +101,12 @@ def test_against_a_dataset(dataset: Path, tmp_path: Path) -> None:
     assert rows[0]["case"] == "a"
     assert float(rows[0]["dice"]) == pytest.approx(8 / 9, abs=1e-6)
     assert rows[5]["dice"] == ""
-    said = json.loads((tmp_path / "out" / "metrics.json").read_text())
-    assert said["missing"] == ["d"]
-    assert said["unmatched"] == ["e"]
-    assert said["overall"]["dice"]["mean"] == pytest.approx(result.overall.dice.mean, abs=1e-6)
-    assert said["structures"]["green"]["invented"] == 1
-    assert said["cases"]["c"]["green"]["dice"] is None
+    record = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert record["missing"] == ["d"]
+    assert record["unmatched"] == ["e"]
+    assert record["overall"]["dice"]["mean"] == pytest.approx(result.overall.dice.mean, abs=1e-6)
+    assert record["structures"]["green"]["invented"] == 1
+    assert record["cases"]["c"]["green"]["dice"] is None
 
 
 def test_a_case_that_fails_does_not_stop_the_others(dataset: Path, tmp_path: Path) -> None:
@@ -127,8 +127,8 @@ def test_a_case_that_fails_does_not_stop_the_others(dataset: Path, tmp_path: Pat
     assert "very scan" in geometry.hint  # not --repair-geometry, which importing alone has
     assert all(f.hint for f in result.failures)
     assert states(result) == {("b", "red"): ("both", 1.0), ("b", "green"): ("absent", None)}
-    said = json.loads((tmp_path / "out" / "metrics.json").read_text())
-    assert [f["case"] for f in said["failures"]] == ["a", "c", "d"]
+    record = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert [f["case"] for f in record["failures"]] == ["a", "c", "d"]
 
 
 def test_a_link_to_no_prediction_is_a_failure(dataset: Path, tmp_path: Path) -> None:
@@ -172,17 +172,17 @@ def test_two_files_without_names(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("shares", "reference_shares", "green"),
+    ("overlaps", "reference_overlaps", "green"),
     [
         (True, True, 1.0),
         (False, True, 96 / 97),  # the shared voxel is green in the reference alone
         (True, False, 96 / 97),
     ],
 )
-def test_overlapping_structures(tmp_path: Path, shares: bool, reference_shares: bool, green: float) -> None:
+def test_overlapping_structures(tmp_path: Path, overlaps: bool, reference_overlaps: bool, green: float) -> None:
     prediction, reference = labels(2, 2), labels(4, 2)
-    write_segmentation(tmp_path / "p.seg.nrrd", overlapping(prediction) if shares else prediction)
-    write_segmentation(tmp_path / "r.seg.nrrd", overlapping(reference) if reference_shares else reference)
+    write_segmentation(tmp_path / "p.seg.nrrd", overlapping(prediction) if overlaps else prediction)
+    write_segmentation(tmp_path / "r.seg.nrrd", overlapping(reference) if reference_overlaps else reference)
     red, other = evaluate(tmp_path / "p.seg.nrrd", tmp_path / "r.seg.nrrd").scores
     assert red.dice == pytest.approx(4 / 6)
     assert other.dice == pytest.approx(green)
@@ -254,11 +254,11 @@ def test_columns_of_the_files(dataset: Path, tmp_path: Path) -> None:
     ]
     assert list(row)[-5:] == ["hd_mm", "hd95_mm", "assd_mm", "nsd_1mm", "nsd_2mm"]
     assert (row["hd_mm"], row["nsd_2mm"], row["detection_f1"], row["wrong_level"]) == ("2.0", "1.0", "1.0", "")
-    said = json.loads((tmp_path / "out/metrics.json").read_text())
-    assert said["cases"]["a"]["red"]["hd95_mm"] == 2.0
-    assert set(said["overall"]["nsd_1mm"]) == {"n", "mean", "sd", "median", "low", "high"}
-    assert said["structures"]["red"]["pooled_detection_f1"] == 1.0
-    assert said["overall"]["dice"]["mean"] == pytest.approx(result.overall.dice.mean, abs=1e-6)
+    record = json.loads((tmp_path / "out/metrics.json").read_text())
+    assert record["cases"]["a"]["red"]["hd95_mm"] == 2.0
+    assert set(record["overall"]["nsd_1mm"]) == {"n", "mean", "sd", "median", "low", "high"}
+    assert record["structures"]["red"]["pooled_detection_f1"] == 1.0
+    assert record["overall"]["dice"]["mean"] == pytest.approx(result.overall.dice.mean, abs=1e-6)
     quick = evaluate(tmp_path / "a.nii.gz", dataset, tmp_path / "out", measures=MetricOptions(surfaces=False))
     assert "hd_mm" not in rows_of(tmp_path / "out/metrics.csv")[0]
     assert [s.dice for s in quick.scores] == [s.dice for s in result.scores]
@@ -279,7 +279,7 @@ def test_millimetres_and_pixels_are_never_averaged(tmp_path: Path) -> None:
 
 def test_a_legend_names_what_label_files_only_number(tmp_path: Path) -> None:
     write_volume(tmp_path / "a.nii.gz", Volume(labels(4, 2).array[None], GRID))
-    structures = structures_in_files([(tmp_path / "a.nii.gz", parse_label_meanings({"left": 1, "right": 2}))])
+    structures = structures_in_files([(tmp_path / "a.nii.gz", label_meanings_for((), {"left": 1, "right": 2}))])
     assert [(structure.name, structure.value) for structure in structures] == [("left", 1), ("right", 2)]
 
 
@@ -297,9 +297,9 @@ def test_results_by_site(dataset: Path, tmp_path: Path) -> None:
     assert south.summaries[0].dice.mean == pytest.approx(4 / 6)
     assert unknown.summaries[0].dice.n == 1
     assert [row["site"] for row in rows_of(tmp_path / "out/metrics.csv")][::2] == ["north", "south", "north", "unknown"]
-    said = json.loads((tmp_path / "out/metrics.json").read_text())
-    assert said["by"] == "site"
-    assert said["groups"]["north"]["structures"]["red"]["dice"]["n"] == 2
+    record = json.loads((tmp_path / "out/metrics.json").read_text())
+    assert record["by"] == "site"
+    assert record["groups"]["north"]["structures"]["red"]["dice"]["n"] == 2
     held = evaluate(tmp_path / "predictions", dataset, by="held_out")
     assert [group.name for group in held.groups] == ["False"]
     annotated = evaluate(tmp_path / "predictions", dataset, by="annotated")

@@ -22,8 +22,8 @@ from osteon.core.errors import FileError, UsageError
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation, make_structures
 from osteon.exporting import export_form
-from osteon.exporting.file_names import unique_stems
 from osteon.exporting.masks import crop_masks
+from osteon.exporting.mesh_files import unique_stems
 from osteon.exporting.output_record import FILE_NAME
 from osteon.exporting.registry import FORMS, MODEL_FORMS
 from osteon.formats import write_segmentation
@@ -63,10 +63,10 @@ def test_a_case_that_fails_does_not_stop_the_others(tmp_path: Path, capsys: Capt
     labels(tmp_path / "in", "a", "b", "c")
     (tmp_path / "in/b.nii.gz").write_bytes(b"\x1f\x8bno")
     assert command("export", "table", tmp_path / "in", tmp_path / "out") == 1
-    said = capsys.readouterr()
-    assert "2 cases exported, 1 file" in said.out
-    assert "1 case failed" in said.err
-    assert "b.nii.gz: truncated" in said.err
+    output = capsys.readouterr()
+    assert "2 cases exported, 1 file" in output.out
+    assert "1 case failed" in output.err
+    assert "b.nii.gz: truncated" in output.err
     rows = (tmp_path / "out/volumes.csv").read_text().splitlines()
     assert [row.split(",")[0] for row in rows] == ["case", "a", "a", "c", "c"]
 
@@ -114,8 +114,8 @@ def test_wrong_use_is_said(
     manifest.write_text(manifest.read_text().replace("  segmentation: labels/c.nii.gz\n", ""))
     monkeypatch.chdir(tmp_path)
     assert command("export", *arguments) == (1 if "nowhere" in arguments else 2)
-    said = " ".join(capsys.readouterr().err.split())
-    assert message in said
+    output = " ".join(capsys.readouterr().err.split())
+    assert message in output
     assert not (tmp_path / "out").exists()
 
 

@@ -26,11 +26,10 @@ from osteon.exporting.dicom_codes import _ABNORMAL, _WHOLE, codes_of
 from osteon.exporting.outlines import outlines
 from osteon.exporting.run import ExportReport
 from osteon.formats import read_segmentation, write_segmentation, write_volume
-from osteon.formats.contours import fill_even_odd
 from osteon.formats.dicom_references import read_references
 from osteon.formats.dicom_seg import read_dicom_seg
 from osteon.formats.dicom_series import find_series, read_series, series_geometry
-from osteon.formats.rtstruct import read_rtstruct
+from osteon.formats.rtstruct import fill_even_odd, read_rtstruct
 
 STRUCTURES = (
     Structure(name="femur_left", value=3, colour="#ff8000", side="left"),
@@ -139,7 +138,7 @@ def test_structures_that_overlap(tmp_path: Path) -> None:
     assert isinstance(report.failed["p1"], LabelError)
     assert report.failed["p1"].hint == "use --encoding binary"
     (file,) = osteon.export("rtstruct", path, tmp_path / "rt", source=tmp_path / "scan").files
-    assert same(read_rtstruct(file, geometry, frame_of_reference=SERIES + ".2"), segmentation)
+    assert same(read_rtstruct(file, geometry), segmentation)
 
 
 @pytest.mark.parametrize("target", ["dicom-seg", "rtstruct"])
@@ -151,8 +150,8 @@ def test_a_validator_finds_no_error(tmp_path: Path, target: str) -> None:
     geometry = scan(tmp_path / "scan")
     path = written(tmp_path, noise(geometry))
     (file,) = osteon.export(target, path, tmp_path / "out", source=tmp_path / "scan").files
-    said = subprocess.run([validator, str(file)], capture_output=True, text=True, check=False)
-    found = (said.stdout + said.stderr).splitlines()
+    output = subprocess.run([validator, str(file)], capture_output=True, text=True, check=False)
+    found = (output.stdout + output.stderr).splitlines()
     assert found
     assert [line for line in found if line.startswith("Error")] == []
 
@@ -175,7 +174,7 @@ def test_contours_lie_on_their_series(tmp_path: Path) -> None:
     (file,) = osteon.export(
         "rtstruct", written(tmp_path, segmentation), tmp_path / "out", source=tmp_path / "scan"
     ).files
-    assert same(read_rtstruct(file, geometry, frame_of_reference=SERIES + ".2"), segmentation)
+    assert same(read_rtstruct(file, geometry), segmentation)
     assert read_references(file).series == {SERIES}
     dataset = pydicom.dcmread(file)
     assert [roi.ROIName for roi in dataset.StructureSetROISequence] == ["femur_left", "fragment red"]
@@ -480,8 +479,8 @@ def test_real_series_take_any_labels(shared_data: Path, tmp_path: Path, folder: 
     for encoding in ("binary", "labelmap"):
         (file,) = osteon.export("dicom-seg", path, tmp_path / encoding, source=source, encoding=encoding).files
         assert same(read_dicom_seg(file, geometry), segmentation)
-        told = pydicom.dcmread(file).ReferencedSeriesSequence[0].ReferencedInstanceSequence
-        images = {item.ReferencedSOPInstanceUID for item in told}
+        referenced = pydicom.dcmread(file).ReferencedSeriesSequence[0].ReferencedInstanceSequence
+        images = {item.ReferencedSOPInstanceUID for item in referenced}
         assert len(images) == len(series.files)
         assert all(image.is_valid for image in images)
     (file,) = osteon.export("rtstruct", path, tmp_path / "rt", source=source).files

@@ -18,7 +18,7 @@ from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation, make_structures
 from osteon.core.volume import Volume
 from osteon.dataset.dataset import Dataset
-from osteon.exporting.masks import crop_mask
+from osteon.exporting.masks import crop_masks
 from osteon.exporting.table import measure_mask
 from osteon.formats import read_segmentation, write_segmentation, write_volume
 from osteon.formats.coco import unpack_rle
@@ -191,7 +191,8 @@ def test_a_box_measures_what_it_is() -> None:
     affine = np.eye(4)
     affine[:3, :3] = turn @ np.diag([0.5, 1, 2])
     affine[:3, 3] = [10, 20, 30]
-    row = measure_mask(crop_mask(STRUCTURES[0], mask, Geometry(mask.shape, affine)))
+    bone = Segmentation(mask[None].astype(np.uint8), Geometry(mask.shape, affine), STRUCTURES[:1])
+    row = measure_mask(next(crop_masks(bone)))
     assert (row["voxels"], row["fragments"]) == (1920, 1)
     assert row["volume_cm3"] == pytest.approx(1.92)
     assert [row[f"{name}_mm"] for name in ("length", "width", "depth")] == pytest.approx([16, 12, 10])

@@ -22,7 +22,7 @@ from osteon.dataset.checks import present_structures
 from osteon.formats import read_volume, write_volume
 from osteon.formats.nifti import write_nifti
 from osteon.formats.voxel_stream import array_type, copy_into, fill_array, voxel_pieces
-from osteon.importing.masks.values import is_binary
+from osteon.importing.masks.files import is_binary
 
 SHAPE = (120, 110, 100)
 KINDS = ("int16", "float64", "int64")
@@ -106,8 +106,8 @@ def written(path: Path, kind: str) -> np.ndarray:
     array = np.arange(np.prod(SHAPE), dtype=np.int64).reshape(1, *SHAPE) % 30_000
     if path.suffix == ".mha":
         head = f"NDims = 3\nDimSize = {' '.join(map(str, SHAPE))}\nElementSpacing = 1 1 1\n"
-        told = {"int16": "SHORT", "float64": "DOUBLE", "int64": "LONG_LONG"}[kind]
-        head += f"ElementType = MET_{told}\nElementDataFile = LOCAL\n"
+        element_type = {"int16": "SHORT", "float64": "DOUBLE", "int64": "LONG_LONG"}[kind]
+        head += f"ElementType = MET_{element_type}\nElementDataFile = LOCAL\n"
         path.write_bytes(head.encode() + array[0].astype(kind).tobytes(order="F"))
     else:
         write_volume(path, Volume(array.astype(kind), Geometry(SHAPE, spacing_affine(1, 1, 1))))

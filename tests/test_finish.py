@@ -44,13 +44,13 @@ def model(changes: dict[str, Any]) -> Model:
 
 def test_names_in_order_and_as_found_come_of_one_look(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data, ordered = dataset(tmp_path / "data"), model({"series": SERIES})
-    looks = []
+    inferred = []
     infer = Model.infer
-    monkeypatch.setattr(Model, "infer", lambda *a, **k: (looks.append(1), infer(*a, **k))[1])
+    monkeypatch.setattr(Model, "infer", lambda *a, **k: (inferred.append(1), infer(*a, **k))[1])
     failed: dict[str, OsteonError] = {}
     ids = [case.id for case in data.manifest.cases]
     validated, plain = final_validation.predict_validation(data, ordered, ids, tmp_path / "run", failed)
-    assert len(looks) == len(ids)
+    assert len(inferred) == len(ids)
     assert not failed
     assert plain is not None
     alone, nothing = final_validation.predict_validation(data, model({}), ids, tmp_path / "plain", failed)

@@ -41,8 +41,8 @@ def test_values_and_gradients_are_torchs(dimensions, slope):
         layer.zero_grad()
         (done * weights).sum().backward()
         gradients.append((done, x.grad, layer.weight.grad, layer.bias.grad))
-    for mine, torchs in zip(*gradients, strict=True):
-        torch.testing.assert_close(mine, torchs, rtol=1e-4, atol=1e-5)
+    for fused, torchs in zip(*gradients, strict=True):
+        torch.testing.assert_close(fused, torchs, rtol=1e-4, atol=1e-5)
     assert gradients[0][0].is_contiguous(memory_format=LAYOUTS[dimensions])
 
 
@@ -70,8 +70,8 @@ def test_the_order_in_memory_changes_no_result(monkeypatch, residual):
         assert all(p.is_contiguous() and p.grad.is_contiguous() for p in network.parameters())
         with torch.no_grad():
             results.append([network.eval()(x)[0], *(p.grad for p in network.parameters())])
-    for mine, other in zip(*results, strict=True):
-        torch.testing.assert_close(mine, other, rtol=1e-3, atol=1e-5)
+    for fused, other in zip(*results, strict=True):
+        torch.testing.assert_close(fused, other, rtol=1e-3, atol=1e-5)
 
 
 def test_half_precision_keeps_its_type_and_order(memory_order):

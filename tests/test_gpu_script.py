@@ -33,11 +33,11 @@ def test_its_smallest_size_fills_the_table() -> None:
     environment = os.environ | {"PYTHON": sys.executable, "OMP_WAIT_POLICY": "passive"}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 0, done.stderr
-    told = dict(line.strip("| ").split(" | ")[:2] for line in done.stdout.splitlines() if line.startswith("|"))
+    table = dict(line.strip("| ").split(" | ")[:2] for line in done.stdout.splitlines() if line.startswith("|"))
     for recipe in ("nnunet", "osteon"):
-        assert told[f"{recipe}, 16³ × 2: an iteration"].endswith(" ms (mean of 5)")
-        assert told[f"{recipe}, 16³ × 2: waits for data, an iteration"].endswith(" ms")
-    assert next(took for what, took in told.items() if what.startswith("a scan of 40×40×32")).endswith(" s")
+        assert table[f"{recipe}, 16³ × 2: an iteration"].endswith(" ms (mean of 5)")
+        assert table[f"{recipe}, 16³ × 2: waits for data, an iteration"].endswith(" ms")
+    assert next(took for what, took in table.items() if what.startswith("a scan of 40×40×32")).endswith(" s")
 
 
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")

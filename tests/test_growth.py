@@ -85,8 +85,8 @@ def test_ids_given_twice_are_found_without_comparing_all_pairs() -> None:
 def test_whether_a_scan_was_seen_is_found_without_going_through_all() -> None:
     seen = SeenScans({f"c{n}": Word(f"hash {n}") for n in range(300)}, {"v": Word("other")})
     compared = Word.compared = itertools.count()
-    assert [seen.sight_of(f"x{n}", f"hash {n}") for n in (0, 150, 299)] == [TRAINED] * 3
-    assert seen.sight_of("c0", "another") == UNSEEN
+    assert [seen.role_of(f"x{n}", f"hash {n}") for n in (0, 150, 299)] == [TRAINED] * 3
+    assert seen.role_of("c0", "another") == UNSEEN
     assert next(compared) < 50
 
 
@@ -207,8 +207,8 @@ def test_series_of_one_folder_are_called_with_work_that_grows_as_they_do() -> No
 
 def test_titles_of_many_series_are_not_compared_with_each_other() -> None:
     series = [scan.series for scan in flat(300)[0].scans if scan.series is not None]
-    told = [str(one) for one in series_titles(series)]
-    assert told[7] == "0 CT images, series 3, bone, SeriesInstanceUID 1.7"
+    titles = [str(one) for one in series_titles(series)]
+    assert titles[7] == "0 CT images, series 3, bone, SeriesInstanceUID 1.7"
     compared = Word.compared = itertools.count()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("osteon.formats.dicom.series_title", lambda one: Word(f"series {one.uid}"))

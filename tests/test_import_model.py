@@ -289,8 +289,8 @@ def test_the_command_makes_a_model_that_predicts(tmp_path: Path, capsys: pytest.
     made = plans({"3d_fullres": configuration(3)})
     write_model(tmp_path / "results", "3d_fullres", made)
     assert command("import-model", "nnunet", tmp_path / "results", tmp_path / "model") == 0
-    told = capsys.readouterr().out
-    assert "3D nnunet, features 4, 6, 8; 2 structures; fold 0" in told
+    output = capsys.readouterr().out
+    assert "3D nnunet, features 4, 6, 8; 2 structures; fold 0" in output
     volume = scan(12, 16, 4)
     write_volume(tmp_path / "scan.nii.gz", volume)
     assert command("predict", tmp_path / "model", tmp_path / "scan.nii.gz", tmp_path / "out", "--speed", "best") == 0
@@ -409,7 +409,7 @@ def broken(change: str, folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         ("no plans", "plans.json missing"),
         ("cut off", "checkpoint_final.pth"),
@@ -437,12 +437,12 @@ def broken(change: str, folder: Path) -> None:
         ("no configuration", "there is no 3d_fullres"),
     ],
 )
-def test_what_cannot_be_taken_over_is_named(change: str, told: str, tmp_path: Path) -> None:
+def test_what_cannot_be_taken_over_is_named(change: str, message: str, tmp_path: Path) -> None:
     folder = write_model(tmp_path, "3d_fullres", plans({"3d_fullres": configuration(3)}))
     broken(change, folder)
     with pytest.raises(OsteonError) as caught:
         convert_model(folder, tmp_path / "model")
-    assert told in caught.value.message
+    assert message in caught.value.message
     assert caught.value.hint
     assert not (tmp_path / "model").exists()
 

@@ -579,18 +579,23 @@ def test_holding_out_the_last_case_of_a_structure_is_told(tmp_path: Path) -> Non
 
 def test_the_same_import_does_nothing_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source, folder = decathlon_folder(tmp_path / "raw"), tmp_path / "d"
-    told: dict[str, Any] = {"modality": "MR", "only": ("c0", "c1"), "hold_out": "1", "structures": {"hip": 1, "b": 2}}
-    first = import_dataset(source, folder, **told)
+    options: dict[str, Any] = {
+        "modality": "MR",
+        "only": ("c0", "c1"),
+        "hold_out": "1",
+        "structures": {"hip": 1, "b": 2},
+    }
+    first = import_dataset(source, folder, **options)
     assert not first.repeated
     edited = first.manifest.model_copy(update={"name": "edited by a person"})
     write_manifest(folder, edited)
     before = (folder / "dataset.yaml").read_bytes()
     monkeypatch.chdir(tmp_path)
-    again = import_dataset(Path("raw"), folder, **{**told, "form": "decathlon", "modality": "mr"})
+    again = import_dataset(Path("raw"), folder, **{**options, "form": "decathlon", "modality": "mr"})
     assert again.repeated
     assert again.manifest == edited
     assert (folder / "dataset.yaml").read_bytes() == before
-    assert not import_dataset(source, folder, **told, overwrite=True).repeated
+    assert not import_dataset(source, folder, **options, overwrite=True).repeated
 
 
 @pytest.mark.parametrize(
@@ -599,12 +604,12 @@ def test_the_same_import_does_nothing_again(tmp_path: Path, monkeypatch: pytest.
 def test_another_import_replaces_a_dataset_only_when_asked(tmp_path: Path, change: str) -> None:
     source, folder = decathlon_folder(tmp_path / "raw"), tmp_path / "d"
     label(source / "labelsTr" / "c0.nii.gz", 1, 2, grid=Geometry((7, 5, 4), GRID.affine_ras))
-    told: dict[str, Any] = {"repair_geometry": True}
-    import_dataset(source, folder, **told)
-    assert import_dataset(source, folder, **told).repeated
+    options: dict[str, Any] = {"repair_geometry": True}
+    import_dataset(source, folder, **options)
+    assert import_dataset(source, folder, **options).repeated
     description = json.loads((source / "dataset.json").read_text())
     if change == "an option":
-        told["modality"] = "mr"
+        options["modality"] = "mr"
     elif change in ("a label", "an image"):
         os.utime(source / ("labelsTr" if change == "a label" else "imagesTr") / "c1.nii.gz", ns=(1, 1))
     elif change == "the list":
@@ -617,10 +622,10 @@ def test_another_import_replaces_a_dataset_only_when_asked(tmp_path: Path, chang
         (folder / "dataset.yaml").write_text("name: [")
     before = (folder / "dataset.yaml").read_bytes()
     with pytest.raises(UsageError, match="is there already") as caught:
-        import_dataset(source, folder, **told)
+        import_dataset(source, folder, **options)
     assert "--overwrite" in caught.value.hint
     assert (folder / "dataset.yaml").read_bytes() == before
-    assert not import_dataset(source, folder, **told, overwrite=True).repeated
+    assert not import_dataset(source, folder, **options, overwrite=True).repeated
 
 
 def test_an_import_that_left_cases_out_is_not_taken_for_complete(tmp_path: Path) -> None:

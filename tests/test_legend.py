@@ -19,7 +19,7 @@ from osteon.core.labels import Segmentation, make_structures
 from osteon.core.volume import Volume
 from osteon.dataset.dataset import Dataset
 from osteon.formats import read_segmentation, read_structures, read_volume, write_segmentation, write_volume
-from osteon.formats.label_meanings import find_label_meanings, parse_label_meanings, read_named_labels
+from osteon.formats.label_meanings import find_label_meanings, label_meanings_for, read_named_labels
 from runs import command
 
 GRID = Geometry((6, 4, 3), np.eye(4))
@@ -35,7 +35,7 @@ def nameless(path: Path, *values: int) -> Path:
     return path
 
 
-def say(folder: Path, labels: dict[str, Any]) -> None:
+def write_legend(folder: Path, labels: dict[str, Any]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "dataset.json").write_text(json.dumps({"labels": labels}))
 
@@ -71,7 +71,7 @@ def as_others_write(raw: Path, predictions: Path) -> Path:
     ],
 )
 def test_numbers_mean_what_dataset_json_says(tmp_path: Path, labels: dict[str, Any]) -> None:
-    say(tmp_path, labels)
+    write_legend(tmp_path, labels)
     path = nameless(tmp_path / "a.nii.gz", 1, 2, 3)
     legend = find_label_meanings(tmp_path)
     known = make_structures(NAMES, [1, 2, 3])
@@ -87,7 +87,7 @@ def test_numbers_mean_what_dataset_json_says(tmp_path: Path, labels: dict[str, A
 
 
 def test_regions_are_structures_that_share_voxels(tmp_path: Path) -> None:
-    say(tmp_path, {"background": 0, "bone": [1, 2, 3], "lesion": [2, 3], "core": [3]})
+    write_legend(tmp_path, {"background": 0, "bone": [1, 2, 3], "lesion": [2, 3], "core": [3]})
     path = nameless(tmp_path / "a.nii.gz", 1, 2, 3)
     known = make_structures(["core", "plate", "bone", "lesion"])
     found = read_named_labels(path, known, find_label_meanings(tmp_path))
@@ -98,7 +98,7 @@ def test_regions_are_structures_that_share_voxels(tmp_path: Path) -> None:
 
 
 def test_names_in_a_header_win(tmp_path: Path) -> None:
-    say(tmp_path, {"L1": 3, "L2": 2, "L3": 1})
+    write_legend(tmp_path, {"L1": 3, "L2": 2, "L3": 1})
     segmentation = Segmentation(
         read_volume(nameless(tmp_path / "x.nii.gz", 1, 2, 3)).array[0], GRID, make_structures(NAMES)
     )
@@ -115,12 +115,12 @@ def test_a_name_that_is_not_known_is_not_guessed_by_its_number(tmp_path: Path) -
     assert read_segmentation(tmp_path / "a.nii.gz", known).array.max() == 2  # at import numbers may be given names
     with pytest.raises(LabelError, match=r"2 \(hip\)"):
         read_named_labels(tmp_path / "a.nii.gz", known)
-    meant = read_named_labels(tmp_path / "a.nii.gz", known, parse_label_meanings({"tibia": 2}))
+    meant = read_named_labels(tmp_path / "a.nii.gz", known, label_meanings_for((), {"tibia": 2}))
     assert meant.mask(known[1]).all()
 
 
 def test_where_dataset_json_lies_and_what_it_may_be(tmp_path: Path) -> None:
-    say(tmp_path, {"L1": 1})
+    write_legend(tmp_path, {"L1": 1})
     for name in ("labelsTr", "labelsTs", "fold_0/validation"):
         (tmp_path / name).mkdir(parents=True)
         legend = find_label_meanings(tmp_path / name)
@@ -130,7 +130,7 @@ def test_where_dataset_json_lies_and_what_it_may_be(tmp_path: Path) -> None:
     assert find_label_meanings(tmp_path / "predictions") is None
     (tmp_path / "predictions/dataset.json").write_text('{"name": "no labels"}')
     assert find_label_meanings(tmp_path / "predictions") is None
-    say(tmp_path / "predictions", {"L1": {"value": 1}})
+    write_legend(tmp_path / "predictions", {"L1": {"value": 1}})
     with pytest.raises(DatasetError, match="`labels` does not give each structure a whole number"):
         find_label_meanings(tmp_path / "predictions")
     (tmp_path / "predictions/dataset.json").write_text("{")
@@ -208,11 +208,11 @@ def test_that_numbers_are_taken_as_the_datasets_is_said(tmp_path: Path, capsys: 
     predictions = as_others_write(tmp_path / "raw", tmp_path / "predictions")
     (predictions / "dataset.json").unlink()
     assert command("evaluate", predictions, dataset.folder, "--overlap-only") == 0
-    said = "3 predictions name no structures: the numbers are taken as those of"
-    assert f"{said} {dataset.folder} (L1=3, L2=2, L3=1)" in capsys.readouterr().err
-    assert json.loads((predictions / "metrics.json").read_text())["notes"][0].startswith(said)
+    message = "3 predictions name no structures: the numbers are taken as those of"
+    assert f"{message} {dataset.folder} (L1=3, L2=2, L3=1)" in capsys.readouterr().err
+    assert json.loads((predictions / "metrics.json").read_text())["notes"][0].startswith(message)
     assert command("compare", predictions, "--reference", dataset.folder, "--to", tmp_path / "out") == 0
-    assert f"predictions: {said}" in capsys.readouterr().err
+    assert f"predictions: {message}" in capsys.readouterr().err
     assert command("evaluate", tmp_path / "set/labels", dataset.folder, "--overlap-only", "--to", tmp_path / "x") == 0
     assert "name no structures" not in capsys.readouterr().err
     osteon.vote([predictions, tmp_path / "set/labels"], tmp_path / "voted", dataset=dataset.folder)
@@ -224,7 +224,7 @@ def test_labels_say_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
     turned = spine(tmp_path / "turned", 1, 2, 3)
     osteon.export("nnunet", turned.folder, tmp_path / "raw")
     predictions = as_others_write(tmp_path / "raw", tmp_path / "predictions")
-    say(predictions, {"L1": 3, "L2": 2, "L3": 1})  # a lie
+    write_legend(predictions, {"L1": 3, "L2": 2, "L3": 1})  # a lie
     options = ("--labels", "L1=1,L2=2,L3=3")
     assert command("evaluate", predictions, dataset.folder, "--overlap-only", *options) == 0
     found = json.loads((predictions / "metrics.json").read_text())
@@ -252,7 +252,7 @@ def test_a_number_that_the_dataset_does_not_have_puts_all_in_doubt(tmp_path: Pat
     assert [failure.case for failure in result.failures] == ["c0", "c1"]
     assert "c0.nii.gz beside it holds numbers that the reference does not have" in result.failures[1].message
     assert "--labels NAME=VALUE" in result.failures[1].hint
-    say(predictions, {"L1": 1, "L2": 2, "L3": 3})
+    write_legend(predictions, {"L1": 1, "L2": 2, "L3": 3})
     assert osteon.evaluate(predictions, dataset.folder).failures == ()
 
 

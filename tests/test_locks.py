@@ -229,8 +229,8 @@ def test_a_held_folder_is_refused_with_its_holder_and_free_when_that_is_killed(t
     assert process.stdout is not None
     try:
         assert process.stdout.readline() == "held\n"
-        told = rf"run: another training works in it \(process {process.pid} on \S+, since \d{{4}}-\d\d-\d\d \d\d:"
-        with pytest.raises(UsageError, match=told), lock_folder(tmp_path / "run", "another training", "wait"):
+        message = rf"run: another training works in it \(process {process.pid} on \S+, since \d{{4}}-\d\d-\d\d \d\d:"
+        with pytest.raises(UsageError, match=message), lock_folder(tmp_path / "run", "another training", "wait"):
             pass
     finally:
         process.send_signal(signal.SIGKILL)

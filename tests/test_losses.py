@@ -141,11 +141,11 @@ def test_a_perfect_answer_costs_nothing(name: str) -> None:
 
 
 def test_dice_sums_over_the_batch() -> None:
-    shares = torch.tensor([[1.0, 0], [0.5, 0.5]])[:, None, :, None, None]
+    probabilities = torch.tensor([[1.0, 0], [0.5, 0.5]])[:, None, :, None, None]
     target = torch.tensor([[1.0, 0], [0, 0]])[:, None, :, None, None]
     known = torch.ones(2, 1, dtype=torch.bool)
-    assert float(tversky_loss(shares, target, known)) == pytest.approx(1 - 2 / (2 + 1), abs=1e-4)
-    assert float(tversky_loss(shares, torch.zeros_like(target), known)) == 0
+    assert float(tversky_loss(probabilities, target, known)) == pytest.approx(1 - 2 / (2 + 1), abs=1e-4)
+    assert float(tversky_loss(probabilities, torch.zeros_like(target), known)) == 0
 
 
 @pytest.mark.parametrize("name", LOSSES)
@@ -202,8 +202,8 @@ def test_only_the_case_that_lacks_a_structure_is_merged(name: str) -> None:
     merged = logits.grad
     assert merged is not None
     # In the second case background and unknown structure share the gradient in proportion to their probabilities.
-    shares = logits.detach()[1].softmax(0)
-    torch.testing.assert_close(merged[1, 0] * shares[2], merged[1, 2] * shares[0], atol=1e-6, rtol=1e-4)
+    probabilities = logits.detach()[1].softmax(0)
+    torch.testing.assert_close(merged[1, 0] * probabilities[2], merged[1, 2] * probabilities[0], atol=1e-6, rtol=1e-4)
     assert merged[0, 2].abs().sum() > 0
     assert torch.isfinite(merged).all()
 
@@ -289,8 +289,8 @@ def test_half_precision_is_widened_first(name: str, overlapping: bool, kind: tor
 
 
 def test_a_change_to_sigmoids_is_said() -> None:
-    told = {name: describe_loss(tiny_plan({"overlapping": True, "training.loss": name})) for name in LOSSES}
-    assert {name for name, words in told.items() if words} == {"dice_ce", "ce", "dice_focal", "focal"}
-    assert "binary cross-entropy is taken" in str(told["dice_ce"])
-    assert "the binary focal loss is taken" in str(told["focal"])
+    descriptions = {name: describe_loss(tiny_plan({"overlapping": True, "training.loss": name})) for name in LOSSES}
+    assert {name for name, words in descriptions.items() if words} == {"dice_ce", "ce", "dice_focal", "focal"}
+    assert "binary cross-entropy is taken" in str(descriptions["dice_ce"])
+    assert "the binary focal loss is taken" in str(descriptions["focal"])
     assert not any(describe_loss(tiny_plan({"training.loss": name})) for name in LOSSES)

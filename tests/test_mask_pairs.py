@@ -137,11 +137,11 @@ def test_label_maps_of_public_datasets(tmp_path: Path, name: str) -> None:
         scan(source / f"{image}.nii.gz", n)
         mask(source / f"{label}.nii.gz", MAP)
     assert recognise(source).name == "masks"
-    said: list[str] = []
-    report, _ = taken(source, modality="mr", structures={"femur": 1, "tibia": 2}, announce=said.append)
+    messages: list[str] = []
+    report, _ = taken(source, modality="mr", structures={"femur": 1, "tibia": 2}, announce=messages.append)
     assert not report.failed
     assert not report.lost
-    assert (f"names tell {len(SUBJECTS.get(name, ()))} subjects" in "".join(said)) == (name in SUBJECTS)
+    assert (f"names tell {len(SUBJECTS.get(name, ()))} subjects" in "".join(messages)) == (name in SUBJECTS)
     found = {case.images[0]: case.segmentation for case in report.manifest.cases}
     assert found == {f"../spines/{image}.nii.gz": f"../spines/{label}.nii.gz" for image, label in pairs}
     assert {case.subject for case in report.manifest.cases} == SUBJECTS.get(name, {None})
@@ -399,8 +399,8 @@ def test_a_pattern_is_proposed_that_sorts_their_names(tmp_path: Path, name: str)
     error = refused(source)
     assert "no mask belongs to a scan (2 scans, 2 masks):\n  2 files, such as masks/" in error.message
     assert error.hint is not None
-    said, _, pattern = error.hint.partition("--case-pattern ")
-    assert f"if {labels[0]}.nii.gz belongs to {scans[0]}.nii.gz" in said or labels[1] in said
+    hint, _, pattern = error.hint.partition("--case-pattern ")
+    assert f"if {labels[0]}.nii.gz belongs to {scans[0]}.nii.gz" in hint or labels[1] in hint
     report, _ = taken(source, case_pattern=pattern.strip("'"))
     assert not report.lost
     assert {Path(case.images[0]).name for case in report.manifest.labelled} == {

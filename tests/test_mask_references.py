@@ -347,8 +347,8 @@ def test_one_patient_id_for_all_is_told_with_the_way_out(tmp_path: Path) -> None
     for n in (1, 2):
         ct(source / f"case{n}/ct", str(n), 100 * n, PatientID="ANON", PatientName="ANON")
         drawn(source / f"case{n}/seg.dcm", source / f"case{n}/ct", at=n)
-    [told] = [line for line in taken(source).warnings if "one subject" in line]
-    assert told.startswith("all 2 cases are one subject, p001, and stay in one fold; import with --subject")
+    [messages] = [line for line in taken(source).warnings if "one subject" in line]
+    assert messages.startswith("all 2 cases are one subject, p001, and stay in one fold; import with --subject")
     with pytest.raises(DatasetError, match=r"--hold-out: .*one subject"):
         taken(source, hold_out="0.5")
     with pytest.raises(DatasetError, match="one subject, p001") as refused:

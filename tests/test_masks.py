@@ -163,11 +163,11 @@ def test_a_missing_mask_is_not_an_empty_one(tmp_path: Path) -> None:
         mask(source / case / "femur.nii.gz", FEMUR)
     mask(source / "a" / "tibia.nii.gz", TIBIA)
     mask(source / "b" / "tibia.nii.gz", np.zeros_like(TIBIA))
-    said: list[str] = []
-    report, _ = taken(source, announce=said.append)
+    messages: list[str] = []
+    report, _ = taken(source, announce=messages.append)
     annotated = {case.id: case.annotated for case in report.manifest.cases}
     assert annotated == {"a": None, "b": None, "c": ["femur"]}
-    assert any("no mask of tibia in 1 case (c)" in line for line in said)
+    assert any("no mask of tibia in 1 case (c)" in line for line in messages)
 
 
 @pytest.mark.parametrize("overlapping", [False, True])

@@ -119,10 +119,9 @@ def test_a_file_holds_what_memory_would(tmp_path: Path, changes: dict[str, Any],
     plan = tiny_plan(changes)
     network = build_network(plan).eval()
     image = torch.randn((1, *shape), generator=torch.Generator().manual_seed(0))
-    count = 2 if plan.overlapping else 3
     whole = Probabilities.from_tensor(predict_probabilities(network, image, plan).half(), plan)
     for folder in (None, tmp_path):
-        made = collect(stream_probabilities(network, image, plan), count, shape, plan, folder=folder)
+        made = collect(stream_probabilities(network, image, plan), shape, plan, folder=folder)
         assert torch.equal(made.values, whole.values)
         assert np.array_equal(made.labels(plan), whole.labels(plan))
         assert (made.file is None) == (folder is None)

@@ -24,11 +24,11 @@ from osteon.predicting.memory import (
     FIRST_PASS_BYTES,
     PARTS_BYTES,
     MemoryPlan,
+    MemoryPool,
     describe_memory,
     estimate_memory,
     process_bytes,
 )
-from osteon.predicting.memory_pool import MemoryPool
 from osteon.predicting.model import Model
 from osteon.predicting.predictor import predict
 from osteon.predicting.records import read_predictions
@@ -175,8 +175,8 @@ def test_a_scan_that_cannot_fit_is_refused_unread(tmp_path: Path, monkeypatch: p
 
     monkeypatch.setattr(Scan, "load", never)
     report = predict(model, [scan], tmp_path / "out", PredictOptions(memory=need.with_file - 1))
-    said = str(report.failed["one"])
-    assert f"one: needs about {need.with_file / 1e9:.1f} GB of memory, more than --memory" in said
+    message = str(report.failed["one"])
+    assert f"one: needs about {need.with_file / 1e9:.1f} GB of memory, more than --memory" in message
     assert f"{need.in_memory / 1e9:.2g} GB" in describe_memory(plan, [scan], None)
 
 

@@ -24,7 +24,7 @@ from osteon.formats import read_segmentation, read_volume, write_segmentation, w
 from osteon.formats.stl import Mesh, MeshSpace, write_stl
 from osteon.importing.meshes import form as meshes
 from osteon.importing.meshes.colours import nearest_colour
-from osteon.importing.meshes.names import split_words
+from osteon.importing.meshes.folders import split_words
 from osteon.importing.meshes.sorting import sort_files
 from osteon.importing.options import ImportOptions
 from osteon.importing.pseudonyms import TABLE
@@ -93,16 +93,16 @@ def test_a_folder_for_each_case(tmp_path: Path) -> None:
         folder = tmp_path / "raw" / f"p{n}"
         ct(folder / "scan.nii.gz", seed=n)
         bone(folder / "fragments" / "Blue 1.STL")
-    said: list[str] = []
-    report = import_dataset(tmp_path / "raw", tmp_path / "set", announce=said.append)
+    messages: list[str] = []
+    report = import_dataset(tmp_path / "raw", tmp_path / "set", announce=messages.append)
     assert report.form == "meshes"
-    assert said[1:] == [
+    assert messages[1:] == [
         "2 cases by folder: a CT with the meshes beside or below it",
         "structures by colour, from the names of 2: blue (2 meshes in 2 cases)",
         "a colour without a mesh in a case is taken as not there",
-        said[-1],
+        messages[-1],
     ]
-    assert said[-1].startswith(
+    assert messages[-1].startswith(
         "coordinates of the meshes: mm, LPS, found in 2 cases (case p0: inside the CT as mm, LPS"
     )
     assert [case.id for case in report.manifest.cases] == ["p0", "p1"]
@@ -197,7 +197,7 @@ def sorted_(folder: Path, *names: str, pattern: str | None = None) -> dict[str, 
     return {
         case_id: case.problem.message if case.problem else [str(mesh) for mesh in case.meshes]
         for case_id, case in zip(heap.ids, heap.cases, strict=True)
-    } | ({"stray": told} if (told := [*heap.warnings, *heap.lost]) else {})
+    } | ({"stray": messages} if (messages := [*heap.warnings, *heap.lost]) else {})
 
 
 def test_meshes_beside_and_below_the_ct(tmp_path: Path) -> None:
@@ -207,17 +207,17 @@ def test_meshes_beside_and_below_the_ct(tmp_path: Path) -> None:
 
 def test_scans_and_meshes_in_folders_of_their_own(tmp_path: Path) -> None:
     names = ["scans/p1.nii.gz", "scans/p10.nii.gz", "stl/p10_red.stl", "stl/p1_red.stl", "stl/p2_red.stl"]
-    told = sorted_(tmp_path / "1", *names)
-    assert told["p1"] == ["stl/p1_red.stl"]
-    assert told["p10"] == ["stl/p10_red.stl"]
-    assert told["stl"] == "case stl: meshes without a CT: stl/p2_red.stl"
-    told = sorted_(tmp_path / "2", "cts/p1/scan.nii", "cts/p2/scan.nii", "stl/p1/red.stl", "stl/p2/red.stl")
-    assert told == {"p1": ["stl/p1/red.stl"], "p2": ["stl/p2/red.stl"]}
+    matches = sorted_(tmp_path / "1", *names)
+    assert matches["p1"] == ["stl/p1_red.stl"]
+    assert matches["p10"] == ["stl/p10_red.stl"]
+    assert matches["stl"] == "case stl: meshes without a CT: stl/p2_red.stl"
+    matches = sorted_(tmp_path / "2", "cts/p1/scan.nii", "cts/p2/scan.nii", "stl/p1/red.stl", "stl/p2/red.stl")
+    assert matches == {"p1": ["stl/p1/red.stl"], "p2": ["stl/p2/red.stl"]}
 
 
 def test_meshes_whose_ct_is_missing_go_to_no_other(tmp_path: Path) -> None:
-    told = sorted_(tmp_path, "p1/ct.nii", "p1/red.stl", "p2/red.stl", "p3/ct.nii")
-    assert told == {
+    matches = sorted_(tmp_path, "p1/ct.nii", "p1/red.stl", "p2/red.stl", "p3/ct.nii")
+    assert matches == {
         "p1": ["p1/red.stl"],
         "p2": "case p2: meshes without a CT: p2/red.stl",
         "p3": [],
@@ -228,22 +228,22 @@ def test_meshes_whose_ct_is_missing_go_to_no_other(tmp_path: Path) -> None:
 def test_numbers_that_mean_other_things(tmp_path: Path) -> None:
     """The longest run of shared words decides; then the first."""
     scans = [f"humerus_{n}_ct.nii.gz" for n in (1, 2, 12)]
-    told = sorted_(tmp_path / "1", *scans, "humerus_1_red_2.stl", "humerus_12_red.stl", "humerus_2_red_1.stl")
-    assert told == {
+    matches = sorted_(tmp_path / "1", *scans, "humerus_1_red_2.stl", "humerus_12_red.stl", "humerus_2_red_1.stl")
+    assert matches == {
         "humerus_1": ["humerus_1_red_2.stl"],
         "humerus_12": ["humerus_12_red.stl"],
         "humerus_2": ["humerus_2_red_1.stl"],
     }
-    told = sorted_(tmp_path / "2", "0001.nii", "0002.nii", "0001_red_0002.stl", "0002red.stl")
-    assert told == {"0001": ["0001_red_0002.stl"], "0002": ["0002red.stl"]}
+    matches = sorted_(tmp_path / "2", "0001.nii", "0002.nii", "0001_red_0002.stl", "0002red.stl")
+    assert matches == {"0001": ["0001_red_0002.stl"], "0002": ["0002red.stl"]}
 
 
 def test_two_scans_in_one_case(tmp_path: Path) -> None:
-    told = sorted_(tmp_path / "1", "p1/a.nii", "p1/b.nii", "p1/red.stl")
-    assert "2 scans, and nothing says to which the meshes belong" in told["p1"]
-    told = sorted_(tmp_path / "2", "p1/a.nii", "p1/a_ct.nii", "p1/red.stl", "p1/mask.nii")
-    assert told["p1"] == ["p1/red.stl"]
-    assert told["stray"] == [
+    matches = sorted_(tmp_path / "1", "p1/a.nii", "p1/b.nii", "p1/red.stl")
+    assert "2 scans, and nothing says to which the meshes belong" in matches["p1"]
+    matches = sorted_(tmp_path / "2", "p1/a.nii", "p1/a_ct.nii", "p1/red.stl", "p1/mask.nii")
+    assert matches["p1"] == ["p1/red.stl"]
+    assert matches["stray"] == [
         "p1/mask.nii: is a label file, and the meshes are the labels",
         f"{tmp_path}/2/p1/a.nii: p1/a_ct.nii is the CT",
     ]
@@ -273,12 +273,12 @@ def test_of_several_series_the_one_that_is_chosen(tmp_path: Path) -> None:
 
 def test_the_users_pattern(tmp_path: Path) -> None:
     names = ["K1/scan.nii", "x/k1a.stl", "x/k1b.stl", "k2.nii", "K2.stl", "other.stl"]
-    told = sorted_(tmp_path, *names, pattern=r"(?i)(k\d)")
-    assert told["K1"] == ["x/k1a.stl", "x/k1b.stl"]
-    assert told["k2"] == ["K2.stl"]
-    assert told["stray"] == ["other.stl: fits no case"]
-    for pattern, says in (("(", "not a regular"), ("k", "has no group"), ("(nothing)", "brings no CT and mesh")):
-        with pytest.raises(UsageError, match=says):
+    matches = sorted_(tmp_path, *names, pattern=r"(?i)(k\d)")
+    assert matches["K1"] == ["x/k1a.stl", "x/k1b.stl"]
+    assert matches["k2"] == ["K2.stl"]
+    assert matches["stray"] == ["other.stl: fits no case"]
+    for pattern, message in (("(", "not a regular"), ("k", "has no group"), ("(nothing)", "brings no CT and mesh")):
+        with pytest.raises(UsageError, match=message):
             sort_files(tmp_path, pattern)
 
 
@@ -437,7 +437,7 @@ def test_cases_that_contradict_each_other_are_never_mixed(tmp_path: Path) -> Non
         found(tmp_path / "raw")
 
 
-def says(path: Path, header: str, space: str, mm: float = 1.0, *, text: bool = False) -> None:
+def write_bone(path: Path, header: str, space: str, mm: float = 1.0, *, text: bool = False) -> None:
     """The bone in some world and unit, under a header that says what it will."""
     triangles = ellipsoid(CENTRE, RADII) / mm * ([-1, -1, 1] if space == "LPS" else [1, 1, 1])
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -460,7 +460,7 @@ def test_the_world_that_slicer_wrote_decides(tmp_path: Path, space: str, text: b
     """Also where no image could tell (no CT), and where the field of view says otherwise."""
     header = f"3D Slicer output. SPACE={space}"
     ct(tmp_path / "raw" / "ct.nii.gz")
-    says(tmp_path / "raw" / "red.stl", header, space, text=text)
+    write_bone(tmp_path / "raw" / "red.stl", header, space, text=text)
     report = import_dataset(tmp_path / "raw", tmp_path / "set", modality="mr")
     case, masks = labels(report)
     assert case.provenance[0] == f"meshes read as mm, {space}, as their headers say"
@@ -473,7 +473,7 @@ def test_a_world_that_is_written_goes_before_the_field_of_view(tmp_path: Path) -
     """The CT is cut so that a part of the bone lies outside, and the mirror image of it does not."""
     cut = Geometry((34, 40, 32), GRID.affine_ras - np.array([[0, 0, 0, 15.0], [0] * 4, [0] * 4, [0] * 4]))
     ct(tmp_path / "raw" / "ct.nii.gz", grid=cut)
-    says(tmp_path / "raw" / "red.stl", "3D Slicer output. SPACE=LPS", "LPS")
+    write_bone(tmp_path / "raw" / "red.stl", "3D Slicer output. SPACE=LPS", "LPS")
     report = import_dataset(tmp_path / "raw", tmp_path / "set")
     assert dice(labels(report)[1]["red"], inside(grid=cut)) > 0.99
     assert any("as their headers say, fit better as mm, RAS" in line for line in report.warnings)
@@ -484,7 +484,7 @@ def test_a_world_that_is_written_and_cannot_be_is_told(tmp_path: Path) -> None:
     away = GRID.affine_ras.copy()
     away[:3, 3] += [200, 100, 0]
     ct(tmp_path / "raw" / "ct.nii.gz", grid=Geometry(GRID.shape, away))
-    says(tmp_path / "raw" / "red.stl", "3D Slicer output. SPACE=RAS", "LPS")
+    write_bone(tmp_path / "raw" / "red.stl", "3D Slicer output. SPACE=RAS", "LPS")
     with pytest.raises(DatasetError, match="read as mm, RAS, as their headers say, lie outside its CT"):
         import_dataset(tmp_path / "raw", tmp_path / "set")
 
@@ -499,8 +499,8 @@ def test_each_mesh_has_the_world_that_it_says(tmp_path: Path) -> None:
         ("e", "SPACE=LPS UNIT=cm", "LPS", 10),
     ):
         ct(tmp_path / "raw" / name / "ct.nii.gz", seed=ord(name))
-        says(tmp_path / "raw" / name / "red.stl", header, space, mm)
-    says(tmp_path / "raw" / "d" / "blue.stl", "SPACE=LPS", "LPS")
+        write_bone(tmp_path / "raw" / name / "red.stl", header, space, mm)
+    write_bone(tmp_path / "raw" / "d" / "blue.stl", "SPACE=LPS", "LPS")
     report = import_dataset(tmp_path / "raw", tmp_path / "set", priority=["red"])
     assert report.failed == {}
     assert all(dice(labels(report, number)[1]["red"], inside()) > 0.995 for number in range(5))
@@ -510,7 +510,7 @@ def test_each_mesh_has_the_world_that_it_says(tmp_path: Path) -> None:
 
 def test_an_option_goes_before_a_header_and_says_so(tmp_path: Path) -> None:
     ct(tmp_path / "raw" / "ct.nii.gz")
-    says(tmp_path / "raw" / "red.stl", "SPACE=RAS UNIT=mm", "LPS")
+    write_bone(tmp_path / "raw" / "red.stl", "SPACE=RAS UNIT=mm", "LPS")
     report = import_dataset(tmp_path / "raw", tmp_path / "set", mesh_space="LPS")
     assert dice(labels(report)[1]["red"], inside()) > 0.995
     assert report.warnings == ["red.stl: its header says SPACE=RAS; read as LPS, as told (1 mesh like it)"]
@@ -570,9 +570,9 @@ def bones_as_stl(shared_data: Path, folder: Path, *, space: str, mm: float, leas
 @pytest.mark.parametrize(("space", "unit", "mm"), [("LPS", "mm", 1.0), ("RAS", "cm", 10.0)])
 def test_real_bones_come_back(shared_data: Path, tmp_path: Path, space: str, unit: str, mm: float) -> None:
     bones_as_stl(shared_data, tmp_path / "raw", space=space, mm=mm)
-    said: list[str] = []
-    report = import_dataset(tmp_path / "raw", tmp_path / "set", group="none", announce=said.append)
-    assert f"coordinates of the meshes: {unit}, {space}, found in 1 case" in said[-1]
+    messages: list[str] = []
+    report = import_dataset(tmp_path / "raw", tmp_path / "set", group="none", announce=messages.append)
+    assert f"coordinates of the meshes: {unit}, {space}, found in 1 case" in messages[-1]
     truth = read_segmentation(shared_data / "totalsegmentator-example" / "ct" / "example_ct_seg.nii.gz").array
     tables = json.loads((shared_data / "totalsegmentator-example" / "labels.json").read_text())
     value = {name: int(number) for number, name in tables["ct_bone_classes"].items()}
@@ -615,8 +615,8 @@ def test_a_mesh_of_another_case_is_not_filled_into_this_one(tmp_path: Path) -> N
 
 
 def test_the_only_ct_gets_no_mesh_of_a_case_whose_ct_is_missing(tmp_path: Path) -> None:
-    told = sorted_(tmp_path, "scans/p1.nii.gz", "stl/p1_red.stl", "stl/p2_blue.stl")
-    assert told == {"p1": ["stl/p1_red.stl"], "stray": ["stl/p2_blue.stl: fits no case"]}
+    matches = sorted_(tmp_path, "scans/p1.nii.gz", "stl/p1_red.stl", "stl/p2_blue.stl")
+    assert matches == {"p1": ["stl/p1_red.stl"], "stray": ["stl/p2_blue.stl: fits no case"]}
 
 
 @pytest.mark.parametrize(

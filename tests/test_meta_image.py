@@ -14,7 +14,7 @@ from osteon.core.errors import FileError, LabelError
 from osteon.formats import read_geometry, read_segmentation, read_volume
 from osteon.formats.io import companion_paths
 from osteon.predicting.scans import find_scans
-from osteon.serving.content_type import detect_suffix
+from osteon.serving.uploads import detect_suffix
 
 TAGS = {
     "ObjectType": "Image",
@@ -34,8 +34,8 @@ def write(path: Path, data: bytes = VOXELS.tobytes(), file: str = "LOCAL", **tag
     """A file by hand; a tag that is None is left out."""
     if tags.get("CompressedData"):
         tags["CompressedDataSize"] = str(len(data))  # without it ITK makes up voxels
-    said = {name: value for name, value in (TAGS | tags).items() if value is not None}
-    head = "".join(f"{name} = {value}\n" for name, value in said.items()) + f"ElementDataFile = {file}\n"
+    header = {name: value for name, value in (TAGS | tags).items() if value is not None}
+    head = "".join(f"{name} = {value}\n" for name, value in header.items()) + f"ElementDataFile = {file}\n"
     path.write_bytes(head.encode() + (data if file == "LOCAL" else b""))
     if file != "LOCAL" and "/" not in file and data:
         (path.parent / file).write_bytes(data)

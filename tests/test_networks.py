@@ -14,17 +14,11 @@ from torch import nn
 from helpers import FLAT, plan_data, tiny_plan
 from osteon.core.errors import ModelError, PlanError, UsageError
 from osteon.networks import encoder_weights
-from osteon.networks.encoders import (
-    canonical_name,
-    check_encoder,
-    has_fixed_size,
-    libraries,
-    load_encoder_weights,
-    weights_licence,
-)
-from osteon.networks.output_bias import init_output_bias
+from osteon.networks.encoder_registry import canonical_name, libraries
+from osteon.networks.encoders import check_encoder, has_fixed_size, load_encoder_weights, weights_licence
 from osteon.networks.pretrained import PooledNorm
 from osteon.networks.registry import NETWORKS, build_network, check_network, find_network, output_channels
+from osteon.networks.transfer import init_output_bias
 from osteon.networks.weights import save_tensors
 from osteon.plan.schema import Grid, Network, Plan, Pretrained
 from osteon.planning.network_choice import choose_network
@@ -238,7 +232,7 @@ def test_norms_of_a_pretrained_encoder_keep_their_pace() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "encoder", "dimensions", "told", "hint"),
+    ("name", "encoder", "dimensions", "message", "hint"),
     [
         ("unet", "resnet35", 2, "no encoder resnet35", "resnet34"),
         ("unet", "swinv2_tiny_window8_256", 2, "no encoder", "tu-swinv2_tiny_window8_256"),
@@ -251,9 +245,9 @@ def test_norms_of_a_pretrained_encoder_keep_their_pace() -> None:
     ],
 )
 def test_what_cannot_be_built_is_refused_with_a_way_out(
-    name: str, encoder: str, dimensions: int, told: str, hint: str
+    name: str, encoder: str, dimensions: int, message: str, hint: str
 ) -> None:
-    with pytest.raises(PlanError, match=told) as refused:
+    with pytest.raises(PlanError, match=message) as refused:
         check_network(Pretrained(name=name, encoder=encoder), dimensions, (64, 64))
     assert hint in refused.value.hint
 
@@ -375,7 +369,7 @@ def test_one_word_is_enough_for_a_network() -> None:
 
 
 @pytest.mark.parametrize(
-    ("how", "told", "hint"),
+    ("how", "message", "hint"),
     [
         ({"network": "unett"}, "no network unett", "unet"),
         ({"network": "swinunetr", "encoder": "resnet18"}, "no pre-trained encoder", "unetplusplus"),
@@ -383,14 +377,14 @@ def test_one_word_is_enough_for_a_network() -> None:
         ({"network": "unet", "encoder": "resnet1"}, "no encoder resnet1", "resnet18"),
     ],
 )
-def test_choices_that_do_not_go_together(how: dict[str, Any], told: str, hint: str) -> None:
-    with pytest.raises(UsageError, match=told) as refused:
+def test_choices_that_do_not_go_together(how: dict[str, Any], message: str, hint: str) -> None:
+    with pytest.raises(UsageError, match=message) as refused:
         chosen((64, 64, 64), (1, 1, 1), **how)
     assert hint in refused.value.hint
 
 
 @pytest.mark.parametrize(
-    ("section", "told"),
+    ("section", "message"),
     [
         ({"name": "segresnet", "features": 12, "downsampling": [8, 8, 8]}, "a multiple of 8"),
         ({"name": "swinunetr", "features": 16, "downsampling": [32, 32, 32]}, "a multiple of 12"),
@@ -399,8 +393,8 @@ def test_choices_that_do_not_go_together(how: dict[str, Any], told: str, hint: s
         ({**stages("resunet", 3), "residual": False}, "a resunet has residual blocks"),
     ],
 )
-def test_sections_that_make_no_sense(section: dict[str, Any], told: str) -> None:
-    with pytest.raises(PlanError, match=told):
+def test_sections_that_make_no_sense(section: dict[str, Any], message: str) -> None:
+    with pytest.raises(PlanError, match=message):
         tiny_plan({"network": section, "patch.size": [64, 64, 64]})
 
 
@@ -412,10 +406,10 @@ def test_overlapping_structures_are_expected_to_be_rare(row: str) -> None:
     before = {key: tensor.clone() for key, tensor in network.state_dict().items()}
     init_output_bias(network, plan)
     changed = {key for key, tensor in network.state_dict().items() if not torch.equal(tensor, before[key])}
-    shares = network.eval()(noise(2, 1, *plan.patch.size))[0].detach().sigmoid()
+    probabilities = network.eval()(noise(2, 1, *plan.patch.size))[0].detach().sigmoid()
     assert changed
     assert all(before[key].shape == (output_channels(plan),) for key in changed)
-    assert 0.001 < float(shares.mean()) < 0.1
+    assert 0.001 < float(probabilities.mean()) < 0.1
     exclusive = plan_of(row)
     init_output_bias(network, exclusive)
     again = {key for key, tensor in network.state_dict().items() if not torch.equal(tensor, before[key])}

@@ -302,9 +302,9 @@ def test_a_case_that_does_not_fit_says_what_its_headers_leave_open(tmp_path: Pat
         write(tmp_path / "src" / case / "ct.nii", sform=None, qform=None)
     write(tmp_path / "src" / "p1" / "femur.nii", LABELS)
     write(tmp_path / "src" / "p2" / "femur.nii", LABELS, None, None, scl_slope=0.5)
-    with pytest.raises(DatasetError) as told:
+    with pytest.raises(DatasetError) as caught:
         import_dataset(tmp_path / "src", tmp_path / "set")
-    reasons = str(told.value).partition("p2: ")
+    reasons = str(caught.value).partition("p2: ")
     assert "ct.nii: sform_code and qform_code are 0, so nothing says where right" in reasons[0]
     assert "a mask holds 0 and one other whole number" in reasons[2]
     assert "femur.nii: its labels are scaled: stored value × 0.5" in reasons[2]

@@ -165,10 +165,10 @@ def test_the_decathlon_is_none(shared_data: Path) -> None:
 
 
 def test_the_reason_for_a_form_is_said(tmp_path: Path) -> None:
-    said: list[str] = []
-    import_dataset(raw(tmp_path / "raw"), tmp_path / "set", announce=said.append)
-    assert said[0].endswith("(recognised by dataset.json and files called CASE_0000)")
-    assert said[1] == "2 cases, 2 of them with labels, 2 channels"
+    reasons: list[str] = []
+    import_dataset(raw(tmp_path / "raw"), tmp_path / "set", announce=reasons.append)
+    assert reasons[0].endswith("(recognised by dataset.json and files called CASE_0000)")
+    assert reasons[1] == "2 cases, 2 of them with labels, 2 channels"
 
 
 def test_an_unknown_heap_is_described(tmp_path: Path) -> None:

@@ -40,9 +40,9 @@ class NoWaiting(TorchDispatchMode):
         super().__init__()
         self.known: dict[int, Any] = {}
         """Storages of what lay on the device before, and of what operations gave."""
-        self.know(there)
+        self.remember(there)
 
-    def know(self, values: Iterable[Any]) -> None:
+    def remember(self, values: Iterable[Any]) -> None:
         for value in values:
             if isinstance(value, torch.Tensor) and value.device == DEVICE:
                 storage = value.untyped_storage()
@@ -68,7 +68,7 @@ class NoWaiting(TorchDispatchMode):
             if on_device and value.untyped_storage()._cdata not in self.known:
                 raise WaitError(f"{operation}: a tensor was made of the host's numbers")
         result = operation(*args, **kwargs)
-        self.know(tree_leaves(result))
+        self.remember(tree_leaves(result))
         return result
 
     @staticmethod

@@ -70,17 +70,17 @@ def test_a_ball_becomes_a_closed_surface_that_faces_outward() -> None:
 
 
 def test_surfaces_fill_back_to_the_truth(humeri: Path) -> None:
-    said = json.loads((humeri / "truth.json").read_text())["cases"]
+    recorded = json.loads((humeri / "truth.json").read_text())["cases"]
     several = 0
     for case in ("P001", "P002", "P003"):
-        truth = read_segmentation(humeri / said[case]["labels"])
+        truth = read_segmentation(humeri / recorded[case]["labels"])
         own = humeri / "source" / case
         lead = "" if own.is_dir() else f"{case}_"
         place = own if own.is_dir() else humeri / "source/heap"
         assert read_volume(place / f"{lead}CT.nii.gz").geometry.is_close(truth.geometry)
         for structure in truth.structures:
             files = sorted(place.glob(f"{lead}{structure.name}*.stl"))
-            assert len(files) == said[case]["pieces"].get(structure.name, 0)
+            assert len(files) == recorded[case]["pieces"].get(structure.name, 0)
             several += len(files) > 1
             if not files:
                 continue
@@ -95,12 +95,12 @@ def test_surfaces_fill_back_to_the_truth(humeri: Path) -> None:
 
 
 def test_pieces_of_one_colour_are_apart_in_the_truth(humeri: Path) -> None:
-    said = json.loads((humeri / "truth.json").read_text())["cases"]
-    assert {sum(case["pieces"].values()) - len(case["pieces"]) for case in said.values()} == {0, 1, 2}
-    truth = read_segmentation(humeri / said["P002"]["labels"])
+    recorded = json.loads((humeri / "truth.json").read_text())["cases"]
+    assert {sum(case["pieces"].values()) - len(case["pieces"]) for case in recorded.values()} == {0, 1, 2}
+    truth = read_segmentation(humeri / recorded["P002"]["labels"])
     green = truth.mask(truth.structures[1])
     sizes = np.sort(np.bincount(ndimage.label(green)[0].ravel())[1:])
-    assert said["P002"]["pieces"]["green"] == 2
+    assert recorded["P002"]["pieces"]["green"] == 2
     assert sizes[-2] > 0.1 * sizes.sum()
 
 
@@ -117,9 +117,9 @@ def test_layouts(layout: str, folders: int, heap: str | None, humeri: Path, tmp_
 
 
 def test_sidecar_and_truth_agree(humeri: Path) -> None:
-    said = json.loads((humeri / "truth.json").read_text())
-    assert said["phantoms"] == {"kind": "humerus", "cases": 4, "seed": 5, "size": SIZE, "layout": "mixed"}
-    for case in said["cases"].values():
+    recorded = json.loads((humeri / "truth.json").read_text())
+    assert recorded["phantoms"] == {"kind": "humerus", "cases": 4, "seed": 5, "size": SIZE, "layout": "mixed"}
+    for case in recorded["cases"].values():
         truth = read_segmentation(humeri / case["labels"])
         for structure in truth.structures:
             volume = truth.mask(structure).sum() * truth.geometry.voxel_volume_mm3 / 1000
@@ -145,9 +145,9 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     folder = tmp_path / "new"
     arguments = ("phantom", "humerus", folder, "--cases", "1", "--size", "24")
     assert command(*arguments) == 0
-    said = capsys.readouterr().out
-    assert f"osteon import {folder}/source DATASET --modality ct" in said
-    assert f"{folder}/truth.json" in said
+    output = capsys.readouterr().out
+    assert f"osteon import {folder}/source DATASET --modality ct" in output
+    assert f"{folder}/truth.json" in output
     before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
     assert command(*arguments) == 0
     assert "is there already" in capsys.readouterr().out

@@ -69,8 +69,8 @@ def test_the_series_lies_where_the_truth_does(limbs: Path, case: str) -> None:
 def test_masks_lie_in_the_world_where_the_truth_does(limbs: Path, case: str) -> None:
     truth = read_segmentation(limbs / f"truth/{case}.nii.gz")
     found = {path.name.removesuffix(".nii.gz"): path for path in (limbs / "source" / case / "masks").iterdir()}
-    said = json.loads((limbs / "truth.json").read_text())["cases"][case]
-    assert sorted(found) == sorted(said["annotated"])
+    recorded = json.loads((limbs / "truth.json").read_text())["cases"][case]
+    assert sorted(found) == sorted(recorded["annotated"])
     for structure in STRUCTURES:
         if structure.name not in found:
             continue
@@ -82,8 +82,8 @@ def test_masks_lie_in_the_world_where_the_truth_does(limbs: Path, case: str) -> 
 
 
 def test_quirks_of_the_cohort(limbs: Path) -> None:
-    said = json.loads((limbs / "truth.json").read_text())["cases"]
-    assert [len(said[case]["annotated"]) for case in CASES] == [7, 7, 6]
+    truth = json.loads((limbs / "truth.json").read_text())["cases"]
+    assert [len(truth[case]["annotated"]) for case in CASES] == [7, 7, 6]
     flips = {
         tuple(np.sign(np.diag(np.linalg.solve(t, m)[:3, :3]).round(3)))
         for case in CASES
@@ -99,7 +99,7 @@ def test_quirks_of_the_cohort(limbs: Path) -> None:
     for case in CASES:
         series, localizer = slices(limbs, case)
         shared.append({one.SeriesInstanceUID for one in localizer} == {series[0].SeriesInstanceUID})
-        assert len(localizer) == {"none": 0, "own series": 3, "same series": 3}[said[case]["localizer"]]
+        assert len(localizer) == {"none": 0, "own series": 3, "same series": 3}[truth[case]["localizer"]]
         assert str(series[0].PatientName) in PATIENTS
         assert series[0].PatientID
         assert series[0].PatientBirthDate

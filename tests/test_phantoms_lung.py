@@ -51,11 +51,11 @@ def test_the_decathlons_layout(lungs: Path) -> None:
 
 
 def test_tumours_are_small_whole_and_as_big_as_said(lungs: Path) -> None:
-    said = json.loads((lungs / "truth.json").read_text())["cases"]
+    truth = json.loads((lungs / "truth.json").read_text())["cases"]
     counts = []
     for number in range(1, CASES + 1):
         _, labels, spacing = case(lungs, number)
-        diameters = said[f"lung_{number:03d}"]["diameters_mm"]
+        diameters = truth[f"lung_{number:03d}"]["diameters_mm"]
         counts.append(len(diameters))
         assert ndimage.label(labels, np.ones((3, 3, 3)))[1] == len(diameters)
         assert 0 < labels.any(axis=(0, 1)).sum() <= 6 * len(diameters)  # few slices

@@ -11,10 +11,10 @@ from hypothesis.extra.numpy import arrays
 from osteon.core.boxes import Box, bounding_box
 from osteon.core.geometry import Geometry
 from osteon.core.labels import make_structures
+from osteon.core.structure_boxes import crop_mask, find_boxes
 from osteon.evaluating.components import ComponentMatch, match_components
 from osteon.evaluating.levels import find_sequences
 from osteon.evaluating.scores import score_case
-from osteon.evaluating.structure_boxes import crop_mask, find_boxes
 from osteon.formats.labelmap import value_counts
 
 HUGE = 1 << 40

@@ -107,11 +107,11 @@ def test_what_is_alike_is_worked_on_together() -> None:
     def read(number: int) -> int | None:
         return None if kinds[number] == "c" else number
 
-    def alike(number: int) -> str | None:
+    def same_batch(number: int) -> str | None:
         return None if kinds[number] == "-" else kinds[number]
 
     stages = run_pipeline(
-        range(10), read, work, lambda n, made: written.append((n, made)), batch_key=alike, batch_size=3
+        range(10), read, work, lambda n, made: written.append((n, made)), batch_key=same_batch, batch_size=3
     )
     passed = [(p.item, str(p.error or ""), p.skipped) for p in stages]
     assert together == [[0, 1, 2], [3], [4], [5], [6, 7], [6], [7]]

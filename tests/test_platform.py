@@ -121,11 +121,11 @@ def test_a_files_space_is_taken_and_a_full_disk_is_an_error(
         reserve_space(full, size)
 
 
-@pytest.mark.parametrize("told", [True, False])
+@pytest.mark.parametrize("advised", [True, False])
 def test_a_mapped_file_says_the_same_after_its_memory_is_given_back(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, advised: bool
 ) -> None:
-    if not told:
+    if not advised:
         monkeypatch.delattr(mmap, "MADV_DONTNEED", raising=False)
     (tmp_path / "file").write_bytes(bytes(100_000))
     with (tmp_path / "file").open("r+b") as file, mmap.mmap(file.fileno(), 0) as mapped:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from osteon.phantoms.registry import make_request, write_phantoms
+from osteon.plan.schema import read_plan
 
 EXAMPLE = Path(__file__).parents[1] / "examples/plugin"
 SOURCE = Path(__file__).parents[1] / "src"
@@ -24,6 +25,10 @@ model = osteon.load_model("run")
 print(type(model.network).__name__, model.plan.network.name, model.plan.training.loss)
 print(len(osteon.predict("run", "spine", "predictions", device="cpu").done))
 print(len(osteon.export("volumes-txt", "run/predictions", "volumes").done))
+few |= {"network.decoder_features": [8, 8, 8, 8, 8], "patch.size": [32, 32, 32]}
+osteon.make_plan("spine", encoder="plain", device="cpu", measure_cost=False, settings=few, workers=1)
+osteon.train("spine", "inflated", epochs=1, device="cpu", workers=1)
+print(type(osteon.load_model("inflated").network.encoder).__name__)
 """
 
 
@@ -39,7 +44,22 @@ def test_the_example_is_installed_and_used(tmp_path: Path) -> None:
         [sys.executable, "-c", PROGRAM], cwd=tmp_path, env=environment, capture_output=True, text=True
     )
     assert used.returncode == 0, used.stderr
-    assert used.stdout.splitlines() == ["Thin thin jaccard", "6", "2"]
+    assert used.stdout.splitlines() == ["Thin thin jaccard", "6", "2", "Plain"]
     assert len((next((tmp_path / "volumes").glob("*.txt"))).read_text().splitlines()) == 5
-    known = [sys.executable, "-m", "osteon.cli", "export", "volumes-txt", "predictions", "again"]
-    assert subprocess.run(known, cwd=tmp_path, env=environment, capture_output=True).returncode == 0
+    export = ["export", "volumes-txt", "predictions", "again"]
+    plan = [
+        "plan",
+        "spine",
+        "--network",
+        "unetplusplus",
+        "--dimensions",
+        "2",
+        "--encoder",
+        "plain",
+        "--no-cost",
+        "--force",
+    ]
+    for command in (export, plan):
+        known = [sys.executable, "-m", "osteon.cli", *command]
+        assert subprocess.run(known, cwd=tmp_path, env=environment, capture_output=True).returncode == 0
+    assert read_plan(tmp_path / "spine/plan.yaml").network.description == "unetplusplus, encoder plain, weights none"

@@ -141,8 +141,8 @@ def test_the_file_comes_back(tmp_path: Path) -> None:
     )
     write_postprocessing(tmp_path / "p.yaml", chosen)
     assert read_postprocessing(tmp_path / "p.yaml", PLAN.structures) == chosen
-    told = ["femur: the largest piece alone", "tibia: no piece further than 3.5 mm from femur"]
-    assert chosen.describe(pixels=False) == told
+    descriptions = ["femur: the largest piece alone", "tibia: no piece further than 3.5 mm from femur"]
+    assert chosen.describe(pixels=False) == descriptions
     assert "3.5 px" in chosen.describe(pixels=True)[1]
 
 

@@ -136,13 +136,13 @@ def test_scans_in_trees_are_called_by_what_tells_them_apart(tmp_path: Path, caps
         path.write_text("{}")
     cohort(tmp_path / "data", 1)
     assert [s.id for s in find_scans([tmp_path])] == ["a_knee", "b_Knee", "foot", "s0001", "s0002", "sub-03_ct"]
-    said = " ".join(capsys.readouterr().err.split())
-    assert f"1 files are named like masks, and skipped: {tmp_path}/s0001/segmentations/femur_left.nii.gz" in said
-    assert f"{earlier}: is an earlier prediction, and skipped" in said
-    assert f"{voted}: is an earlier vote, and skipped" in said
+    output = " ".join(capsys.readouterr().err.split())
+    assert f"1 files are named like masks, and skipped: {tmp_path}/s0001/segmentations/femur_left.nii.gz" in output
+    assert f"{earlier}: is an earlier prediction, and skipped" in output
+    assert f"{voted}: is an earlier vote, and skipped" in output
     for folder in of_runs:
-        assert f"{folder}: is a run's validation, and skipped" in said
-    assert f"{tmp_path}/data: is a dataset, and skipped" in said
+        assert f"{folder}: is a run's validation, and skipped" in output
+    assert f"{tmp_path}/data: is a dataset, and skipped" in output
     assert [s.id for s in find_scans([tmp_path / f"s000{n}/ct.nii.gz" for n in (1, 2)])] == ["s0001", "s0002"]
     assert [s.id for s in find_scans([tmp_path / "s0001/segmentations"])] == ["femur_left"]
 
@@ -183,8 +183,8 @@ def test_a_stray_picture_is_passed_over_and_named(
     folder = scans(tmp_path / "scans", 1)
     Image.new("L", (4, 4), 9).save(folder / "preview.png")
     assert command("predict", trained, folder, tmp_path / "out", "--device", "cpu") == 0
-    said = " ".join(capsys.readouterr().err.split())
-    assert f"1 files are pictures, which this model does not segment, and skipped: {folder}/preview.png" in said
+    output = " ".join(capsys.readouterr().err.split())
+    assert f"1 files are pictures, which this model does not segment, and skipped: {folder}/preview.png" in output
 
 
 # Done and not done
@@ -231,8 +231,8 @@ def test_an_odd_header_is_told_and_the_form_that_counts_is_written(
     header["qoffset_x"][0] += 30
     path.write_bytes(raw)
     assert predict(model, find_scans([path]), tmp_path / "out").done == ["s"]
-    told = " ".join(capsys.readouterr().err.split())
-    assert "s.nii: its qform contradicts its sform" in told
+    output = " ".join(capsys.readouterr().err.split())
+    assert "s.nii: its qform contradicts its sform" in output
     written = nib.load(tmp_path / "out" / "s.nii.gz").header
     assert (int(written["sform_code"]), int(written["qform_code"])) == (1, 1)
     np.testing.assert_allclose(written.get_qform(), written.get_sform(), atol=1e-4)
@@ -313,9 +313,9 @@ def test_broken_scans_are_named_and_the_others_go_on(
     (folder / "e.mgz").touch()
     (folder / "f.nii.gz").symlink_to("nowhere")
     assert command("predict", trained, folder, tmp_path / "out", "--device", "cpu") == 1
-    said = capsys.readouterr()
-    assert "2 scans segmented" in said.out
-    assert "6 cases failed" in said.err
+    output = capsys.readouterr()
+    assert "2 scans segmented" in output.out
+    assert "6 cases failed" in output.err
     for line in (
         f"a_cut: {folder}/a_cut.nii.gz: truncated or damaged",
         "b_nan: b_nan: 1 voxels are NaN and 0 are infinite, the first at (1, 2, 3)",
@@ -325,8 +325,8 @@ def test_broken_scans_are_named_and_the_others_go_on(
         f"e: {folder}/e.mgz: is not read (FreeSurfer's MGH)",
         f"f: {folder}/f.nii.gz: the scan is a link to nowhere, which is not there",
     ):
-        assert line in said.err
-    assert "Traceback" not in said.err
+        assert line in output.err
+    assert "Traceback" not in output.err
     assert sorted(results(tmp_path / "out")) == ["s0.nii.gz", "s1.nii.gz"]
     assert sorted(json.loads((tmp_path / "out" / RECORD).read_text())) == ["s0", "s1"]
 
@@ -437,9 +437,9 @@ def test_a_full_disk_stops_and_keeps_what_is_done(
 
     monkeypatch.setattr(os, "fsync", full)
     assert command("predict", trained, folder, out, "--device", "cpu") == 1
-    said = capsys.readouterr().err
-    assert "the disk is full" in said
-    assert "→ free some space and run the same command again; what is done is kept" in said
+    output = capsys.readouterr().err
+    assert "the disk is full" in output
+    assert "→ free some space and run the same command again; what is done is kept" in output
     assert sorted(path.name for path in out.glob("[!.]*")) == ["s0.nii.gz", "s1.nii.gz"]
     assert sorted(prediction_records(out).read()) == ["s0", "s1"]  # also where no file for all could be written
     monkeypatch.undo()
@@ -521,9 +521,9 @@ def test_files_that_are_no_results_are_replaced_only_on_request(
     folder, labels = scans(tmp_path / "images", 2), tmp_path / "labels"
     drawn = scan(labels / "s1.nii.gz").read_bytes()
     assert command("predict", trained, folder, labels, "--device", "cpu") == 2
-    said = capsys.readouterr().err
-    assert f"{labels}/s1.nii.gz: is there already" in said
-    assert "--overwrite" in said
+    output = capsys.readouterr().err
+    assert f"{labels}/s1.nii.gz: is there already" in output
+    assert "--overwrite" in output
     assert [(path.name, path.read_bytes()) for path in labels.iterdir()] == [("s1.nii.gz", drawn)]
     assert command("predict", trained, folder, labels, "--device", "cpu", "--overwrite") == 0
     assert (labels / "s1.nii.gz").read_bytes() != drawn
@@ -572,20 +572,22 @@ def test_records_say_how_sure_and_why_to_look(
     image, _, affine = two_boxes(seed=1)
     noise = np.random.default_rng(0).normal(100, 400, image.shape).astype(np.float32)
     write_volume(folder / "noise.nii.gz", Volume(noise[None], Geometry(image.shape, affine)))
-    looked = [replace(looks, volumes=dict(looks.volumes)) for looks in model.reference] * 2  # four are too few
+    looked = [
+        statistics.model_copy(update={"volumes": dict(statistics.volumes)}) for statistics in model.reference
+    ] * 2  # four are too few
     write_reference(trained / "model/reference.json", looked)
     try:
         assert command("predict", trained, folder, tmp_path / "out", "--device", "cpu") == 0
-        said = capsys.readouterr().err
+        output = capsys.readouterr().err
         records = json.loads((tmp_path / "out" / RECORD).read_text())
         assert records["s0"]["review"] == []
         assert set(records["s0"]["confidence"]) == {"femur", "tibia"}
         assert 0.5 < records["s0"]["confidence"]["femur"] <= 1
         assert not records["s0"]["calibrated"]  # four validated structures are too few
-        assert "the confidence is uncalibrated" in said
+        assert "the confidence is uncalibrated" in output
         assert records["noise"]["review"]
-        assert "1 to be looked at by a person" in said
-        assert "noise: " in said
+        assert "1 to be looked at by a person" in output
+        assert "noise: " in output
         assert command("predict", trained, folder, tmp_path / "out", "--device", "cpu") == 0
         assert "1 to be looked at by a person" in capsys.readouterr().err  # of what is skipped, too
     finally:

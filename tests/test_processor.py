@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from osteon.core import cpu_features
+from osteon.core import platform
 
 
 @pytest.mark.parametrize(
@@ -23,14 +23,14 @@ from osteon.core import cpu_features
 )
 def test_bf16(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flags: str, capability: str | None, has: bool) -> None:
     (tmp_path / "cpuinfo").write_text(f"processor : 0\nflags\t\t: {flags}\n")
-    monkeypatch.setattr(cpu_features, "CPUINFO", tmp_path / "cpuinfo")
+    monkeypatch.setattr(platform, "CPUINFO", tmp_path / "cpuinfo")
     monkeypatch.delenv("ATEN_CPU_CAPABILITY", raising=False)
     if capability is not None:
         monkeypatch.setenv("ATEN_CPU_CAPABILITY", capability)
-    cpu_features.processor_flags.cache_clear()
-    assert cpu_features.has_bf16() == has
-    monkeypatch.setattr(cpu_features, "CPUINFO", tmp_path / "absent")
-    cpu_features.processor_flags.cache_clear()
-    assert not cpu_features.has_bf16()
+    platform.processor_flags.cache_clear()
+    assert platform.has_bf16() == has
+    monkeypatch.setattr(platform, "CPUINFO", tmp_path / "absent")
+    platform.processor_flags.cache_clear()
+    assert not platform.has_bf16()
     monkeypatch.undo()
-    cpu_features.processor_flags.cache_clear()
+    platform.processor_flags.cache_clear()

@@ -126,11 +126,11 @@ def test_nothing_is_said_after_the_end(log: io.StringIO, monkeypatch: pytest.Mon
                 read_log(log, lambda lines: len(lines) > 2)
                 break
             time.sleep(0.01)
-    said = log.getvalue()
+    text = log.getvalue()
     assert set(threading.enumerate()) <= before
     time.sleep(0.05)
-    assert log.getvalue() == said
-    assert ("3 of 3 in" in said) == (ends == "well")
+    assert log.getvalue() == text
+    assert ("3 of 3 in" in text) == (ends == "well")
 
 
 def test_lines_have_no_codes_and_are_not_broken(log: io.StringIO) -> None:
@@ -190,8 +190,8 @@ def work_with_progress(item: int) -> int:
 def test_workers_leave_progress_to_their_parent(capfd: Say) -> None:
     outcomes = list(parallel.for_each(work_with_progress, [1, 2], "working", name=str, workers=2))
     assert sorted(out.result or 0 for out in outcomes) == [2, 4]
-    said = capfd.readouterr().err
-    assert said == "working: 0 of 2\n"
+    output = capfd.readouterr().err
+    assert output == "working: 0 of 2\n"
 
 
 # Commands
@@ -235,9 +235,9 @@ def test_a_training_tells_a_log_where_it_stands(tmp_path: Path) -> None:
 @pytest.mark.parametrize("before", [True, False])
 def test_a_quiet_training_says_its_results_alone(tmp_path: Path, capfd: Say, before: bool) -> None:
     assert train_command(tmp_path, *([] if before else ["--quiet"]), before=("--quiet",) if before else ()) == 0
-    said = capfd.readouterr()
-    assert said.err == ""
-    assert "validation Dice  mean" in said.out
+    output = capfd.readouterr()
+    assert output.err == ""
+    assert "validation Dice  mean" in output.out
     assert not progress.is_quiet()
 
 
@@ -248,9 +248,9 @@ def test_a_quiet_command_still_names_what_it_leaves_out(tmp_path: Path, capfd: S
     write_plan(data.folder / "plan.yaml", tiny_plan())
     run = tmp_path / "run"
     assert command("train", data.folder, run, "--device", "cpu", "--workers", "1", "--fold", "none", "--quiet") == 1
-    said = capfd.readouterr().err
-    assert "left out" in said
-    assert " of " not in said.partition("left out")[0]
+    output = capfd.readouterr().err
+    assert "left out" in output
+    assert " of " not in output.partition("left out")[0]
 
 
 @pytest.mark.parametrize("place", ["none", "before", "after"])
@@ -264,9 +264,9 @@ def test_every_long_command_can_be_quiet(tmp_path: Path, capfd: Say, name: str, 
     }[name]
     line = {"none": arguments, "before": ["--quiet", *arguments], "after": [*arguments, "--quiet"]}[place]
     assert command(*line) == 0
-    said = capfd.readouterr()
-    assert said.out
-    assert bool(re.search(r": 0 of \d+$", said.err, re.MULTILINE)) == (place == "none")
+    output = capfd.readouterr()
+    assert output.out
+    assert bool(re.search(r": 0 of \d+$", output.err, re.MULTILINE)) == (place == "none")
 
 
 def test_whoever_waits_reads_what_is_done_just_now(

@@ -90,8 +90,8 @@ def test_outlines_beside_the_pictures(tmp_path: Path) -> None:
     picture(heap / "c.png", 3)
     outlines(heap / "a.json", *BOXES)
     outlines(heap / "b.json", "finger-2", "Ulna", filename="b.png", metadata={"width": 40, "height": 30})
-    said: list[str] = []
-    report, masks = take(heap, tmp_path / "set", announce=said.append)
+    messages: list[str] = []
+    report, masks = take(heap, tmp_path / "set", announce=messages.append)
     assert report.form == "radiographs"
     assert [s.name for s in report.manifest.structures] == ["Radius", "Ulna", "finger-2", "finger-10"]
     assert [c.modality for c in report.manifest.channels] == ["xray"]
@@ -105,8 +105,8 @@ def test_outlines_beside_the_pictures(tmp_path: Path) -> None:
     assert report.manifest.overlapping
     assert (masks["a"]["Ulna"] & masks["a"]["Radius"]).sum() == SHARED
     assert f"{SHARED} pixels" in a.provenance[0]
-    assert "3 pictures; marked by outlines in a JSON file of its own: 2" in said
-    assert "1 picture without annotation, taken without labels" in said
+    assert "3 pictures; marked by outlines in a JSON file of its own: 2" in messages
+    assert "1 picture without annotation, taken without labels" in messages
     assert import_dataset(heap, tmp_path / "set").repeated
 
 
@@ -267,12 +267,12 @@ def test_how_runs_are_counted_is_told_by_the_heading_or_the_user(
     tmp_path: Path, column: str, order: str, base: int, options: dict[str, Any], why: str
 ) -> None:
     discs = rle_heap(tmp_path / "in", column, order, base)
-    said: list[str] = []
-    _, masks = take(tmp_path / "in", tmp_path / "set", announce=said.append, **options)
+    messages: list[str] = []
+    _, masks = take(tmp_path / "in", tmp_path / "set", announce=messages.append, **options)
     for found in masks.values():
         for name, mask in discs.items():
             np.testing.assert_array_equal(found[name], mask, err_msg=name)
-    assert f"{tmp_path / 'in' / 'train.csv'}: runs are counted {why}" in said
+    assert f"{tmp_path / 'in' / 'train.csv'}: runs are counted {why}" in messages
 
 
 @pytest.mark.parametrize(("column", "order"), [("rle", "columns"), ("EncodedPixels", "rows")])
@@ -287,10 +287,10 @@ def test_masks_that_are_stripes_are_not_taken_by_their_heading(tmp_path: Path, c
 
 def test_square_pictures_do_not_show_in_which_order_runs_are_counted(tmp_path: Path) -> None:
     discs = rle_heap(tmp_path / "in", "EncodedPixels", "columns", 1, (40, 40))
-    said: list[str] = []
-    _, masks = take(tmp_path / "in", tmp_path / "set", announce=said.append)
+    messages: list[str] = []
+    _, masks = take(tmp_path / "in", tmp_path / "set", announce=messages.append)
     np.testing.assert_array_equal(masks["a"]["Ulna"], discs["Ulna"])
-    assert any(line.endswith("; square pictures do not show whether that is right") for line in said)
+    assert any(line.endswith("; square pictures do not show whether that is right") for line in messages)
 
 
 @pytest.mark.parametrize(("column", "order"), [("rle", "rows"), ("EncodedPixels", "columns")])
@@ -310,11 +310,11 @@ def test_runs_that_are_a_pixel_off_the_edge_are_not_taken(tmp_path: Path, column
     _, masks = take(heap, tmp_path / "set", rle_base=0)
     np.testing.assert_array_equal(masks["a"]["Radius"], rest)
     (heap / "t.csv").write_text("\n".join([f"image,class,{column}", *lines]))  # the Ulna has the first pixel of all
-    said: list[str] = []
-    _, masks = take(heap, tmp_path / "other", announce=said.append)
+    messages: list[str] = []
+    _, masks = take(heap, tmp_path / "other", announce=messages.append)
     np.testing.assert_array_equal(masks["a"]["Ulna"], mask)
     np.testing.assert_array_equal(masks["a"]["Radius"], rest)
-    assert any("from 0 (by the column's name" in line and "begins at pixel 0, in line 3)" in line for line in said)
+    assert any("from 0 (by the column's name" in line and "begins at pixel 0, in line 3)" in line for line in messages)
 
 
 def test_outlines_go_before_rle_of_the_same_pictures(tmp_path: Path) -> None:
@@ -323,11 +323,11 @@ def test_outlines_go_before_rle_of_the_same_pictures(tmp_path: Path) -> None:
     picture(heap / "b.png", 2)
     outlines(heap / "a.json", "Ulna")
     write_rle_csv(heap / "x.csv", [(n, "Radius", encode_rle(mask_of("Radius"))) for n in "ab"])
-    said: list[str] = []
-    _, masks = take(heap, tmp_path / "set", announce=said.append)
+    messages: list[str] = []
+    _, masks = take(heap, tmp_path / "set", announce=messages.append)
     check(masks["a"], "Ulna")
     check(masks["b"], "Radius")
-    assert any("1 pictures are marked by outlines" in line for line in said)
+    assert any("1 pictures are marked by outlines" in line for line in messages)
     write_rle_csv(heap / "y.csv", [("a", "Radius", "1 1")])
     with pytest.raises(DatasetError, match=r"x\.csv and .*y\.csv are both"):
         import_dataset(heap, tmp_path / "other")
@@ -421,8 +421,8 @@ def test_pictures_are_found_by_what_annotation_programs_call_them(tmp_path: Path
     (heap / "instances.json").write_text(json.dumps(data))
     report, masks = take(heap, tmp_path / "set")
     check(masks["hand_1 left"], "Ulna")
-    told = [line for line in report.warnings if "named as annotation programs name them" in line]
-    assert bool(told) == (Path(name).name != "hand_1 left.png")
+    messages = [line for line in report.warnings if "named as annotation programs name them" in line]
+    assert bool(messages) == (Path(name).name != "hand_1 left.png")
     assert not report.lost
 
 
@@ -494,20 +494,20 @@ def test_annotations_without_a_picture_are_lost(tmp_path: Path) -> None:
     report, masks = take(heap, tmp_path / "set")
     check(masks["a"], "Ulna")
     lost = "\n".join(report.lost)
-    for said in (
+    for message in (
         "instances.json: there is no picture b.png; what it says of 1 is skipped",
         "c.json: there is no picture c; skipped",
         "d.json: ",
         "broken.json: holds no outlines, and is no COCO file; skipped",
         f"1 file is not read (a picture), such as {heap}/e.webp: save it as .png",
     ):
-        assert said in lost
+        assert message in lost
     assert len(report.lost) == 5
 
 
-def labelme(path: Path, said: str, *names: str) -> None:
+def labelme(path: Path, picture: str, *names: str) -> None:
     shapes = [{"label": name, "points": corners(name), "shape_type": "polygon"} for name in names]
-    path.write_text(json.dumps({"version": "5.5.0", "shapes": shapes, "imagePath": said, "imageData": None}))
+    path.write_text(json.dumps({"version": "5.5.0", "shapes": shapes, "imagePath": picture, "imageData": None}))
 
 
 def test_labelme_files_are_about_the_picture_that_they_name(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("**/*.md"))]
 
 
 @pytest.fixture
-def workplace(tmp_path: Path) -> Path:
+def workspace(tmp_path: Path) -> Path:
     """A folder `scans` as in README: pairs.txt with eight cases, and a new scan."""
     scans = tmp_path / "scans"
     lines = []
@@ -35,7 +35,7 @@ def workplace(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_the_python_session_runs(workplace: Path) -> None:
+def test_the_python_session_runs(workspace: Path) -> None:
     session = re.findall(r"```python\n(.*?)```", README, re.DOTALL)[0]
     assert len(session.splitlines()) <= 12
     quick = session.replace("budget_s=30 * 60", "budget_s=2").replace('hold_out="last:6"', 'hold_out="last:2"')
@@ -43,13 +43,13 @@ def test_the_python_session_runs(workplace: Path) -> None:
     assert quick.count("last:2") == 1
     quick += "assert segmentation.array.shape == (44, 44, 60) or sorted(segmentation.array.shape) == [44, 44, 60]\n"
     quick += "assert 0 <= best <= 1 and len(report.manifest.trainable) == 6\n"
-    script = workplace / "session.py"
+    script = workspace / "session.py"
     script.write_text(quick.replace('"my-dataset", budget_s=2)', '"my-dataset", measure_cost=False)', 1))
     done = subprocess.run(
-        [sys.executable, str(script)], cwd=workplace, capture_output=True, text=True, check=False, env=dict(os.environ)
+        [sys.executable, str(script)], cwd=workspace, capture_output=True, text=True, check=False, env=dict(os.environ)
     )
     assert done.returncode == 0, done.stderr
-    assert {p.name for p in (workplace / "predictions").glob("[!.]*")} == {
+    assert {p.name for p in (workspace / "predictions").glob("[!.]*")} == {
         "humerus_007.nii.gz",
         "humerus_008.nii.gz",
         "metrics.csv",

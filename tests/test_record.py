@@ -53,8 +53,8 @@ def test_sites_stay_together_where_asked(tmp_path: Path) -> None:
 
 def test_reasons_and_forecasts_are_no_other_plan() -> None:
     plan = tiny_plan()
-    told = plan.model_copy(update={"forecast": plan.forecast.model_copy(update={"cache_bytes": 7})})
-    assert plan_hash(told) == plan_hash(plan)
+    other = plan.model_copy(update={"forecast": plan.forecast.model_copy(update={"cache_bytes": 7})})
+    assert plan_hash(other) == plan_hash(plan)
     assert plan_hash(tiny_plan({"training.learning_rate": 0.5})) != plan_hash(plan)
 
 
@@ -65,9 +65,9 @@ def begun(run: Path, monkeypatch: pytest.MonkeyPatch, plan: Plan | None = None) 
     with monkeypatch.context() as patch:
         patch.setattr(record, "plan_hash", lambda one: f"earlier {plan_hash(one)}")
         record_options(run, plan, CPU, started=False)
-    told = read_yaml(run / "run.yaml", "")
-    assert told["plan"] == f"earlier {hashed}"
-    write_yaml(run / "run.yaml", {key: value for key, value in told.items() if key not in ("plan_file", "osteon")})
+    recorded = read_yaml(run / "run.yaml", "")
+    assert recorded["plan"] == f"earlier {hashed}"
+    write_yaml(run / "run.yaml", {key: value for key, value in recorded.items() if key not in ("plan_file", "osteon")})
     read = read_yaml(run / "plan.yaml", "")
     assert read.pop("sampling")
     write_yaml(run / "plan.yaml", read)

@@ -29,9 +29,9 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_place_is_named(tmp_path: Path) -> None:
     write_json(tmp_path / "a.json", {"b": {"c": 1}})
     assert read_record(tmp_path / "a.json", "the letters", dict[str, dict[str, int]], "write them again")
-    with pytest.raises(FileError, match=r"a\.json: the letters is not what osteon writes there \(b\.c: ") as said:
+    with pytest.raises(FileError, match=r"a\.json: the letters is not what osteon writes there \(b\.c: ") as caught:
         read_record(tmp_path / "a.json", "the letters", dict[str, dict[str, str]], "write them again")
-    assert said.value.hint == "write them again"
+    assert caught.value.hint == "write them again"
 
 
 ODD = [[], "words", 7, {"cases": []}, {"confidence": {"raw": "x"}}, {"structures": {"femur": "good"}}, {"seen": ["c1"]}]
@@ -45,9 +45,9 @@ def test_an_odd_validation_is_named(
     write_json(run / "model/validation.json", odd)
     assert command("predict", run, world / "data/images", tmp_path / "out", "--device", "cpu") == 1
     assert command("train", world / "data", run, "--epochs", 1, "--folds", 3, "--device", "cpu") in (1, 2)
-    said = capsys.readouterr().err
-    assert "validation.json: the model's validation is not what osteon writes there" in said
-    assert "copy the model folder again, whole" in said
+    output = capsys.readouterr().err
+    assert "validation.json: the model's validation is not what osteon writes there" in output
+    assert "copy the model folder again, whole" in output
 
 
 @pytest.mark.parametrize("odd", [[], 7, {"c0": 3}, {"c0": {"confidence": [1]}}, {"c0": {"review": "no"}}])
@@ -65,9 +65,9 @@ def test_an_odd_record_of_predictions_is_named(
         "export": ["stl", out, tmp_path / "meshes"],
     }[what]
     assert command(what, *arguments) == 1
-    said = capsys.readouterr().err
-    assert "predictions.json: the record is not what osteon writes there" in said
-    assert "move it away; its cases are worked on again" in said
+    output = capsys.readouterr().err
+    assert "predictions.json: the record is not what osteon writes there" in output
+    assert "move it away; its cases are worked on again" in output
 
 
 @pytest.mark.parametrize(
@@ -101,9 +101,9 @@ def test_splits_that_another_command_reads_are_restored_by_a_training(
     world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = shutil.copytree(world / "run", tmp_path / "run")
-    told = json.loads((run / "model/validation.json").read_text())
-    del told["seen"]  # as an earlier osteon wrote it: the run's splits tell
-    write_json(run / "model/validation.json", told)
+    validation = json.loads((run / "model/validation.json").read_text())
+    del validation["seen"]  # as an earlier osteon wrote it: the run's splits tell
+    write_json(run / "model/validation.json", validation)
     (run / "splits.yaml").write_text("training: 5\n")
     assert command("predict", run, world / "data/images", tmp_path / "out", "--device", "cpu") == 1
     assert "`osteon train … --restart` deletes this run" in " ".join(capsys.readouterr().err.split())

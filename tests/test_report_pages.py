@@ -194,12 +194,12 @@ def test_a_comparison_that_names_many_cases_goes_on_on_further_pages(
     pages = pages_in(tmp_path)
     texts = [page.read_text(encoding="utf-8") for page in pages]
     assert len(pages) == 3
-    said = [
+    named = [
         set(re.findall(r"\b[fmk]-case-\d+\b", re.sub(r"<svg.*?</svg>|base64,[^\"]*", "", text, flags=re.S)))
         for text in texts
     ]
-    assert [len(cases) for cases in said] == [200, 200, 50]
-    assert set().union(*said) == {f"{letter}-case-{n}" for letter in "fmk" for n in range(150)}
+    assert [len(cases) for cases in named] == [200, 200, 50]
+    assert set().union(*named) == {f"{letter}-case-{n}" for letter in "fmk" for n in range(150)}
     assert "and 100 more on the pages that follow" in texts[0]
     assert "bad was trained on 150 of the cases" in texts[0]
     assert "150 on the pages that follow" in texts[0]

@@ -21,7 +21,7 @@ from osteon.formats import write_segmentation
 from osteon.formats.rle import encode_rle, write_rle_csv
 from osteon.reporting.compare import compare
 from osteon.reporting.confusion import Confusion, count_confusion
-from osteon.reporting.entries import find_contestants
+from osteon.reporting.entries import find_submissions
 from osteon.runs.fit import train
 from runs import CPU, cohort, command, learning_plan
 
@@ -79,10 +79,10 @@ def test_cases_that_some_lack_are_left_out_and_listed(
     (few / "c0.nii.gz").write_text("broken")
     code = command("compare", few, all_, "--reference", data.folder, "--to", tmp_path / "out", "--overlap-only")
     assert code == 1
-    said = capsys.readouterr()
-    assert "left out, since not all have them: 3 cases" in said.err
-    assert "few, c0: " in said.err
-    assert "no difference shown between" in said.out
+    output = capsys.readouterr()
+    assert "left out, since not all have them: 3 cases" in output.err
+    assert "few, c0: " in output.err
+    assert "no difference shown between" in output.out
     page = (tmp_path / "out/report.html").read_text(encoding="utf-8")
     assert "few: not scored" in page
     assert "c5: no prediction" in page
@@ -90,9 +90,9 @@ def test_cases_that_some_lack_are_left_out_and_listed(
 
 def test_a_run_stands_for_its_validation(data: Dataset, tmp_path: Path) -> None:
     train(data, learning_plan(), tmp_path / "run", CPU)
-    (contestant,) = find_contestants([tmp_path / "run"])
-    assert (contestant.name, contestant.run) == ("run", tmp_path / "run")
-    assert len(contestant.curve()) == 2
+    (submission,) = find_submissions([tmp_path / "run"])
+    assert (submission.name, submission.run) == ("run", tmp_path / "run")
+    assert len(submission.curve()) == 2
     made = compare([tmp_path / "run"], data.folder, tmp_path / "out")
     validation = json.loads((tmp_path / "run/model/validation.json").read_text())
     assert made.entries[0].overall.dice.mean == pytest.approx(validation["dice"], abs=1e-4)
@@ -100,7 +100,7 @@ def test_a_run_stands_for_its_validation(data: Dataset, tmp_path: Path) -> None:
     assert "Learning curves" in page
     shutil.rmtree(tmp_path / "run/predictions")
     with pytest.raises(UsageError, match="has validated no case"):
-        find_contestants([tmp_path / "run"])
+        find_submissions([tmp_path / "run"])
 
 
 def test_confidence_is_set_against_what_came_true(data: Dataset, tmp_path: Path) -> None:
@@ -129,7 +129,7 @@ def test_confidence_is_set_against_what_came_true(data: Dataset, tmp_path: Path)
 def test_names_are_what_tells_them_apart(tmp_path: Path, paths: list[str], names: list[str]) -> None:
     for path in paths:
         (tmp_path / path).mkdir(parents=True)
-    assert [c.name for c in find_contestants([tmp_path / path for path in paths])] == names
+    assert [c.name for c in find_submissions([tmp_path / path for path in paths])] == names
 
 
 def test_what_cannot_be_compared_is_refused(data: Dataset, tmp_path: Path) -> None:
@@ -170,7 +170,7 @@ def test_what_was_taken_for_what() -> None:
     confusion.add(table, sizes)
     confusion.add(table * 0 + [[400, 0, 0], [0, 400, 0]], sizes)
     (mix_up,) = confusion.mix_ups()
-    assert (mix_up.structure, mix_up.taken_for, mix_up.share, mix_up.cases) == ("tibia", "femur", 0.125, 1)
+    assert (mix_up.structure, mix_up.predicted, mix_up.share, mix_up.cases) == ("tibia", "femur", 0.125, 1)
 
 
 def test_what_overlaps_by_nature_is_no_mix_up() -> None:
@@ -235,10 +235,10 @@ def test_broken_rows_are_named_and_the_others_count(hands: Dataset, tmp_path: Pa
     rows += [("h2.png", "skull", "1 2"), ("h2.png", "tibia", "1 2"), ("stranger.png", "femur", "1 2")]
     write_rle_csv(tmp_path / "p.csv", rows)
     made = compare([tmp_path / "p.csv"], hands.folder)
-    told = "\n".join(f"{name}: {error.message}" for name, error in made.failures.items())
+    failures = "\n".join(f"{name}: {error.message}" for name, error in made.failures.items())
     lines = ("line 3: `x`", "line 4: the run 119 5 ends behind", "line 8: there is no structure skull", "line 9: tibia")
-    for said in lines:
-        assert said in told
+    for message in lines:
+        assert message in failures
     by = {(score.case, score.structure): score.dice for score in made.entries[0].scores}
     assert by["h2", "tibia"] == 1.0
     assert by["h0", "tibia"] == 0.0

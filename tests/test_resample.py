@@ -103,14 +103,14 @@ def test_shapes_follow_the_spacing_and_never_vanish() -> None:
 def test_an_index_map_takes_the_value_with_the_largest_share(shape: tuple[int, int, int], seed: int) -> None:
     labels = blobs(seed=seed)
     values = np.array([0, 2, 3, 7])
-    shares = np.stack([naive((labels == v).astype(float), shape) for v in values])
+    fractions = np.stack([naive((labels == v).astype(float), shape) for v in values])
     made = resample_index_map(labels, shape)
     assert made.dtype == labels.dtype
-    ranked = np.sort(shares, axis=0)
+    ranked = np.sort(fractions, axis=0)
     clear = ranked[-1] - ranked[-2] > 1e-5
     assert clear.mean() > 0.5
-    assert np.array_equal(made[clear], values[shares.argmax(0)][clear])
-    made_of = np.take_along_axis(shares, np.searchsorted(values, made)[None], 0)[0]
+    assert np.array_equal(made[clear], values[fractions.argmax(0)][clear])
+    made_of = np.take_along_axis(fractions, np.searchsorted(values, made)[None], 0)[0]
     assert (made_of >= ranked[-1] - 1e-5).all()  # where it is a tie, one of those that tie
 
 

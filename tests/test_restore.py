@@ -23,7 +23,7 @@ from osteon.preparing.strategies import grid_strategy
 AFFINE = np.array([[0.9, 0, 0, -12], [0, 1.3, 0, 40], [0, 0, 2.1, 7], [0, 0, 0, 1.0]])
 
 
-def shares(plan: Plan, geometry: Geometry, seed: int = 0) -> torch.Tensor:
+def probabilities(plan: Plan, geometry: Geometry, seed: int = 0) -> torch.Tensor:
     """Smooth random probabilities on the plan's grid."""
     count = len(plan.structures) + (not plan.overlapping)
     coarse = torch.randn(count, 4, 4, 4, generator=torch.Generator().manual_seed(seed)) * 4
@@ -35,7 +35,7 @@ def shares(plan: Plan, geometry: Geometry, seed: int = 0) -> torch.Tensor:
 def test_the_running_best_is_the_argmax_of_all(seed: int) -> None:
     geometry = Geometry((14, 11, 9), AFFINE)
     plan = tiny_plan({"grid.spacing_mm": [1.5, 1.5, 1.5]})
-    given = shares(plan, geometry, seed)
+    given = probabilities(plan, geometry, seed)
     made = restore(Probabilities.from_tensor(given, plan), geometry, plan)
     expected = np.array([0, 3, 5])[resample(given, geometry.shape).argmax(0).numpy()]
     assert np.array_equal(made.array, expected)
@@ -58,7 +58,7 @@ def test_ties_go_to_the_background_then_to_the_first() -> None:
 def test_overlapping_structures_are_decided_each_by_itself() -> None:
     geometry = Geometry((14, 11, 9), AFFINE)
     plan = tiny_plan({"overlapping": True, "grid.spacing_mm": [1.5, 1.5, 1.5]})
-    given = shares(plan, geometry)
+    given = probabilities(plan, geometry)
     made = restore(Probabilities.from_tensor(given, plan), geometry, plan)
     assert np.array_equal(made.array, (resample(given, geometry.shape) > 0.5).numpy())
     assert made.overlapping
@@ -68,7 +68,7 @@ def test_overlapping_structures_are_decided_each_by_itself() -> None:
 def test_large_values_fit() -> None:
     plan = tiny_plan({"structures.1.value": 700})
     geometry = Geometry((14, 11, 9), AFFINE)
-    made = restore(Probabilities.from_tensor(shares(plan, geometry), plan), geometry, plan)
+    made = restore(Probabilities.from_tensor(probabilities(plan, geometry), plan), geometry, plan)
     assert 700 in made.array
     assert made.array.dtype == np.uint16
 
@@ -107,7 +107,7 @@ def test_the_files_orientation_makes_no_difference(flat: bool, overlapping: bool
 def test_labels_survive_the_way_there_and_back() -> None:
     geometry = Geometry((24, 20, 18), np.diag([-1.0, 1.2, 2, 1])[[1, 2, 0, 3]])
     plan = tiny_plan({"grid.spacing_mm": [1, 1, 1]})
-    truth = restore(Probabilities.from_tensor(shares(plan, geometry), plan), geometry, plan)
+    truth = restore(Probabilities.from_tensor(probabilities(plan, geometry), plan), geometry, plan)
     there = prepare_labels(truth, plan)
     hot = torch.nn.functional.one_hot(torch.from_numpy(there.astype(np.int64)), 3).movedim(-1, 0).float()
     back = restore(Probabilities.from_tensor(hot, plan), geometry, plan)

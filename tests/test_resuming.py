@@ -25,8 +25,8 @@ def test_patches_and_precision_may_change_and_nothing_else() -> None:
     before = tiny_plan()
     assert restore_resumable(tiny_plan(LESS), before) == before
     assert resumable_differences(before, before) == {}
-    told = describe_differences(resumable_differences(before, tiny_plan(LESS)))
-    assert told == (
+    description = describe_differences(resumable_differences(before, tiny_plan(LESS)))
+    assert description == (
         "continuing with patch.size 4×8×8 (was 8×8×8), patch.batch 1 (was 2), training.precision bf16 (was fp32)"
     )
     for key, value in (("network.features", [4, 5]), ("training.loss", "ce"), ("training.learning_rate", 0.5)):

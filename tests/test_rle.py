@@ -154,10 +154,10 @@ def test_a_broken_table_names_the_line(tmp_path: Path, content: bytes, says: str
 def test_rows_that_cannot_be_read_are_told_and_the_others_are_read(tmp_path: Path) -> None:
     path = tmp_path / "hands.csv"
     path.write_bytes(b'image_name,class,rle\na,Ulna,1 3\na\nb,\xff,1 3\n"c,Ulna,1 3\nd,Ulna,5 1\n')
-    told: list[tuple[int, str]] = []
-    rows = list(read_rle_csv(path, broken=lambda line, error: told.append((line, error.message))))
+    messages: list[tuple[int, str]] = []
+    rows = list(read_rle_csv(path, broken=lambda line, error: messages.append((line, error.message))))
     assert [(row.line, row.image) for row in rows] == [(2, "a"), (6, "d")]
-    assert [line for line, _ in told] == [3, 4, 5]
-    for (_, message), says in zip(told, ("names no picture", "not UTF-8", "a quote is missing"), strict=True):
+    assert [line for line, _ in messages] == [3, 4, 5]
+    for (_, message), says in zip(messages, ("names no picture", "not UTF-8", "a quote is missing"), strict=True):
         assert says in message
     assert list(read_rle_rows(path, [(row.line, row.offset) for row in rows])) == rows

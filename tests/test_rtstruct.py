@@ -14,18 +14,17 @@ from dicom_writing import image, save
 from osteon.core.errors import FileError, GeometryError, LabelError
 from osteon.core.geometry import Geometry, reorient_like
 from osteon.dataset.dataset import Dataset as Imported
-from osteon.formats.contours import NOTHING, fill_even_odd, fill_nested
 from osteon.formats.dicom_references import read_references
 from osteon.formats.dicom_series import find_series, read_series
 from osteon.formats.nifti import read_nifti_segmentation
-from osteon.formats.rtstruct import read_rtstruct
+from osteon.formats.rtstruct import EPSILON, fill_even_odd, fill_nested, read_rtstruct
 from osteon.importing.run import import_dataset
 
 GRID = Geometry((20, 10, 4), np.array([[-0.5, 0, 0, -100], [0, -2, 0, 50], [0, 0, 3, 7], [0, 0, 0, 1]]))
 Region = tuple[str, list[list[tuple[float, float, float]]]]
 
 
-def write(path: Path, *regions: Region, kind: str = "CLOSED_PLANAR", frame: str = "1.2.3") -> Path:
+def write(path: Path, *regions: Region, kind: str = "CLOSED_PLANAR") -> Path:
     """Regions whose contours are given in indices of `GRID`."""
     dataset = Dataset()
     dataset.file_meta = image(np.zeros((1, 1), np.int16)).file_meta
@@ -48,7 +47,7 @@ def write(path: Path, *regions: Region, kind: str = "CLOSED_PLANAR", frame: str 
     of, study, one = Dataset(), Dataset(), Dataset()
     one.SeriesInstanceUID = "1.2.3.9"
     study.RTReferencedSeriesSequence = [one]
-    of.FrameOfReferenceUID, of.RTReferencedStudySequence = frame, [study]
+    of.FrameOfReferenceUID, of.RTReferencedStudySequence = "1.2.3", [study]
     dataset.ReferencedFrameOfReferenceSequence = [of]
     dataset.StructureSetROISequence, dataset.ROIContourSequence = rois, drawn
     return save(dataset, path)
@@ -163,11 +162,8 @@ def test_contours_that_do_not_lie_in_the_slices_are_refused(
     assert "tibia" in refused.value.message
 
 
-def test_another_frame_of_reference_is_refused(tmp_path: Path) -> None:
-    path = write(tmp_path / "rt", ("a", [box(1, 5, 1, 5, 1)]), frame="1.2.3")
-    read_rtstruct(path, GRID, frame_of_reference="1.2.3")
-    with pytest.raises(GeometryError, match="another frame of reference"):
-        read_rtstruct(path, GRID, frame_of_reference="1.2.4")
+def test_an_image_in_pixels_has_no_contours(tmp_path: Path) -> None:
+    path = write(tmp_path / "rt", ("a", [box(1, 5, 1, 5, 1)]))
     with pytest.raises(GeometryError, match="in px"):
         read_rtstruct(path, Geometry(GRID.shape, GRID.affine_ras, "px"))
 
@@ -189,7 +185,7 @@ def test_an_image_is_no_rtstruct(tmp_path: Path) -> None:
 def test_filling_agrees_with_counting_crossings(points: list[tuple[float, float]]) -> None:
     """Each pixel by itself: how often the way to its right, just above its centre, meets an edge."""
     inside = fill_even_odd([np.array(points)], (12, 9))
-    contour = np.array([[0 if abs(x) < NOTHING else x for x in point] for point in points])
+    contour = np.array([[0 if abs(x) < EPSILON else x for x in point] for point in points])
     for i in range(12):
         for j in range(9):
             odd = False
@@ -242,8 +238,7 @@ CASES = [
 def test_real_contours_give_the_masks_that_came_with_them(shared_data: Path, case: str) -> None:
     found = find_series(shared_data / case)
     volume, _ = read_series(found.series[0])
-    frame = found.series[0].frame_of_reference
-    drawn = read_rtstruct(found.structure_sets[0], volume.geometry, frame_of_reference=frame)
+    drawn = read_rtstruct(found.structure_sets[0], volume.geometry)
     reference = read_nifti_segmentation(next((shared_data / case).rglob("*mask.nii.gz")))
     turn = reorient_like(reference.geometry, volume.geometry)
     assert turn.geometry(reference.geometry).is_close(volume.geometry)

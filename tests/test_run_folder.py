@@ -89,6 +89,6 @@ def full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("full_disk")
 def test_a_library_that_meets_a_full_disk_ends_without_a_traceback(capsys: pytest.CaptureFixture[str]) -> None:
     assert command("train") == 1
-    said = capsys.readouterr().err
-    assert "/data/events.out: the disk is full" in said
-    assert "→" in said
+    output = capsys.readouterr().err
+    assert "/data/events.out: the disk is full" in output
+    assert "→" in output

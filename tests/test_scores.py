@@ -156,9 +156,9 @@ def test_summary_by_hand() -> None:
     red, green, blue = summarise(SCORES)
     assert plain(red.dice) == (3, pytest.approx(0.8), pytest.approx(0.1), 0.8)
     assert plain(red.volume_error_cm3) == (3, pytest.approx(0.0), pytest.approx(3**0.5), 1.0)
-    assert (red.both, red.absent, red.missed, red.not_annotated) == (3, 1, 0, 0)
+    assert (red.both, red.absent, red.false_negatives, red.not_annotated) == (3, 1, 0, 0)
     assert plain(green.dice) == (2, 0.25, pytest.approx(0.125**0.5), 0.25)
-    assert (green.both, green.missed) == (1, 1)
+    assert (green.both, green.false_negatives) == (1, 1)
     assert plain(blue.dice) == (0, None, None, None)
     assert blue.not_annotated == 1
     assert (green.reference_pieces, green.predicted_pieces, green.matched_pieces, green.wrong_level) == (4, 1, 1, 1)
@@ -171,7 +171,7 @@ def test_overall_weighs_structures_alike() -> None:
     assert line.structure == OVERALL
     # (0.8 + 0.25) / 2, not the 0.58 that a mean over all five values would give
     assert plain(line.dice) == (5, pytest.approx(0.525), pytest.approx(0.55 / 2**0.5), pytest.approx(0.525))
-    assert (line.both, line.missed, line.absent, line.not_annotated) == (4, 1, 1, 1)
+    assert (line.both, line.false_negatives, line.absent, line.not_annotated) == (4, 1, 1, 1)
     assert (line.reference_pieces, line.wrong_level) == (4, 1)
 
 

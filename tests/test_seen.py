@@ -26,7 +26,7 @@ from osteon.predicting.training_cases import (
     SeenScans,
     merge_seen_scans,
     read_seen_scans,
-    sights_in,
+    read_training_roles,
     worst,
 )
 from osteon.runs.fit import train
@@ -52,8 +52,8 @@ class World:
         self.dataset = hold_out(add_hashes(cohort(folder / "data")), "c5")
         self.run = folder / "run"
         train(self.dataset, learning_plan(), self.run, OPTIONS)
-        told = json.loads((self.run / "model/validation.json").read_text())["seen"]
-        self.trained, self.validated = sorted(told["training"]), sorted(told["validation"])
+        seen = json.loads((self.run / "model/validation.json").read_text())["seen"]
+        self.trained, self.validated = sorted(seen["training"]), sorted(seen["validation"])
 
 
 @pytest.fixture(scope="module")
@@ -86,13 +86,13 @@ def test_a_model_says_what_it_has_seen(world: World) -> None:
 
 def test_content_comes_before_the_name() -> None:
     seen = SeenScans({"a": "1", "b": ""}, {"v": "3"})
-    assert seen.sight_of("renamed", "1") == TRAINED
-    assert seen.sight_of("a", "2") == UNSEEN  # another scan of that name
-    assert seen.sight_of("a") == TRAINED
-    assert seen.sight_of("b", "9") == TRAINED  # whose voxels nobody wrote down
-    assert seen.sight_of("v", "3") == VALIDATED
-    assert seen.sight_of("new", "4") == UNSEEN
-    assert UNKNOWN.sight_of("a", "1") is None
+    assert seen.role_of("renamed", "1") == TRAINED
+    assert seen.role_of("a", "2") == UNSEEN  # another scan of that name
+    assert seen.role_of("a") == TRAINED
+    assert seen.role_of("b", "9") == TRAINED  # whose voxels nobody wrote down
+    assert seen.role_of("v", "3") == VALIDATED
+    assert seen.role_of("new", "4") == UNSEEN
+    assert UNKNOWN.role_of("a", "1") is None
 
 
 def test_of_many_one_that_was_trained_on_a_scan_decides() -> None:
@@ -101,24 +101,24 @@ def test_of_many_one_that_was_trained_on_a_scan_decides() -> None:
     assert worst([UNSEEN, VALIDATED]) == VALIDATED
     assert worst([UNSEEN, UNSEEN]) == UNSEEN
     folds = merge_seen_scans([SeenScans({"a": ""}, {"b": ""}), SeenScans({"b": ""}, {"a": ""})])
-    assert folds.sight_of("a") == folds.sight_of("b") == TRAINED
-    assert folds.sight_in_run("a") == VALIDATED  # by the fold that had not
+    assert folds.role_of("a") == folds.role_of("b") == TRAINED
+    assert folds.role_in_run("a") == VALIDATED  # by the fold that had not
 
 
 def test_a_case_that_is_held_out_after_the_training_is_no_unseen_one(
     world: World, predicted: Path, capsys: Captured
 ) -> None:
     assert command("predict", world.run, world.dataset.folder, predicted, "--device", "cpu", "--overwrite") == 0
-    said = capsys.readouterr().err
+    printed = capsys.readouterr().err
     records = json.loads((predicted / "predictions.json").read_text())
     assert {case: record["seen"] for case, record in records.items()} == {world.trained[0]: TRAINED, "c5": UNSEEN}
-    assert "the model was trained on 1 of these scans, so they do not show how it does on new ones: " in said
-    assert world.trained[0] in said
+    assert "the model was trained on 1 of these scans, so they do not show how it does on new ones: " in printed
+    assert world.trained[0] in printed
 
     assert command("evaluate", predicted, world.dataset.folder) == 0
-    told = capsys.readouterr()
-    assert "the model was trained on 1 of 2 cases, which are in none of the other metrics" in told.err
-    assert "trained on: no test" in told.out
+    output = capsys.readouterr()
+    assert "the model was trained on 1 of 2 cases, which are in none of the other metrics" in output.err
+    assert "trained on: no test" in output.out
     found = metrics(predicted)
     alone = osteon.evaluate(predicted / "c5.nii.gz", world.dataset.folder)
     assert found["overall"]["dice"]["mean"] == pytest.approx(alone.overall.dice.mean, rel=1e-5)
@@ -134,7 +134,7 @@ def test_where_all_were_trained_on_there_is_no_mean(world: World, tmp_path: Path
     renamed.parent.mkdir()
     shutil.copyfile(scans[0], renamed)
     assert command("predict", world.run, *scans, renamed, tmp_path / "out", "--device", "cpu") == 0
-    assert set(sights_in(tmp_path / "out").values()) == {TRAINED}  # the copy under another name, too
+    assert set(read_training_roles(tmp_path / "out").values()) == {TRAINED}  # the copy under another name, too
     assert command("evaluate", tmp_path / "out", world.dataset.folder) == 0
     assert "trained on 2 of 2 cases" in capsys.readouterr().err
     assert metrics(tmp_path / "out")["structures"] == {}
@@ -145,7 +145,7 @@ def test_another_scan_of_the_same_name_is_unseen(world: World, tmp_path: Path) -
     other = tmp_path / f"{world.trained[0]}.nii.gz"
     shutil.copyfile(world.dataset.folder / "images/c5.nii.gz", other)
     assert command("predict", world.run, other, tmp_path / "out", "--device", "cpu") == 0
-    assert sights_in(tmp_path / "out") == {world.trained[0]: UNSEEN}
+    assert read_training_roles(tmp_path / "out") == {world.trained[0]: UNSEEN}
 
 
 def test_a_runs_own_validation_is_told_as_such(world: World, tmp_path: Path, capsys: Captured) -> None:
@@ -158,18 +158,18 @@ def test_a_runs_own_validation_is_told_as_such(world: World, tmp_path: Path, cap
 def test_what_a_newer_osteon_tells_besides_is_passed_over(world: World, tmp_path: Path) -> None:
     run = shutil.copytree(world.run, tmp_path / "run")
     path = run / "model/validation.json"
-    told = json.loads(path.read_text())
-    told["seen"]["elsewhere"] = {}
-    path.write_text(json.dumps(told))
+    validation = json.loads(path.read_text())
+    validation["seen"]["elsewhere"] = {}
+    path.write_text(json.dumps(validation))
     assert load_model(run).seen == load_model(world.run).seen
 
 
 def test_a_run_of_an_earlier_osteon_is_told_by_its_splits(world: World, tmp_path: Path) -> None:
     run = shutil.copytree(world.run, tmp_path / "run")
     path = run / "model/validation.json"
-    told = json.loads(path.read_text())
-    del told["seen"]
-    path.write_text(json.dumps(told))
+    validation = json.loads(path.read_text())
+    del validation["seen"]
+    path.write_text(json.dumps(validation))
     seen = load_model(run).seen
     assert (sorted(seen.training), sorted(seen.validation)) == (world.trained, world.validated)
     assert not seen.by_content
@@ -198,7 +198,7 @@ def test_what_was_done_by_an_earlier_osteon_is_told_when_the_command_runs_again(
     as_earlier(predicted)
     assert command("predict", world.run, world.dataset.folder, predicted, "--device", "cpu") == 0
     assert "2 were done already" in capsys.readouterr().out
-    assert sights_in(predicted) == {world.trained[0]: TRAINED, "c5": UNSEEN}
+    assert read_training_roles(predicted) == {world.trained[0]: TRAINED, "c5": UNSEEN}
 
 
 def test_what_was_done_stays_done_where_nothing_can_be_added_to_its_record(
@@ -234,7 +234,7 @@ def test_a_vote_of_one_that_was_trained_on_a_case_is_no_test_of_it(
     record = {case: {"seen": UNSEEN} for case in (world.trained[0], "c5")}
     (tmp_path / "clean/predictions.json").write_text(json.dumps(record))
     assert command("vote", predicted, tmp_path / "clean", tmp_path / "voted") == 0
-    assert sights_in(tmp_path / "voted") == {world.trained[0]: TRAINED, "c5": UNSEEN}
+    assert read_training_roles(tmp_path / "voted") == {world.trained[0]: TRAINED, "c5": UNSEEN}
 
     data, fitted = world.dataset.folder, tmp_path / "fit.yaml"
     members = (predicted, tmp_path / "clean")
@@ -252,9 +252,9 @@ def test_a_model_of_all_folds_has_seen_all_and_its_own_predictions_are_validatio
     run = tmp_path / "run"
     osteon.train(dataset.folder, run, plan=learning_plan(), epochs=1, fold="all", folds=3, device="cpu", workers=1)
     seen = load_model(run).seen
-    assert {seen.sight_of(case) for case in ("c0", "c1", "c2")} == {TRAINED}
-    assert seen.sight_of("c3") == UNSEEN
-    assert sights_in(run / "predictions") == dict.fromkeys(("c0", "c1", "c2"), VALIDATED)
+    assert {seen.role_of(case) for case in ("c0", "c1", "c2")} == {TRAINED}
+    assert seen.role_of("c3") == UNSEEN
+    assert read_training_roles(run / "predictions") == dict.fromkeys(("c0", "c1", "c2"), VALIDATED)
 
 
 def test_what_the_model_to_begin_with_was_trained_on_was_seen(world: World, tmp_path: Path, capsys: Captured) -> None:
@@ -262,13 +262,15 @@ def test_what_the_model_to_begin_with_was_trained_on_was_seen(world: World, tmp_
     run = tmp_path / "run"
     options = ["--epochs", 1, "--folds", 3, "--fold", 1, "--device", "cpu", "--workers", 1]
     assert command("train", world.dataset.folder, run, "--init", world.run, *options) == 0
-    said = " ".join(capsys.readouterr().err.split())
+    output = " ".join(capsys.readouterr().err.split())
     seen = load_model(run).seen
     both = sorted(set(seen.validation) & set(world.trained))
     assert both
-    assert f"{len(both)} of the {len(seen.validation)} validation cases were trained on by the model that this" in said
-    assert {seen.sight_of(case) for case in both} == {TRAINED}
-    assert {case for case, sight in sights_in(run / "predictions").items() if sight == TRAINED} == set(both)
+    assert (
+        f"{len(both)} of the {len(seen.validation)} validation cases were trained on by the model that this" in output
+    )
+    assert {seen.role_of(case) for case in both} == {TRAINED}
+    assert {case for case, role in read_training_roles(run / "predictions").items() if role == TRAINED} == set(both)
 
 
 def test_doctor_judges_on_no_case_that_was_trained_on(tmp_path: Path) -> None:

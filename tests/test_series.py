@@ -25,26 +25,26 @@ def plan(**series: Any) -> Plan:
 
 def scan(*bodies: tuple[int, dict[int, float]], length: int = 8) -> torch.Tensor:
     """Cubes of 8 voxels from a height on, each with probabilities of the names' numbers (0 the background)."""
-    shares = np.zeros((4, *SHAPE), np.float32)
-    shares[0] = 1
+    probabilities = np.zeros((4, *SHAPE), np.float32)
+    probabilities[0] = 1
     for start, chances in bodies:
         where = (slice(1, 9), slice(1, 9), slice(start, start + length))
         for number in range(4):
-            shares[(number, *where)] = chances.get(number, 0.0)
-    return torch.from_numpy(shares)
+            probabilities[(number, *where)] = chances.get(number, 0.0)
+    return torch.from_numpy(probabilities)
 
 
-def names(shares: torch.Tensor, *starts: int) -> list[list[int]]:
+def names(probabilities: torch.Tensor, *starts: int) -> list[list[int]]:
     """The numbers that the voxels of each body have."""
-    labels = shares.argmax(0)
+    labels = probabilities.argmax(0)
     return [sorted(set(labels[1:9, 1:9, s : s + 8].flatten().tolist())) for s in starts]
 
 
 def test_a_body_gets_one_name() -> None:
-    shares = scan((2, {1: 0.9, 0: 0.1}), (14, {2: 0.8, 3: 0.2}), (26, {3: 0.9, 0: 0.1}))
-    shares[:, 1:9, 1:9, 18:22] = torch.tensor([0.05, 0.0, 0.35, 0.6])[:, None, None, None]  # half of L2 says L1
-    assert names(shares, 14) == [[2, 3]]
-    named = name_sequence(shares, plan())[0]
+    probabilities = scan((2, {1: 0.9, 0: 0.1}), (14, {2: 0.8, 3: 0.2}), (26, {3: 0.9, 0: 0.1}))
+    probabilities[:, 1:9, 1:9, 18:22] = torch.tensor([0.05, 0.0, 0.35, 0.6])[:, None, None, None]  # half of L2 says L1
+    assert names(probabilities, 14) == [[2, 3]]
+    named = name_sequence(probabilities, plan())[0]
     assert names(named, 2, 14, 26) == [[1], [2], [3]]
     torch.testing.assert_close(named.sum(0), torch.ones(SHAPE))
 
@@ -81,30 +81,32 @@ def test_where_one_is_missed_its_name_stays_free() -> None:
 
 
 def test_the_border_takes_the_bodys_name() -> None:
-    shares = scan((2, {1: 1.0}), (14, {2: 0.4, 3: 0.6}), (26, {3: 1.0}))
-    shares[:, 1:9, 1:9, 13] = torch.tensor([0.6, 0.0, 0.1, 0.3])[:, None, None]
-    named = name_sequence(shares, plan())[0]
+    probabilities = scan((2, {1: 1.0}), (14, {2: 0.4, 3: 0.6}), (26, {3: 1.0}))
+    probabilities[:, 1:9, 1:9, 13] = torch.tensor([0.6, 0.0, 0.1, 0.3])[:, None, None]
+    named = name_sequence(probabilities, plan())[0]
     torch.testing.assert_close(named[:, 4, 4, 13], torch.tensor([0.6, 0.0, 0.4, 0.0]))
 
 
 def test_a_small_piece_stays_as_it_was_found() -> None:
-    shares = scan((2, {1: 1.0}), (14, {2: 1.0}), (26, {3: 1.0}))
-    shares[:, 4, 4, 50] = torch.tensor([0.0, 1.0, 0.0, 0.0])
-    assert name_sequence(shares, plan())[0][:, 4, 4, 50].tolist() == [0, 1, 0, 0]
+    probabilities = scan((2, {1: 1.0}), (14, {2: 1.0}), (26, {3: 1.0}))
+    probabilities[:, 4, 4, 50] = torch.tensor([0.0, 1.0, 0.0, 0.0])
+    assert name_sequence(probabilities, plan())[0][:, 4, 4, 50].tolist() == [0, 1, 0, 0]
 
 
 @pytest.mark.parametrize(
-    "shares",
+    "probabilities",
     [
         scan((2, {1: 1.0}), (14, {2: 0.4, 3: 0.6}), length=40),  # far too much for bodies that touch
         scan((2, {1: 0.4, 2: 0.6})),  # one alone has no neighbour
         scan(),
     ],
 )
-def test_nothing_changes_where_bodies_cannot_be_told(shares: torch.Tensor) -> None:
-    assert torch.equal(name_sequence(shares.clone(), plan())[0], shares)
+def test_nothing_changes_where_bodies_cannot_be_told(probabilities: torch.Tensor) -> None:
+    assert torch.equal(name_sequence(probabilities.clone(), plan())[0], probabilities)
 
 
 def test_without_a_series_nothing_changes() -> None:
-    shares = scan((2, {1: 0.4, 2: 0.6}), (14, {2: 1.0}), (26, {3: 1.0}))
-    assert torch.equal(name_sequence(shares.clone(), plan().model_copy(update={"sequence": None}))[0], shares)
+    probabilities = scan((2, {1: 0.4, 2: 0.6}), (14, {2: 1.0}), (26, {3: 1.0}))
+    assert torch.equal(
+        name_sequence(probabilities.clone(), plan().model_copy(update={"sequence": None}))[0], probabilities
+    )

@@ -88,7 +88,7 @@ def test_a_zip_of_a_series_is_unpacked_under_numbers(running: RunningServer) -> 
 
 
 @pytest.mark.parametrize(
-    ("body", "status", "said"),
+    ("body", "status", "message"),
     [
         (b"", 415, "is empty"),
         (b"no scan at all", 415, "is not a scan"),
@@ -102,13 +102,13 @@ def test_a_zip_of_a_series_is_unpacked_under_numbers(running: RunningServer) -> 
     ids=["empty", "text", "cut", "nothing", "up", "root", "drive", "bomb"],
 )
 def test_what_is_no_scan_is_refused_and_leaves_nothing(
-    tmp_path: Path, body: bytes, status: int, said: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, body: bytes, status: int, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(receiving, "UNPACKED", 0.5)
     with serving(tmp_path) as running:
         refused = running.client.send(body)
         assert (refused.status, set(refused.data)) == (status, {"error", "hint"})
-        assert said in refused.data["error"]
+        assert message in refused.data["error"]
         assert refused.data["hint"]
         wait_until(lambda: not running.queue.slots.held)
         assert list(running.queue.store.folder.iterdir()) == []
@@ -183,10 +183,10 @@ def test_a_client_that_waits_sends_nothing_where_it_is_refused(running: RunningS
             b"POST /jobs HTTP/1.1\r\nHost: localhost\r\nContent-Length: 999999999\r\nExpect: 100-continue\r\n\r\n"
         )
         connection.settimeout(10)
-        heard = b""
+        response = b""
         while part := connection.recv(1 << 16):
-            heard += part
-    assert heard.startswith(b"HTTP/1.1 413 ")
+            response += part
+    assert response.startswith(b"HTTP/1.1 413 ")
 
 
 def test_an_upload_that_breaks_off_or_falls_silent_frees_its_place(

@@ -60,13 +60,13 @@ def slow(running: RunningServer, begin: bytes, more: bytes = b"", every_s: float
 
 def read_to_end(made: socket.socket) -> bytes:
     """All that the server says until it closes the connection."""
-    said = b""
+    answer = b""
     try:
         while part := made.recv(1 << 16):
-            said += part
+            answer += part
     except ConnectionError:
         pass
-    return said
+    return answer
 
 
 # Heads
@@ -176,9 +176,9 @@ def test_a_body_that_trickles_is_given_up(running: RunningServer, monkeypatch: p
     monkeypatch.setattr(slow_bodies, "SILENCE_S", 0.5)
     monkeypatch.setattr("osteon.web.drain_request.MOST_S", 0.2)
     with slow(running, UPLOAD + NIFTI, b"x") as made:
-        said = read_to_end(made)
-    assert said.startswith(b"HTTP/1.1 408 ")
-    assert b"was too slow" in said
+        answer = read_to_end(made)
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    assert b"was too slow" in answer
     wait_until(lambda: not running.queue.slots.held)
     assert list(running.queue.store.folder.iterdir()) == []
 
@@ -193,9 +193,9 @@ def test_a_slow_upload_gives_its_place_to_another(tmp_path: Path, monkeypatch: p
         assert (full.status, full.data["error"]) == (429, "too many uploads from this address are in progress")
         time.sleep(0.5)
         assert running.client.send().status == 202
-        said = read_to_end(made[0])
-        assert said.startswith(b"HTTP/1.1 408 ")
-        assert b"others were waiting" in said
+        answer = read_to_end(made[0])
+        assert answer.startswith(b"HTTP/1.1 408 ")
+        assert b"others were waiting" in answer
         assert len(running.queue.slots.held) == 1, "no more than one gave way"
 
 

@@ -122,9 +122,9 @@ def test_masks_are_the_models_own_and_outlive_a_kill(trained: Path, model: Model
             assert volume == int((expected.array == 3).sum())
         assert "truncated" in client.ask("GET", f"/jobs/{bad}").data["error"]
         assert str(tmp_path) not in client.ask("GET", f"/jobs/{bad}").data["error"]
-    said = (tmp_path / "log").read_text()
-    assert said.count("listening") == 2
-    assert not any(word in said for word in (TOKEN, "Doe", first, "Traceback"))
+    log = (tmp_path / "log").read_text()
+    assert log.count("listening") == 2
+    assert not any(word in log for word in (TOKEN, "Doe", first, "Traceback"))
     assert not any("Doe" in path.name for path in folder.rglob("*"))
 
 
@@ -171,13 +171,13 @@ def test_a_dicom_series_is_segmented_and_its_contours_refer_to_it(model: Model, 
 
 
 @pytest.mark.parametrize(
-    ("names", "said"),
+    ("names", "message"),
     [(["a.txt"], "holds no scan that osteon reads"), (["a.nii.gz", "b.nii.gz"], "holds 2 scans")],
 )
-def test_an_archive_holds_one_scan(model: Model, tmp_path: Path, names: list[str], said: str) -> None:
+def test_an_archive_holds_one_scan(model: Model, tmp_path: Path, names: list[str], message: str) -> None:
     content = scan(tmp_path / "s.nii.gz").read_bytes()
     answer = run_task(task(tmp_path / "job", *((name, content) for name in names)), model, PredictOptions())
-    assert said in answer.error
+    assert message in answer.error
     assert answer.hint
 
 

@@ -238,8 +238,8 @@ def test_what_may_hold_no_scan_is_noted(tmp_path: Path) -> None:
         (source / name).touch()
     report = taken(source)
     assert report.lost == []
-    told = [line for line in report.warnings if "not read" in line]
-    assert [line.partition(" (")[2].partition(")")[0] for line in told] == [
+    messages = [line for line in report.warnings if "not read" in line]
+    assert [line.partition(" (")[2].partition(")")[0] for line in messages] == [
         "an array without a place in the world",
         "an archive",
     ]
@@ -260,9 +260,9 @@ def test_a_folder_of_nothing_else_says_the_way_out(tmp_path: Path) -> None:
     assert "mri_convert" in caught.value.hint
     with pytest.raises(FileError, match="FreeSurfer"):
         find_scans([tmp_path])[0].load()
-    with pytest.raises(FileError, match="FreeSurfer") as told:
+    with pytest.raises(FileError, match="FreeSurfer") as refused:
         read_volume(tmp_path / "ct.mgz")
-    assert "mri_convert" in told.value.hint
+    assert "mri_convert" in refused.value.hint
     (tmp_path / "pairs.txt").write_text("ct.mgz,femur.mgz\n")
     with pytest.raises(OsteonError, match=r"ct\.mgz: is not read"):
         taken(tmp_path)
@@ -278,8 +278,8 @@ def test_predicting_fails_by_name_what_it_does_not_read(tmp_path: Path) -> None:
     (tmp_path / "scans" / "notes.txt").symlink_to("nowhere")
     scans = {scan.id: scan for scan in find_scans([tmp_path / "scans"])}
     assert list(scans) == ["ct", "p2", "p3", "p6", "p7", "p8"]
-    told = {"p2": "FreeSurfer", "p3": "Analyze", "p6": "link to nowhere", "p7": "pointer", "p8": "link to nowhere"}
-    for name, says in told.items():
+    reasons = {"p2": "FreeSurfer", "p3": "Analyze", "p6": "link to nowhere", "p7": "pointer", "p8": "link to nowhere"}
+    for name, says in reasons.items():
         with pytest.raises(FileError, match=says):
             scans[name].load()
         with pytest.raises(FileError, match=says):

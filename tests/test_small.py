@@ -102,19 +102,21 @@ def test_vertebrae_are_named_by_their_row(tmp_path: Path) -> None:
 
 def test_what_a_patch_cannot_hold_is_said() -> None:
     wide = [facts((40, 40, 40), femur=(n, 8, 3), tibia=(8, 8, 8)) for n in (6, 12, 30)]
-    (said,) = warnings_of({}, *wide)
-    assert said.startswith("larger than a patch (8 × 8 × 8 mm)")
-    assert "femur (12 mm along R)" in said
-    assert "tibia" not in said
+    (warnings,) = warnings_of({}, *wide)
+    assert warnings.startswith("larger than a patch (8 × 8 × 8 mm)")
+    assert "femur (12 mm along R)" in warnings
+    assert "tibia" not in warnings
     assert warnings_of({"patch.size": [12, 8, 8]}, *wide) == []
     assert warnings_of({"grid.spacing_mm": [1.5, 1, 1]}, *wide) == []
 
 
 def test_what_the_grid_hardly_shows_is_said() -> None:
     thin = facts((40, 40, 40), femur=(1.5, 8, 1), tibia=(2, 8, 8))
-    (said,) = warnings_of({}, thin)
-    assert said.startswith("smaller than 2 voxels of the plan's grid: femur (1 mm along S), femur (1.5 mm along R);")
-    assert "--zoom" in said
+    (warnings,) = warnings_of({}, thin)
+    assert warnings.startswith(
+        "smaller than 2 voxels of the plan's grid: femur (1 mm along S), femur (1.5 mm along R);"
+    )
+    assert "--zoom" in warnings
     both = warnings_of({"grid.spacing_mm": [0.9, 0.9, 0.5]}, thin)
     assert [text.split(" ")[0] for text in both] == ["larger", "smaller"]
     assert "tibia (8 mm along S)" in both[0]
@@ -131,18 +133,18 @@ def test_many_structures_are_counted() -> None:
     names = [f"b{n}" for n in range(9)]
     structures = [{"name": name, "value": n + 1, "colour": "#ff0000"} for n, name in enumerate(names)]
     case = facts((40, 40, 40), **{name: (20.0 + n, 4.0, 4.0) for n, name in enumerate(names)})
-    (said,) = warnings_of({"structures": structures}, case)
-    assert "b8 (28 mm along R), b7" in said
-    assert "b3 (23 mm along R) and 3 more;" in said
+    (warnings,) = warnings_of({"structures": structures}, case)
+    assert "b8 (28 mm along R), b7" in warnings
+    assert "b3 (23 mm along R) and 3 more;" in warnings
 
 
 def test_the_plan_keeps_what_was_said(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     two_sizes(tmp_path, (1.0, 9.0, 1.0))
     choices = replace(DEFAULTS, settings={"grid.spacing_mm": [1.0, 20.0, 1.0]})
     plan = plan_dataset(tmp_path, choices, device="cpu", measure_cost=False).plan
-    told = [why for why in plan.patch.why if why.startswith("smaller than 2 voxels")]
-    assert len(told) == 1
-    assert "tibia (27 mm along A)" in told[0]
+    reasons = [why for why in plan.patch.why if why.startswith("smaller than 2 voxels")]
+    assert len(reasons) == 1
+    assert "tibia (27 mm along A)" in reasons[0]
     out, err = capfd.readouterr()
     assert "smaller than 2 voxels" in out + err
 

@@ -46,14 +46,14 @@ Captured = pytest.CaptureFixture[str]
 
 def put(
     path: Path,
-    shares: Floats,
+    probabilities: Floats,
     structures: tuple[Structure, ...] = BONES,
     geometry: Geometry = GRID,
 ) -> Path:
     """Write `[output, i, j, k]`: with the background where there is one output more than structures."""
     with write_probabilities(path) as writer:
-        writer.begin(make_header(structures, geometry, overlapping=len(shares) == len(structures)))
-        for share in shares:
+        writer.begin(make_header(structures, geometry, overlapping=len(probabilities) == len(structures)))
+        for share in probabilities:
             writer.add(share)
     return path
 
@@ -67,20 +67,20 @@ def softmax(seed: int, outputs: int = 3) -> Floats:
 
 
 @given(hnp.arrays(np.float32, (1, *SHAPE), elements=st.floats(0, 1, width=32)))
-def test_a_half_stays_a_half(shares: Floats) -> None:
+def test_a_half_stays_a_half(probabilities: Floats) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        found = read_probabilities(put(Path(folder) / "c.probabilities.npz", shares, BONES[:1]))
+        found = read_probabilities(put(Path(folder) / "c.probabilities.npz", probabilities, BONES[:1]))
         read = found.output(0)
-    assert abs(read / LEVELS - shares[0]).max() <= 0.5 / LEVELS + 1e-6
-    np.testing.assert_array_equal(read / LEVELS > 0.5, shares[0] > 0.5)
+    assert abs(read / LEVELS - probabilities[0]).max() <= 0.5 / LEVELS + 1e-6
+    np.testing.assert_array_equal(read / LEVELS > 0.5, probabilities[0] > 0.5)
     assert found.geometry.is_close(GRID)
     assert found.about.structures == BONES[:1]
 
 
 def test_exactly_a_half_is_not_more_than_a_half(tmp_path: Path) -> None:
-    shares = np.full((1, *SHAPE), 0.5, dtype=np.float32)
-    shares[0, 0] = np.nextafter(np.float32(0.5), np.float32(1))
-    above = read_probabilities(put(tmp_path / "c.probabilities.npz", shares, BONES[:1])).output(0) / LEVELS > 0.5
+    probabilities = np.full((1, *SHAPE), 0.5, dtype=np.float32)
+    probabilities[0, 0] = np.nextafter(np.float32(0.5), np.float32(1))
+    above = read_probabilities(put(tmp_path / "c.probabilities.npz", probabilities, BONES[:1])).output(0) / LEVELS > 0.5
     assert above[0].all()
     assert not above[1:].any()
 
@@ -143,9 +143,9 @@ def test_damaged_files_are_refused(tmp_path: Path, entries: dict[str, bytes]) ->
 def test_files_that_claim_the_world_are_refused(tmp_path: Path) -> None:
     path = put(tmp_path / "c.probabilities.npz", softmax(0))
     with zipfile.ZipFile(path) as archive:
-        told = json.loads(archive.read("about.json"))
+        about = json.loads(archive.read("about.json"))
     for shape in ([100_000, 100_000, 100_000], [-5, 4, 3], [5, 4]):
-        tampered(path, {"about.json": json.dumps({**told, "shape": shape}).encode()})
+        tampered(path, {"about.json": json.dumps({**about, "shape": shape}).encode()})
         with pytest.raises(FileError, match="damaged"):
             read_probabilities(path)
     path.write_bytes(b"PK")
@@ -162,18 +162,18 @@ def soft(paths: list[Path], out: Path, **options: Any) -> Any:
     return osteon.vote(paths, out, method="soft", **options)
 
 
-def folders(tmp_path: Path, shares: list[Floats], **options: Any) -> list[Path]:
-    paths = [tmp_path / f"m{n}" for n in range(len(shares))]
-    for path, own in zip(paths, shares, strict=True):
+def folders(tmp_path: Path, probabilities: list[Floats], **options: Any) -> list[Path]:
+    paths = [tmp_path / f"m{n}" for n in range(len(probabilities))]
+    for path, own in zip(paths, probabilities, strict=True):
         put(path / "c.probabilities.npz", own, **options)
     return paths
 
 
 @pytest.mark.parametrize("weights", [None, [1, 2, 5]])
 def test_the_mean_of_the_probabilities_decides(tmp_path: Path, weights: list[float] | None) -> None:
-    shares = [softmax(n) for n in range(3)]
-    report = soft(folders(tmp_path, shares), tmp_path / "out", weights=weights)
-    mean = np.average([np.rint(one * LEVELS) for one in shares], axis=0, weights=weights)
+    probabilities = [softmax(n) for n in range(3)]
+    report = soft(folders(tmp_path, probabilities), tmp_path / "out", weights=weights)
+    mean = np.average([np.rint(one * LEVELS) for one in probabilities], axis=0, weights=weights)
     made = read_segmentation(tmp_path / "out/c.nii.gz")
     np.testing.assert_array_equal(made.array, np.array([0, 3, 5])[mean.argmax(axis=0)])
     assert len(np.unique(made.array)) == 3
@@ -185,8 +185,8 @@ def test_by_hand(tmp_path: Path) -> None:
     geometry = Geometry((3, 1, 1), np.eye(4))
     one = [[120, 60, 100], [60, 120, 104], [75, 75, 51]]  # background, femur, tibia at three voxels
     other = [[135, 42, 104], [93, 84, 100], [27, 129, 51]]
-    shares = [np.array(levels).reshape(3, 3, 1, 1) / LEVELS for levels in (one, other)]
-    soft(folders(tmp_path, shares, geometry=geometry), tmp_path / "out")
+    probabilities = [np.array(levels).reshape(3, 3, 1, 1) / LEVELS for levels in (one, other)]
+    soft(folders(tmp_path, probabilities, geometry=geometry), tmp_path / "out")
     # 255 153 102: background; 102 204 204: the first of two structures; 204 204 102: the background before it
     assert read_segmentation(tmp_path / "out/c.nii.gz").array.ravel().tolist() == [0, 3, 0]
 
@@ -216,15 +216,15 @@ def test_a_structure_is_averaged_over_those_who_know_it(tmp_path: Path) -> None:
 
 
 def test_turned_files_are_turned_and_other_grids_refused(tmp_path: Path) -> None:
-    shares = [softmax(n) for n in range(2)]
-    paths = folders(tmp_path, shares)
+    probabilities = [softmax(n) for n in range(2)]
+    paths = folders(tmp_path, probabilities)
     turn = AxisPermutation((2, 0, 1), (True, False, True))
-    turned = np.stack([turn.apply(share) for share in shares[1]])
+    turned = np.stack([turn.apply(share) for share in probabilities[1]])
     put(paths[1] / "c.probabilities.npz", turned, geometry=turn.geometry(GRID))
-    put(paths[0] / "d.probabilities.npz", shares[0])
-    put(paths[1] / "d.probabilities.npz", shares[1], geometry=Geometry(SHAPE, np.eye(4)))
+    put(paths[0] / "d.probabilities.npz", probabilities[0])
+    put(paths[1] / "d.probabilities.npz", probabilities[1], geometry=Geometry(SHAPE, np.eye(4)))
     report = soft(paths, tmp_path / "out")
-    mean = sum(np.rint(one * LEVELS) for one in shares)
+    mean = sum(np.rint(one * LEVELS) for one in probabilities)
     np.testing.assert_array_equal(
         read_segmentation(tmp_path / "out/c.nii.gz").array, np.array([0, 3, 5])[mean.argmax(axis=0)]
     )
@@ -239,10 +239,10 @@ def test_what_is_missing_or_broken_is_told(tmp_path: Path, capsys: Captured) -> 
     (paths[1] / "c.probabilities.npz").write_bytes(b"nothing")
     put(paths[0] / "e.probabilities.npz", softmax(0, 4), make_structures(["femur", "tibia", "hip"], [3, 5, 6]))
     assert command("vote", *paths, tmp_path / "out", "--method", "soft") == 1
-    told = capsys.readouterr().err
-    assert f"{paths[1]}/c.probabilities.npz: damaged" in told
-    assert f"{paths[2]} has nothing of 2 cases: d, e" in told
-    assert f"{paths[0]}/e.probabilities.npz: holds probabilities of hip, which no other member" in told
+    output = capsys.readouterr().err
+    assert f"{paths[1]}/c.probabilities.npz: damaged" in output
+    assert f"{paths[2]} has nothing of 2 cases: d, e" in output
+    assert f"{paths[0]}/e.probabilities.npz: holds probabilities of hip, which no other member" in output
     mean = softmax(0) + softmax(2)
     np.testing.assert_array_equal(
         read_segmentation(tmp_path / "out/c.nii.gz").array, np.array([0, 3, 5])[mean.argmax(axis=0)]

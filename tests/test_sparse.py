@@ -28,8 +28,8 @@ def smooth(shape: tuple[int, int, int], classes: int, seed: int) -> torch.Tensor
     return resample(torch.randn((classes, *coarse), generator=torch.Generator().manual_seed(seed)) * 5, shape)
 
 
-def restored(shares: torch.Tensor, shape: tuple[int, int, int]) -> torch.Tensor:
-    parts = list(best_classes(shares, shares.argmax(0).to(torch.int16), shape))
+def restored(probabilities: torch.Tensor, shape: tuple[int, int, int]) -> torch.Tensor:
+    parts = list(best_classes(probabilities, probabilities.argmax(0).to(torch.int16), shape))
     assert [start for start, _ in parts] == np.cumsum([0, *(len(part) for _, part in parts[:-1])]).tolist()
     return torch.cat([part for _, part in parts])
 
@@ -44,33 +44,35 @@ def test_every_voxel_has_the_class_of_the_whole_interpolation(
     old: tuple[int, int, int], new: tuple[int, int, int], classes: int, seed: int
 ) -> None:
     """Finer and coarser grids, single slices, and both at once."""
-    shares = smooth(old, classes, seed).softmax(0)
-    assert torch.equal(restored(shares, new).long(), resample(shares, new).argmax(0))
+    probabilities = smooth(old, classes, seed).softmax(0)
+    assert torch.equal(restored(probabilities, new).long(), resample(probabilities, new).argmax(0))
     single = smooth(old, 1, seed).sigmoid()[0]
     assert torch.equal(torch.cat([part for _, part in above_threshold(single, new)]), resample(single, new) > 0.5)
 
 
 def test_slabs_and_pieces_make_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
-    shares = smooth((12, 11, 10), 4, 1).softmax(0)
-    whole = restored(shares, (25, 31, 17))
+    probabilities = smooth((12, 11, 10), 4, 1).softmax(0)
+    whole = restored(probabilities, (25, 31, 17))
     monkeypatch.setattr(sparse_resampling, "SLAB_VOXELS", 1000)
     monkeypatch.setattr(sparse_resampling, "CHUNK_VOXELS", 7)
-    assert torch.equal(restored(shares, (25, 31, 17)), whole)
+    assert torch.equal(restored(probabilities, (25, 31, 17)), whole)
 
 
 def test_only_where_voxels_disagree_all_classes_are_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
-    shares = torch.zeros(3, 40, 40, 40)
-    shares[0] = 1
-    shares[:, 10:20, 10:20, 10:20] = torch.tensor([0.0, 1.0, 0.0])[:, None, None, None]
+    probabilities = torch.zeros(3, 40, 40, 40)
+    probabilities[0] = 1
+    probabilities[:, 10:20, 10:20, 10:20] = torch.tensor([0.0, 1.0, 0.0])[:, None, None, None]
     looked = []
     at = sparse_resampling.interpolate_at
 
-    def noted(shares: torch.Tensor, where: torch.Tensor, along: Sequence[sparse_resampling.Taps]) -> torch.Tensor:
+    def noted(
+        probabilities: torch.Tensor, where: torch.Tensor, along: Sequence[sparse_resampling.Taps]
+    ) -> torch.Tensor:
         looked.append(len(where))
-        return at(shares, where, along)
+        return at(probabilities, where, along)
 
     monkeypatch.setattr(sparse_resampling, "interpolate_at", noted)
-    assert torch.equal(restored(shares, (80, 80, 80)).long(), resample(shares, (80, 80, 80)).argmax(0))
+    assert torch.equal(restored(probabilities, (80, 80, 80)).long(), resample(probabilities, (80, 80, 80)).argmax(0))
     shell = 24**3 - 16**3  # two new voxels on either side of the cube's faces
     assert sum(looked) <= shell
     assert sum(looked) > 6 * 18**2
@@ -95,12 +97,12 @@ def test_a_voxel_that_none_reaches_does_not_mix() -> None:
 
 
 def test_single_voxels_and_boxes_are_those_of_the_whole() -> None:
-    shares = smooth((9, 8, 7), 3, 2).softmax(0).half()
+    probabilities = smooth((9, 8, 7), 3, 2).softmax(0).half()
     shape = (20, 5, 15)
-    whole = resample(shares.float(), shape)
+    whole = resample(probabilities.float(), shape)
     where = torch.tensor([[0, 0, 0], [19, 4, 14], [7, 2, 9]])
     along = [make_taps(old, new) for old, new in zip((9, 8, 7), shape, strict=True)]
     i, j, k = where.T
-    torch.testing.assert_close(interpolate_at(shares, where, along), whole[:, i, j, k])
+    torch.testing.assert_close(interpolate_at(probabilities, where, along), whole[:, i, j, k])
     box = Box((3, 0, 14), (11, 5, 15))
-    torch.testing.assert_close(interpolate_box(shares, box, shape), whole[(slice(None), *box.slices)])
+    torch.testing.assert_close(interpolate_box(probabilities, box, shape), whole[(slice(None), *box.slices)])

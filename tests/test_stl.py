@@ -203,7 +203,7 @@ def test_real_bones(shared_data: Path, name: str, facets: int, longest: float) -
 
 
 @pytest.mark.parametrize(
-    ("said", "frame"),
+    ("message", "frame"),
     [
         ("3D Slicer output. SPACE=LPS", (None, "LPS")),
         ("3D Slicer output. SPACE=RAS", (None, "RAS")),
@@ -215,11 +215,11 @@ def test_real_bones(shared_data: Path, name: str, facets: int, longest: float) -
         ("", (None, None)),
     ],
 )
-def test_the_world_that_a_header_says(tmp_path: Path, said: str, frame: tuple[str | None, str | None]) -> None:
-    assert read_stl_frame(file(tmp_path, binary(said.encode()))) == frame
-    assert read_stl_frame(file(tmp_path, f"solid {said}\n" + WHOLE.partition("\n")[2])) == frame
-    assert read_stl_frame(file(tmp_path, f"solid {said}\r\n" + WHOLE.partition("\n")[2])) == frame
-    corner = f"solid\n{WHOLE.partition(chr(10))[2]}solid {said}\n"  # what stands further down is no header
+def test_the_world_that_a_header_says(tmp_path: Path, message: str, frame: tuple[str | None, str | None]) -> None:
+    assert read_stl_frame(file(tmp_path, binary(message.encode()))) == frame
+    assert read_stl_frame(file(tmp_path, f"solid {message}\n" + WHOLE.partition("\n")[2])) == frame
+    assert read_stl_frame(file(tmp_path, f"solid {message}\r\n" + WHOLE.partition("\n")[2])) == frame
+    corner = f"solid\n{WHOLE.partition(chr(10))[2]}solid {message}\n"  # what stands further down is no header
     assert read_stl_frame(file(tmp_path, corner)) == (None, None)
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from mesh_checks import assert_watertight, volume_inside, weld
 from osteon.core.geometry import Geometry
 from osteon.exporting import surface_smoothing
-from osteon.exporting.meshes import join_meshes, make_surfaces
+from osteon.exporting.mesh_files import join_meshes, make_surfaces
 from osteon.exporting.surface import make_surface_net, triangulate
 from osteon.exporting.surface_smoothing import enclosed_volume, smooth_surface
 from osteon.exporting.surface_table import sheets

@@ -231,15 +231,15 @@ def test_every_trial_is_a_run_and_the_best_is_first(
 ) -> None:
     play(monkeypatch, 'finish(0.9 if "=ce" in NAME else 0.5 if "0.01" in NAME else 0.7)')
     assert command("sweep", write(tmp_path, grid=GRID)) == 0
-    said = capsys.readouterr()
-    assert "trials: 0 of 4" in said.err.splitlines()
-    assert "loss=ce,learning_rate=0.01: done, Dice 0.900" in said.err
+    output = capsys.readouterr()
+    assert "trials: 0 of 4" in output.err.splitlines()
+    assert "loss=ce,learning_rate=0.01: done, Dice 0.900" in output.err
     rows = table(tmp_path)
     assert [row["dice"] for row in rows] == ["0.9", "0.9", "0.7", "0.5"]
     assert [row["loss"] for row in rows] == ["ce", "ce", "dice", "dice"]
     assert rows[3]["trial"] == "loss=dice,learning_rate=0.01"
     assert (rows[0]["state"], rows[0]["iterations"], rows[0]["dice_femur"]) == ("done", "10", "0.9")
-    assert said.out.index("0.900") < said.out.index("0.700") < said.out.index("0.500")
+    assert output.out.index("0.900") < output.out.index("0.700") < output.out.index("0.500")
     plan = read_plan(tmp_path / "sweep/loss=ce,learning_rate=0.01/plan.yaml")
     assert (plan.training.loss, plan.training.learning_rate) == ("ce", 1e-2)
     assert command("sweep", tmp_path / "trials.yaml", "--quiet") == 0
@@ -271,10 +271,10 @@ def test_a_failing_trial_is_told_and_the_others_go_on(
     play(monkeypatch, script)
     file = write(tmp_path, grid=GRID)
     assert command("sweep", file) == 1
-    said = capsys.readouterr().err
-    assert "2 trials failed" in said
-    assert "loss=ce,learning_rate=0.01: no memory → take less" in said
-    assert "killed by signal 9" in said
+    output = capsys.readouterr().err
+    assert "2 trials failed" in output
+    assert "loss=ce,learning_rate=0.01: no memory → take less" in output
+    assert "killed by signal 9" in output
     assert [row["state"] for row in table(tmp_path)] == ["done", "done", "failed", "failed"]
     (tmp_path / "sweep/mended").write_text("")
     assert command("sweep", file) == 0  # what is done is left, what failed is tried again
@@ -453,9 +453,11 @@ def test_without_optuna_a_search_says_how_to_get_it(tmp_path: Path, monkeypatch:
         run_sweep(write(tmp_path, grid=..., search={"over": {"loss": ["ce"]}}))
 
 
-@pytest.mark.parametrize("said", [{}, {"dice": 0.5, "progress": 0.2}, {"dice": "low", "progress": 0.2, "median": 0.6}])
-def test_an_odd_word_of_why_a_trial_was_stopped_is_named(tmp_path: Path, said: dict[str, object]) -> None:
-    (tmp_path / run_trial.STOPPED).write_text(yaml.safe_dump(said))
+@pytest.mark.parametrize(
+    "message", [{}, {"dice": 0.5, "progress": 0.2}, {"dice": "low", "progress": 0.2, "median": 0.6}]
+)
+def test_an_odd_word_of_why_a_trial_was_stopped_is_named(tmp_path: Path, message: dict[str, object]) -> None:
+    (tmp_path / run_trial.STOPPED).write_text(yaml.safe_dump(message))
     trial = Trial("a", {}, 0, tiny_plan(), tmp_path, TrainOptions())
     with pytest.raises(FileError, match=r"stopped\.yaml: why the trial was stopped is not what osteon writes there"):
         run_trial.read_outcome(trial)

@@ -77,11 +77,11 @@ def test_names_stay_in_a_narrow_terminal(width: int) -> None:
         for case, value in zip("ab", values, strict=True)
     ]
     summaries = summarise(scores)
-    console = Console(width=width, file=(said := io.StringIO()))
+    console = Console(width=width, file=(output := io.StringIO()))
     structures = make_structures(["femur", "vertebra_L1"], [1, 2])
     console.print(summary_table(summaries, overall(summaries, scores), structures, width=width))
     for text in ("femur", "vertebra_L1", "overall", "0.850"):
-        assert text in said.getvalue()
+        assert text in output.getvalue()
 
 
 @POSIX

@@ -85,7 +85,7 @@ def test_a_pointwise_network_says_the_same_of_every_tiling(
 def test_tiles_are_joined_by_their_weights() -> None:
     """A network that answers by the place in the tile: what comes out is the mean by weight, done by hand."""
 
-    class Place(nn.Module):
+    class PositionNetwork(nn.Module):
         def __init__(self) -> None:
             super().__init__()
             self.nothing = nn.Parameter(torch.zeros(1))
@@ -94,10 +94,10 @@ def test_tiles_are_joined_by_their_weights() -> None:
             along = torch.arange(x.shape[2], dtype=x.dtype)[None, None, :, None, None]
             return [torch.cat([along.expand(x.shape), torch.zeros_like(x), torch.zeros_like(x)], 1)]
 
-    made = predict_probabilities(Place().eval(), image(12, 8, 8), tiny_plan({"patch.size": [8, 8, 8]}))
+    made = predict_probabilities(PositionNetwork().eval(), image(12, 8, 8), tiny_plan({"patch.size": [8, 8, 8]}))
     logits = (made[0] / made[1]).log()[:, 0, 0]  # 12 · 8 · 8 is just what still goes through at once
     torch.testing.assert_close(logits, torch.arange(12.0), atol=1e-4, rtol=0)
-    made = predict_probabilities(Place().eval(), image(14, 8, 8), tiny_plan({"patch.size": [8, 8, 8]}))
+    made = predict_probabilities(PositionNetwork().eval(), image(14, 8, 8), tiny_plan({"patch.size": [8, 8, 8]}))
     logits = (made[0] / made[1]).log()[:, 0, 0]
     weights = tile_weights([8, 8, 8])[:, 0, 0]
     total, seen = torch.zeros(14), torch.zeros(14)
@@ -208,11 +208,13 @@ def test_a_part_of_which_nothing_is_seen_has_nothing() -> None:
 
 
 def test_models_of_small_structures_are_known_by_their_training_scans() -> None:
-    def looks(volume_cm3: float) -> ReferenceStatistics:
-        return ReferenceStatistics({"L1": volume_cm3}, (), {}, (1.0, 1.0, 1.0), (100.0, 100.0, 100.0))
+    def statistics(volume_cm3: float) -> ReferenceStatistics:
+        return ReferenceStatistics(
+            volumes={"L1": volume_cm3}, touching=[], image={}, spacing_mm=[1] * 3, extent_mm=[100] * 3, annotated=None
+        )
 
-    assert has_small_structures([looks(50), looks(100), looks(900)])
-    assert not has_small_structures([looks(50), looks(300), looks(900)])
+    assert has_small_structures([statistics(50), statistics(100), statistics(900)])
+    assert not has_small_structures([statistics(50), statistics(300), statistics(900)])
     assert not has_small_structures([])
 
 

@@ -35,10 +35,10 @@ def run(folder: Path, kind: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
 
 
-@pytest.mark.parametrize(("kind", "said"), [("broken", "True True True"), ("whole", "False False True")])
-def test_it_is_mended_only_where_it_is_broken(tmp_path, kind, said):
+@pytest.mark.parametrize(("kind", "message"), [("broken", "True True True"), ("whole", "False False True")])
+def test_it_is_mended_only_where_it_is_broken(tmp_path, kind, message):
     done = run(tmp_path, kind)
-    assert done.stdout.split("\n")[0] == said, done.stderr
+    assert done.stdout.split("\n")[0] == message, done.stderr
 
 
 def test_another_failure_is_not_hidden(tmp_path):

@@ -379,8 +379,8 @@ def test_a_validation_of_many_cases_takes_no_more(
     assert 0.5 * len(spent[0]) <= VALIDATION_SHARE * 20 + 2 * 0.5  # the first, and the one at the end
     assert len(set(spent[0])) == 1  # the same case each time: the best of several is judged by the same
     assert spent[0] == spent[1]
-    said = " ".join(capsys.readouterr().err.split())
-    assert "validating on 1 of the 4 validation cases during the training" in said
+    output = " ".join(capsys.readouterr().err.split())
+    assert "validating on 1 of the 4 validation cases during the training" in output
     assert len(json.loads((tmp_path / "run/model/validation.json").read_text())["cases"]) == 4
     state = load_checkpoint(tmp_path / "run/checkpoints" / LAST)[1]
     assert state.validation_cases == 1
@@ -477,8 +477,8 @@ def test_a_run_goes_on_from_the_checkpoint_before_a_damaged_one(
     last.write_bytes(data[:-9] + b"\x42" * 9)
     report = train(tiny, tiny_plan(), run, CPU)
     assert report.resumed
-    said = " ".join(capsys.readouterr().err.split())
-    assert "the one before is used, of iteration 3" in said
+    output = " ".join(capsys.readouterr().err.split())
+    assert "the one before is used, of iteration 3" in output
     assert same(weights(run), weights(finished))
     assert sorted(path.name for path in last.parent.iterdir()) == [BEST, LAST]
 
@@ -594,20 +594,20 @@ def test_in_python_sigterm_saves_and_ends_with_143(tiny: Dataset, tmp_path: Path
 def test_a_handler_that_is_not_pythons_own_is_left_alone(
     tiny: Dataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    heard = []
-    signal.signal(signal.SIGINT, lambda *_: heard.append(1))
+    signals = []
+    signal.signal(signal.SIGINT, lambda *_: signals.append(1))
     at_iteration(monkeypatch, 1, lambda: signal.raise_signal(signal.SIGINT))
     assert train(tiny, tiny_plan(), tmp_path / "run", CPU).iterations == 4
-    assert heard == [1]
+    assert signals == [1]
 
 
 @pytest.mark.parametrize(
-    ("name", "ends_with", "said"),
+    ("name", "ends_with", "message"),
     [("SIGINT", 130, "interrupted; "), ("SIGTERM", 143, "ended by SIGTERM; "), ("SIGHUP", 129, "ended by SIGHUP; ")],
 )
 @pytest.mark.skipif(sys.platform == "win32", reason="nobody sends signals")
 def test_ended_on_the_command_line_it_saves_and_says_so_with_its_exit_code(
-    tiny: Dataset, tmp_path: Path, name: str, ends_with: int, said: str
+    tiny: Dataset, tmp_path: Path, name: str, ends_with: int, message: str
 ) -> None:
     number = signal.Signals[name]
     run, path = tmp_path / "run", tmp_path / "plan.yaml"
@@ -629,7 +629,7 @@ def test_ended_on_the_command_line_it_saves_and_says_so_with_its_exit_code(
     finally:
         child.kill()
     assert child.returncode == ends_with, err
-    assert f"{said}the same command continues from here" in err
+    assert f"{message}the same command continues from here" in err
     assert "Traceback" not in err
     assert load_checkpoint(run / "checkpoints" / LAST)[1].iteration >= 2
 
@@ -786,12 +786,13 @@ def test_after_too_little_memory_a_run_goes_on_with_what_costs_less(
     assert read_plan(run / "plan.yaml") == plan
     faster = replace(CPU, precision="bf16")
     report = train(tiny, tiny_plan(less), run, faster)
-    told = capsys.readouterr().err
+    output = capsys.readouterr().err
     assert (
-        "continuing with --precision bf16 (was as planned), patch.size 6×8×8 (was 8×8×8), patch.batch 1 (was 2)" in told
+        "continuing with --precision bf16 (was as planned), patch.size 6×8×8 (was 8×8×8), patch.batch 1 (was 2)"
+        in output
     )
-    assert "training.precision bf16 (was fp32)\n" in told
-    assert "continuing from iteration 3" in told
+    assert "training.precision bf16 (was fp32)\n" in output
+    assert "continuing from iteration 3" in output
     assert (report.resumed, report.iterations) == (True, 6)
     assert read_plan(run / "plan.yaml") == read_plan(run / "model/plan.yaml") == tiny_plan(less)
     recorded = yaml.safe_load((run / "run.yaml").read_text())
@@ -995,11 +996,11 @@ def test_left_and_right_stay_apart_when_patches_are_mirrored(tmp_path: Path) -> 
     prepared = torch.from_numpy(prepare_image(Volume(image[None], Geometry(image.shape, affine)), plan))
     for mirror in (False, True):
         # The network is sure: where mirroring does not swap the names, both sides are as likely.
-        shares = predict_probabilities(
+        probabilities = predict_probabilities(
             model.network, prepared, plan, speed=speed.BEST if mirror else speed.BALANCED
         ).numpy()
-        assert shares[1][labels == 1].mean() > 0.75
-        assert shares[3][labels == 4].mean() > 0.75
+        assert probabilities[1][labels == 1].mean() > 0.75
+        assert probabilities[3][labels == 4].mean() > 0.75
 
 
 def test_a_plan_may_leave_structures_out(tmp_path: Path) -> None:
@@ -1030,8 +1031,8 @@ def test_a_run_that_another_training_works_in_is_refused_and_left_alone(tiny: Da
     before = {path: path.stat().st_mtime_ns for path in run.rglob("*") if path != run}
     with lock_folder(run, "x", "y"):
         for restart in (False, True):
-            told = rf"run: another training works in it \(process {os.getpid()} on .*, since "
-            with pytest.raises(UsageError, match=told) as refused:
+            message = rf"run: another training works in it \(process {os.getpid()} on .*, since "
+            with pytest.raises(UsageError, match=message) as refused:
                 train(tiny, tiny_plan(), run, CPU, restart=restart)
             assert "its own folder" in refused.value.hint
         assert refused.value.exit_code == 2

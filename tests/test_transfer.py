@@ -128,15 +128,15 @@ def test_overlapping_structures_have_no_background_row() -> None:
 
 def test_filters_for_other_channels_answer_alike() -> None:
     weight = torch.arange(12.0).reshape(2, 3, 1, 2)
-    named, said = fit_channels(weight, ["t1", "t2", "pd"], ["pd", "t1"])
+    named, fitted = fit_channels(weight, ["t1", "t2", "pd"], ["pd", "t1"])
     assert torch.equal(named, weight[:, [2, 0]])
-    assert "pd, t1" in said
+    assert "pd, t1" in fitted
     one, _ = fit_channels(weight, ["t1", "t2", "pd"], ["ct"])
     assert one.tolist() == [[[[0 + 2 + 4, 1 + 3 + 5]]], [[[6 + 8 + 10, 7 + 9 + 11]]]]
-    many, said = fit_channels(one, ["ct"], ["a", "b", "c"])
+    many, fitted = fit_channels(one, ["ct"], ["a", "b", "c"])
     assert many.shape == (2, 3, 1, 2)
     assert torch.allclose(many.sum(1), one[:, 0])
-    assert "1 to 3" in said
+    assert "1 to 3" in fitted
     assert fit_channels(one, ["ct"], ["mr"])[1] == ""
 
 
@@ -149,8 +149,10 @@ def test_a_first_convolution_for_more_channels_gives_the_same_features() -> None
     assert sorted(report.resized) == ["encoder.0.0.path.0.0.weight", "encoder.0.0.round.0.weight"]
     image = torch.randn(1, 1, 8, 8, 8)
     with torch.no_grad():
-        ours, theirs = (net.eval()(x)[0] for net, x in ((target, image.repeat(1, 2, 1, 1, 1)), (source, image)))
-    assert torch.allclose(ours, theirs, atol=1e-4)
+        target_value, source_value = (
+            net.eval()(x)[0] for net, x in ((target, image.repeat(1, 2, 1, 1, 1)), (source, image))
+        )
+    assert torch.allclose(target_value, source_value, atol=1e-4)
 
 
 def test_a_kernel_that_grows_or_shrinks_answers_alike() -> None:
@@ -272,13 +274,13 @@ def test_grids_that_cannot_be_compared_are_refused() -> None:
     plan = changed_plan()
     flat = changed_plan(FLAT)
     across = changed_plan(FLAT, {"grid.axes": ["A", "S", "R"]})
-    for ours, theirs, said in (
+    for target_value, source_value, caught in (
         (plan, flat, "2D"),
         (flat, across, "slices lie across R"),
         (plan, changed_plan({"unit": "px"}), "measured in px"),
     ):
-        with pytest.raises(UsageError, match=said) as error:
-            inherit_plan(ours, theirs)
+        with pytest.raises(UsageError, match=caught) as error:
+            inherit_plan(target_value, source_value)
         assert "--plan" in error.value.hint
 
 
@@ -361,12 +363,12 @@ def test_the_command_takes_over_the_models_plan(tmp_path: Path, capsys: pytest.C
     assert plan.network.features == model_plan.network.features  # type: ignore[union-attr]
     assert [s.name for s in plan.structures] == ["tibia", "cyst"]
     assert not (data.folder / "plan.yaml").exists()
-    said = " ".join(capsys.readouterr().err.split())
-    assert "network, grid and patch are" in said
+    output = " ".join(capsys.readouterr().err.split())
+    assert "network, grid and patch are" in output
     # The encoder rested for the one epoch that there was, so it is the model's still; the head is not.
-    ours, theirs = (load_model(folder).network.state_dict() for folder in (tmp_path / "run", source))
-    assert torch.equal(ours["encoder.0.0.0.weight"], theirs["encoder.0.0.0.weight"])
-    assert not torch.equal(ours["heads.0.weight"], theirs["heads.0.weight"])
+    target_value, source_value = (load_model(folder).network.state_dict() for folder in (tmp_path / "run", source))
+    assert torch.equal(target_value["encoder.0.0.0.weight"], source_value["encoder.0.0.0.weight"])
+    assert not torch.equal(target_value["heads.0.weight"], source_value["heads.0.weight"])
     shutil.rmtree(source)
     assert plan_from_model(data.folder, tmp_path / "run", str(source)) == plan
 
@@ -394,7 +396,7 @@ def test_bad_models_are_refused_before_anything_is_prepared(tmp_path: Path, caps
         "--plan",
         tmp_path / "plan.yaml",
     ]
-    for init, code, said in (
+    for init, code, caught in (
         (tmp_path / "nowhere", 1, "not a whole model folder"),
         (lacking, 1, "validation.json missing"),
         (broken, 1, "the weights are damaged"),
@@ -403,7 +405,7 @@ def test_bad_models_are_refused_before_anything_is_prepared(tmp_path: Path, caps
         (tmp_path / "run", 2, "is this run itself"),
     ):
         assert command(*line, "--init", init) == code, init
-        assert said in " ".join(capsys.readouterr().err.split())
+        assert caught in " ".join(capsys.readouterr().err.split())
     assert not (data.folder / "cache").exists()
     with pytest.raises(ModelError):
         plan_from_model(data.folder, tmp_path / "new", str(tmp_path / "nowhere"))

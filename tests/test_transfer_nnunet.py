@@ -148,8 +148,8 @@ def test_scans_that_lie_in_several_ways_are_told(tmp_path: Path, capsys: pytest.
     data = write_dataset(tmp_path / "data", {f"c{n}": case(n, a) for n, a in enumerate(affines)}, modality="mr")
     plan = plan_from_model(data.folder, tmp_path / "run", str(source))
     assert plan.grid.axes == ("S", "L", "P")
-    said = " ".join(capsys.readouterr().err.split())
-    assert "lie in 2 ways in their files (2 to LPS, 1 to RAS); all are turned to LPS" in said
+    output = " ".join(capsys.readouterr().err.split())
+    assert "lie in 2 ways in their files (2 to LPS, 1 to RAS); all are turned to LPS" in output
 
 
 def test_models_with_named_axes_may_run_backwards(tmp_path: Path) -> None:

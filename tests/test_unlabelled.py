@@ -116,9 +116,9 @@ def test_what_is_passed_over_is_told_once(tmp_path: Path, kind: str) -> None:
     (folder / "p9.nii.gz").symlink_to("nowhere")
     report = osteon.import_dataset(folder, tmp_path / "set")
     assert report.form == "scans"
-    told = [*report.lost, *report.warnings]
+    messages = [*report.lost, *report.warnings]
     for name in ("more.zip", "bone.ply", "p9.nii.gz"):
-        assert [name in line for line in told].count(True) == 1, (name, told)
+        assert [name in line for line in messages].count(True) == 1, (name, messages)
     assert any("bone.ply" in line for line in report.lost)
 
 

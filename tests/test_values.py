@@ -147,15 +147,15 @@ def test_an_error_of_memory_names_the_case_and_what_was_asked_for() -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "message"),
+    ("reported", "message"),
     [
         ("Unable to allocate 1.50 KiB for an array", "p1: not enough memory (1.50 KiB were asked for at once)"),
         ("Tried to allocate 2.00 GiB. GPU 0 has", "p1: not enough memory (2.00 GiB were asked for at once)"),
         ("", "p1: not enough memory"),
     ],
 )
-def test_the_hint_stays_where_the_machine_could_have_it(said: str, message: str) -> None:
-    error = memory_error("p1", MemoryError(said), "close other programs")
+def test_the_hint_stays_where_the_machine_could_have_it(reported: str, message: str) -> None:
+    error = memory_error("p1", MemoryError(reported), "close other programs")
     assert type(error) is CaseError
     assert (error.message, error.hint) == (message, "close other programs")
 

@@ -92,9 +92,9 @@ def mean_dice(out: Path, structure: int) -> float:
 @pytest.mark.parametrize("least", [1, 2, 3])
 def test_a_sample_gives_the_dice_of_every_vote(least: int) -> None:
     rng = np.random.default_rng(least)
-    voices, right = rng.random((3, 200)) < 0.4, rng.random(200) < 0.5
-    sample = sample_masks([encode_mask(one) for one in voices], encode_mask(right), 200)
-    decided = voices.sum(axis=0) >= least
+    member_votes, right = rng.random((3, 200)) < 0.4, rng.random(200) < 0.5
+    sample = sample_masks([encode_mask(one) for one in member_votes], encode_mask(right), 200)
+    decided = member_votes.sum(axis=0) >= least
     expected = 2 * (decided & right).sum() / (decided.sum() + right.sum())
     assert sample.dice((sample.levels > 0).sum(axis=0) >= least) == pytest.approx(expected)
     assert sample.levels.shape[1] <= 16
@@ -113,17 +113,17 @@ def test_a_sample_of_probabilities_too(weights: tuple[float, ...]) -> None:
     assert sample.counts.sum() < 300
 
 
-def sample(voices: list[list[int]], right: list[int]) -> VoteSample:
-    runs = [encode_mask(np.array(one)) for one in voices]
+def sample(member_votes: list[list[int]], right: list[int]) -> VoteSample:
+    runs = [encode_mask(np.array(one)) for one in member_votes]
     return sample_masks(runs, encode_mask(np.array(right)), len(right))
 
 
 def test_one_case_chooses_nothing() -> None:
     one = sample([[1, 0, 0], [0, 1, 0], [0, 0, 1]], [1, 1, 1])
     chosen = choose_threshold([one], 3)
-    assert (chosen.fitted, chosen.usual, chosen.left_out, chosen.taken) == (1, 0, None, False)
+    assert (chosen.fitted, chosen.usual, chosen.left_out, chosen.replaces_default) == (1, 0, None, False)
     chosen = choose_threshold([one, one], 3)
-    assert (chosen.threshold, chosen.left_out, chosen.taken) == (1, 1, True)
+    assert (chosen.threshold, chosen.left_out, chosen.replaces_default) == (1, 1, True)
 
 
 def test_what_does_not_hold_on_other_cases_is_not_taken() -> None:
@@ -133,7 +133,7 @@ def test_what_does_not_hold_on_other_cases_is_not_taken() -> None:
     chosen = choose_threshold([first, second], 3)
     assert (chosen.usual, chosen.fitted) == (pytest.approx(3 / 4), pytest.approx(5 / 6))
     assert chosen.left_out == pytest.approx((1 / 2 + 2 / 3) / 2)
-    assert not chosen.taken
+    assert not chosen.replaces_default
     assert chosen.left_out is not None
     assert chosen.usual is not None
     assert chosen.left_out < chosen.usual
@@ -144,10 +144,10 @@ def test_weights_go_to_who_is_right() -> None:
     cases = []
     for _ in range(6):
         right = rng.random(400) < 0.5
-        voices = [right ^ (rng.random(400) < wrong) for wrong in (0.02, 0.45, 0.45)]
-        cases.append(sample([one.astype(int).tolist() for one in voices], right.astype(int).tolist()))
+        member_votes = [right ^ (rng.random(400) < wrong) for wrong in (0.02, 0.45, 0.45)]
+        cases.append(sample([one.astype(int).tolist() for one in member_votes], right.astype(int).tolist()))
     chosen = choose_weights(cases, 3)
-    assert chosen.taken
+    assert chosen.replaces_default
     assert chosen.weights is not None
     assert chosen.weights[0] > 1 > chosen.weights[1]
     assert sum(chosen.weights) == pytest.approx(3, abs=1e-5)
@@ -175,9 +175,9 @@ def test_thresholds_are_fitted_and_used(dataset: Dataset, tmp_path: Path, capsys
     assert command("vote", *paths, tmp_path / "out", "--threshold", file) == 0
     assert command("vote", *paths, tmp_path / "usual") == 0
     for number, bone in enumerate(BONES):
-        told = data["dice"][bone.name]
-        assert mean_dice(tmp_path / "out", number) == pytest.approx(told["fitted"], abs=1e-5)
-        assert mean_dice(tmp_path / "usual", number) == pytest.approx(told["usual"], abs=1e-5)
+        figures = data["dice"][bone.name]
+        assert mean_dice(tmp_path / "out", number) == pytest.approx(figures["fitted"], abs=1e-5)
+        assert mean_dice(tmp_path / "usual", number) == pytest.approx(figures["usual"], abs=1e-5)
     assert command("vote", *paths, file, "--fit", dataset.folder) == 2
     assert "is there already" in capsys.readouterr().err
 
@@ -220,7 +220,7 @@ def test_structures_that_nobody_annotated_are_not_fitted_there(dataset: Dataset,
     write_manifest(dataset.folder, dataset.manifest.model_copy(update={"cases": changed}))
     found = osteon.fit_vote(members(tmp_path), dataset.folder, tmp_path / "votes.yaml")
     assert {name: chosen.cases for name, chosen in found.structures.items()} == {"femur": 6, "tibia": 1}
-    assert not found.structures["tibia"].taken
+    assert not found.structures["tibia"].replaces_default
 
 
 def test_cases_held_out_are_told(dataset: Dataset, tmp_path: Path, capsys: Captured) -> None:
@@ -237,10 +237,10 @@ def test_what_cannot_be_used_is_told_and_the_rest_fitted(dataset: Dataset, tmp_p
     moved = Geometry(SHAPE, spacing_affine(1, 1, 1, origin=(9, 9, 9)), "px")
     write_segmentation(paths[1] / "c1.seg.nrrd", Segmentation(member_layers(1, 1), moved, BONES))
     assert command("vote", *paths, tmp_path / "votes.yaml", "--fit", dataset.folder) == 1
-    told = capsys.readouterr().err
-    assert "1 row or files could not be used" in told
-    assert f"{paths[1]}/c0.seg.nrrd" in told
-    assert "1 case could not be used" in told
+    output = capsys.readouterr().err
+    assert "1 row or files could not be used" in output
+    assert f"{paths[1]}/c0.seg.nrrd" in output
+    assert "1 case could not be used" in output
     assert yaml.safe_load((tmp_path / "votes.yaml").read_text())["cases"] == 5
 
 

@@ -51,13 +51,13 @@ def members(folder: Path, count: int = 3, cases: int = 2) -> list[Path]:
     return [folder / f"m{member}" for member in range(count)]
 
 
-def by_hand(said: Sequence[Labels], least: int) -> Labels:
+def by_hand(votes: Sequence[Labels], least: int) -> Labels:
     """Voxel by voxel: the structure with the most votes; of equal ones that of the earliest member."""
     made = np.zeros(SHAPE, dtype=np.uint8)
     for place in np.ndindex(SHAPE):
-        voices = [int(one[place]) for one in said]
-        counts = {v: voices.count(v) for v in voices if v and voices.count(v) >= least}
-        made[place] = next((v for v in voices if counts.get(v) == max(counts.values(), default=0)), 0)
+        member_values = [int(one[place]) for one in votes]
+        counts = {v: member_values.count(v) for v in member_values if v and member_values.count(v) >= least}
+        made[place] = next((v for v in member_values if counts.get(v) == max(counts.values(), default=0)), 0)
     return made
 
 
@@ -98,13 +98,13 @@ def test_two_members_that_disagree_the_first_decides(tmp_path: Path) -> None:
 
 def test_overlapping_structures_are_voted_on_each_by_itself(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
-    said = rng.integers(0, 2, (3, 2, *SHAPE)).astype(np.uint8)
+    votes = rng.integers(0, 2, (3, 2, *SHAPE)).astype(np.uint8)
     paths = [tmp_path / f"m{n}" for n in range(3)]
-    for path, layers in zip(paths, said, strict=True):
+    for path, layers in zip(paths, votes, strict=True):
         put(path / "c.seg.nrrd", layers)
     vote(paths, tmp_path / "out")
     made = read_segmentation(tmp_path / "out/c.seg.nrrd")
-    np.testing.assert_array_equal(made.array, said.sum(axis=0) >= 2)
+    np.testing.assert_array_equal(made.array, votes.sum(axis=0) >= 2)
     assert made.overlapping
     assert [s.name for s in made.structures] == ["femur", "tibia"]
 
@@ -113,16 +113,16 @@ def test_staple_of_label_maps_is_itks_for_each_structure(tmp_path: Path) -> None
     paths = members(tmp_path, 4, 1)
     report = vote(paths, tmp_path / "out", method="staple")
     made = read_segmentation(tmp_path / "out/c0.nii.gz")
-    said = [labels(10 * m) for m in range(4)]
-    shares = []
+    votes = [labels(10 * m) for m in range(4)]
+    probabilities = []
     for structure in BONES:
         staple = SimpleITK.STAPLEImageFilter()
-        images = [SimpleITK.GetImageFromArray((one == structure.value).astype(np.uint8)) for one in said]
-        shares.append(SimpleITK.GetArrayFromImage(staple.Execute(images)))
-        told = report.cases["c0"].estimates[structure.name]
-        np.testing.assert_allclose(told["sensitivity"], staple.GetSensitivity(), atol=1e-4)
-        np.testing.assert_allclose(told["specificity"], staple.GetSpecificity(), atol=1e-4)
-    best = np.array(shares)
+        images = [SimpleITK.GetImageFromArray((one == structure.value).astype(np.uint8)) for one in votes]
+        probabilities.append(SimpleITK.GetArrayFromImage(staple.Execute(images)))
+        estimates = report.cases["c0"].estimates[structure.name]
+        np.testing.assert_allclose(estimates["sensitivity"], staple.GetSensitivity(), atol=1e-4)
+        np.testing.assert_allclose(estimates["specificity"], staple.GetSpecificity(), atol=1e-4)
+    best = np.array(probabilities)
     expected = np.where(best.max(axis=0) >= 0.5, np.array([3, 5])[best.argmax(axis=0)], 0)
     clear = (abs(best - 0.5) > 1e-3).all(axis=0) & (abs(best[0] - best[1]) > 1e-3)
     assert clear.mean() > 0.9
@@ -135,12 +135,12 @@ def test_staple_of_label_maps_is_itks_for_each_structure(tmp_path: Path) -> None
 def test_structures_are_matched_by_name_and_never_by_value(tmp_path: Path) -> None:
     paths = [tmp_path / f"m{n}" for n in range(3)]
     swapped = make_structures(["tibia", "femur"], [3, 5])
-    said = [labels(n) for n in range(3)]
-    put(paths[0] / "c.nii.gz", said[0])
-    put(paths[1] / "c.nii.gz", np.array([0, 0, 0, 5, 0, 3], np.uint8)[said[1]], swapped)
-    put(paths[2] / "c.seg.nrrd", np.array([0, 0, 0, 1, 0, 2], np.uint8)[said[2]], make_structures(["femur", "tibia"]))
+    votes = [labels(n) for n in range(3)]
+    put(paths[0] / "c.nii.gz", votes[0])
+    put(paths[1] / "c.nii.gz", np.array([0, 0, 0, 5, 0, 3], np.uint8)[votes[1]], swapped)
+    put(paths[2] / "c.seg.nrrd", np.array([0, 0, 0, 1, 0, 2], np.uint8)[votes[2]], make_structures(["femur", "tibia"]))
     vote(paths, tmp_path / "out")
-    np.testing.assert_array_equal(read_segmentation(tmp_path / "out/c.nii.gz").array, by_hand(said, 2))
+    np.testing.assert_array_equal(read_segmentation(tmp_path / "out/c.nii.gz").array, by_hand(votes, 2))
 
 
 def test_a_name_that_one_member_alone_has_is_told_and_left_out(tmp_path: Path, capsys: Captured) -> None:
@@ -148,14 +148,14 @@ def test_a_name_that_one_member_alone_has_is_told_and_left_out(tmp_path: Path, c
     for case in range(2):
         put(paths[2] / f"c{case}.nii.gz", labels(20 + case), make_structures(["femur", "shin"], [3, 5]))
     assert command("vote", *paths, tmp_path / "out") == 1
-    told = capsys.readouterr().err
-    assert f"{paths[2]}/c0.nii.gz: holds shin in " in told
-    assert "which no other member and no dataset knows (and 1 more like it)" in told
-    assert f"{paths[2]} does not vote on 1 structure, in cases: tibia in 2" in told
+    output = capsys.readouterr().err
+    assert f"{paths[2]}/c0.nii.gz: holds shin in " in output
+    assert "which no other member and no dataset knows (and 1 more like it)" in output
+    assert f"{paths[2]} does not vote on 1 structure, in cases: tibia in 2" in output
     made = read_segmentation(tmp_path / "out/c0.nii.gz")
     assert [s.name for s in made.structures] == ["femur", "tibia"]
-    said = [labels(10 * m) for m in range(3)]
-    tibia = (said[0] == 5) & (said[1] == 5)  # the majority of the two that vote on it
+    votes = [labels(10 * m) for m in range(3)]
+    tibia = (votes[0] == 5) & (votes[1] == 5)  # the majority of the two that vote on it
     np.testing.assert_array_equal(made.array == 5, tibia)
 
 
@@ -180,19 +180,19 @@ def test_files_without_names_are_matched_by_what_the_dataset_says(tmp_path: Path
     image = np.random.default_rng(0).normal(0, 1, SHAPE).astype(np.float32)
     dataset = write_dataset(tmp_path / "set", {"c": (image, labels(0), GRID.affine_ras)})
     paths = [tmp_path / f"m{n}" for n in range(3)]
-    said = [labels(n) for n in range(3)]
-    put(paths[0] / "c.nii.gz", said[0])
-    plain(paths[1] / "c.nii.gz", said[1])
-    plain(paths[2] / "c.nii", said[2])
+    votes = [labels(n) for n in range(3)]
+    put(paths[0] / "c.nii.gz", votes[0])
+    plain(paths[1] / "c.nii.gz", votes[1])
+    plain(paths[2] / "c.nii", votes[2])
     report = vote(paths, tmp_path / "out", dataset=dataset.folder)
     assert not report.all_problems
-    np.testing.assert_array_equal(read_segmentation(tmp_path / "out/c.nii.gz").array, by_hand(said, 2))
+    np.testing.assert_array_equal(read_segmentation(tmp_path / "out/c.nii.gz").array, by_hand(votes, 2))
     report = vote(paths, tmp_path / "without")
     assert sorted(one.structure for one in report.all_problems if one.structure) == ["femur", "tibia"]
     assert "no other member" in report.all_problems[0].what
     nameless = vote(paths[1:], tmp_path / "nameless", threshold=1)
     assert not nameless.all_problems
-    np.testing.assert_array_equal(read_segmentation(tmp_path / "nameless/c.nii.gz").array, by_hand(said[1:], 1))
+    np.testing.assert_array_equal(read_segmentation(tmp_path / "nameless/c.nii.gz").array, by_hand(votes[1:], 1))
 
 
 def test_a_file_without_names_says_no_to_what_it_does_not_hold(tmp_path: Path) -> None:
@@ -200,8 +200,8 @@ def test_a_file_without_names_says_no_to_what_it_does_not_hold(tmp_path: Path) -
     dataset = write_dataset(tmp_path / "set", {"c": (image, labels(0), GRID.affine_ras)})
     paths = [tmp_path / f"m{n}" for n in range(3)]
     femur = np.where(labels(0) == 3, 3, 0).astype(np.uint8)
-    for path, said in zip(paths, (labels(0), femur, femur), strict=True):
-        plain(path / "c.nii.gz", said)
+    for path, votes in zip(paths, (labels(0), femur, femur), strict=True):
+        plain(path / "c.nii.gz", votes)
     report = vote(paths, tmp_path / "out", dataset=dataset.folder)
     assert report.cases["c"].voters == {"femur": 3, "tibia": 3}
     np.testing.assert_array_equal(read_segmentation(tmp_path / "out/c.nii.gz").array, femur)
@@ -215,13 +215,13 @@ TURNS = [AxisPermutation((1, 0, 2), (False, True, False)), AxisPermutation((2, 0
 @pytest.mark.parametrize("turn", TURNS)
 def test_files_that_are_turned_are_turned_back(tmp_path: Path, turn: AxisPermutation) -> None:
     paths = members(tmp_path, cases=1)
-    said = [labels(10 * m) for m in range(3)]
-    turned = np.ascontiguousarray(turn.apply(said[1]))
+    votes = [labels(10 * m) for m in range(3)]
+    turned = np.ascontiguousarray(turn.apply(votes[1]))
     put(paths[1] / "c0.nii.gz", turned.astype(np.uint8), geometry=turn.geometry(GRID))
     vote(paths, tmp_path / "out")
     made = read_segmentation(tmp_path / "out/c0.nii.gz")
     assert made.geometry.is_close(GRID)
-    np.testing.assert_array_equal(made.array, by_hand(said, 2))
+    np.testing.assert_array_equal(made.array, by_hand(votes, 2))
 
 
 def test_another_grid_fails_that_case_and_shows_both(tmp_path: Path, capsys: Captured) -> None:
@@ -229,13 +229,13 @@ def test_another_grid_fails_that_case_and_shows_both(tmp_path: Path, capsys: Cap
     moved = Geometry(SHAPE, spacing_affine(1, 1.5, 2, origin=(-5, 7, 33)))
     put(paths[1] / "c0.nii.gz", labels(10), geometry=moved)
     assert command("vote", *paths, tmp_path / "out") == 1
-    told = capsys.readouterr().err
-    assert "1 case could not be voted on" in told
-    assert f"{paths[1]}/c0.nii.gz does not lie on the grid of {paths[0]}/c0.nii.gz" in told
-    assert "position of the first voxel 3.00 mm apart" in told
-    assert GRID.describe() in told
-    assert moved.describe() in told
-    assert "predict with every member on the very same scan" in told
+    output = capsys.readouterr().err
+    assert "1 case could not be voted on" in output
+    assert f"{paths[1]}/c0.nii.gz does not lie on the grid of {paths[0]}/c0.nii.gz" in output
+    assert "position of the first voxel 3.00 mm apart" in output
+    assert GRID.describe() in output
+    assert moved.describe() in output
+    assert "predict with every member on the very same scan" in output
     assert [path.name for path in sorted((tmp_path / "out").glob("*.nii.gz"))] == ["c1.nii.gz"]
     record = json.loads((tmp_path / "out/votes.json").read_text())
     assert list(record["cases"]) == ["c1"]
@@ -262,11 +262,11 @@ def test_a_member_without_a_case_does_not_vote_there(tmp_path: Path, capsys: Cap
     (paths[2] / "c1.nii.gz").unlink()
     put(paths[0] / "extra.nii.gz", labels(0))
     assert command("vote", *paths, tmp_path / "out") == 0
-    told = capsys.readouterr().err
-    assert f"{paths[2]} has nothing of 2 cases: c1, extra" in told
-    assert f"{paths[1]} has nothing of 1 case: extra" in told
-    said = [labels(1), labels(11)]
-    np.testing.assert_array_equal(read_segmentation(tmp_path / "out/c1.nii.gz").array, by_hand(said, 2))
+    output = capsys.readouterr().err
+    assert f"{paths[2]} has nothing of 2 cases: c1, extra" in output
+    assert f"{paths[1]} has nothing of 1 case: extra" in output
+    votes = [labels(1), labels(11)]
+    np.testing.assert_array_equal(read_segmentation(tmp_path / "out/c1.nii.gz").array, by_hand(votes, 2))
     np.testing.assert_array_equal(read_segmentation(tmp_path / "out/extra.nii.gz").array, labels(0))
     record = json.loads((tmp_path / "out/votes.json").read_text())
     assert record["cases"]["c1"]["voters"] == {"femur": 2, "tibia": 2}
@@ -283,13 +283,13 @@ def test_a_broken_file_is_told_and_the_others_vote(tmp_path: Path, capsys: Captu
     (paths[0] / ".part-1-c0.nii.gz").write_bytes(b"half")
     (paths[0] / "overview.png").write_bytes(b"picture")
     assert command("vote", *paths, tmp_path / "out") == 1
-    told = capsys.readouterr().err
-    assert f"{paths[1]}/c0.nii.gz: truncated or damaged" in told
-    assert f"c1: is in {paths[1]} twice, as c1.nii.gz and c1.seg.nrrd" in told
-    assert "c2: c2: no member's file can be used" in told
+    output = capsys.readouterr().err
+    assert f"{paths[1]}/c0.nii.gz: truncated or damaged" in output
+    assert f"c1: is in {paths[1]} twice, as c1.nii.gz and c1.seg.nrrd" in output
+    assert "c2: c2: no member's file can be used" in output
     for case in range(2):
-        said = [labels(case), labels(20 + case)]
-        np.testing.assert_array_equal(read_segmentation(tmp_path / f"out/c{case}.nii.gz").array, by_hand(said, 2))
+        votes = [labels(case), labels(20 + case)]
+        np.testing.assert_array_equal(read_segmentation(tmp_path / f"out/c{case}.nii.gz").array, by_hand(votes, 2))
 
 
 def test_a_folder_without_label_maps_is_refused(tmp_path: Path) -> None:
@@ -317,8 +317,8 @@ def test_what_is_done_is_skipped_and_what_has_changed_is_done_again(tmp_path: Pa
     after = {path.name: path.stat().st_mtime_ns for path in out.glob("*.nii.gz")}
     assert after["c0.nii.gz"] == before["c0.nii.gz"]
     assert after["c1.nii.gz"] != before["c1.nii.gz"]
-    said = [labels(99), labels(11), labels(21)]
-    np.testing.assert_array_equal(read_segmentation(out / "c1.nii.gz").array, by_hand(said, 2))
+    votes = [labels(99), labels(11), labels(21)]
+    np.testing.assert_array_equal(read_segmentation(out / "c1.nii.gz").array, by_hand(votes, 2))
     assert len(vote(paths, out, threshold=1).skipped) == 0
     assert len(vote(paths, out, threshold=1).skipped) == 2
     assert len(vote(paths, out, threshold=1, overwrite=True).skipped) == 0
@@ -370,8 +370,8 @@ def test_a_killed_vote_leaves_no_older_result_beside_a_new_record(
         vote(paths, out)
     monkeypatch.undo()
     assert not vote(paths, out).skipped
-    said = [labels(99), labels(10), labels(20)]
-    np.testing.assert_array_equal(read_segmentation(out / "c0.nii.gz").array, by_hand(said, 2))
+    votes = [labels(99), labels(10), labels(20)]
+    np.testing.assert_array_equal(read_segmentation(out / "c0.nii.gz").array, by_hand(votes, 2))
 
 
 def test_no_more_than_one_members_map_is_held(tmp_path: Path) -> None:

@@ -40,8 +40,8 @@ def masks(seed: int, images: int = 3) -> Masks:
     return found
 
 
-def table(path: Path, said: Masks) -> Path:
-    write_rle_csv(path, [(image, bone, encode_rle(mask)) for (image, bone), mask in said.items()])
+def table(path: Path, votes: Masks) -> Path:
+    write_rle_csv(path, [(image, bone, encode_rle(mask)) for (image, bone), mask in votes.items()])
     return path
 
 
@@ -77,10 +77,10 @@ def test_a_table_read_by_others_holds_the_majoritys_masks_bit_for_bit(
     members: list[Path], tmp_path: Path, least: int | None
 ) -> None:
     found, report = vote(members, tmp_path / "out.csv", threshold=least)
-    said = [masks(n) for n in range(3)]
-    assert found.keys() == said[0].keys()
+    votes = [masks(n) for n in range(3)]
+    assert found.keys() == votes[0].keys()
     for key, mask in found.items():
-        np.testing.assert_array_equal(mask, sum(one[key].astype(int) for one in said) >= (least or 2))
+        np.testing.assert_array_equal(mask, sum(one[key].astype(int) for one in votes) >= (least or 2))
     assert not report.all_problems
     assert not report.absences
     assert report.cases["hand1.png"].voters == dict.fromkeys(BONES, 3)
@@ -90,17 +90,17 @@ def test_a_table_read_by_others_holds_the_majoritys_masks_bit_for_bit(
 
 
 def test_each_structure_has_its_threshold_and_each_member_its_weight(members: list[Path], tmp_path: Path) -> None:
-    said = [masks(n) for n in range(3)]
+    member_masks = [masks(n) for n in range(3)]
     found, _ = vote(members, tmp_path / "a.csv", threshold="3,Ulna=1")
     for (image, bone), mask in found.items():
-        votes = sum(one[image, bone].astype(int) for one in said)
+        votes = sum(one[image, bone].astype(int) for one in member_masks)
         np.testing.assert_array_equal(mask, votes >= (1 if bone == "Ulna" else 3))
     found, _ = vote(members, tmp_path / "b.csv", weights=[3, 1, 1])  # the first alone is the majority
     for key, mask in found.items():
-        np.testing.assert_array_equal(mask, said[0][key])
+        np.testing.assert_array_equal(mask, member_masks[0][key])
     found, _ = vote(members, tmp_path / "c.csv", weights="0.1,0.2,0.3", threshold=0.3)
     for key, mask in found.items():
-        np.testing.assert_array_equal(mask, said[2][key] | (said[0][key] & said[1][key]))
+        np.testing.assert_array_equal(mask, member_masks[2][key] | (member_masks[0][key] & member_masks[1][key]))
 
 
 def test_staple_of_members_that_agree_is_what_they_say(tmp_path: Path) -> None:
@@ -108,9 +108,9 @@ def test_staple_of_members_that_agree_is_what_they_say(tmp_path: Path) -> None:
     found, report = vote(same, tmp_path / "out.csv", method="staple")
     for key, mask in masks(7).items():
         np.testing.assert_array_equal(found[key], mask)
-    told = report.cases["hand0.png"].estimates["Ulna"]
-    assert told["sensitivity"] == pytest.approx([1, 1, 1])
-    assert told["prior"] == pytest.approx(9 * 12 / (30 * 40))
+    estimates = report.cases["hand0.png"].estimates["Ulna"]
+    assert estimates["sensitivity"] == pytest.approx([1, 1, 1])
+    assert estimates["prior"] == pytest.approx(9 * 12 / (30 * 40))
 
 
 def test_the_suffix_of_a_picture_makes_no_other_picture(members: list[Path], tmp_path: Path) -> None:
@@ -122,9 +122,9 @@ def test_the_suffix_of_a_picture_makes_no_other_picture(members: list[Path], tmp
     assert set(found) == set(masks(0))
 
 
-def kaggle(path: Path, said: Masks, column: str = "EncodedPixels") -> Path:
+def kaggle(path: Path, votes: Masks, column: str = "EncodedPixels") -> Path:
     """The same masks, counted down the columns."""
-    lines = [f"{image},{bone},{encode_rle(mask.T)}" for (image, bone), mask in said.items()]
+    lines = [f"{image},{bone},{encode_rle(mask.T)}" for (image, bone), mask in votes.items()]
     path.write_text("\n".join([f"image_id,class,{column}", *lines]))
     return path
 
@@ -155,23 +155,23 @@ def test_a_member_that_counts_otherwise_than_it_says_is_told(
 
 
 def test_what_is_missing_does_not_vote_and_is_told(members: list[Path], tmp_path: Path, capsys: Captured) -> None:
-    said = [masks(n) for n in range(3)]
-    said[1] = {key: mask for key, mask in said[1].items() if key[0] != "hand1.png"}
-    del said[2]["hand0.png", "Hamate"]
-    for path, one in zip(members, said, strict=True):
+    votes = [masks(n) for n in range(3)]
+    votes[1] = {key: mask for key, mask in votes[1].items() if key[0] != "hand1.png"}
+    del votes[2]["hand0.png", "Hamate"]
+    for path, one in zip(members, votes, strict=True):
         table(path, one)
     out = tmp_path / "out.csv"
     assert command("vote", *members, out, "--image-size", "30x40") == 0
-    told = capsys.readouterr().err
-    assert f"{members[1]} has nothing of 1 case: hand1.png" in told
-    assert f"{members[2]} does not vote on 1 structure, in cases: Hamate in 1" in told
+    output = capsys.readouterr().err
+    assert f"{members[1]} has nothing of 1 case: hand1.png" in output
+    assert f"{members[2]} does not vote on 1 structure, in cases: Hamate in 1" in output
     found = drawn(out, *SIZE)
     # two of those who vote are the majority of two: both must say so
     np.testing.assert_array_equal(
-        found["hand1.png", "Ulna"], said[0]["hand1.png", "Ulna"] & said[2]["hand1.png", "Ulna"]
+        found["hand1.png", "Ulna"], votes[0]["hand1.png", "Ulna"] & votes[2]["hand1.png", "Ulna"]
     )
     np.testing.assert_array_equal(
-        found["hand0.png", "Hamate"], said[0]["hand0.png", "Hamate"] & said[1]["hand0.png", "Hamate"]
+        found["hand0.png", "Hamate"], votes[0]["hand0.png", "Hamate"] & votes[1]["hand0.png", "Hamate"]
     )
     record = json.loads((tmp_path / "out.votes.json").read_text())
     assert record["cases"]["hand1.png"]["voters"] == dict.fromkeys(BONES, 2)
@@ -185,22 +185,22 @@ def test_an_empty_row_is_a_no_and_a_missing_one_is_nothing(tmp_path: Path) -> No
     mask = np.ones(SIZE, dtype=bool)
     full = {("a", "Ulna"): mask, ("a", "Radius"): mask}
     empty = {("a", "Ulna"): ~mask, ("a", "Radius"): mask}
-    paths = [table(tmp_path / f"{n}.csv", said) for n, said in enumerate((full, empty, empty))]
+    paths = [table(tmp_path / f"{n}.csv", votes) for n, votes in enumerate((full, empty, empty))]
     assert not vote(paths, tmp_path / "out.csv")[0]["a", "Ulna"].any()
     less = {("a", "Radius"): mask}
-    paths = [table(tmp_path / f"{n}.csv", said) for n, said in enumerate((full, full, less, less))]
+    paths = [table(tmp_path / f"{n}.csv", votes) for n, votes in enumerate((full, full, less, less))]
     assert vote(paths, tmp_path / "again.csv")[0]["a", "Ulna"].all()
 
 
 def test_a_threshold_that_cannot_be_reached_leaves_the_row_out_and_says_so(
     members: list[Path], tmp_path: Path, capsys: Captured
 ) -> None:
-    said = masks(2)
-    del said["hand0.png", "Ulna"]
-    table(members[2], said)
+    votes = masks(2)
+    del votes["hand0.png", "Ulna"]
+    table(members[2], votes)
     assert command("vote", *members, tmp_path / "out.csv", "--image-size", "30x40", "--threshold", "3") == 1
-    told = capsys.readouterr().err
-    assert "hand0.png, Ulna: not voted on: 2 of 3 members vote, with 2 votes; 3 are needed" in told
+    output = capsys.readouterr().err
+    assert "hand0.png, Ulna: not voted on: 2 of 3 members vote, with 2 votes; 3 are needed" in output
     assert ("hand0.png", "Ulna") not in drawn(tmp_path / "out.csv", *SIZE)
     assert ("hand0.png", "Radius") in drawn(tmp_path / "out.csv", *SIZE)
 
@@ -229,7 +229,7 @@ def test_every_planted_fault_is_told_with_its_row_and_the_rest_is_voted_on(
     paths = [*members[:2], faulty]
     out = tmp_path / "out.csv"
     assert command("vote", *paths, out, "--image-size", "30x40") == 1
-    told = capsys.readouterr().err
+    output = capsys.readouterr().err
     for says in (
         "8 rows or files could not be used",
         "line 2 (Ulna in hand0.png): 3 numbers; the last run has no length",
@@ -241,17 +241,17 @@ def test_every_planted_fault_is_told_with_its_row_and_the_rest_is_voted_on(
         "line 10 (Ulna in hand2.png): the runs at pixel 1 and 3 overlap",
         "line 11 calls hand2.jpg what is hand2.png above; skipped",
     ):
-        assert says in told
-        assert told.count(says) == 1
-    assert "Traceback" not in told
+        assert says in output
+        assert output.count(says) == 1
+    assert "Traceback" not in output
     found = drawn(out, *SIZE)
-    said = [masks(n) for n in range(2)]
-    assert found.keys() == said[0].keys()
+    messages = [masks(n) for n in range(2)]
+    assert found.keys() == messages[0].keys()
     given = {("hand0.png", "Radius"): [1, 2, 3, 10, 11], ("hand1.png", "Ulna"): [1, 2, 3, 4, 5]}
     for key, mask in found.items():
         third = np.zeros(SIZE, dtype=int)
         third.flat[np.array(given.get(key, []), dtype=int) - 1] = 1
-        votes = said[0][key].astype(int) + said[1][key] + third
+        votes = messages[0][key].astype(int) + messages[1][key] + third
         np.testing.assert_array_equal(mask, votes >= 2, err_msg=str(key))
     record = json.loads((tmp_path / "out.votes.json").read_text())
     kept = [*record["problems"], *(one for case in record["cases"].values() for one in case.get("problems", ()))]
@@ -270,16 +270,16 @@ def test_of_two_rows_for_one_structure_the_first_counts(members: list[Path], tmp
 
 
 def test_problems_that_are_alike_are_told_once(tmp_path: Path) -> None:
-    said = {**masks(0, 9), **{(f"hand{n}.png", "Skull"): np.ones(SIZE, bool) for n in range(9)}}
-    paths = [table(tmp_path / "a.csv", masks(0, 9)), table(tmp_path / "b.csv", said)]
+    votes = {**masks(0, 9), **{(f"hand{n}.png", "Skull"): np.ones(SIZE, bool) for n in range(9)}}
+    paths = [table(tmp_path / "a.csv", masks(0, 9)), table(tmp_path / "b.csv", votes)]
     _, report = vote(paths, tmp_path / "out.csv")
     ((one, count),) = group_problems(report.all_problems)
     assert (one.line, one.structure, count) == (29, "Skull", 9)
 
 
 def test_a_threshold_of_its_own_makes_a_structure_known(tmp_path: Path) -> None:
-    said = {**masks(0), ("hand0.png", "Skull"): np.ones(SIZE, bool)}
-    paths = [table(tmp_path / "a.csv", masks(0)), table(tmp_path / "b.csv", said)]
+    votes = {**masks(0), ("hand0.png", "Skull"): np.ones(SIZE, bool)}
+    paths = [table(tmp_path / "a.csv", masks(0)), table(tmp_path / "b.csv", votes)]
     found, report = vote(paths, tmp_path / "out.csv", threshold={"Skull": 1})
     assert found["hand0.png", "Skull"].all()
     assert not report.all_problems
@@ -309,10 +309,10 @@ def test_a_dataset_says_how_large_its_pictures_are_and_what_counts(tmp_path: Pat
     assert PictureSizes(None, dataset).of("hand0.png") == (rows, columns)
     assert PictureSizes((5, 6), dataset).of("hand7.png") == (5, 6)
     assert command("vote", *paths, out, "--dataset", dataset.folder) == 1
-    told = capsys.readouterr().err
-    assert "hand1.png: hand1.png: " in told
-    assert "has no such picture, so its size is not known" in told
-    assert "marks Hamate, which no other member and no dataset knows (and 1 more like it)" in told
+    output = capsys.readouterr().err
+    assert "hand1.png: hand1.png: " in output
+    assert "has no such picture, so its size is not known" in output
+    assert "marks Hamate, which no other member and no dataset knows (and 1 more like it)" in output
     found = drawn(out, *SIZE)
     assert set(found) == {("hand0.png", "Ulna"), ("hand0.png", "Radius")}
     np.testing.assert_array_equal(

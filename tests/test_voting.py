@@ -61,56 +61,56 @@ def test_the_runs_of_an_index_map_and_of_its_layers_are_the_same(labels: npt.NDA
 
 
 @given(masks, st.integers(1, 6))
-def test_nothing_changes_within_an_interval(said: Masks, most: int) -> None:
-    runs = [encode_mask(row) for row in said]
-    again = np.zeros_like(said)
-    parts = list(bands(runs, said.shape[1], most=most))
+def test_nothing_changes_within_an_interval(votes: Masks, most: int) -> None:
+    runs = [encode_mask(row) for row in votes]
+    again = np.zeros_like(votes)
+    parts = list(bands(runs, votes.shape[1], most=most))
     assert parts[0][0] == 0
-    assert parts[-1][1] == said.shape[1]
+    assert parts[-1][1] == votes.shape[1]
     assert all(a[1] == b[0] for a, b in itertools.pairwise(parts))
     for first, stop in parts:
         edges, inside = intervals([one.within(first, stop) for one in runs])
         for n, (a, b) in enumerate(itertools.pairwise(edges)):
             again[:, a:b] = inside[:, n, None]
-    np.testing.assert_array_equal(again, said)
+    np.testing.assert_array_equal(again, votes)
 
 
 # Each on its own
 
 
 @given(masks, st.integers(1, 5))
-def test_enough_voices_are_a_count(said: Masks, least: int) -> None:
-    runs = [encode_mask(row) for row in said]
-    decided = decide_binary(runs, plain(len(said), least), said.shape[1])
-    np.testing.assert_array_equal(decided.mask(said.shape[1:]), said.sum(axis=0) >= least)
+def test_enough_voices_are_a_count(votes: Masks, least: int) -> None:
+    runs = [encode_mask(row) for row in votes]
+    decided = decide_binary(runs, plain(len(votes), least), votes.shape[1])
+    np.testing.assert_array_equal(decided.mask(votes.shape[1:]), votes.sum(axis=0) >= least)
     assert (decided.starts[1:] > decided.stops[:-1]).all()
 
 
 def test_by_hand() -> None:
-    said = [encode_mask(np.array(row)) for row in ([1, 1, 0, 0, 1], [1, 0, 1, 0, 1], [0, 0, 1, 0, 1])]
+    votes = [encode_mask(np.array(row)) for row in ([1, 1, 0, 0, 1], [1, 0, 1, 0, 1], [0, 0, 1, 0, 1])]
     for least, expected in ((1, [1, 1, 1, 0, 1]), (2, [1, 0, 1, 0, 1]), (3, [0, 0, 0, 0, 1])):
-        assert decide_binary(said, plain(3, least), 5).mask((5,)).tolist() == [bool(v) for v in expected]
+        assert decide_binary(votes, plain(3, least), 5).mask((5,)).tolist() == [bool(v) for v in expected]
     heavy = VoteWeights(np.array([3.0, 1.0, 1.0]), 3)
-    assert decide_binary(said, heavy, 5).mask((5,)).tolist() == [True, True, False, False, True]
+    assert decide_binary(votes, heavy, 5).mask((5,)).tolist() == [True, True, False, False, True]
 
 
 def test_a_voxel_that_nobody_wants_is_never_taken() -> None:
-    said = [EMPTY, encode_mask(np.array([1, 0, 1]))]
-    assert decide_binary(said, VoteWeights(np.ones(2), -5), 3).mask((3,)).tolist() == [True, False, True]
-    assert decide_exclusive({4: (said, VoteWeights(np.ones(2), -5))}, 3).tolist() == [4, 0, 4]
+    votes = [EMPTY, encode_mask(np.array([1, 0, 1]))]
+    assert decide_binary(votes, VoteWeights(np.ones(2), -5), 3).mask((3,)).tolist() == [True, False, True]
+    assert decide_exclusive({4: (votes, VoteWeights(np.ones(2), -5))}, 3).tolist() == [4, 0, 4]
 
 
 # One structure for each voxel
 
 
-def by_hand(said: npt.NDArray[np.uint8], least: dict[int, int]) -> list[int]:
+def by_hand(votes: npt.NDArray[np.uint8], least: dict[int, int]) -> list[int]:
     """Voxel by voxel, as the documents say it."""
     decided = []
-    for voices in said.T.tolist():
-        counts = {value: voices.count(value) for value in set(voices) - {0}}
+    for member_values in votes.T.tolist():
+        counts = {value: member_values.count(value) for value in set(member_values) - {0}}
         enough = {value: count for value, count in counts.items() if count >= least[value]}
         most = [value for value, count in enough.items() if count == max(enough.values())]
-        decided.append(next((value for value in voices if value in most), 0))
+        decided.append(next((value for value in member_values if value in most), 0))
     return decided
 
 
@@ -120,18 +120,18 @@ def by_hand(said: npt.NDArray[np.uint8], least: dict[int, int]) -> list[int]:
     st.integers(1, 31),
 )
 def test_most_voices_win_and_the_earlier_member_decides(
-    said: npt.NDArray[np.uint8], least: tuple[int, ...], band: int
+    labels: npt.NDArray[np.uint8], least: tuple[int, ...], band: int
 ) -> None:
     wanted = dict(zip((1, 2, 3), least, strict=True))
     votes = {
-        value: ([encode_mask(row == value) for row in said], plain(len(said), wanted[value])) for value in (3, 1, 2)
+        value: ([encode_mask(row == value) for row in labels], plain(len(labels), wanted[value])) for value in (3, 1, 2)
     }
-    assert decide_exclusive(votes, said.shape[1], band=band).tolist() == by_hand(said, wanted)
+    assert decide_exclusive(votes, labels.shape[1], band=band).tolist() == by_hand(labels, wanted)
 
 
 def test_ties_by_hand() -> None:
-    said = np.array([[2, 1, 0, 1], [1, 2, 2, 2], [1, 2, 1, 3], [2, 1, 3, 3]], dtype=np.uint8)
-    votes = {value: ([encode_mask(row == value) for row in said], plain(4, 1)) for value in (1, 2, 3)}
+    labels = np.array([[2, 1, 0, 1], [1, 2, 2, 2], [1, 2, 1, 3], [2, 1, 3, 3]], dtype=np.uint8)
+    votes = {value: ([encode_mask(row == value) for row in labels], plain(4, 1)) for value in (1, 2, 3)}
     # 2:2, the first member decides; so it does with the sides changed; 1:1:1, the second; 2 for 3 beat 1 for 1 and 2
     assert decide_exclusive(votes, 4).tolist() == [2, 1, 2, 3]
 
@@ -139,8 +139,8 @@ def test_ties_by_hand() -> None:
 # STAPLE
 
 
-def itk_staple(said: Masks) -> tuple[npt.NDArray[np.float64], list[float], list[float]]:
-    images = [SimpleITK.GetImageFromArray(row.astype(np.uint8)) for row in said]
+def itk_staple(votes: Masks) -> tuple[npt.NDArray[np.float64], list[float], list[float]]:
+    images = [SimpleITK.GetImageFromArray(row.astype(np.uint8)) for row in votes]
     staple = SimpleITK.STAPLEImageFilter()
     probability = SimpleITK.GetArrayFromImage(staple.Execute(images))
     return probability, list(staple.GetSensitivity()), list(staple.GetSpecificity())
@@ -152,45 +152,45 @@ def noisy(sensitivity: list[float], specificity: list[float], seed: int) -> tupl
     truth = np.zeros((80, 80), dtype=bool)
     truth[20:55, 15:60] = True
     pairs = zip(sensitivity, specificity, strict=True)
-    said = [np.where(truth, rng.random(truth.shape) < p, rng.random(truth.shape) > q) for p, q in pairs]
-    return truth, np.array(said)
+    votes = [np.where(truth, rng.random(truth.shape) < p, rng.random(truth.shape) > q) for p, q in pairs]
+    return truth, np.array(votes)
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_staple_is_itks(seed: int) -> None:
-    _, said = noisy([0.95, 0.8, 0.9, 0.7], [0.98, 0.95, 0.85, 0.99], seed)
-    runs = [encode_mask(row) for row in said]
-    found = estimate(find_patterns(runs, said[0].size))
-    probability, sensitivity, specificity = itk_staple(said)
+    _, votes = noisy([0.95, 0.8, 0.9, 0.7], [0.98, 0.95, 0.85, 0.99], seed)
+    runs = [encode_mask(row) for row in votes]
+    found = estimate(find_patterns(runs, votes[0].size))
+    probability, sensitivity, specificity = itk_staple(votes)
     np.testing.assert_allclose(found.sensitivity, sensitivity, atol=1e-5)
     np.testing.assert_allclose(found.specificity, specificity, atol=1e-5)
-    decided = decide_binary(runs, found.scale(), said[0].size).mask(said[0].shape)
+    decided = decide_binary(runs, found.scale(), votes[0].size).mask(votes[0].shape)
     clear = abs(probability - 0.5) > 1e-6
     np.testing.assert_array_equal(decided[clear], (probability > 0.5)[clear])
 
 
 def test_staple_finds_how_good_the_members_are() -> None:
-    truth, said = noisy([0.97, 0.9, 0.8], [0.99, 0.95, 0.9], 0)
-    runs = [encode_mask(row) for row in said]
+    truth, votes = noisy([0.97, 0.9, 0.8], [0.99, 0.95, 0.9], 0)
+    runs = [encode_mask(row) for row in votes]
     found = estimate(find_patterns(runs, truth.size))
     np.testing.assert_allclose(found.sensitivity, [0.97, 0.9, 0.8], atol=0.03)
     np.testing.assert_allclose(found.specificity, [0.99, 0.95, 0.9], atol=0.03)
 
 
 def test_staple_listens_to_the_one_who_is_right() -> None:
-    truth, said = noisy([0.99, 0.99, 0.6, 0.6, 0.6], [0.99, 0.99, 0.6, 0.6, 0.6], 0)
-    runs = [encode_mask(row) for row in said]
+    truth, votes = noisy([0.99, 0.99, 0.6, 0.6, 0.6], [0.99, 0.99, 0.6, 0.6, 0.6], 0)
+    runs = [encode_mask(row) for row in votes]
     decided = decide_binary(runs, estimate(find_patterns(runs, truth.size)).scale(), truth.size).mask(truth.shape)
     assert (decided == truth).mean() > 0.98
-    assert ((said.sum(axis=0) >= 3) == truth).mean() < 0.93
+    assert ((votes.sum(axis=0) >= 3) == truth).mean() < 0.93
 
 
 @given(masks)
-def test_patterns_are_all_voxels(said: Masks) -> None:
-    found = find_patterns([encode_mask(row) for row in said], said.shape[1])
-    assert found.counts.sum() == said.shape[1]
+def test_patterns_are_all_voxels(votes: Masks) -> None:
+    found = find_patterns([encode_mask(row) for row in votes], votes.shape[1])
+    assert found.counts.sum() == votes.shape[1]
     for column, count in zip(found.inside.T, found.counts, strict=True):
-        assert (said == column[:, None]).all(axis=0).sum() == count
+        assert (votes == column[:, None]).all(axis=0).sum() == count
 
 
 def test_members_that_agree_are_right() -> None:

@@ -244,11 +244,11 @@ def test_away_from_the_crop_nothing_changes() -> None:
 
 def test_what_is_not_found_first_is_not_looked_for() -> None:
     image, _ = scan((3, [slice(4, 12)] * 3), (5, [slice(30, 38), slice(8, 16), slice(19, 20)]))
-    assert seen_by(image, zoom_plan()) == seen_by(image, tiny_plan())
+    assert patches_of(image, zoom_plan()) == patches_of(image, tiny_plan())
     assert not (segmented(image, TURNS["RAS"], zoom_plan()) == 5).any()
 
 
-def seen_by(image: np.ndarray, plan: Plan) -> list[Any]:
+def patches_of(image: np.ndarray, plan: Plan) -> list[Any]:
     seen: list[Any] = []
     segmented(image, TURNS["RAS"], plan, seen)
     return seen
@@ -256,15 +256,15 @@ def seen_by(image: np.ndarray, plan: Plan) -> list[Any]:
 
 def test_what_fills_the_scan_is_no_small_structure() -> None:
     image, _ = scan((5, [slice(0, 48), slice(0, 40), slice(0, 40)]))
-    assert seen_by(image, zoom_plan()) == seen_by(image, tiny_plan())
+    assert patches_of(image, zoom_plan()) == patches_of(image, tiny_plan())
 
 
 def test_specks_all_over_a_scan_do_not_take_hours() -> None:
     boxes = [(5, [slice(i, i + 4), slice(j, j + 4), slice(16, 20)]) for i in range(0, 48, 8) for j in range(0, 40, 8)]
     small = {"patch.size": [4, 4, 4]}
     image, _ = scan(*boxes)
-    looks = len(seen_by(image, zoom_plan(small, margin_mm=0.0))) - len(seen_by(image, tiny_plan(small)))
-    assert looks == MAX_PIECES < len(boxes)
+    passes = len(patches_of(image, zoom_plan(small, margin_mm=0.0))) - len(patches_of(image, tiny_plan(small)))
+    assert passes == MAX_PIECES < len(boxes)
 
 
 def test_the_rim_falls_where_the_scan_goes_on() -> None:

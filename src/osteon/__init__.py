@@ -74,7 +74,7 @@ if TYPE_CHECKING:
     from osteon.plan.schema import Plan as Plan
     from osteon.planning.options import PlanOptions as PlanOptions
     from osteon.predicting.model import Model as Model
-    from osteon.predicting.prediction import Prediction as Prediction
+    from osteon.predicting.model import Prediction as Prediction
     from osteon.predicting.predictor import PredictReport as PredictReport
     from osteon.reporting.comparison import ComparisonResult as ComparisonResult
     from osteon.runs.fit import TrainReport as TrainReport
@@ -93,8 +93,7 @@ _MODULES = {
     "dataset.dataset": "Dataset",
     "plan.schema": "Plan",
     "planning.options": "PlanOptions",
-    "predicting.model": "Model",
-    "predicting.prediction": "Prediction",
+    "predicting.model": "Model Prediction",
     "auditing.augmented": "AugmentedAudit",
     "auditing.run": "Audit",
     "converting.convert": "ConvertedModel",

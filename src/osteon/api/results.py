@@ -185,7 +185,7 @@ def evaluate(
 
 
 def compare(
-    contestants: Sequence[PathLike],
+    predictions: Sequence[PathLike],
     reference: PathLike,
     out: PathLike | None = None,
     *,
@@ -196,7 +196,7 @@ def compare(
     """Compare runs, folders of predictions and CSVs of RLE on the cases that all have.
 
     Args:
-        contestants: A run stands for its validation's predictions.
+        predictions: A run stands for its validation's predictions.
         reference: A dataset, or a folder of label files.
         out: Folder of report.html, comparison.csv and cases.csv; None writes nothing.
         tolerances: Of the NSD, in mm (px in pictures).
@@ -205,7 +205,7 @@ def compare(
 
     Example:
         >>> comparison = osteon.compare(["run", "predictions"], "spine", surfaces=False)
-        >>> [entry.contestant.name for entry in comparison.entries]
+        >>> [entry.name for entry in comparison.entries]
         ['run', 'predictions']
     """
     from osteon.evaluating.scores import MetricOptions
@@ -213,7 +213,7 @@ def compare(
 
     measures = MetricOptions(surfaces=surfaces, tolerances=tuple(tolerances))
     folder = None if out is None else Path(out)
-    paths = [Path(path) for path in contestants]
+    paths = [Path(path) for path in predictions]
     return compare(paths, Path(reference), folder, measures=measures, labels=labels)
 
 

@@ -11,8 +11,8 @@ from osteon.app.state import AppState
 from osteon.app.workspace import Item
 from osteon.core.errors import OsteonError
 from osteon.formats.dicom_files import looks_like_dicom
-from osteon.formats.dicom_folders import contains_dicom
 from osteon.formats.io import read_geometry
+from osteon.formats.registry import contains_dicom
 
 SERIES_FORMS = frozenset({"dicom-seg", "rtstruct"})
 """Forms that refer to the scans' own DICOM series."""

@@ -18,10 +18,10 @@ from osteon.web.guard import SECURITY_HEADERS, AccessRules, secrets_match
 
 COOKIE = "osteon"
 COOKIE_S = 30 * 24 * 3600
-MOST_WRONG, WRONG_S = 10, 60.0
+MAX_WRONG_TOKENS, WRONG_TOKENS_S = 10, 60.0
 """After so many wrong tokens within so many seconds an address has to wait. The right one lets in from there, too: of
 128 bits nobody guesses it, and whoever tries must lock nobody out."""
-MOST_ADDRESSES = 1000
+MAX_ADDRESSES = 1000
 """Addresses that are remembered; those whose wrong tokens are the oldest are forgotten first."""
 NONCE = "nonce"
 """In a request's state: the nonce of an answer's own scripts."""
@@ -72,7 +72,7 @@ class AppRules(AccessRules):
             return HTMLResponse(LOGIN_PAGE.replace("TEXT", FIRST), 401)
         if not secrets_match(given[0].strip(), self.token):
             if self._is_limited(client_network((scope.get("client") or ("", 0))[0])):
-                return HTMLResponse(LOGIN_PAGE.replace("TEXT", TOO_MANY), 429, {"Retry-After": f"{WRONG_S:.0f}"})
+                return HTMLResponse(LOGIN_PAGE.replace("TEXT", TOO_MANY), 429, {"Retry-After": f"{WRONG_TOKENS_S:.0f}"})
             return HTMLResponse(LOGIN_PAGE.replace("TEXT", WRONG), 401)
         rest = urlencode([(key, value) for key, value in query if key != "token"])
         path = "/" + scope["path"].lstrip("/")  # `//other.site` would lead there
@@ -91,11 +91,11 @@ class AppRules(AccessRules):
 
     def _is_limited(self, address: str) -> bool:
         """Note a wrong token; whether too many came from there lately."""
-        times = self.wrong.pop(address, deque(maxlen=MOST_WRONG))
+        times = self.wrong.pop(address, deque(maxlen=MAX_WRONG_TOKENS))
         self.wrong[address] = times  # the newest last
-        if len(self.wrong) > MOST_ADDRESSES:
+        if len(self.wrong) > MAX_ADDRESSES:
             del self.wrong[next(iter(self.wrong))]
-        if len(times) == MOST_WRONG and time.monotonic() - times[0] < WRONG_S:
+        if len(times) == MAX_WRONG_TOKENS and time.monotonic() - times[0] < WRONG_TOKENS_S:
             return True
         times.append(time.monotonic())
         return False

@@ -85,13 +85,13 @@ def difference_map(first: Segmentation, second: Segmentation, names: Sequence[st
     the first has a structure there that the second lacks, and else invented.
     """
     shape = first.geometry.shape
-    missed, invented, both = (np.zeros(shape, dtype=bool) for _ in range(3))
+    first_only, second_only, both = (np.zeros(shape, dtype=bool) for _ in range(3))
     for name in names:
         a, b = (_mask_of(segmentation, name) for segmentation in (first, second))
-        missed |= a & ~b
-        invented |= b & ~a
+        first_only |= a & ~b
+        second_only |= b & ~a
         both |= a & b
-    classes = np.where(missed, 2, np.where(invented, 3, both.astype(np.uint8))).astype(np.uint8)
+    classes = np.where(first_only, 2, np.where(second_only, 3, both.astype(np.uint8))).astype(np.uint8)
     structures = tuple(Structure(name=n, value=v, colour=c) for v, (n, c) in enumerate(DIFFERENCES, 1))
     return Segmentation(classes, first.geometry, structures)
 

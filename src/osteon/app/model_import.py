@@ -10,8 +10,7 @@ from typing import Literal
 from osteon.converting.model_folder import DATASET, PLANS
 from osteon.converting.model_search import names_below, trainer_in
 from osteon.core.errors import FileError, UsageError
-from osteon.core.files import read_json, write_error
-from osteon.core.temporary_files import temporary_path
+from osteon.core.files import read_json, temporary_path, write_error
 from osteon.plan.schema import FILE_NAME as PLAN
 from osteon.plan.schema import read_plan
 from osteon.predicting.records import FIRST, WEIGHTS

@@ -1,11 +1,13 @@
-"""The orientation of a scan: whether it is known, how oblique it is, and whether its axes are sheared."""
+"""The orientation of a scan: whether it is known, how oblique or sheared it is; and how pictures are turned upright."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from osteon.app.previews import ShrinkFactors
 from osteon.core.errors import OsteonError
@@ -16,6 +18,8 @@ from osteon.formats.raster import has_unknown_sides
 
 EdgeLetters = tuple[str, str, str, str]
 """Letters at the left, right, top and bottom edge of a picture."""
+AXIS_LETTERS = (("R", "L"), ("A", "P"), ("S", "I"))
+"""Of each world axis: the end it runs to, and the other one."""
 _UNKNOWN = ("no orientation", "no space")
 """Kinds of header warnings: headers that leave open where right, front and top are."""
 _EDGE_LETTERS = {"R": ("L", "R"), "L": ("R", "L"), "A": ("P", "A"), "P": ("A", "P"), "H": ("I", "S"), "F": ("S", "I")}
@@ -65,3 +69,47 @@ def slice_steps(geometry: Geometry, factors: ShrinkFactors) -> list[dict[str, in
     return [
         {"count": geometry.shape[axis], "step": factors[axis], "flipped": turn.flipped[axis]} for axis in turn.order
     ]
+
+
+@dataclass(frozen=True)
+class PictureOrientation:
+    """How `[i, j, k]` with one singleton axis becomes `[row, column]`.
+
+    The patient's right is on the left and the head on top, as radiologists hang pictures; seen from the side, the
+    front is on the left.
+
+    Attributes:
+        x_axis: The array axis along a row.
+        y_axis: The array axis along a column.
+        flipped: Whether x and y run against the array's axes.
+        columns: Pixels of a row.
+        rows: Pixels of a column.
+        pixel_mm: Width and height of a pixel, in the geometry's unit.
+        marks: Letters at the left, right, top and bottom edge, by the geometry; see `orientation.is_orientation_known`.
+    """
+
+    x_axis: int
+    y_axis: int
+    flipped: tuple[bool, bool]
+    columns: int
+    rows: int
+    pixel_mm: tuple[float, float]
+    marks: tuple[str, str, str, str]
+
+    @classmethod
+    def from_geometry(cls, geometry: Geometry) -> PictureOrientation:
+        """The orientation of a grid; the picture is seen along the thinnest axis."""
+        along = int(np.argmin(geometry.shape))
+        axes, signs = closest_axes(geometry.affine_ras)
+        x, y = sorted((axis for axis in range(3) if axis != along), key=lambda axis: axes[axis])
+        flipped = signs[x] > 0, signs[y] > 0  # columns run to the left or back, rows down or back
+        pixel = geometry.spacing_mm[x], geometry.spacing_mm[y]
+        marks = (*AXIS_LETTERS[axes[x]], *AXIS_LETTERS[axes[y]])
+        return cls(x, y, flipped, geometry.shape[x], geometry.shape[y], pixel, marks)
+
+    def to_picture(self, array: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
+        """`[i, j, k]` as `[row, column]`, contiguous."""
+        along = 3 - self.x_axis - self.y_axis
+        flat: npt.NDArray[np.generic] = np.take(array, 0, axis=along)
+        rows = flat if self.y_axis < self.x_axis else flat.T
+        return np.ascontiguousarray(rows[:: -1 if self.flipped[1] else 1, :: -1 if self.flipped[0] else 1])

@@ -56,10 +56,9 @@ def read_metrics(item: Item, against: Item | None = None) -> dict[str, Any]:
     """metrics.json against a dataset or another result; empty where nothing was scored, or it is damaged."""
     folder = item.path if against is None or against.kind == "datasets" else item.path / "against" / against.name
     try:
-        found: dict[str, Any] = read_record(folder / JSON_NAME, "the scores", _Metrics, "score it again")
+        return read_record(folder / JSON_NAME, "the scores", _Metrics, "score it again")
     except OsteonError:
         return {}
-    return found
 
 
 class _Figures(BaseModel):

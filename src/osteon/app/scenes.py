@@ -24,13 +24,13 @@ import numpy.typing as npt
 
 from osteon.app.layers import LabelLayer, difference_map, pack_bits, split_layers
 from osteon.app.orientation import (
+    PictureOrientation,
     is_orientation_known,
     oblique_degrees,
     picture_edge_letters,
     shear_degrees,
     slice_steps,
 )
-from osteon.app.picture_orientation import PictureOrientation
 from osteon.app.previews import (
     ShrinkFactors,
     intensity_window,
@@ -40,9 +40,8 @@ from osteon.app.previews import (
     shrink_image,
     shrink_labels,
 )
-from osteon.core.clock import age_key
 from osteon.core.errors import DatasetError
-from osteon.core.file_stamps import file_times
+from osteon.core.file_stamps import age_key, file_times
 from osteon.core.files import atomic_write, read_json, write_json
 from osteon.core.gzip_files import pack
 from osteon.core.labels import Segmentation, Structure

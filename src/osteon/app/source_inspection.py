@@ -235,6 +235,6 @@ def list_scans(source: Path, allowed: Sequence[Path], model: Path | None = None)
     for scan in scans:
         if scan.problem is None and (lost := [path for path in scan.files if not is_file(path)]):
             problems[scan.id] = f"{lost[0]}: there is no such file"
-    known = {s.id: seen.sight_of(s.id, s.case.content) for s in scans if s.case is not None}
+    known = {s.id: seen.role_of(s.id, s.case.content) for s in scans if s.case is not None}
     ids = tuple(scan.id for scan in scans if scan.id not in problems)
     return ScanList(ids, problems, tuple(notes), tuple(trained_on(known)))

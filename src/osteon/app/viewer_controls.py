@@ -9,7 +9,6 @@ from nicegui import ui
 from nicegui.events import KeyEventArguments, ValueChangeEventArguments
 
 from osteon.app.elements import action, caption, card
-from osteon.app.intensity_windows import window_presets
 from osteon.app.slider import Slider
 from osteon.app.view_group import ViewGroup
 
@@ -45,6 +44,13 @@ FLAG_SWITCHES = {
     "b": ("surround", "Scan around the bones in 3D"),
 }
 """By the key that toggles it: one of `view_group.FLAGS`, and the text of its switch."""
+CT_WINDOWS = (
+    ("Bone", -500.0, 1300.0),
+    ("Soft tissue", -150.0, 250.0),
+    ("Metal", -500.0, 3000.0),
+    ("Lung", -1350.0, 150.0),
+)
+"""Hounsfield units: widths 1800, 400, 3500 and 1500, as radiology departments have them."""
 OPACITY = 0.55
 
 
@@ -247,3 +253,19 @@ def show_shortcuts() -> None:
                 ui.label(what)
         caption("In a view, drag to move the crosshair, and with the right button to move the image.")
         action("Close", dialog.close, style="main")
+
+
+def window_presets(info: dict[str, Any]) -> list[tuple[str, float, float]]:
+    """Names and ranges that make sense for a scene, the one that is shown first in front."""
+    low, high = info["window"]
+    lowest, highest = info["range"]
+    if info["modality"] == "ct":
+        return list(CT_WINDOWS)
+    middle = (low + high) / 2
+    name = "MR" if info["modality"] == "mr" else "Usual"
+    return [
+        (name, low, high),
+        (f"{name}, brighter", low, max(middle, low + 1e-6)),
+        (f"{name}, darker", low, min(highest, high + (high - low)) if highest > high else high * 1.5),
+        ("Everything", lowest, highest),
+    ]

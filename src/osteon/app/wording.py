@@ -12,7 +12,7 @@ from pathlib import Path
 
 from osteon.app.workspace import ITEM_KINDS
 from osteon.core.errors import OsteonError
-from osteon.importing.import_options import IMPORT_CHOICES, IMPORT_FLAGS, IMPORT_TEXTS
+from osteon.importing.options import IMPORT_CHOICES, IMPORT_FLAGS, IMPORT_TEXTS
 
 OPTION_LABELS = {
     "--labels": "Structures",

@@ -34,21 +34,9 @@ from osteon.core.files import atomic_write, read_json, write_error, write_json
 T = TypeVar("T", list[Any], dict[str, Any])
 ItemKind = Literal["sources", "datasets", "runs", "results", "exports"]
 ITEM_KINDS: tuple[ItemKind, ...] = ("sources", "datasets", "runs", "results", "exports")
-KIND_NAMES: dict[ItemKind, str] = {
-    "sources": "upload",
-    "datasets": "dataset",
-    "runs": "training",
-    "results": "result",
-    "exports": "export",
-}
+KIND_NAMES = dict(zip(ITEM_KINDS, ("upload", "dataset", "training", "result", "export"), strict=True))
 """What one item is called on pages."""
-PAGES: dict[ItemKind, str] = {
-    "sources": "source",
-    "datasets": "dataset",
-    "runs": "train",
-    "results": "result",
-    "exports": "d",
-}
+PAGES = dict(zip(ITEM_KINDS, ("source", "dataset", "train", "result", "d"), strict=True))
 """The first part of an item's URL."""
 OTHER_FOLDERS = ("plans", "jobs", "cache")
 BIN, USED_NAMES = ".bin", "spent.json"

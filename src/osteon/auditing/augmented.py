@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from osteon.auditing.augmented_picture import patch_picture
+from osteon.auditing.picture import patch_picture
 from osteon.auditing.run import FOLDER
 from osteon.core.errors import DatasetError, OsteonError, UsageError
 from osteon.core.files import write_text

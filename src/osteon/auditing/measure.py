@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+import itertools
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,9 +13,11 @@ from scipy import ndimage
 from osteon.auditing.border import border_profiles, outside_mean
 from osteon.auditing.coarse_grid import CoarseCase, coarsen
 from osteon.auditing.facts import CaseFacts, ChannelFacts, StructureFacts
+from osteon.core.boxes import Box
 from osteon.core.geometry import Geometry, reorient_to_ras
-from osteon.core.label_values import bounding_boxes
 from osteon.core.labels import Segmentation, Structure
+from osteon.core.structure_boxes import structure_masks
+from osteon.core.text import significant
 from osteon.core.volume import Volume
 from osteon.dataset.checks import content_hash
 from osteon.dataset.sparse_labels import find_sparse_structures
@@ -29,7 +31,7 @@ THUMBNAIL = 12
 """Blocks along each axis of the coarse image by which likenesses are found."""
 SIDES = (("L", "R"), ("P", "A"), ("I", "S"))
 
-Box = tuple[slice, slice, slice]
+Slices = tuple[slice, slice, slice]
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,13 +74,13 @@ def measure_case(case_id: str, key: str, volume: Volume, labels: Segmentation | 
     structures: dict[str, StructureFacts] = {}
     scores = [np.zeros(size) for size in geometry.shape]
     boxes: dict[str, Box] = {}
-    for structure, box, mask in structure_boxes(segmentation):
-        structures[structure.name] = _structure(structure, box, mask, image, segmentation, coarse)
+    for structure, box, mask in structure_masks(segmentation):
+        structures[structure.name] = _structure(structure, box.slices, mask, image, segmentation, coarse)
         boxes[structure.name] = box
         for axis, others in enumerate(((1, 2), (0, 2), (0, 1))):
             area = np.count_nonzero(mask, axis=others)
             # squared, or shreds of two structures would beat one whole
-            scores[axis][box[axis]] += (area / area.max()) ** 2
+            scores[axis][box.slices[axis]] += (area / area.max()) ** 2
     for drawn in find_sparse_structures(labels) if labels is not None else []:
         name = drawn.structure.name
         earlier = [structures[name].gaps] if structures[name].gaps else []  # along another axis
@@ -104,23 +106,9 @@ def measure_case(case_id: str, key: str, volume: Volume, labels: Segmentation | 
     return MeasuredCase(facts, profiles, image, segmentation, geometry, (r, a, s))
 
 
-def structure_boxes(segmentation: Segmentation) -> Iterator[tuple[Structure, Box, npt.NDArray[np.bool_]]]:
-    """Each structure that has a voxel, its box, and its mask within the box."""
-    if segmentation.overlapping:
-        for structure, layer in zip(segmentation.structures, segmentation.array, strict=True):
-            found = ndimage.find_objects((layer > 0).astype(np.uint8))
-            if found:
-                yield structure, found[0], layer[found[0]] > 0
-        return
-    boxes = bounding_boxes(segmentation.array, [structure.value for structure in segmentation.structures])
-    for structure, box in zip(segmentation.structures, boxes, strict=True):
-        if box is not None:
-            yield structure, box.slices, segmentation.array[box.slices] == structure.value
-
-
 def _structure(
     structure: Structure,
-    box: Box,
+    box: Slices,
     mask: npt.NDArray[np.bool_],
     image: npt.NDArray[np.generic],
     segmentation: Segmentation,
@@ -139,26 +127,30 @@ def _structure(
     values = image[box][mask]
     values = values[np.linspace(0, len(values) - 1, min(MAX_VALUES, len(values))).astype(np.int64)]
     numbers = np.asarray(values, dtype=np.float64)
-    p5, median, p95 = (_six(v) for v in np.percentile(numbers, (5, 50, 95)))
+    p5, median, p95 = (significant(v) for v in np.percentile(numbers, (5, 50, 95)))
     taken = segmentation.array[(..., *box)]
     free = np.asarray(~taken.any(axis=0) if segmentation.overlapping else taken == 0)
     shell = outside_mean(coarse, coarse.mask(structure))
     return StructureFacts(
         voxels=voxels,
-        volume_mm3=_six(voxels * geometry.voxel_volume_mm3),
-        centre_ras=(_six(centre[0]), _six(centre[1]), _six(centre[2])),
-        extent=(_six(lengths[0] * spacing[0]), _six(lengths[1] * spacing[1]), _six(lengths[2] * spacing[2])),
+        volume_mm3=significant(voxels * geometry.voxel_volume_mm3),
+        centre_ras=(significant(centre[0]), significant(centre[1]), significant(centre[2])),
+        extent=(
+            significant(lengths[0] * spacing[0]),
+            significant(lengths[1] * spacing[1]),
+            significant(lengths[2] * spacing[2]),
+        ),
         thinnest_voxels=min(length for length, size in zip(lengths, shape, strict=True) if size > 1),
         pieces=pieces,
         shreds=shreds,
         holes=_holes(mask, free),
         cut=_cut(box, shape),
-        mean=_six(numbers.mean()),
-        sd=_six(numbers.std()),
+        mean=significant(numbers.mean()),
+        sd=significant(numbers.std()),
         p5=p5,
         median=median,
         p95=p95,
-        shell=None if shell is None else _six(shell),
+        shell=None if shell is None else significant(shell),
     )
 
 
@@ -183,7 +175,7 @@ def _holes(mask: npt.NDArray[np.bool_], free: npt.NDArray[np.bool_]) -> list[int
     return sorted((int(n) for n in np.bincount(labelled.ravel())[1:]), reverse=True)[:20] if count else []
 
 
-def _cut(box: Box, shape: tuple[int, int, int]) -> list[str]:
+def _cut(box: Slices, shape: tuple[int, int, int]) -> list[str]:
     sides = []
     for part, size, (low, high) in zip(box, shape, SIDES, strict=True):
         if size > 1:
@@ -194,24 +186,22 @@ def _cut(box: Box, shape: tuple[int, int, int]) -> list[str]:
 def _overlaps(segmentation: Segmentation, boxes: dict[str, Box]) -> list[tuple[str, str, int]]:
     layers = {s.name: layer for s, layer in zip(segmentation.structures, segmentation.array, strict=True)}
     found = []
-    names = list(boxes)
-    for number, first in enumerate(names):
-        for second in names[number + 1 :]:
-            low = [max(p.start, q.start) for p, q in zip(boxes[first], boxes[second], strict=True)]
-            high = [min(p.stop, q.stop) for p, q in zip(boxes[first], boxes[second], strict=True)]
-            if all(a < b for a, b in zip(low, high, strict=True)):
-                shared = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
-                count = int(np.count_nonzero((layers[first][shared] > 0) & (layers[second][shared] > 0)))
-                if count:
-                    found.append((first, second, count))
+    for first, second in itertools.combinations(boxes, 2):
+        if boxes[first].intersects(boxes[second]):
+            shared = boxes[first].intersection(boxes[second]).slices
+            count = int(np.count_nonzero((layers[first][shared] > 0) & (layers[second][shared] > 0)))
+            if count:
+                found.append((first, second, count))
     return found
 
 
 def _channel(channel: npt.NDArray[np.generic]) -> ChannelFacts:
     step = max(1, int(channel.size ** (1 / 3) / 100))  # about a million voxels are enough for percentiles
     some = np.asarray(channel[::step, ::step, ::step], dtype=np.float64)
-    p1, median, p99 = (_six(v) for v in np.percentile(some, (1, 50, 99)))
-    return ChannelFacts(lowest=_six(channel.min()), p1=p1, median=median, p99=p99, highest=_six(channel.max()))
+    p1, median, p99 = (significant(v) for v in np.percentile(some, (1, 50, 99)))
+    return ChannelFacts(
+        lowest=significant(channel.min()), p1=p1, median=median, p99=p99, highest=significant(channel.max())
+    )
 
 
 def _label_content(segmentation: Segmentation) -> str:
@@ -232,7 +222,3 @@ def _thumbnail(image: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
         small = summed / np.expand_dims(counts, tuple(a for a in range(3) if a != axis))
     spread = float(small.std()) or 1.0
     return np.asarray(((small - small.mean()) / spread).round(3).ravel())
-
-
-def _six(value: float) -> float:
-    return float(f"{float(value):.6g}")

@@ -106,16 +106,16 @@ def _structure_row(cohort: Cohort, name: str, colour: str) -> dict[str, Any]:
 
 def _overlaps(cohort: Cohort) -> dict[str, Any] | None:
     """In how many cases two structures share voxels, and what part of the smaller one at the median."""
-    shares: dict[tuple[str, str], list[float]] = defaultdict(list)
+    fractions: dict[tuple[str, str], list[float]] = defaultdict(list)
     for case in cohort.cases:
         for first, second, voxels in case.overlaps:
             smaller = min(case.structures[first].voxels, case.structures[second].voxels)
-            shares[first, second].append(voxels / smaller)
-            shares[second, first].append(voxels / smaller)
-    if not shares:
+            fractions[first, second].append(voxels / smaller)
+            fractions[second, first].append(voxels / smaller)
+    if not fractions:
         return None
-    names = [s.name for s in cohort.manifest.structures if any(s.name == pair[0] for pair in shares)]
-    cells = {pair: {"cases": len(parts), "share": float(np.median(parts))} for pair, parts in shares.items()}
+    names = [s.name for s in cohort.manifest.structures if any(s.name == pair[0] for pair in fractions)]
+    cells = {pair: {"cases": len(parts), "share": float(np.median(parts))} for pair, parts in fractions.items()}
     return {"names": names, "rows": [[cells.get((row, column)) for column in names] for row in names]}
 
 

@@ -22,7 +22,7 @@ BETTER = 0.85
 """Another place must fit so much better: its distance from the other cases' borders over the label's own."""
 BETTER_MIRRORED = 0.85
 """The same for the mirror image, of which there is only one to choose, on the borders that face the mirror."""
-TELLING = 1.1
+MIN_MIRROR_RATIO = 1.1
 """In the mirror, the other cases' borders must be so much further away, or the image is as symmetric as its label."""
 STANDS_OUT = 4.0
 """Robust standard deviations by which that ratio must differ from the other cases'."""
@@ -44,20 +44,20 @@ class _Fit:
     facing: dict[int, float]
 
 
-def moved(cohort: Cohort) -> Iterator[Finding]:
+def find_moved_labels(cohort: Cohort) -> Iterator[Finding]:
     """Labels whose image fits the other cases' borders better after a shift or in the mirror."""
     fits = _fits(cohort)
     if len(fits) < MIN_CASES:
         return
     shifts = [min((fit.ratio[move], move.axis, move.steps) for move in fit.ratio if not move.mirrored) for fit in fits]
     shift_z = robust_z([np.log(ratio) for ratio, _, _ in shifts], floor=0.04)[0]
-    telling = {axis for axis in range(3) if np.median([fit.facing.get(axis, 1.0) for fit in fits]) >= TELLING}
+    decisive = {axis for axis in range(3) if np.median([fit.facing.get(axis, 1.0) for fit in fits]) >= MIN_MIRROR_RATIO}
     units = {case.id: case.unit for case in cohort.cases}
     for number, (fit, (ratio, axis, steps)) in enumerate(zip(fits, shifts, strict=True)):
         mirrored = [
             (near, mirror)
             for mirror, near in fit.facing.items()
-            if mirror in telling
+            if mirror in decisive
             and near < BETTER_MIRRORED
             and fit.ratio[LabelMove(mirror, mirrored=True)] < ratio * 1.05
         ]

@@ -21,7 +21,7 @@ _LISTED = 8
 """Names of cases in a sentence; the finding has them all."""
 
 
-def replaced(cohort: Cohort) -> Iterator[Finding]:
+def find_replaced_images(cohort: Cohort) -> Iterator[Finding]:
     """Images that are not those that were imported."""
     imported = {case.id: case.content for case in cohort.manifest.cases}
     for case in cohort.cases:
@@ -40,7 +40,7 @@ def replaced(cohort: Cohort) -> Iterator[Finding]:
             )
 
 
-def duplicates(cohort: Cohort) -> Iterator[Finding]:
+def find_duplicates(cohort: Cohort) -> Iterator[Finding]:
     """Images that are the same voxels; images that nearly are; one label map for several images."""
     for cases in _groups([(case.content, case) for case in cohort.cases]):
         labels = {case.label_content for case in cases}

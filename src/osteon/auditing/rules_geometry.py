@@ -13,7 +13,7 @@ from osteon.auditing.finding import Finding
 
 SAME_EDGE = 0.01
 """Voxel edges that differ by less than this part are the same."""
-USUAL_SHARE = 0.75
+COMMON_FRACTION = 0.75
 """Voxel edges that this part of the cases share are the usual ones."""
 STANDS_OUT = 6.0
 """Robust standard deviations for edges and sizes."""
@@ -21,7 +21,7 @@ SIZE_SPREAD = 0.06
 """Least spread of the logarithm of lengths: people differ by about that."""
 
 
-def spacings(cohort: Cohort) -> Iterator[Finding]:
+def find_odd_spacings(cohort: Cohort) -> Iterator[Finding]:
     """Cases whose voxels are of another size than nearly all others'."""
     if len(cohort.cases) < MIN_CASES:
         return
@@ -30,7 +30,7 @@ def spacings(cohort: Cohort) -> Iterator[Finding]:
     same_size = np.abs(logs[:, None] - logs[None]).max(axis=2) < SAME_EDGE
     usual = int(same_size.sum(axis=1).argmax())
     count = int(same_size[usual].sum())
-    if count >= USUAL_SHARE * len(cohort.cases):
+    if count >= COMMON_FRACTION * len(cohort.cases):
         model = cohort.cases[usual]
         for number in np.flatnonzero(~same_size[usual]):
             yield _another(cohort.cases[number], model, count, sizes)
@@ -78,7 +78,7 @@ def _another(case: CaseFacts, usual: CaseFacts, count: int, sizes: dict[str, flo
     )
 
 
-def scale(cohort: Cohort) -> Iterator[Finding]:
+def find_odd_sizes(cohort: Cohort) -> Iterator[Finding]:
     """Cases in which all structures are larger or smaller than elsewhere, by about the same factor."""
     sizes = lengths(cohort)
     if len(sizes) < MIN_CASES:
@@ -120,7 +120,7 @@ def lengths(cohort: Cohort) -> dict[str, float]:
     return found
 
 
-def groups(cohort: Cohort) -> Iterator[Finding]:
+def find_groups(cohort: Cohort) -> Iterator[Finding]:
     """Sites, and how the cases spread over them."""
     sites = Counter(case.site for case in cohort.manifest.cases if case.site is not None)
     if len(sites) > 1:

@@ -26,7 +26,7 @@ MIN_CONTRAST = 0.03
 """Part of the image's range by which inside and outside must differ for their order to mean something."""
 
 
-def modality(cohort: Cohort) -> Iterator[Finding]:
+def find_wrong_modality(cohort: Cohort) -> Iterator[Finding]:
     """CT whose numbers cannot be Hounsfield units: padding, a lost offset, air inside a bone."""
     if cohort.manifest.channels[0].modality != "ct":
         return
@@ -81,7 +81,7 @@ def _holds_air(name: str) -> bool:
     return any(word in name.lower() for word in AIRY)
 
 
-def inside(cohort: Cohort) -> Iterator[Finding]:
+def find_odd_intensities(cohort: Cohort) -> Iterator[Finding]:
     """Structures whose mean intensity stands out; one finding for each case."""
     ct = cohort.manifest.channels[0].modality == "ct"
     far: dict[str, list[tuple[float, str, float, float]]] = {}
@@ -111,7 +111,7 @@ def inside(cohort: Cohort) -> Iterator[Finding]:
         )
 
 
-def contrast(cohort: Cohort) -> Iterator[Finding]:
+def find_odd_contrast(cohort: Cohort) -> Iterator[Finding]:
     """Cases where structures are brighter than their surroundings and are darker elsewhere, or the other way round."""
     signs: dict[str, dict[str, float]] = {}
     for structure in cohort.manifest.structures:
@@ -154,7 +154,7 @@ def _relative(case: CaseFacts, value: float) -> float:
     return (value - case.channels[0].p1) / _range(case)
 
 
-def flat(cohort: Cohort) -> Iterator[Finding]:
+def find_flat_structures(cohort: Cohort) -> Iterator[Finding]:
     """Structures that have one intensity throughout, as where a label was drawn on padding."""
     for case in cohort.labelled:
         names = [name for name, facts in case.structures.items() if _constant(facts)]

@@ -1,4 +1,4 @@
-"""What labels lack or have too much of: empty, missing, in pieces, with holes, tiny, cut."""
+"""What labels lack or have too much of: empty, missing, in pieces, with holes, tiny, cut, not on every slice."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ import numpy as np
 
 from osteon.auditing.cohort import MIN_CASES, Cohort
 from osteon.auditing.finding import Finding
+from osteon.core.text import shorten_list
 from osteon.dataset.folds import group_cases, groups_with_structure, structures_only_held_out
+from osteon.dataset.sparse_labels import describe_step
 
-USUAL_SHARE = 0.9
+COMMON_FRACTION = 0.9
 """A structure that this part of the cases has, or all but one, is expected in all."""
 LARGE_PIECE = 0.05
 """A second piece of at least this part of the structure is a warning, a smaller one a note."""
@@ -20,7 +22,7 @@ MIN_VOXELS = 8
 MIN_THICKNESS_VOXELS = 2
 
 
-def empty(cohort: Cohort) -> Iterator[Finding]:
+def find_empty_labels(cohort: Cohort) -> Iterator[Finding]:
     """Labels without a voxel."""
     typical = int(np.median([len(case.structures) for case in cohort.labelled])) if cohort.labelled else 0
     for case in cohort.cases:
@@ -37,7 +39,7 @@ def empty(cohort: Cohort) -> Iterator[Finding]:
             )
 
 
-def missing(cohort: Cohort) -> Iterator[Finding]:
+def find_missing_structures(cohort: Cohort) -> Iterator[Finding]:
     """Structures that a case lacks and nearly all others have; structures that no case has."""
     for structure in cohort.manifest.structures:
         asked = [case for case in cohort.labelled if structure.name in cohort.annotated(case)]
@@ -52,7 +54,7 @@ def missing(cohort: Cohort) -> Iterator[Finding]:
                 action="check names and values of the labels, or take the structure out of dataset.yaml",
                 strength=0.8,
             )
-        if len(asked) >= MIN_CASES and len(have) >= min(USUAL_SHARE * len(asked), len(asked) - 1):
+        if len(asked) >= MIN_CASES and len(have) >= min(COMMON_FRACTION * len(asked), len(asked) - 1):
             for case in asked:
                 if structure.name not in case.structures:
                     yield Finding(
@@ -68,7 +70,7 @@ def missing(cohort: Cohort) -> Iterator[Finding]:
                     )
 
 
-def rare(cohort: Cohort) -> Iterator[Finding]:
+def find_rare_structures(cohort: Cohort) -> Iterator[Finding]:
     """Structures that only one group of cases to train on has, or none of them and some that are held out."""
     manifest = cohort.as_measured
     present = {case.id: case.structures for case in cohort.cases}
@@ -99,7 +101,7 @@ def rare(cohort: Cohort) -> Iterator[Finding]:
             )
 
 
-def pieces(cohort: Cohort) -> Iterator[Finding]:
+def find_extra_pieces(cohort: Cohort) -> Iterator[Finding]:
     """Structures in several pieces where they are whole in most cases."""
     for structure in cohort.manifest.structures:
         have = cohort.having(structure.name)
@@ -109,9 +111,9 @@ def pieces(cohort: Cohort) -> Iterator[Finding]:
         for case, facts in have:
             if len(facts.pieces) < 2:
                 continue
-            shares = [size / facts.voxels for size in facts.pieces]
-            large = shares[1] >= LARGE_PIECE
-            listed = ", ".join(f"{size} voxels ({share:.0%})" for size, share in zip(facts.pieces[:4], shares))  # noqa: B905
+            fractions = [size / facts.voxels for size in facts.pieces]
+            large = fractions[1] >= LARGE_PIECE
+            listed = ", ".join(f"{size} voxels ({share:.0%})" for size, share in zip(facts.pieces[:4], fractions))  # noqa: B905
             yield Finding(
                 severity="warning" if large else "note",
                 kind="pieces",
@@ -122,11 +124,11 @@ def pieces(cohort: Cohort) -> Iterator[Finding]:
                 against=f"it is whole in {whole} of {len(have)} cases",
                 action="look whether a slice was left out or a stroke went astray; "
                 "keeping the largest piece only would lose the rest",
-                strength=min(0.95, 0.5 + shares[1]) if large else 0.3 + shares[1],
+                strength=min(0.95, 0.5 + fractions[1]) if large else 0.3 + fractions[1],
             )
 
 
-def holes(cohort: Cohort) -> Iterator[Finding]:
+def find_holes(cohort: Cohort) -> Iterator[Finding]:
     """Gaps that a structure encloses."""
     for structure in cohort.manifest.structures:
         have = cohort.having(structure.name)
@@ -149,7 +151,7 @@ def holes(cohort: Cohort) -> Iterator[Finding]:
                 )
 
 
-def tiny(cohort: Cohort) -> Iterator[Finding]:
+def find_tiny_structures(cohort: Cohort) -> Iterator[Finding]:
     """Structures too small for a network to see, and shreds."""
     for structure in cohort.manifest.structures:
         for case, facts in cohort.having(structure.name):
@@ -179,7 +181,7 @@ def tiny(cohort: Cohort) -> Iterator[Finding]:
                 )
 
 
-def cut(cohort: Cohort) -> Iterator[Finding]:
+def find_cut_structures(cohort: Cohort) -> Iterator[Finding]:
     """Structures that reach the edge of the image."""
     for structure in cohort.manifest.structures:
         have = cohort.having(structure.name)
@@ -198,7 +200,7 @@ def cut(cohort: Cohort) -> Iterator[Finding]:
                 )
 
 
-def unlabelled(cohort: Cohort) -> Iterator[Finding]:
+def find_unlabelled_cases(cohort: Cohort) -> Iterator[Finding]:
     """Cases without a label, and structures that nobody looked for."""
     cases = [case.id for case in cohort.cases if not case.labelled]
     if cases:
@@ -226,3 +228,21 @@ def unlabelled(cohort: Cohort) -> Iterator[Finding]:
 
 def _voxels(count: int) -> str:
     return f"{count} voxel{'s' * (count != 1)}"
+
+
+def find_sparse_labels(cohort: Cohort) -> Iterator[Finding]:
+    """Structures drawn on some slices only: the model would learn that bone comes and goes."""
+    for case in cohort.labelled:
+        found = {name: facts for name, facts in case.structures.items() if facts.step > 1}
+        if found:
+            step = min(facts.step for facts in found.values())
+            yield Finding(
+                severity="error",
+                kind="between-slices",
+                cases=[case.id],
+                structures=list(found),
+                what=f"drawn on {describe_step(step)}: {shorten_list([f.drawn for f in found.values()])}",
+                against="what lies between counts as background",
+                action="import it again in the form masks, which draws the slices between (--between-slices fill)",
+                strength=0.9,
+            )

@@ -30,7 +30,7 @@ MIN_OFFSET = 0.03
 WORDS = (("left of", "right of"), ("behind", "in front of"), ("below", "above"))
 
 
-def sides(cohort: Cohort) -> Iterator[Finding]:
+def find_swapped_sides(cohort: Cohort) -> Iterator[Finding]:
     """Left structures that lie on the right of their counterparts."""
     pairs = [(s.name, s.counterpart) for s in cohort.manifest.structures if s.side == "left" and s.counterpart]
     wrong, counted = [], 0
@@ -65,7 +65,7 @@ def sides(cohort: Cohort) -> Iterator[Finding]:
         )
 
 
-def order(cohort: Cohort) -> Iterator[Finding]:
+def find_wrong_order(cohort: Cohort) -> Iterator[Finding]:
     """Structures that lie the other way round than in nearly all cases, as where two vertebrae are exchanged."""
     usual = _usual_ways(cohort)
     sided = {s.name: s.counterpart for s in cohort.manifest.structures if s.side is not None}
@@ -76,7 +76,7 @@ def order(cohort: Cohort) -> Iterator[Finding]:
             continue
         swap = next((pair for pair in wrong if not _wrong_pairs(_swap(centres, pair), usual)), None)
         if swap is not None and sided.get(swap[0]) == swap[1]:
-            continue  # `sides` says so already
+            continue  # `find_swapped_sides` says so already
         first, second = swap or wrong[0]
         way, count = usual[first, second]
         axis = int(np.abs(way).argmax())
@@ -104,7 +104,7 @@ def order(cohort: Cohort) -> Iterator[Finding]:
         )
 
 
-def positions(cohort: Cohort) -> Iterator[Finding]:
+def find_odd_positions(cohort: Cohort) -> Iterator[Finding]:
     """Structures that lie elsewhere, seen from the others, than in the other cases."""
     names = [s.name for s in cohort.manifest.structures]
     common = [name for name in names if len(cohort.having(name)) >= SURE * len(cohort.labelled)]
@@ -135,7 +135,7 @@ def positions(cohort: Cohort) -> Iterator[Finding]:
                 )
 
 
-def volumes(cohort: Cohort) -> Iterator[Finding]:
+def find_odd_volumes(cohort: Cohort) -> Iterator[Finding]:
     """Structures much larger or smaller than elsewhere."""
     for structure in cohort.manifest.structures:
         have = cohort.having(structure.name)

@@ -140,9 +140,9 @@ def _grid(dataset: Dataset, case: Case) -> Geometry | None:
 
 def _key(dataset: Dataset, step: float) -> str:
     """What the labels look like, and how cases are measured; what one was measured from is its mark."""
-    looks = "|".join(f"{structure.name} {structure.colour}" for structure in dataset.structures)
+    identity = "|".join(f"{structure.name} {structure.colour}" for structure in dataset.structures)
     channels = "|".join(channel.modality for channel in dataset.manifest.channels)
-    return f"{looks}|{channels}|step {step:g}|measures {MEASURES_VERSION}"
+    return f"{identity}|{channels}|step {step:g}|measures {MEASURES_VERSION}"
 
 
 def _read_facts(folder: Path, case_id: str, key: str) -> CaseFacts | None:

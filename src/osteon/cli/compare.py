@@ -15,7 +15,7 @@ from osteon.core.quantities import parse_numbers
 
 
 def compare(
-    contestants: Annotated[
+    predictions: Annotated[
         list[Path], typer.Argument(help="Runs (their validation), folders of predictions, or CSVs of RLE.")
     ],
     reference: Annotated[Path, typer.Option(help="The dataset, or a folder of label files.")],
@@ -33,7 +33,7 @@ def compare(
         raise UsageError(f"{to}: is a file, and a folder is needed", hint="give another one with --to")
     tolerances = parse_numbers(tolerance, "a tolerance")
     comparison = osteon.compare(
-        contestants, reference, to, tolerances=tolerances, surfaces=not overlap_only, labels=parse_labels(labels)
+        predictions, reference, to, tolerances=tolerances, surfaces=not overlap_only, labels=parse_labels(labels)
     )
     table = plain_table(("rank", "", "Dice", "95% interval", "volume error %", "cases"), left=("",))
     ranks = {place.run: str(place.rank) for place in comparison.ranking.places} if comparison.ranking else {}

@@ -63,7 +63,7 @@ def evaluate(
             f"the model was trained on {len(known)} of {len(known) + len(result.cases_unseen)} cases, which "
             f"are in none of the other metrics: {shorten(known)}"
         )
-    validated = [case for case, sight in result.sights.items() if sight == VALIDATED]
+    validated = [case for case, role in result.training_roles.items() if role == VALIDATED]
     if validated:
         info(
             f"{len(validated)} cases were validated on: they chose the model's epoch, post-processing and calibration, "

@@ -149,7 +149,7 @@ def _print_fit(result: VoteFit) -> None:
     for name, chosen in result.structures.items():
         figures = ["–" if f is None else f"{f:.3f}" for f in (chosen.usual, chosen.fitted, chosen.left_out)]
         what = "as usual"
-        if chosen.taken:
+        if chosen.replaces_default:
             what = str(chosen.threshold) if chosen.weights is None else ", ".join(f"{w:g}" for w in chosen.weights)
         table.add_row(escape(name), str(chosen.cases), *figures, what)
     out.print(table, soft_wrap=False)

@@ -26,7 +26,8 @@ def list_(
     here: Annotated[bool, typer.Option("--here", help="Only those that are on this machine.")] = False,
 ) -> None:
     """Encoders, where their weights lie, under which licence, and whether they are here."""
-    from osteon.networks.encoder_sources import UNKNOWN, published
+    from osteon.networks.encoder_registry import UNKNOWN
+    from osteon.networks.encoder_sources import published
     from osteon.networks.weight_cache import cache_folder, cached_path, locked
 
     lock = locked()

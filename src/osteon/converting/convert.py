@@ -11,16 +11,15 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from osteon.converting.card import converted_model_card
 from osteon.converting.checkpoint import Checkpoint, read_checkpoint
 from osteon.converting.model_folder import DATASET, PLANS, ModelPackage, find_model, first_model_package
-from osteon.converting.notes import conversion_notes
 from osteon.converting.plan import NnUNetModel, convert_plan
 from osteon.converting.plans_files import DatasetFile, Plans, read_dataset, read_plans, resolve_configuration
 from osteon.converting.validation import SUMMARY, read_validation_dice
 from osteon.converting.zip_models import open_package
 from osteon.core.errors import ModelError, UsageError
 from osteon.core.progress import status
+from osteon.core.version import __version__
 from osteon.networks.ensemble import Ensemble
 from osteon.networks.registry import build_network
 from osteon.plan.schema import NnUNet, Plan
@@ -205,3 +204,58 @@ def _write(source: _SourceModel, folder: Path) -> ConvertedModel:
 
 CONVERTERS = {"nnunet": convert_model}
 """By the program that trained a model: a new one is one row."""
+
+
+def conversion_notes(source: NnUNetModel) -> list[str]:
+    """A line for each; none where there is nothing to tell."""
+    configuration, notes = source.configuration, []
+    if configuration.architecture != resolve_configuration(source.plans, source.name, source.path).architecture:
+        notes.append(
+            "the weights are those of batch norms, which the trainer built instead of the plans' instance norms"
+        )
+    if "RGBTo01Normalization" in configuration.normalization_schemes:
+        notes.append(
+            "the channels are a picture's red, green and blue; osteon reads a picture as one channel of grey, so they "
+            "have to be given as files of their own, in a dataset"
+        )
+    return notes
+
+
+def converted_model_card(
+    plan: Plan, source: NnUNetModel, checkpoints: dict[str, Checkpoint], notes: Sequence[str]
+) -> str:
+    """The model's contents, origin and licence.
+
+    Args:
+        plan: The converted one.
+        source: nnU-Net's files.
+        checkpoints: Fold → its checkpoint.
+        notes: What was left out.
+    """
+    spacing = "×".join(f"{s:.3g}" for s in plan.grid.spacing_mm)
+    first = next(iter(checkpoints.values()))
+    lines = [
+        f"# {plan.dataset}",
+        "",
+        f"A {plan.grid.dimensions}D {plan.network.description}, trained by nnU-Net v2 and taken over by osteon "
+        f"{__version__}. Research software, no medical device.",
+        "",
+        "## Data",
+        "",
+        f"- Channels: {', '.join(f'{i.channel} ({i.why[0]})' for i in plan.intensities)}",
+        f"- Structures: {', '.join(s.name for s in plan.structures)}",
+        f"- Grid: {spacing} {plan.unit} along {'-'.join(plan.grid.axes)}",
+        "",
+        "## Origin",
+        "",
+        f"- {source.path.parent.name or source.path.parent}: trainer {first.trainer or 'not recorded'}, "
+        f"plans {source.plans.plans_name}, configuration {source.name}",
+        *(f"- fold {fold}: {c.path.name}, SHA-256 {c.sha256}" for fold, c in checkpoints.items()),
+        *(f"- {note}" for note in notes),
+        "",
+        "## Licence",
+        "",
+        "nnU-Net's code is Apache-2.0; osteon contains none of it. Its folder does not say under which terms the "
+        "weights may be used: ask those who trained the model, and respect the terms of the data it was trained on.",
+    ]
+    return "\n".join(lines) + "\n"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from osteon.converting.model_folder import DATASET, PLANS
@@ -76,17 +76,13 @@ def trainer_in(names: Sequence[PurePosixPath], top: Path) -> PurePosixPath:
         ModelError: There is none; the message says what there is instead.
         UsageError: There are several, or `top` is one fold of a model.
     """
-    found = sorted({path.parent for path in names if path.name == PLANS} & _with_dataset(names))
+    found = sorted(set.intersection(*({path.parent for path in names if path.name == n} for n in (DATASET, PLANS))))
     if len(found) == 1:
         return found[0]
     if found:
         listed = shorten_list([str(top / path) for path in found], LISTED)
         raise UsageError(f"{top}: holds {len(found)} trained models", hint=f"give one of them: {listed}")
     raise _other(names, top)
-
-
-def _with_dataset(names: Iterable[PurePosixPath]) -> set[PurePosixPath]:
-    return {path.parent for path in names if path.name == DATASET}
 
 
 def _other(names: Sequence[PurePosixPath], top: Path) -> OsteonError:

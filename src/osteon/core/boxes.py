@@ -35,6 +35,11 @@ class Box:
         low = _triple(max(0, a - m) for a, m in zip(self.first, margin, strict=True))
         return Box(low, _triple(min(n, b + m) for b, m, n in zip(self.stop, margin, shape, strict=True)))
 
+    def move(self, steps: Sequence[int]) -> Box:
+        """As many voxels further along each axis."""
+        first, stop = (_triple(a + s for a, s in zip(end, steps, strict=True)) for end in (self.first, self.stop))
+        return Box(first, stop)
+
     def grow_to(self, size: Sequence[int], shape: Sequence[int]) -> Box:
         """Grown about its middle to `size` voxels at least along each axis, moved and clipped to the array."""
         first, stop = [], []
@@ -49,6 +54,10 @@ class Box:
         """Whether the two have a voxel in common."""
         pairs = zip(self.first, self.stop, other.first, other.stop, strict=True)
         return all(a < d and c < b for a, b, c, d in pairs)
+
+    def intersection(self, other: Box) -> Box:
+        """What both hold, where they intersect."""
+        return Box(_triple(map(max, self.first, other.first)), _triple(map(min, self.stop, other.stop)))
 
     def union(self, other: Box) -> Box:
         """The smallest box that holds both."""

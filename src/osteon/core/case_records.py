@@ -8,15 +8,15 @@ OUT/.records/predictions/<case>.lock    who works on it now: a lease, as in `loc
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import GenericAlias
 from typing import Any
 
-from osteon.core.files import remove_file, write_error, write_json
-from osteon.core.locks import lock_across_machines
+from osteon.core.files import remove_file, write_json
+from osteon.core.locks import exclusive_lock
 from osteon.core.records import read_record
 
 RECORDS_FOLDER = ".records"
@@ -79,27 +79,14 @@ class CaseRecords:
         if records != (self._read(self.path) if self.path.is_file() else {}):
             write_json(self.path, records)
 
-    @contextmanager
-    def claim(self, case: str, *, wait: bool) -> Iterator[None]:
+    def claim(self, case: str, *, wait: bool) -> AbstractContextManager[None]:
         """Keep everybody else, on any machine, from working on a case while the block runs.
 
         Raises:
             BlockingIOError: Somebody does, and `wait` is false.
             FileError: The claim cannot be written.
         """
-        path = self._file(case).with_suffix(".lock")
-        with ExitStack() as stack:
-            try:
-                while True:
-                    path.parent.mkdir(parents=True, exist_ok=True)
-                    with suppress(FileNotFoundError):  # tidied away in between
-                        stack.enter_context(lock_across_machines(path, wait=wait))
-                        break
-            except BlockingIOError:
-                raise
-            except OSError as error:
-                raise write_error(path, error) from error
-            yield
+        return exclusive_lock(self._file(case).with_suffix(".lock"), wait=wait)
 
     def remove_empty(self) -> None:
         """Remove the folders of records where they are empty."""
@@ -112,8 +99,7 @@ class CaseRecords:
 
     def _read(self, path: Path) -> dict[str, Any]:
         hint = "move it away; its cases are worked on again"
-        records: dict[str, Any] = read_record(path, "the record", GenericAlias(dict, (str, self.shape)), hint)
-        return records
+        return read_record(path, "the record", GenericAlias(dict, (str, self.shape)), hint)
 
     def _file(self, case: str) -> Path:
         name = case.encode()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-from types import TracebackType
 
 import psutil
 
@@ -36,9 +35,7 @@ class LoadMeter:
         self._began = self._readings()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         seconds, busy, own = (now - then for now, then in zip(self._readings(), self._began, strict=True))
         self.used_by_others = max(0.0, busy - own) / seconds if seconds > 0 else 0.0
 
@@ -84,7 +81,7 @@ class ThreadLimiter:
         """Set the threads by what others took since the last call that measured, `every_s` ago at least."""
         if time.monotonic() - self._measured_at < every_s:
             return
-        self._meter.__exit__(None, None, None)
+        self._meter.__exit__()
         free = len(self._meter.allowed) - math.floor(self._meter.used_by_others + 0.5)
         self._set(min(self.initial_threads, max(1, free)))
         self._meter.__enter__()

@@ -1,13 +1,16 @@
-"""Stamps that tell whether a file, or a folder's content, has changed: by size and times, or by its bytes."""
+"""Stamps that tell whether a file, or a folder's content, has changed, by times or bytes; and which file is oldest."""
 
 from __future__ import annotations
 
 import hashlib
+import time
 from pathlib import Path
 
 from osteon.core.errors import FileError
 from osteon.core.files import is_file, is_folder
 from osteon.core.platform import HAS_CHANGE_TIMES
+
+DAY_S = 86_400.0
 
 
 def modification_stamp(path: Path) -> str:
@@ -75,3 +78,13 @@ def _files(path: Path) -> list[Path]:
     if is_file(path):
         return [path]
     return sorted(part for part in path.rglob("*") if part.is_file()) if is_folder(path) else []
+
+
+def age_key(path: Path) -> float:
+    """A key that sorts files by when they were written, the oldest first, for caches that keep the newest.
+
+    A file from the future (by a day, since disks of a network have clocks of their own) was written by a clock that
+    was wrong: it counts as the oldest, else it would outlast everything that is written from now on.
+    """
+    written = path.stat().st_mtime
+    return written if written < time.time() + DAY_S else 0.0

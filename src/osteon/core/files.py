@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and reading text, YAML and JSON."""
+"""Files that are written whole or not at all, their temporaries, and reading text, YAML and JSON."""
 
 from __future__ import annotations
 
@@ -6,16 +6,27 @@ import errno
 import json
 import os
 import re
+import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
+import psutil
 import yaml
 
 from osteon.core.errors import DiskFullError, FileError, missing_file_error
-from osteon.core.temporary_files import remove_stale, temporary_path
+from osteon.core.processes import machine_hash
+
+_PART = ".part-"
+_TAIL = 24
+"""Characters of a file's name that its temporary keeps: a name may be as long as the system allows."""
+_TEMPORARY = re.compile(rf"{re.escape(_PART)}(?:([0-9a-f]{{8}})-)?(\d+)-")
+"""A temporary's machine (earlier ones named none) and process."""
+_STALE_S = 24 * 3600.0
+"""A temporary file that another machine has not touched for so long is stale."""
+_cleaned: set[Path] = set()
 
 
 @contextmanager
@@ -125,6 +136,18 @@ def is_folder(path: Path) -> bool:
         return False
 
 
+@contextmanager
+def open_binary(path: Path, what: str) -> Iterator[BinaryIO]:
+    """A file's bytes, to be read. Raises FileError where it is missing (`what` it should be), or cannot be read."""
+    if not path.is_file():
+        raise missing_file_error(path, what)
+    try:
+        with path.open("rb") as stream:
+            yield stream
+    except OSError as error:
+        raise FileError(f"{path}: cannot be read ({error.strerror})", hint="check the file's permissions") from error
+
+
 def write_text(path: Path, text: str) -> None:
     r"""Write UTF-8 text whole or not at all.
 
@@ -219,3 +242,34 @@ def read_json(path: Path, what: str) -> Any:
         return json.loads(read_text(path, what))
     except (ValueError, RecursionError) as error:  # numbers of 10,000 digits and lists in lists in lists, too
         raise FileError(f"{path}: {what} is not valid JSON ({error})", hint="correct the place named above") from error
+
+
+def temporary_path(path: Path) -> Path:
+    """Where a file is written until it is whole. No other process of any machine takes this name."""
+    return path.with_name(f"{_PART}{machine_hash()}-{os.getpid()}-{secrets.token_hex(4)}-{path.name[-_TAIL:]}")
+
+
+def remove_stale(folder: Path) -> None:
+    """Remove the temporaries of processes that were killed; a process looks once into a folder, which may be long."""
+    if folder in _cleaned:
+        return
+    _cleaned.add(folder)
+    with os.scandir(folder) as entries:
+        left = [(folder / entry.name, found) for entry in entries if (found := _TEMPORARY.match(entry.name))]
+    for path, found in left:
+        with suppress(OSError):
+            here = found[1] == machine_hash()
+            if not psutil.pid_exists(int(found[2])) if here else age_s(path) > _STALE_S:
+                path.unlink()
+
+
+def age_s(path: Path) -> float:
+    """Seconds since a file was touched, by the clock of the disk that it lies on; 0 where it is gone."""
+    probe = path.with_name(f".probe-{secrets.token_hex(8)}")
+    try:
+        probe.touch()
+        return probe.stat().st_mtime - path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
+    finally:
+        probe.unlink(missing_ok=True)

@@ -15,6 +15,11 @@ _MAX_POINTER_BYTES = 1024
 """Bytes (github.com/git-lfs/git-lfs, docs/spec.md; git-annex.branchable.com/internals/pointer_file)."""
 
 
+def user_cache() -> Path:
+    """The folder of osteon's in the user's cache."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "osteon"
+
+
 def files_below(folder: Path, *, hidden: bool = True, skip_with: str | None = None) -> Iterator[Path]:
     """All files below a folder, in an order that is the same on every machine.
 

@@ -68,12 +68,12 @@ class Segmentation:
         """Whether structures may share voxels (the array is multi-hot)."""
         return self.array.ndim == 4
 
-    def mask(self, structure: Structure) -> npt.NDArray[np.bool_]:
-        """`[i, j, k]` bool: the voxels of one structure."""
+    def mask(self, structure: Structure, part: tuple[slice | int, ...] = ()) -> npt.NDArray[np.bool_]:
+        """`[i, j, k]` bool: the voxels of one structure; of a part of the grid where one is given."""
         if self.overlapping:
             position = [s.name for s in self.structures].index(structure.name)
-            return np.asarray(self.array[position] > 0)
-        return np.asarray(self.array == structure.value)
+            return np.asarray(self.array[position][part] > 0)
+        return np.asarray(self.array[part] == structure.value)
 
 
 def palette(count: int) -> list[str]:

@@ -15,9 +15,8 @@ from pathlib import Path
 from types import ModuleType
 
 from osteon.core.errors import UsageError
-from osteon.core.files import write_error
+from osteon.core.files import age_s, write_error
 from osteon.core.processes import is_process_alive, machine_id, start_time
-from osteon.core.temporary_files import age_s
 
 LOCK_NAME = ".lock"
 """Of the lock's file in a folder that is held."""
@@ -134,16 +133,22 @@ def lock_folder(folder: Path, what: str, hint: str) -> Iterator[None]:
 
 
 @contextmanager
-def exclusive_lock(path: Path) -> Iterator[None]:
-    """Wait until nobody else, of any machine, is in a block with this lock's file; its folder is made where missing.
+def exclusive_lock(path: Path, *, wait: bool = True) -> Iterator[None]:
+    """Let nobody else, of any machine, into a block with this lock's file; its folder is made where missing.
 
     Raises:
+        BlockingIOError: Somebody is in one, and `wait` is false.
         FileError: The folder cannot be written.
     """
     with ExitStack() as stack:
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            stack.enter_context(lock_across_machines(path, wait=True))
+            while True:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with suppress(FileNotFoundError):  # the folder was tidied away in between
+                    stack.enter_context(lock_across_machines(path, wait=wait))
+                    break
+        except BlockingIOError:
+            raise
         except OSError as error:
             raise write_error(path, error) from error
         yield

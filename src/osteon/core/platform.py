@@ -12,6 +12,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import BinaryIO
 
@@ -20,6 +21,9 @@ import psutil
 CGROUPS = Path("/sys/fs/cgroup")
 PROCESS_CGROUP = Path("/proc/self/cgroup")
 STATUS = Path("/proc/self/status")
+BF16_FLAGS = ("avx512_bf16", "amx_bf16", "bf16")
+"""Of x86-64, and of ARM."""
+CPUINFO = Path("/proc/cpuinfo")
 _BLOCK = 1 << 20
 HAS_CHANGE_TIMES = sys.platform != "win32"
 """Whether the system notes, where no program can set it, when a file was last changed; `st_ctime` is a birth there."""
@@ -121,3 +125,19 @@ def release_pages(mapped: mmap.mmap) -> None:
     """Give back a mapped file's memory, where the system can be told to; what is asked for is read again."""
     if hasattr(mmap, "MADV_DONTNEED"):
         mapped.madvise(mmap.MADV_DONTNEED)
+
+
+def has_bf16() -> bool:
+    """Whether the processor is known to compute in bf16 itself, and libraries have not been told to do without."""
+    narrowed = os.environ.get("ATEN_CPU_CAPABILITY", "").lower() in ("avx2", "default")
+    return not narrowed and bool(processor_flags() & set(BF16_FLAGS))
+
+
+@cache
+def processor_flags() -> frozenset[str]:
+    """The kernel's names of what the processor can do; none where the system does not list them."""
+    if not CPUINFO.is_file():
+        return frozenset()
+    lines = CPUINFO.read_text(encoding="utf-8", errors="replace").splitlines()
+    line = next((line for line in lines if line.startswith(("flags", "Features"))), "")
+    return frozenset(line.partition(":")[2].split())

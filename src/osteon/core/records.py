@@ -12,7 +12,7 @@ from osteon.core.errors import FileError, summarise_error
 from osteon.core.files import read_json, read_yaml
 
 
-def read_record(path: Path, what: str, shape: Any, hint: str) -> Any:
+def read_record(path: Path, what: str, shape: Any, hint: str) -> dict[str, Any]:
     """Read a JSON or YAML file and validate it; the data are returned as they stand there.
 
     Args:
@@ -24,7 +24,7 @@ def read_record(path: Path, what: str, shape: Any, hint: str) -> Any:
     Raises:
         FileError: It is missing, damaged, or of another shape.
     """
-    data = (read_json if path.suffix == ".json" else read_yaml)(path, what)
+    data: dict[str, Any] = (read_json if path.suffix == ".json" else read_yaml)(path, what)
     try:
         _adapter(shape).validate_python(data, strict=True)
     except ValidationError as error:

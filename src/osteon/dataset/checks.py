@@ -66,11 +66,7 @@ def find_background_like(segmentation: Segmentation) -> list[str]:
 
 
 def check_labels(segmentation: Segmentation, name: str) -> tuple[str, ...]:
-    """Names of the structures that have a voxel.
-
-    Raises:
-        LabelError: None has.
-    """
+    """Names of the structures that have a voxel. Raises LabelError where none has."""
     present = present_structures(segmentation)
     if not present:
         raise LabelError(

@@ -192,9 +192,6 @@ def groups_with_structure(manifest: Manifest, present: Mapping[str, Collection[s
 
 def structures_only_held_out(manifest: Manifest, present: Mapping[str, Collection[str]]) -> dict[str, list[str]]:
     """Structures that occur in cases held out for the final test, which are given, and in none to train on."""
-    found = {}
-    for name, groups in groups_with_structure(manifest, present).items():
-        cases = [case.id for case in manifest.cases if name in present.get(case.id, ())]
-        if cases and not groups:
-            found[name] = cases
-    return found
+    groups_of = groups_with_structure(manifest, present)
+    cases = {name: [c.id for c in manifest.cases if name in present.get(c.id, ())] for name in groups_of}
+    return {name: cases[name] for name, groups in groups_of.items() if cases[name] and not groups}

@@ -76,7 +76,7 @@ def find_sparse_structures(segmentation: Segmentation) -> list[SparseStructure]:
     if min(segmentation.geometry.shape) == 1:
         return []
     boxes = _boxes(segmentation)
-    places = [_slice_numbers(box, _mask(segmentation, structure, box)) for structure, box in boxes]
+    places = [_slice_numbers(box, segmentation.mask(structure, box)) for structure, box in boxes]
     combs = [_sparse_axis(each) for each in places]
     usual = Counter(comb for comb in combs if comb is not None).most_common(1)
     found = []
@@ -107,13 +107,6 @@ def _boxes(segmentation: Segmentation) -> list[tuple[Structure, Box]]:
     return [(s, box.slices) for s, box in zip(segmentation.structures, boxes, strict=True) if box is not None]
 
 
-def _mask(segmentation: Segmentation, structure: Structure, box: Box) -> Mask:
-    """A structure within its box."""
-    if segmentation.overlapping:
-        return np.asarray(segmentation.array[segmentation.structures.index(structure)][box] > 0)
-    return np.asarray(segmentation.array[box] == structure.value)
-
-
 def _slice_numbers(box: Box, mask: Mask) -> list[npt.NDArray[np.intp]]:
     """Along each axis, the slices that have a voxel."""
     return [
@@ -141,6 +134,6 @@ def _pairs(places: npt.NDArray[np.intp]) -> list[Pair]:
 def _faces_across(segmentation: Segmentation, structure: Structure, box: Box, axis: int, pair: Pair) -> bool:
     """Whether the parts on both sides of a gap lie over each other, so that a slice may have been forgotten."""
     planes = ([slice(n, n + 1) if a == axis else part for a, part in enumerate(box)] for n in pair)
-    one, other = (_mask(segmentation, structure, (i, j, k)) for i, j, k in planes)
+    one, other = (segmentation.mask(structure, tuple(part)) for part in planes)
     smaller = min(int(np.count_nonzero(one)), int(np.count_nonzero(other)))
     return smaller >= _FEWEST and int(np.count_nonzero(one & other)) >= _FACING * smaller

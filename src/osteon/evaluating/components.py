@@ -61,9 +61,9 @@ def match_components(
     one, other = np.divmod(pairs, known + 1)
     union = np.bincount(found.ravel())[one] + np.bincount(truth.ravel())[other] - shared[pairs]
     iou = shared[pairs] / union
-    taken_one, taken_other = set(), set()
+    used_one, used_other = set(), set()
     for pair in np.argsort(-iou, kind="stable"):
-        if iou[pair] > least_iou and one[pair] not in taken_one and other[pair] not in taken_other:
-            taken_one.add(one[pair])
-            taken_other.add(other[pair])
-    return ComponentMatch(known, predicted, len(taken_one))
+        if iou[pair] > least_iou and one[pair] not in used_one and other[pair] not in used_other:
+            used_one.add(one[pair])
+            used_other.add(other[pair])
+    return ComponentMatch(known, predicted, len(used_one))

@@ -20,7 +20,7 @@ from osteon.evaluating.summary import overall, summarise
 from osteon.formats.io import describe_header_warnings, read_geometry
 from osteon.formats.label_meanings import read_named_labels
 from osteon.formats.registry import format_of, stem_of
-from osteon.predicting.training_cases import TRAINED, sights_in
+from osteon.predicting.training_cases import TRAINED, read_training_roles
 
 logger = logging.getLogger(__name__)
 MANY_VOXELS = 100_000_000
@@ -84,9 +84,9 @@ def evaluate(
             notes += [note] if note else []
         if outcome.error is not None:
             failures.append(Failure(pair.case, outcome.error.message, outcome.error.hint))
-    sights = _sights(pairing)
-    known = [score for score in scores if sights.get(score.case) == TRAINED]
-    new = [score for score in scores if sights.get(score.case) != TRAINED]
+    roles = _training_roles(pairing)
+    known = [score for score in scores if roles.get(score.case) == TRAINED]
+    new = [score for score in scores if roles.get(score.case) != TRAINED]
     summaries, trained_on = tuple(summarise(new)), tuple(summarise(known))
     result = Evaluation(
         structures=scored,
@@ -99,7 +99,7 @@ def evaluate(
         by=by,
         groups=group_scores(new, groups) if by else (),
         notes=tuple(notes),
-        sights=sights,
+        training_roles=roles,
         trained_on=trained_on,
         overall_trained_on=overall(trained_on, known),
     )
@@ -108,12 +108,12 @@ def evaluate(
     return result
 
 
-def _sights(pairing: Pairing) -> dict[str, str]:
+def _training_roles(pairing: Pairing) -> dict[str, str]:
     """What the predictions' makers had to do with each case, where their folder says it."""
     if not pairing.pairs:
         return {}
-    sights = sights_in(pairing.pairs[0].prediction.parent)  # predictions are one folder's, or one file
-    return {pair.case: sights[name] for pair in pairing.pairs if (name := stem_of(pair.prediction)) in sights}
+    roles = read_training_roles(pairing.pairs[0].prediction.parent)  # predictions are one folder's, or one file
+    return {pair.case: roles[name] for pair in pairing.pairs if (name := stem_of(pair.prediction)) in roles}
 
 
 def score_pair(

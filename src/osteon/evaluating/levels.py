@@ -11,8 +11,8 @@ import numpy.typing as npt
 from osteon.core.boxes import Box
 from osteon.core.dice import LabelArray
 from osteon.core.labels import Structure
+from osteon.core.structure_boxes import crop_mask
 from osteon.evaluating.components import label_components
-from osteon.evaluating.structure_boxes import crop_mask
 from osteon.formats.labelmap import is_placeholder
 
 SMALLEST = 0.3
@@ -95,5 +95,5 @@ def _wrong(
         return np.bincount(pieces[crop_mask(reference, structures, other, box)], minlength=count + 1)[1:]
 
     own = shared(number)
-    shares = [(shared(other), least) for other, least in enough.items()]
-    return int(np.any([(share > own) & (share >= least) for share, least in shares], axis=0).sum())
+    overlaps = [(shared(other), least) for other, least in enough.items()]
+    return int(np.any([(share > own) & (share >= least) for share, least in overlaps], axis=0).sum())

@@ -14,7 +14,7 @@ from osteon.core.text import significant
 from osteon.evaluating.groups import Group
 from osteon.evaluating.metrics import distance_metrics, score_to_row
 from osteon.evaluating.scores import Score
-from osteon.evaluating.summary import OVERALL, Summary
+from osteon.evaluating.summary import OVERALL, STATES, Summary
 from osteon.predicting.training_cases import KEY, TRAINED
 
 CSV_NAME, JSON_NAME = "metrics.csv", "metrics.json"
@@ -49,7 +49,7 @@ class Evaluation:
         by: The field of the manifest by which cases are grouped.
         groups: One for each of its values.
         notes: Whose word is taken for what numbers without names mean, and how cases were read.
-        sights: Whether each case was trained on or validated on (`predicting.training_cases`). A case
+        training_roles: Whether each case was trained on or validated on (`predicting.training_cases`). A case
             that was trained on counts in none of these,
         trained_on: but here: the summary of these alone, one for each structure,
         overall_trained_on: and over the structures' means.
@@ -65,19 +65,19 @@ class Evaluation:
     by: str | None = None
     groups: tuple[Group, ...] = ()
     notes: tuple[str, ...] = ()
-    sights: Mapping[str, str] = field(default_factory=dict)
+    training_roles: Mapping[str, str] = field(default_factory=dict)
     trained_on: tuple[Summary, ...] = ()
     overall_trained_on: Summary = NO_SUMMARY
 
     @property
     def cases_trained_on(self) -> list[str]:
         """Scored cases that the predictions' makers were trained on."""
-        return list(dict.fromkeys(s.case for s in self.scores if self.sights.get(s.case) == TRAINED))
+        return list(dict.fromkeys(s.case for s in self.scores if self.training_roles.get(s.case) == TRAINED))
 
     @property
     def cases_unseen(self) -> list[str]:
         """The other scored cases."""
-        return list(dict.fromkeys(s.case for s in self.scores if self.sights.get(s.case) != TRAINED))
+        return list(dict.fromkeys(s.case for s in self.scores if self.training_roles.get(s.case) != TRAINED))
 
 
 def write_evaluation(
@@ -95,7 +95,8 @@ def write_evaluation(
     Raises:
         FileError: The folder cannot be written.
     """
-    columns = ({result.by: groups} if result.by else {}) | ({KEY: result.sights} if result.sights else {})
+    columns = {result.by: groups} if result.by else {}
+    columns |= {KEY: result.training_roles} if result.training_roles else {}
     names = [each.name for each in fields(Score) if each.name != "distances"] + [*distance_metrics(result.scores)]
     rows: list[dict[str, Any]] = []
     cases: dict[str, dict[str, Any]] = {}
@@ -114,7 +115,7 @@ def write_evaluation(
         "unmatched": list(result.unmatched),
         **({"notes": list(result.notes)} if result.notes else {}),
         **({"by": result.by} if result.by else {}),
-        **({KEY: dict(result.sights)} if result.sights else {}),
+        **({KEY: dict(result.training_roles)} if result.training_roles else {}),
         **_lines(result.overall, result.summaries),
         "cases": cases,
     }
@@ -130,7 +131,8 @@ def _lines(overall: Summary, summaries: Sequence[Summary]) -> dict[str, Any]:
 
 
 def _line(summary: Summary) -> dict[str, Any]:
-    values = asdict(summary)
+    keys = {name: key for key, name in STATES.items()}
+    values = {keys.get(name, name): value for name, value in asdict(summary).items()}
     metrics = values.pop("metrics")
     del values["structure"]
     return _round({**metrics, **values, "pooled_detection_f1": summary.pooled_detection_f1})

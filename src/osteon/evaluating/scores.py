@@ -13,10 +13,10 @@ from osteon.core.boxes import Box
 from osteon.core.dice import LabelArray, OverlapCounts, count_overlap, dice
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Structure
+from osteon.core.structure_boxes import crop_mask, find_boxes
 from osteon.evaluating.components import MATCH_IOU, match_components
 from osteon.evaluating.distances import distance_metric_names, measure_distances
 from osteon.evaluating.levels import count_wrong_levels
-from osteon.evaluating.structure_boxes import crop_mask, find_boxes
 from osteon.evaluating.surface_elements import thin_axis, voxel_steps
 
 State = Literal["both", "missed", "invented", "absent", "not annotated"]

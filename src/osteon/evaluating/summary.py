@@ -27,8 +27,8 @@ class Summary:
         structure: Its name, or `overall`.
         metrics: By name (`dice`, `hd95_mm` …), each over the cases in which it exists.
         both: Cases in which prediction and reference hold the structure.
-        missed: Cases in which only the reference does.
-        invented: Cases in which only the prediction does.
+        false_negatives: Cases in which only the reference does; in files `missed`.
+        false_positives: Cases in which only the prediction does; in files `invented`.
         absent: Cases in which neither does.
         not_annotated: Cases in which nobody looked for it.
         reference_pieces: Connected pieces of the reference in all cases; pieces are 0 where they were not measured.
@@ -40,8 +40,8 @@ class Summary:
     structure: str
     metrics: Mapping[str, SampleStatistics] = field(default_factory=dict)
     both: int = 0
-    missed: int = 0
-    invented: int = 0
+    false_negatives: int = 0
+    false_positives: int = 0
     absent: int = 0
     not_annotated: int = 0
     reference_pieces: int = 0
@@ -72,7 +72,14 @@ class Summary:
 
 
 _COUNTS = ("reference_pieces", "predicted_pieces", "matched_pieces", "wrong_level")
-_STATES = ("both", "missed", "invented", "absent", "not_annotated")
+STATES = {
+    "both": "both",
+    "missed": "false_negatives",
+    "invented": "false_positives",
+    "absent": "absent",
+    "not_annotated": "not_annotated",
+}
+"""The key in files of each count of cases, which is a score's state, and the count's name."""
 
 
 def summarise(scores: Sequence[Score]) -> list[Summary]:
@@ -101,7 +108,7 @@ def overall(summaries: Sequence[Summary], scores: Sequence[Score] = ()) -> Summa
         means = sample_statistics(part.mean for part in parts)
         low, high = _interval_of_means(scores, name)
         metrics[name] = SampleStatistics(sum(part.n for part in parts), means.mean, means.sd, means.median, low, high)
-    counts = {name: sum(getattr(summary, name) for summary in summaries) for name in (*_STATES, *_COUNTS)}
+    counts = {name: sum(getattr(summary, name) for summary in summaries) for name in (*STATES.values(), *_COUNTS)}
     return Summary(OVERALL, metrics, **counts)
 
 
@@ -109,7 +116,7 @@ def _summarise_structure(structure: str, scores: Sequence[Score], names: Sequenc
     states = Counter(score.state.replace(" ", "_") for score in scores)
     counts = {name: sum(getattr(score, name) or 0 for score in scores) for name in _COUNTS}
     metrics = {name: sample_statistics(metric_value(score, name) for score in scores) for name in names}
-    return Summary(structure, metrics, **{name: states[name] for name in _STATES}, **counts)
+    return Summary(structure, metrics, **{name: states[state] for state, name in STATES.items()}, **counts)
 
 
 def _interval_of_means(scores: Sequence[Score], name: str) -> tuple[float | None, float | None]:

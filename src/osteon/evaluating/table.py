@@ -123,7 +123,7 @@ def _columns(overall: Summary) -> list[Column]:
         Column("volume\nerror cm³", lambda s: _mean_sd(s.volume_error_cm3, "+.2f"), 6),
         Column("volume\nerror %", lambda s: _mean_sd(s.volume_error_percent, "+.1f"), 5),
         Column("n", lambda s: str(s.dice.n)),
-        Column("absent/\nmissed/\ninvented", lambda s: _counts(s.absent, s.missed, s.invented), 1),
+        Column("absent/\nmissed/\ninvented", lambda s: _counts(s.absent, s.false_negatives, s.false_positives), 1),
     ]
     return columns
 

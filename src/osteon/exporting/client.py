@@ -92,9 +92,10 @@ def main(scan: str, mask: str) -> None:
     slices = np.split(image, range(step, image.shape[3], step), axis=3) if flat else [image]
     batches = [part.transpose(3, 0, 1, 2)[..., None] if flat else part[None] for part in slices]
     found = [probabilities(run, batch, about).astype(np.float16) for batch in batches]
-    shares = np.concatenate([part[..., 0].transpose(1, 2, 3, 0) if flat else part[0] for part in found], axis=3)
-    shares = np.stack([resample(share.astype(np.float32), own) for share in shares])
-    labels = shares.transpose(1, 2, 3, 0) > 0.5 if about["overlapping"] else np.array(about["values"])[shares.argmax(0)]
+    outputs = np.concatenate([part[..., 0].transpose(1, 2, 3, 0) if flat else part[0] for part in found], axis=3)
+    outputs = np.stack([resample(output.astype(np.float32), own) for output in outputs])
+    overlapping = about["overlapping"]
+    labels = outputs.transpose(1, 2, 3, 0) > 0.5 if overlapping else np.array(about["values"])[outputs.argmax(0)]
     labels = apply_orientation(labels.astype(np.min_scalar_type(max(about["values"]))), ornt_transform(planned, there))
     nibabel.save(nibabel.Nifti1Image(labels, file.affine), mask)
 

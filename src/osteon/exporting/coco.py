@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from osteon.core.files import write_json
-from osteon.dataset.dataset import Dataset
 from osteon.exporting.export_form import ExportCase, ExportedCase, Exporter, ExportForm, ExportOptions, OutputFile
-from osteon.exporting.pictures import picture_masks, picture_names
+from osteon.exporting.masks import picture_masks, picture_names
 from osteon.formats.coco_writer import make_annotation
 
 FILE_NAME = "coco.json"
@@ -74,9 +73,10 @@ class CocoExport(Exporter):
         return ExportedCase([OutputFile(Path(FILE_NAME), partial(write_json, data=data))])
 
 
-def _start(options: ExportOptions, _: Dataset | None) -> CocoExport:
-    return CocoExport(options)
-
-
-FORM = ExportForm("coco", "masks of pictures as COCO's JSON", _start, once=(FILE_NAME,), accepted=frozenset({"shapes"}))
-"""The form as the table of forms has it."""
+FORM = ExportForm(
+    "coco",
+    "masks of pictures as COCO's JSON",
+    lambda options, _: CocoExport(options),
+    once=(FILE_NAME,),
+    accepted=frozenset({"shapes"}),
+)

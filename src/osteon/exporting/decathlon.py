@@ -57,9 +57,7 @@ class DecathlonExport(Exporter):
         return ExportedCase([OutputFile(Path(FILE_NAME), partial(write_json, data=data))])
 
 
-def _start(options: ExportOptions, dataset: Dataset | None) -> DecathlonExport:
-    if dataset is None:
-        raise UsageError("decathlon takes a dataset", hint="give a folder with dataset.yaml")
+def _start(options: ExportOptions, dataset: Dataset) -> DecathlonExport:
     if dataset.manifest.overlapping:
         raise UsageError(
             f"{dataset.folder}: its structures overlap, and a label map of the Decathlon holds one in each voxel",
@@ -76,4 +74,3 @@ FORM = ExportForm(
     once=(FILE_NAME,),
     accepted=frozenset({"link"}),
 )
-"""The form as the table of forms has it."""

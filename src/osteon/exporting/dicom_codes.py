@@ -19,40 +19,20 @@ if TYPE_CHECKING:
 SCHEME = "99OSTEON"
 """Private coding schemes begin with 99 (PS3.16, 8.2)."""
 _LONGEST_MEANING = 64
+_SAME = (
+    "acetabulum calcaneus clavicle coccyx femur fibula heart hippocampus humerus ilium ischium lung "
+    "mandible maxilla metacarpal patella rib sacrum scaphoid scapula skull sternum talus tibia trachea "
+    "ulna vertebra"
+)
+"""Names that pydicom has as they are, but for the capital."""
 _WHOLE = {
-    "acetabulum": "Acetabulum",
+    **{name: name.capitalize() for name in _SAME.split()},
     "calcaneum": "Calcaneus",
-    "calcaneus": "Calcaneus",
-    "clavicle": "Clavicle",
     "clavicula": "Clavicle",
-    "coccyx": "Coccyx",
     "femoral head": "HeadOfFemur",
-    "femur": "Femur",
     "femur head": "HeadOfFemur",
-    "fibula": "Fibula",
     "head of femur": "HeadOfFemur",
-    "heart": "Heart",
-    "hippocampus": "Hippocampus",
-    "humerus": "Humerus",
-    "ilium": "Ilium",
-    "ischium": "Ischium",
-    "lung": "Lung",
-    "mandible": "Mandible",
-    "maxilla": "Maxilla",
-    "metacarpal": "Metacarpal",
-    "patella": "Patella",
     "radius": "RadiusBone",
-    "rib": "Rib",
-    "sacrum": "Sacrum",
-    "scaphoid": "Scaphoid",
-    "scapula": "Scapula",
-    "skull": "Skull",
-    "sternum": "Sternum",
-    "talus": "Talus",
-    "tibia": "Tibia",
-    "trachea": "Trachea",
-    "ulna": "Ulna",
-    "vertebra": "Vertebra",
     **{
         f"{part} {bone}": f"{part.capitalize()}{bone.capitalize()}"
         for part in ("proximal", "distal")

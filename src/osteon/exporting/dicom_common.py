@@ -16,7 +16,7 @@ from osteon.formats.dicom_files import element_text
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
-_MAY_BE_EMPTY = (
+MAY_BE_EMPTY = (
     "PatientName",
     "PatientID",
     "PatientBirthDate",
@@ -70,7 +70,7 @@ def complete_headers(headers: Mapping[str, Dataset], *, step_mm: float | None) -
     with ignore_pydicom_warnings():
         for instance, header in found.items():
             header.SOPInstanceUID = instance if UID(instance).is_valid else derived_uid(instance)
-            for keyword in _MAY_BE_EMPTY:
+            for keyword in MAY_BE_EMPTY:
                 if keyword not in header:
                     setattr(header, keyword, None)
             for keyword, uid in lacking.items():

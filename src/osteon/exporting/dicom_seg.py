@@ -15,7 +15,6 @@ from osteon.core.errors import CaseError, LabelError
 from osteon.core.labels import Segmentation, Structure
 from osteon.core.version import __version__
 from osteon.dataset.checks import present_structures
-from osteon.dataset.dataset import Dataset
 from osteon.exporting.dicom_codes import codes_of
 from osteon.exporting.dicom_common import derived_uid, ignore_pydicom_warnings, save_dicom
 from osteon.exporting.dicom_source import DicomSources, PlacedSegmentation
@@ -25,7 +24,6 @@ from osteon.exporting.export_form import (
     ExportedCase,
     Exporter,
     ExportForm,
-    ExportOptions,
     OutputFile,
 )
 from osteon.formats.header_limits import check_memory
@@ -169,14 +167,9 @@ def _refuse_overlap(segmentation: Segmentation, case: ExportCase) -> None:
         )
 
 
-def _start(options: ExportOptions, _: Dataset | None) -> DicomSegExport:
-    return DicomSegExport(options.encoding, DicomSources(options.source, by_grid=options.ignore_references))
-
-
 FORM = ExportForm(
     "dicom-seg",
     "DICOM SEG that refers to the scan's series",
-    _start,
+    lambda o, _: DicomSegExport(o.encoding, DicomSources(o.source, by_grid=o.ignore_references)),
     accepted=frozenset({"source", "encoding", "ignore_references"}),
 )
-"""The form as the table of forms has it."""

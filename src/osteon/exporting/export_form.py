@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -108,7 +108,7 @@ class ExportedCase:
 
     files: Sequence[OutputFile] = ()
     row: Any = None
-    notes: Sequence[str] = field(default=())
+    notes: Sequence[str] = ()
 
 
 class Exporter(ABC):
@@ -130,7 +130,7 @@ class ExportForm:
     Attributes:
         name: As the command takes it.
         what: One line for help.
-        start: Begins an export. The dataset is the source where that is one, else None.
+        start: `(ExportOptions, Dataset | None)` → the export; of a dataset, where the form takes one.
         of_dataset: Whether it takes a dataset with its images, rather than segmentations alone.
         once: Files about all cases: whether they may be written is asked before the work.
         accepted: Fields of `ExportOptions` that it takes beside `labels`; any other is refused.
@@ -138,7 +138,7 @@ class ExportForm:
 
     name: str
     what: str
-    start: Callable[[ExportOptions, Dataset | None], Exporter]
+    start: Callable[..., Exporter]
     of_dataset: bool = False
     once: tuple[str, ...] = ()
     accepted: frozenset[str] = frozenset()
@@ -156,15 +156,5 @@ def refuse_options(form: str, options: ExportOptions, accepted: Collection[str] 
             raise UsageError(f"{flag}: means nothing for {form}", hint=f"leave it out; {takes}")
 
 
-FLAGS = {
-    "labels": "--labels",
-    "space": "--space",
-    "fragments": "--fragments",
-    "smallest_mm3": "--smallest-mm3",
-    "source": "--source",
-    "ignore_references": "--ignore-references",
-    "encoding": "--encoding",
-    "shapes": "--shapes",
-    "link": "--link",
-}
+FLAGS = {option.name: f"--{option.name.replace('_', '-')}" for option in fields(ExportOptions)}
 """How the command calls the fields of `ExportOptions`."""

@@ -1,21 +1,26 @@
-"""The masks of a segmentation's structures, each cut to what it fills."""
+"""The masks of a segmentation's structures: each cut to what it fills, or as pictures have them, rows and columns."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from osteon.core.boxes import Box
+from osteon.core.errors import GeometryError
 from osteon.core.geometry import Geometry
-from osteon.core.label_values import bounding_boxes
 from osteon.core.labels import Segmentation, Structure
+from osteon.core.structure_boxes import crop_mask, find_boxes
+from osteon.exporting.export_form import ExportCase
 
 Mask = npt.NDArray[np.bool_]
 CONNECTIVITY = ndimage.generate_binary_structure(3, 2)
 """Voxels that share a face or an edge are one piece."""
+NOWHERE = Box((0, 0, 0), (0, 0, 0))
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,24 +42,32 @@ class CroppedMask:
 
 def crop_masks(segmentation: Segmentation) -> Iterator[CroppedMask]:
     """Each structure's mask in turn: a scan has far more voxels than a bone."""
-    if segmentation.overlapping:
-        for structure in segmentation.structures:
-            yield crop_mask(structure, segmentation.mask(structure), segmentation.geometry)
-        return
-    boxes = bounding_boxes(segmentation.array, [structure.value for structure in segmentation.structures])
-    for structure, found in zip(segmentation.structures, boxes, strict=True):
-        box = found.slices if found is not None else (slice(0, 0),) * 3
-        yield _part(structure, segmentation.array[box] == structure.value, box, segmentation.geometry)
+    array, geometry, structures = segmentation.array, segmentation.geometry, segmentation.structures
+    for number, found in enumerate(find_boxes(array, structures)):
+        box = found or NOWHERE
+        mask = crop_mask(array, structures, number, box)
+        yield CroppedMask(structures[number], mask, geometry.crop(box), geometry.singleton_axes)
 
 
-def crop_mask(structure: Structure, mask: Mask, geometry: Geometry) -> CroppedMask:
-    """A mask `[i, j, k]` cut to what it fills."""
-    box = ndimage.find_objects(mask.view(np.uint8), max_label=1)[0] or (slice(0, 0),) * 3
-    return _part(structure, mask[box], box, geometry)
+def picture_masks(segmentation: Segmentation, case: ExportCase) -> Iterator[tuple[str, npt.NDArray[np.bool_]]]:
+    """Name and mask `[rows, columns]` of each structure that somebody looked for, in the order of the structures.
+
+    Raises:
+        GeometryError: It is not a picture.
+    """
+    shape = segmentation.geometry.shape
+    if shape[2] != 1:
+        raise GeometryError(
+            f"{case.file}: has {shape[0]}×{shape[1]}×{shape[2]} voxels, and this form is for pictures",
+            hint="export stl, dicom-seg or seg-nrrd",
+        )
+    for structure in segmentation.structures:
+        if case.annotated is None or structure.name in case.annotated:
+            yield structure.name, segmentation.mask(structure)[:, :, 0].T
 
 
-def _part(structure: Structure, mask: Mask, box: tuple[slice, ...], geometry: Geometry) -> CroppedMask:
-    affine = geometry.affine_ras.copy()
-    affine[:3, 3] = geometry.to_world(np.array([[part.start for part in box]]))[0]
-    i, j, k = mask.shape
-    return CroppedMask(structure, mask, Geometry((i, j, k), affine, geometry.unit), geometry.singleton_axes)
+def picture_names(cases: Sequence[ExportCase]) -> list[str]:
+    """How a table calls the picture of each case: by its file, or by the case where several files have one name."""
+    names = [case.picture_name for case in cases]
+    times = Counter(names)
+    return [name if times[name] == 1 else case.id for name, case in zip(names, cases, strict=True)]

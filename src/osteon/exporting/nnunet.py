@@ -147,9 +147,7 @@ class NnunetExport(Exporter):
         return regions, drawn
 
 
-def _start(options: ExportOptions, dataset: Dataset | None) -> NnunetExport:
-    if dataset is None:
-        raise UsageError("nnunet takes a dataset", hint="give a folder with dataset.yaml")
+def _start(options: ExportOptions, dataset: Dataset) -> NnunetExport:
     if taken := [structure.name for structure in dataset.structures if structure.name in RESERVED]:
         raise UsageError(
             f"{dataset.folder}: nnU-Net keeps the name {taken[0]} for itself",
@@ -166,4 +164,3 @@ FORM = ExportForm(
     once=(FILE_NAME,),
     accepted=frozenset({"link"}),
 )
-"""The form as the table of forms has it."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from osteon.exporting.export_form import ExportCase, ExportedCase, Exporter, ExportForm, OutputFile
-from osteon.exporting.pictures import picture_masks, picture_names
+from osteon.exporting.masks import picture_masks, picture_names
 from osteon.formats.rle import encode_rle, write_rle_csv
 
 FILE_NAME = "masks.csv"
@@ -31,4 +31,3 @@ class RleTableExport(Exporter):
 FORM = ExportForm(
     "rle-csv", "masks of pictures as run-length codes (CSV)", lambda *_: RleTableExport(), once=(FILE_NAME,)
 )
-"""The form as the table of forms has it."""

@@ -13,10 +13,9 @@ import numpy as np
 from osteon.core.errors import CaseError
 from osteon.core.labels import Structure
 from osteon.core.version import __version__
-from osteon.dataset.dataset import Dataset as OsteonDataset
-from osteon.exporting.dicom_common import copy_elements, derived_uid, ignore_pydicom_warnings, save_dicom
+from osteon.exporting.dicom_common import MAY_BE_EMPTY, copy_elements, derived_uid, ignore_pydicom_warnings, save_dicom
 from osteon.exporting.dicom_source import DicomSources, PlacedSegmentation
-from osteon.exporting.export_form import ExportCase, ExportedCase, Exporter, ExportForm, ExportOptions, OutputFile
+from osteon.exporting.export_form import ExportCase, ExportedCase, Exporter, ExportForm, OutputFile
 from osteon.exporting.masks import crop_masks
 from osteon.exporting.outlines import outlines
 from osteon.formats.dicom_stack import LPS_TO_RAS
@@ -27,21 +26,7 @@ if TYPE_CHECKING:
 STORAGE = "1.2.840.10008.5.1.4.1.1.481.3"
 _STUDY_COMPONENT = "1.2.840.10008.3.1.2.3.1"
 """Detached Study Management, retired: what RT objects refer to studies with (PS3.3, C.8.8.5)."""
-_REPEATED = (
-    "PatientName",
-    "PatientID",
-    "PatientBirthDate",
-    "PatientSex",
-    "StudyInstanceUID",
-    "StudyDate",
-    "StudyTime",
-    "StudyID",
-    "AccessionNumber",
-    "ReferringPhysicianName",
-    "StudyDescription",
-    "FrameOfReferenceUID",
-    "PositionReferenceIndicator",
-)
+_REPEATED = (*MAY_BE_EMPTY, "StudyInstanceUID", "StudyDescription", "FrameOfReferenceUID")
 
 
 @dataclass(frozen=True)
@@ -173,14 +158,9 @@ def _references(placed: PlacedSegmentation, header: Dataset) -> Dataset:
     return frame
 
 
-def _start(options: ExportOptions, _: OsteonDataset | None) -> RtstructExport:
-    return RtstructExport(DicomSources(options.source, by_grid=options.ignore_references))
-
-
 FORM = ExportForm(
     "rtstruct",
     "RTSTRUCT: contours that refer to the scan's series",
-    _start,
+    lambda options, _: RtstructExport(DicomSources(options.source, by_grid=options.ignore_references)),
     accepted=frozenset({"source", "ignore_references"}),
 )
-"""The form as the table of forms has it."""

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from osteon.core.errors import OsteonError, UsageError
 from osteon.core.labels import Structure, make_structures
@@ -72,10 +71,9 @@ def export(
     )
     record = OutputRecord.open(out, overwrite=overwrite)
     record.check(row.name, [Path(name) for name in row.once])
-    job = _ExportRun(row, row.start(options, dataset), record)
-    report = ExportReport(out)
+    exporter, report = row.start(options, dataset), ExportReport(out)
     try:
-        _export(job, cases, report)
+        _export(row.name, exporter, record, cases, report)
     except BaseException:
         with suppress(OsteonError):  # what stopped the work is what counts
             record.write_summary()
@@ -84,10 +82,28 @@ def export(
     return report
 
 
-def _export(job: _ExportRun, cases: Sequence[ExportCase], report: ExportReport) -> None:
+def _export(
+    form: str, exporter: Exporter, record: OutputRecord, cases: Sequence[ExportCase], report: ExportReport
+) -> None:
     """Case by case, and then what is about all of them."""
+
+    def write(name: str, made: ExportedCase, of: Sequence[ExportCase]) -> ExportedCase:
+        files = [file.path for file in made.files]
+        kept = [path for case in of for path in (case.file, *case.scan) if path is not None]
+        if files:
+            with record.claim(form, name):
+                record.check(form, files, kept)
+                record.begin(form, name, files)
+                for file in made.files:
+                    file.write(record.folder / file.path)
+                record.end(form, name, files)
+        return made
+
+    def export_case(case: ExportCase) -> ExportedCase:
+        return write(case.id, exporter.case(case), [case])
+
     rows, out = [], report.out
-    for outcome in for_each(job.case, cases, f"exporting {job.form.name}", name=lambda case: f"case {case.id}"):
+    for outcome in for_each(export_case, cases, f"exporting {form}", name=lambda case: f"case {case.id}"):
         case, made = outcome.item, outcome.result or ExportedCase()
         if outcome.error is not None:
             report.failed[case.id] = outcome.error
@@ -99,40 +115,9 @@ def _export(job: _ExportRun, cases: Sequence[ExportCase], report: ExportReport) 
     done = set(report.done)
     report.notes.extend(describe_header_warnings((case.file, True) for case in cases if case.file and case.id in done))
     if rows:
-        made = job.all_cases(rows, cases)
+        made = write("", exporter.finish(rows), cases)
         report.files.extend(out / file.path for file in made.files)
         report.notes.extend(made.notes)
-
-
-@dataclass(frozen=True)
-class _ExportRun:
-    form: ExportForm
-    exporter: Exporter
-    record: OutputRecord
-
-    def case(self, case: ExportCase) -> ExportedCase:
-        """Make and write one case."""
-        made = self.exporter.case(case)
-        self._write(case.id, made, [case])
-        return made
-
-    def all_cases(self, rows: Sequence[Any], cases: Sequence[ExportCase]) -> ExportedCase:
-        """Make and write what is about all cases."""
-        made = self.exporter.finish(rows)
-        self._write("", made, cases)
-        return made
-
-    def _write(self, name: str, made: ExportedCase, cases: Sequence[ExportCase]) -> None:
-        files = [file.path for file in made.files]
-        if not files:
-            return
-        kept = [path for case in cases for path in (case.file, *case.scan) if path is not None]
-        with self.record.claim(self.form.name, name):
-            self.record.check(self.form.name, files, kept)
-            self.record.begin(self.form.name, name, files)
-            for file in made.files:
-                file.write(self.record.folder / file.path)
-            self.record.end(self.form.name, name, files)
 
 
 def _model(form: str, sources: Sequence[Path], out: Path, options: ExportOptions, *, overwrite: bool) -> ExportReport:

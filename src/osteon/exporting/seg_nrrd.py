@@ -19,4 +19,3 @@ class SegNrrdExport(Exporter):
 
 
 FORM = ExportForm("seg-nrrd", "3D Slicer's segmentation, with names and colours", lambda *_: SegNrrdExport())
-"""The form as the table of forms has it."""

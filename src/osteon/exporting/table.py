@@ -113,4 +113,3 @@ def _write(path: Path, rows: Iterable[Row]) -> None:
 FORM = ExportForm(
     "table", "volumes and dimensions of every structure and case (CSV)", lambda *_: TableExport(), once=(FILE_NAME,)
 )
-"""The form as the table of forms has it."""

@@ -9,8 +9,6 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-import numpy as np
-
 from osteon.core.errors import FileError, LabelError, OsteonError, UsageError, missing_file_error
 from osteon.core.folders import files_below
 from osteon.core.geometry import Geometry
@@ -25,7 +23,7 @@ from osteon.formats.dicom_seg import (
     read_dicom_seg_structures,
 )
 from osteon.formats.dicom_series import read_series, series_geometry
-from osteon.formats.labelmap import make_index_map, match_structures
+from osteon.formats.labelmap import make_index_map, match_layers
 
 SUFFIXES: tuple[str, ...] = (".dcm", ".dicom")
 _LISTED = 8
@@ -33,10 +31,6 @@ _LISTED = 8
 
 def read_dicom(path: Path, *, single: bool = False) -> Volume:
     """Read the one image series in a file or folder as `[1, i, j, k]`, RAS+ millimetres.
-
-    Args:
-        path: The file or folder.
-        single: Whether types of eight bytes become float32.
 
     Raises:
         FileError: There is none, or there are several; or as `read_series`.
@@ -78,18 +72,13 @@ def read_dicom_segmentation(path: Path, structures: Sequence[Structure] | None =
     if not found.overlapping:
         labels, named = make_index_map(found.array, found.structures, structures, path, by_value=False)
         return Segmentation(labels, found.geometry, named)
-    mapping, unknown = match_structures(found.structures, structures, by_value=False)
-    if strange := [s.name for s in unknown if found.mask(s).any()]:
+    layers, unknown = match_layers(found, structures)
+    if unknown:
         raise LabelError(
-            f"{path}: holds segments that no structure is named after: {', '.join(strange)} "
+            f"{path}: holds segments that no structure is named after: {', '.join(s.name for s in unknown)} "
             f"(structures: {', '.join(s.name for s in structures)})",
             hint="name the structures as the file does (--labels NAME=VALUE,…)",
         )
-    layers = np.zeros((len(structures), *found.geometry.shape), np.uint8)
-    for n, structure in enumerate(structures):
-        for own in found.structures:
-            if mapping.get(own.value) == structure.value:
-                layers[n] |= found.mask(own)
     return Segmentation(layers, found.geometry, tuple(structures))
 
 

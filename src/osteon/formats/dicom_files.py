@@ -28,6 +28,8 @@ _MAX_MESSAGE_LENGTH = 160
 """Characters of another library's message that are handed on."""
 DIRECTORY = "1.2.840.10008.1.3.10"
 """Media Storage Directory Storage: a DICOMDIR."""
+SEGMENTATIONS = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
+STRUCTURE_SET = "1.2.840.10008.5.1.4.1.1.481.3"
 
 
 @contextmanager

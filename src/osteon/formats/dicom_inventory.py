@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Literal
 from osteon.core.errors import FileError
 from osteon.formats.dicom_files import (
     DIRECTORY,
+    SEGMENTATIONS,
+    STRUCTURE_SET,
     element_number,
     element_text,
     file_errors,
@@ -26,8 +28,6 @@ if TYPE_CHECKING:
 
 SeriesKind = Literal["volume", "image"]
 
-_SEGMENTATIONS = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
-_STRUCTURE_SET = "1.2.840.10008.5.1.4.1.1.481.3"
 _DOSE = "1.2.840.10008.5.1.4.1.1.481.2"
 _SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 _LOCALIZER = re.compile(r"\b(locali[sz]ers?|scout|topogram|surview|scanogram)\b", re.IGNORECASE)
@@ -163,9 +163,9 @@ def _sort_file(path: Path, found: DicomInventory, heaps: dict[str, _SeriesFiles]
             or element_text(dataset, "PatientName")
             or element_text(dataset, "StudyInstanceUID")
         )
-        if kind in _SEGMENTATIONS:
+        if kind in SEGMENTATIONS:
             found.segmentations.append(path)
-        elif kind == _STRUCTURE_SET:
+        elif kind == STRUCTURE_SET:
             found.structure_sets.append(path)
         elif reason := _no_image(dataset, kind):
             found.skipped.append((path, reason))

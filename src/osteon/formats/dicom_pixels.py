@@ -116,8 +116,8 @@ def _rescale(dataset: Dataset, pixels: npt.NDArray[Any], slice_: Slice) -> Pixel
         return pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
     if pixels.dtype.kind in "iub" and slope.is_integer() and intercept.is_integer():
         whole = pixels.astype(np.int64) * int(slope) + int(intercept)
-        ends = int(whole.min()), int(whole.max())
-        return whole.astype(next(k for k in (np.int16, np.int32, np.int64) if _fits(ends, k)))
+        low, high, kinds = int(whole.min()), int(whole.max()), (np.int16, np.int32, np.int64)
+        return whole.astype(next(k for k in kinds if np.iinfo(k).min <= low and high <= np.iinfo(k).max))
     return (pixels.astype(np.float64) * slope + intercept).astype(
         np.float32 if pixels.dtype.itemsize <= 2 else np.float64
     )
@@ -128,10 +128,6 @@ def _lowest(kind: np.dtype[Any], slice_: Slice) -> float:
     if kind.kind != "u":
         return -math.inf
     return slice_.intercept if slice_.slope > 0 else slice_.slope * np.iinfo(kind).max + slice_.intercept
-
-
-def _fits(ends: tuple[int, int], kind: type[np.signedinteger[Any]]) -> bool:
-    return bool(np.iinfo(kind).min <= ends[0] and ends[1] <= np.iinfo(kind).max)
 
 
 def _unpack(dataset: Dataset) -> Pixels:

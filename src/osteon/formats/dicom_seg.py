@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -20,7 +19,7 @@ import numpy.typing as npt
 from osteon.core.errors import FileError, GeometryError, LabelError
 from osteon.core.geometry import POSITION_TOLERANCE, Geometry, reorient_like
 from osteon.core.labels import Segmentation, Structure, side_of
-from osteon.formats.dicom_files import element_number, element_text, file_errors, read_dataset
+from osteon.formats.dicom_files import SEGMENTATIONS, element_number, element_text, file_errors, read_dataset
 from osteon.formats.dicom_pixels import stored_frames
 from osteon.formats.dicom_slices import Slice, slices_of
 from osteon.formats.dicom_stack import (
@@ -37,7 +36,6 @@ from osteon.formats.header_limits import check_memory
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
-SOP_CLASSES = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
 THRESHOLD = 0.5
 """From this fraction on, a voxel belongs to the segment."""
 _SIDES: dict[str, Literal["left", "right"]] = {
@@ -47,13 +45,6 @@ _SIDES: dict[str, Literal["left", "right"]] = {
     "G-A100": "right",
 }
 """Codes of laterality, SNOMED CT and SRT (PS3.16, CID 244)."""
-
-
-@dataclass(frozen=True)
-class _Segment:
-    number: int
-    name: str
-    colour: str | None
 
 
 def read_dicom_seg(path: Path, geometry: Geometry | None = None) -> Segmentation:
@@ -100,12 +91,12 @@ def read_dicom_seg_structures(path: Path) -> tuple[Structure, ...]:
 
 def is_dicom_seg(path: Path) -> bool:
     """Whether a DICOM file is a SEG. Raises FileError where it cannot be read."""
-    return str(read_dataset(Path(path), pixels=False).SOPClassUID) in SOP_CLASSES
+    return str(read_dataset(Path(path), pixels=False).SOPClassUID) in SEGMENTATIONS
 
 
 def _open(path: Path, *, pixels: bool) -> Dataset:
     dataset = read_dataset(path, pixels=pixels)
-    if str(dataset.SOPClassUID) not in SOP_CLASSES:
+    if str(dataset.SOPClassUID) not in SEGMENTATIONS:
         raise FileError(f"{path}: no DICOM SEG", hint="give the file with the segmentation")
     with file_errors(path, "its header is damaged"):
         tiled = (
@@ -120,15 +111,16 @@ def _open(path: Path, *, pixels: bool) -> Dataset:
 def _structures(dataset: Dataset, path: Path) -> tuple[tuple[Structure, ...], list[int]]:
     """The segments as structures, and their numbers in the file."""
     with file_errors(path, "its segments are damaged"):
-        found = [_segment(item) for item in dataset.get("SegmentSequence") or []]
-        found = [segment for segment in found if segment.number > 0]  # a label map may name its background
-        numbers = [segment.number for segment in found]
+        items = dataset.get("SegmentSequence") or []
+        items = [item for item in items if int(item.SegmentNumber) > 0]  # a label map may name its background
+        numbers = [int(item.SegmentNumber) for item in items]
         if len(set(numbers)) < len(numbers):
             raise ValueError("two segments have one number")
-        return name_structures([s.name for s in found], numbers, [s.colour for s in found]), numbers
+        return name_structures([_name(item) for item in items], numbers, [_colour(item) for item in items]), numbers
 
 
-def _segment(item: Any) -> _Segment:
+def _name(item: Any) -> str:
+    """The segment's name, with its side where only codes say it."""
     name = element_text(item, "SegmentLabel")
     codes = list(item.get("SegmentedPropertyTypeModifierCodeSequence") or [])
     for region in item.get("AnatomicRegionSequence") or []:
@@ -137,12 +129,14 @@ def _segment(item: Any) -> _Segment:
     side_in_name = re.search(r"\b(left|right)\b", name, re.IGNORECASE) or side_of(name)[0]
     if len(sides) == 1 and not side_in_name:
         name = f"{name} {sides.pop()}".strip()
-    lab = [int(part) for part in item.get("RecommendedDisplayCIELabValue") or []]
-    return _Segment(int(item.SegmentNumber), name, _colour(lab) if len(lab) == 3 else None)
+    return name
 
 
-def _colour(lab: list[int]) -> str:
+def _colour(item: Any) -> str | None:
     """`#rrggbb` of DICOM's CIELab in 16 bits (PS3.3 C.10.7.1.1); what no screen shows is clipped."""
+    lab = [int(part) for part in item.get("RecommendedDisplayCIELabValue") or []]
+    if len(lab) != 3:
+        return None
     from highdicom.color import CIELabColor  # a third of a second, and only of segments that have colours
 
     return f"#{bytes(CIELabColor.from_dicom_value(lab).to_rgb(clip=True)).hex()}"

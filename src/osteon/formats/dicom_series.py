@@ -75,11 +75,7 @@ def read_series(
 
 
 def series_geometry(series: Series) -> Geometry:
-    """The grid alone, without pixels.
-
-    Raises:
-        GeometryError: As `read_series` without its options.
-    """
+    """The grid alone, without pixels. Raises GeometryError as `read_series` without its options."""
     if series.picture:
         return picture_geometry(series.slices[0])
     return _stack(series).geometry()

@@ -52,13 +52,10 @@ def split_volumes(slices: Sequence[Slice]) -> list[tuple[list[Slice], str]]:
 
 
 def _is_one_volume(one: Slice, other: Slice) -> bool:
-    same = (one.rows, one.columns, one.stack, one.echo_number) == (
-        other.rows,
-        other.columns,
-        other.stack,
-        other.echo_number,
+    told, others = (
+        (s.rows, s.columns, s.stack, s.echo_number, s.spacing is None, s.echo_ms is None) for s in (one, other)
     )
-    if not same or (one.spacing is None) != (other.spacing is None) or (one.echo_ms is None) != (other.echo_ms is None):
+    if told != others:
         return False
     turned = np.abs(np.subtract(one.orientation or 0.0, other.orientation or 0.0)).max() > _COSINE
     scaled = one.spacing and other.spacing and not np.allclose(one.spacing, other.spacing, rtol=_SPACING, atol=0)
@@ -113,25 +110,16 @@ def _most_at_one_place(slices: Sequence[Slice]) -> int:
 
 def _differences(one: Slice, others: Sequence[Slice]) -> list[str]:
     """What tells a group from the others, in words."""
-    words = []
-    for describe in (_plane, _matrix, _pixel, _echo):
-        if len({describe(other) for other in others}) > 1:
-            words.append(describe(one))
-    return words
+    every = zip(*map(_describe_slice, others), strict=True)
+    return [words for words, found in zip(_describe_slice(one), every, strict=True) if len(set(found)) > 1]
 
 
-def _plane(slice_: Slice) -> str:
+def _describe_slice(slice_: Slice) -> tuple[str, str, str, str]:
+    """Plane, matrix, pixel and echo."""
     frame = np.array(slice_.orientation)
-    return ("sagittal", "coronal", "axial")[int(np.argmax(np.abs(np.cross(frame[:3], frame[3:]))))]
-
-
-def _matrix(slice_: Slice) -> str:
-    return f"{slice_.columns}×{slice_.rows}"
-
-
-def _pixel(slice_: Slice) -> str:
-    return f"{slice_.spacing[1]:.4g} mm" if slice_.spacing else ""
-
-
-def _echo(slice_: Slice) -> str:
-    return f"echo {slice_.echo_ms:g} ms" if slice_.echo_ms is not None else f"echo {slice_.echo_number}"
+    return (
+        ("sagittal", "coronal", "axial")[int(np.argmax(np.abs(np.cross(frame[:3], frame[3:]))))],
+        f"{slice_.columns}×{slice_.rows}",
+        f"{slice_.spacing[1]:.4g} mm" if slice_.spacing else "",
+        f"echo {slice_.echo_ms:g} ms" if slice_.echo_ms is not None else f"echo {slice_.echo_number}",
+    )

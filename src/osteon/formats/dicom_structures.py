@@ -59,11 +59,7 @@ def name_structures(
 def compose_segmentation(
     parts: Sequence[PartialMask], structures: tuple[Structure, ...], geometry: Geometry, name: str | Path
 ) -> Segmentation:
-    """An index map, or multi-hot where parts of different structures share voxels.
-
-    Raises:
-        LabelError: There is no structure at all.
-    """
+    """An index map, or multi-hot where parts of structures share voxels. Raises LabelError where there are none."""
     if not structures:
         raise LabelError(f"{name}: holds no structure", hint="leave this file out, or draw its structures again")
     labels: npt.NDArray[Any] = np.zeros(geometry.shape, smallest_uint(max(s.value for s in structures)))

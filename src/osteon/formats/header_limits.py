@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO
 
 import psutil
 
@@ -21,7 +21,8 @@ MAX_HEADER_BYTES = 64 << 20
 SLACK = 16 << 20
 """Bytes that may follow the voxels: other programs' padding and notes."""
 _CHUNK = 1 << 20
-_CUT = "copy the file again from its source; it was probably cut short"
+CUT_SHORT = "copy the file again from its source; it was probably cut short"
+"""The way out where a file ends too early."""
 
 
 def check_claimed_size(path: Path, claimed: int, *, packed: bool, held: int | None = None) -> None:
@@ -41,7 +42,7 @@ def check_claimed_size(path: Path, claimed: int, *, packed: bool, held: int | No
         raise FileError(
             f"{path}: truncated or damaged: its header claims {_size(claimed)} of voxels, which a file of "
             f"{_size(there)} cannot hold",
-            hint=_CUT,
+            hint=CUT_SHORT,
         )
     check_memory(path, claimed if held is None else held)
 
@@ -57,24 +58,16 @@ def check_memory(path: Path, needed: int) -> None:
         )
 
 
-class ReadableStream(Protocol):
-    """What bytes are read from."""
-
-    def read(self, count: int, /) -> bytes:
-        """So many; fewer where it ends."""
-        ...
-
-
-def make_reader(stream: ReadableStream, voxels: int, size: int, path: Path) -> Callable[[int], bytes]:
-    """What reads so many bytes of `voxels` of `size` bytes each, and raises FileError where the stream ends before."""
+def make_reader(read_some: Callable[[int], bytes], voxels: int, size: int, path: Path) -> Callable[[int], bytes]:
+    """What reads so many bytes of `voxels` of `size` bytes each, and raises FileError where `read_some` gives fewer."""
     given = 0
 
     def read(count: int) -> bytes:
         nonlocal given
-        raw = stream.read(count)
+        raw = read_some(count)
         given += len(raw)
         if len(raw) < count:
-            raise FileError(f"{path}: truncated, {given // size} of {voxels} voxels", hint=_CUT)
+            raise FileError(f"{path}: truncated, {given // size} of {voxels} voxels", hint=CUT_SHORT)
         return raw
 
     return read

@@ -20,7 +20,7 @@ from osteon.core.errors import CaseError, DatasetError, LabelError, UnknownValue
 from osteon.core.files import is_file, read_json
 from osteon.core.labels import BACKGROUND, Segmentation, Structure, make_structures
 from osteon.formats.io import read_segmentation, read_structures
-from osteon.formats.labelmap import is_placeholder, make_index_map, match_structures, smallest_uint
+from osteon.formats.labelmap import is_placeholder, make_index_map, match_layers, smallest_uint
 
 FILE_NAME = "dataset.json"
 _IGNORED = "ignore"
@@ -77,18 +77,13 @@ class LabelMeanings:
         return Segmentation(array, segmentation.geometry, self.structures)
 
 
-def parse_label_meanings(labels: Mapping[str, int]) -> LabelMeanings:
-    """What a person says of the numbers (`--labels`)."""
-    return LabelMeanings("--labels", {name: (number,) for name, number in labels.items()}, chosen=True)
-
-
 def label_meanings_for(files: Iterable[Path], labels: Mapping[str, int] | None = None) -> LabelMeanings | None:
     """What numbers mean in label files of one folder that name nothing: as a person says it, or a dataset.json there.
 
     None where every file names its structures, or nobody says it. Raises as `find_label_meanings`.
     """
     if labels:
-        return parse_label_meanings(labels)
+        return LabelMeanings("--labels", {name: (number,) for name, number in labels.items()}, chosen=True)
     first = next((path for path in files if has_placeholder_names(path)), None)
     return None if first is None else find_label_meanings(first.parent)
 
@@ -185,16 +180,11 @@ def _in_terms_of(found: Segmentation, known: Sequence[Structure], path: Path) ->
     if not found.overlapping:
         array, structures = make_index_map(found.array, found.structures, known, path, by_value=False)
         return Segmentation(array, found.geometry, structures)
-    mapping, unknown = match_structures(found.structures, known, by_value=False)
-    strange = [s.name for s in unknown if found.mask(s).any()]
-    if strange:
+    layers, unknown = match_layers(found, known)
+    if unknown:
+        strange, names = (", ".join(s.name for s in structures) for structures in (unknown, known))
         raise LabelError(
-            f"{path}: holds {', '.join(strange)}, which no structure is called ({', '.join(s.name for s in known)})",
+            f"{path}: holds {strange}, which no structure is called ({names})",
             hint="correct the names, or say what the numbers mean: --labels NAME=VALUE,…",
         )
-    layers = np.zeros((len(known), *found.geometry.shape), np.uint8)
-    for structure in found.structures:
-        if structure.value in mapping:
-            place = [s.value for s in known].index(mapping[structure.value])
-            layers[place] |= found.mask(structure)
     return Segmentation(layers, found.geometry, tuple(known))

@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,17 +36,8 @@ SUFFIXES = (".ctbl", ".label")
 """Of files that are tables of labels and nothing else."""
 _ALONE = (".txt", *SUFFIXES)
 _ENDINGS = ("_ColorTable.ctbl", "_ColorTable.csv", "_ColorTable.txt", ".ctbl")
-_AMBIGUOUS_ENDINGS = (
-    ".label",
-    "_labels.json",
-    "_labels.txt",
-    "_labels.csv",
-    "_labels.tsv",
-    ".tsv",
-    ".txt",
-    ".json",
-    ".csv",
-)
+_LABELS = tuple(f"_labels.{suffix}" for suffix in ("json", "txt", "csv", "tsv"))
+_AMBIGUOUS_ENDINGS = (".label", *_LABELS, ".tsv", ".txt", ".json", ".csv")
 """What may as well be something else that is called after the label map (measurements): it then names nothing."""
 _MAX_TEXT_BYTES = 1 << 20
 """Bytes of a text that may be a table; logs are longer."""
@@ -169,20 +161,17 @@ def read_label_table(path: Path) -> tuple[Structure, ...]:
 def _from_json(data: Any, path: Path) -> dict[str, int]:
     if isinstance(data, dict) and isinstance(data.get("labels"), dict):
         data = data["labels"]
-    try:
-        if not isinstance(data, dict) or not data:
-            raise ValueError
-        if all(re.fullmatch(r"\d+", key) for key in data):
-            pairs = [(_name(name), int(value)) for value, name in data.items()]
-        else:
-            pairs = [(name, _number(value)) for name, value in data.items()]
-    except ValueError:
+    pairs: list[tuple[Any, Any]] = list(data.items()) if isinstance(data, dict) else []
+    if all(re.fullmatch(r"\d+", key) for key, _ in pairs):
+        with suppress(ValueError):  # more digits than Python turns into a number
+            pairs = [(name or None, int(value)) for value, name in pairs]
+    if not pairs or not all(isinstance(name, str) and type(value) is int for name, value in pairs):
         tables = [key for key, value in data.items() if isinstance(value, dict)] if isinstance(data, dict) else []
         several = f": it holds several tables ({', '.join(tables[:5])})" if len(tables) > 1 else ""
         raise DatasetError(
             f"{path}: does not say one name for each value{several}",
             hint='write {"1": "femur", "2": "tibia"}, or name the structures: --labels femur=1,tibia=2',
-        ) from None
+        )
     return _check_unique(pairs, path)
 
 
@@ -218,15 +207,3 @@ def _check_unique(pairs: list[tuple[str, int]], path: Path) -> dict[str, int]:
         if value > _HIGHEST:
             raise DatasetError(f"{path}: {name} has the value {value}", hint=f"values go up to {_HIGHEST}")
     return named
-
-
-def _name(value: object) -> str:
-    if not isinstance(value, str) or not value:
-        raise ValueError
-    return value
-
-
-def _number(value: object) -> int:
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise ValueError
-    return value

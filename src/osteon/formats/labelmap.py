@@ -14,6 +14,7 @@ from osteon.core.boxes import bounding_box
 from osteon.core.errors import LabelError, UnknownValueError
 from osteon.core.label_values import MAX_VALUE, remap_values
 from osteon.core.labels import BACKGROUND, Segmentation, Structure, make_structures
+from osteon.core.volume import Volume
 from osteon.formats.voxel_stream import array_type
 
 _PLACEHOLDER = re.compile(r"(label|segment)[ _-]?\d+", re.IGNORECASE)
@@ -127,6 +128,17 @@ def match_structures(
     return mapping, unknown
 
 
+def match_layers(found: Segmentation, known: Sequence[Structure]) -> tuple[npt.NDArray[np.uint8], list[Structure]]:
+    """Multi-hot labels in the order of `known`, by name, and the structures with voxels that are not known."""
+    mapping, unknown = match_structures(found.structures, known, by_value=False)
+    place = {structure.value: n for n, structure in enumerate(known)}
+    layers = np.zeros((len(known), *found.geometry.shape), np.uint8)
+    for structure in found.structures:
+        if structure.value in mapping:
+            layers[place[mapping[structure.value]]] |= found.mask(structure)
+    return layers, [structure for structure in unknown if found.mask(structure).any()]
+
+
 def make_index_map(
     labels: npt.NDArray[np.integer],
     own: Sequence[Structure],
@@ -174,6 +186,26 @@ def make_index_map(
     return remap_values(labels, mapping, smallest_uint(highest)), tuple(known)
 
 
+def read_index_map(
+    volume: Volume, own: Sequence[Structure], known: Sequence[Structure] | None, path: Path
+) -> Segmentation:
+    """A file's voxels as an index map whose values are its meaning. Raises LabelError as `make_index_map`.
+
+    Args:
+        volume: `[1, i, j, k]`; floats are taken where all of them are whole numbers.
+        own: As for `make_index_map`.
+        known: Likewise.
+        path: The file, for messages.
+    """
+    if len(volume.array) != 1:
+        raise LabelError(
+            f"{path}: {len(volume.array)} channels where an index map has one",
+            hint="store overlapping structures as 3D Slicer's .seg.nrrd",
+        )
+    labels, named = make_index_map(to_integer_labels(volume.array[0], path), own, known, path, by_value=True)
+    return Segmentation(labels, volume.geometry, named)
+
+
 def _unknown_value_error(
     counts: Mapping[int, int], own: Sequence[Structure], known: Sequence[Structure], name: str | Path
 ) -> UnknownValueError:
@@ -198,11 +230,7 @@ def to_multi_hot(segmentation: Segmentation) -> Segmentation:
 
 
 def to_index_map(segmentation: Segmentation, name: str | Path) -> Segmentation:
-    """The same structures as an index map `[i, j, k]`.
-
-    Raises:
-        LabelError: Structures share voxels; the message says how many.
-    """
+    """The same structures as an index map `[i, j, k]`. Raises LabelError that says how many voxels structures share."""
     if not segmentation.overlapping:
         return segmentation
     shared = int(((segmentation.array > 0).sum(axis=0) > 1).sum())

@@ -12,8 +12,6 @@ from osteon.core.file_names import name_key
 from osteon.formats.registry import stem_of
 
 FileKind = Literal["scan", "mask", "unclear"]
-VOLUME_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd")
-"""Of files that hold volumes; the registry's pictures are another form's."""
 _PARTS = re.compile(r"[_\-. ]+")
 
 
@@ -59,11 +57,6 @@ def move_copy_number(text: str) -> str:
     """The name with the number of a copy where the case stands: `p1_mask (1)` → `p1 (1)_mask`."""
     match = _COPIED.fullmatch(text)
     return f"{match['name']} {match['copy']}{match['kind']}" if match else text
-
-
-def is_volume(path: Path) -> bool:
-    """Whether the name is that of a file in which scans or masks lie."""
-    return path.name.lower().endswith(VOLUME_SUFFIXES) and not path.name.startswith(".")
 
 
 def classify_name(place: PurePosixPath) -> FileKind:

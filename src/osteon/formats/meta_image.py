@@ -18,13 +18,12 @@ import isal.isal_zlib
 import numpy as np
 import numpy.typing as npt
 
-from osteon.core.errors import FileError, LabelError, missing_file_error
+from osteon.core.errors import FileError, missing_file_error
+from osteon.core.files import open_binary
 from osteon.core.geometry import Geometry
 from osteon.core.gzip_files import GZIP_ERRORS
-from osteon.core.labels import Segmentation, Structure
 from osteon.core.volume import Volume
-from osteon.formats.header_limits import MAX_HEADER_BYTES, check_claimed_size, make_reader
-from osteon.formats.labelmap import make_index_map, to_integer_labels
+from osteon.formats.header_limits import CUT_SHORT, MAX_HEADER_BYTES, check_claimed_size, make_reader
 from osteon.formats.voxel_stream import array_type, fill_array
 
 TO_RAS = np.array([-1.0, -1.0, 1.0])
@@ -47,7 +46,6 @@ _LOCAL = "local"
 _CHUNK = 1 << 20
 _ANY_STREAM = 47
 """What zlib's window bits are for streams of zlib and of gzip."""
-_CUT = "copy the file again from its source; it was probably cut short"
 _AGAIN = "save the file again from its source, for example with 3D Slicer or SimpleITK"
 _zlib: Any = isal.isal_zlib
 
@@ -57,7 +55,6 @@ class _Header:
     """What a header says.
 
     Attributes:
-        fields: Lower-case tag → value.
         shape: Channels that lie beside one another, i, j, k, and channels that follow one another.
         geometry: The grid.
         dtype: The stored type with its byte order.
@@ -66,7 +63,6 @@ class _Header:
         packed: Whether they are a stream of zlib.
     """
 
-    fields: Mapping[str, str]
     shape: tuple[int, int, int, int, int]
     geometry: Geometry
     dtype: np.dtype[np.generic]
@@ -77,10 +73,6 @@ class _Header:
 
 def read_meta_image(path: Path, *, single: bool = False) -> Volume:
     """Read an image as `[channel, i, j, k]`, RAS+ millimetres. A picture gets a singleton k.
-
-    Args:
-        path: The file.
-        single: Whether types of eight bytes become float32.
 
     Raises:
         FileError: The file or that of its voxels is missing, truncated, damaged, or of a kind that is not read.
@@ -94,23 +86,6 @@ def read_meta_image_geometry(path: Path) -> Geometry:
     return _read_header(Path(path)).geometry
 
 
-def read_meta_image_segmentation(path: Path, structures: Sequence[Structure] | None = None) -> Segmentation:
-    """Read an index map; values become `label_<value>` where `structures` is None.
-
-    Raises:
-        FileError: As `read_meta_image`.
-        LabelError: The values are not whole numbers, or no structure has them, or the file has several channels.
-    """
-    volume = read_meta_image(path)
-    if len(volume.array) != 1:
-        raise LabelError(
-            f"{path}: {len(volume.array)} channels where an index map has one",
-            hint="store overlapping structures as 3D Slicer's .seg.nrrd",
-        )
-    labels, named = make_index_map(to_integer_labels(volume.array[0], path), (), structures, path, by_value=True)
-    return Segmentation(labels, volume.geometry, named)
-
-
 def meta_image_data(path: Path) -> tuple[Path, ...]:
     """The file beside a header that holds its voxels; none where they lie in the same file. Raises FileError."""
     header = _read_header(Path(path))
@@ -118,14 +93,9 @@ def meta_image_data(path: Path) -> tuple[Path, ...]:
 
 
 def _read_header(path: Path) -> _Header:
-    if not path.is_file():
-        raise missing_file_error(path, "the MetaImage file")
-    try:
-        with path.open("rb") as stream:
-            fields = _fields(stream, path)
-            start = stream.tell()
-    except OSError as error:
-        raise FileError(f"{path}: cannot be read ({error.strerror})", hint="check the file's permissions") from error
+    with open_binary(path, "the MetaImage file") as stream:
+        fields = _fields(stream, path)
+        start = stream.tell()
     try:
         return _parse_header(fields, path, start)
     except (KeyError, ValueError, OverflowError) as error:
@@ -140,7 +110,7 @@ def _fields(stream: BinaryIO, path: Path) -> dict[str, str]:
         line = stream.readline(MAX_HEADER_BYTES)
         if stream.tell() > MAX_HEADER_BYTES or not line:
             what = "the header does not give the place of the voxels" if fields else "not a MetaImage file"
-            raise FileError(f"{path}: {what}", hint=_CUT)
+            raise FileError(f"{path}: {what}", hint=CUT_SHORT)
         name, equals, value = line.decode("latin-1").partition("=")
         if not equals and not fields:
             raise FileError(f"{path}: not a MetaImage file", hint="check that the suffix says what the file is")
@@ -174,7 +144,6 @@ def _parse_header(fields: dict[str, str], path: Path, start: int) -> _Header:
     i, j, k = (*sizes[:3], 1)[:3]
     data, begin = _data_file(fields, path, start)
     return _Header(
-        fields,
         (channels, i, j, k, following),
         _geometry(fields, axes, (i, j, k)),
         np.dtype((">" if swapped else "<") + _TYPES[kind]),
@@ -252,11 +221,13 @@ def _voxels(header: _Header, path: Path, *, single: bool) -> npt.NDArray[np.gene
         with header.data.open("rb") as stream:
             stream.seek(header.start if header.start is not None else max(header.data.stat().st_size - claimed, 0))
             packed = _ZlibReader(stream) if header.packed else None
-            fill_array(own_axes, make_reader(packed or stream, count, header.dtype.itemsize, header.data), header.dtype)
+            fill_array(
+                own_axes, make_reader((packed or stream).read, count, header.dtype.itemsize, header.data), header.dtype
+            )
             if packed is not None:
                 packed.check_end(claimed, header.data)
     except GZIP_ERRORS as error:
-        raise FileError(f"{header.data}: the voxels are truncated or damaged ({error})", hint=_CUT) from error
+        raise FileError(f"{header.data}: the voxels are truncated or damaged ({error})", hint=CUT_SHORT) from error
     return array
 
 

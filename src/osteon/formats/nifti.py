@@ -21,16 +21,16 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import TypeAdapter, ValidationError
 
-from osteon.core.errors import FileError, LabelError, missing_file_error, summarise_error
+from osteon.core.errors import FileError, missing_file_error, summarise_error
 from osteon.core.files import atomic_write
 from osteon.core.geometry import Geometry
 from osteon.core.gzip_files import is_gzip, open_gzip, pack_into
 from osteon.core.labels import Segmentation, Structure
 from osteon.core.volume import Volume
-from osteon.formats.header_limits import check_claimed_size, check_memory, make_reader, read_rest
+from osteon.formats.header_limits import CUT_SHORT, check_claimed_size, check_memory, make_reader, read_rest
 from osteon.formats.header_warnings import HeaderWarning
-from osteon.formats.labelmap import make_index_map, smallest_uint, to_integer_labels, to_storable
-from osteon.formats.nifti_header import COMMENT, HINT, READ_ERRORS, NiftiHeader, geometry_of, read_header
+from osteon.formats.labelmap import read_index_map, smallest_uint, to_storable
+from osteon.formats.nifti_header import COMMENT, READ_ERRORS, NiftiHeader, geometry_of, read_header
 from osteon.formats.nifti_warnings import find_header_warnings
 from osteon.formats.voxel_stream import array_type, fill_array, voxel_pieces
 
@@ -47,10 +47,6 @@ def read_nifti(path: Path, *, single: bool = False) -> Volume:
 
     Channels come from a 4th axis, or a 5th where the 4th has length 1; a picture gets a singleton k. Integers without
     scaling keep their type; scaled ones become float32 (float64 where they are wider than 16 bits).
-
-    Args:
-        path: The file.
-        single: Whether types of eight bytes become float32.
 
     Raises:
         FileError: The file is missing, truncated, damaged, or holds colours or complex numbers.
@@ -78,7 +74,7 @@ def stored_values(path: Path) -> Iterator[npt.NDArray[np.generic]]:
                 left -= len(piece)
                 yield np.frombuffer(piece, dtype, len(piece) // dtype.itemsize)
         except READ_ERRORS as error:
-            raise FileError(f"{path}: truncated or damaged ({summarise_error(error)})", hint=HINT) from error
+            raise FileError(f"{path}: truncated or damaged ({summarise_error(error)})", hint=CUT_SHORT) from error
 
 
 def read_nifti_segmentation(path: Path, structures: Sequence[Structure] | None = None) -> Segmentation:
@@ -95,14 +91,7 @@ def read_nifti_segmentation(path: Path, structures: Sequence[Structure] | None =
     """
     path = Path(path)
     header, array = _load(path)
-    if len(array) != 1:
-        raise LabelError(
-            f"{path}: {len(array)} channels where an index map has one",
-            hint="store overlapping structures as 3D Slicer's .seg.nrrd",
-        )
-    own = _own_structures(header, path)
-    labels, named = make_index_map(to_integer_labels(array[0], path), own, structures, path, by_value=True)
-    return Segmentation(labels, geometry_of(header, path), named)
+    return read_index_map(Volume(array, geometry_of(header, path)), _own_structures(header, path), structures, path)
 
 
 def read_nifti_structures(path: Path) -> tuple[Structure, ...]:
@@ -112,15 +101,7 @@ def read_nifti_structures(path: Path) -> tuple[Structure, ...]:
 
 
 def nifti_header_warnings(path: Path, *, label: bool) -> list[HeaderWarning]:
-    """Where the header contradicts itself, or leaves open what was then taken; reads no voxels.
-
-    Args:
-        path: The file.
-        label: Whether it is taken as labels, or as an image.
-
-    Raises:
-        FileError: As `read_nifti` does for the header.
-    """
+    """Where the header contradicts itself, or leaves open what was then taken; reads no voxels. Raises FileError."""
     path = Path(path)
     return list(find_header_warnings(_read_header(path), path, label=label))
 
@@ -215,13 +196,13 @@ def _load(path: Path, *, single: bool = False) -> tuple[NiftiHeader, npt.NDArray
         array = np.zeros((channels, *spatial), dtype=kind)
         try:
             stream.read(header.start)
-            read = make_reader(stream, count, stored.itemsize, path)
-            fill_array(np.moveaxis(array, 0, -1), read, stored, _plain if scale is None else partial(_scaled, scale))
+            read = make_reader(stream.read, count, stored.itemsize, path)
+            fill_array(np.moveaxis(array, 0, -1), read, stored, partial(_scaled, scale))
             beyond = read_rest(stream, header.end, path)
         except FileError as error:
             raise error if header.start_given else _no_start(header, path) from error
         except READ_ERRORS as error:
-            raise FileError(f"{path}: truncated or damaged ({summarise_error(error)})", hint=HINT) from error
+            raise FileError(f"{path}: truncated or damaged ({summarise_error(error)})", hint=CUT_SHORT) from error
     if not header.start_given and beyond:
         raise _no_start(header, path)
     return header, array
@@ -269,11 +250,9 @@ def _scaled_type(stored: np.dtype[Any]) -> np.dtype[Any]:
     return np.dtype(np.float32 if stored.kind != "f" and stored.itemsize <= 2 else np.float64)
 
 
-def _plain(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    return values
-
-
-def _scaled(scale: tuple[np.float64, np.float64], values: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+def _scaled(scale: tuple[np.float64, np.float64] | None, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    if scale is None:
+        return values
     with np.errstate(over="ignore", invalid="ignore"):  # infinite then, and found where images are checked
         return np.asarray(values * scale[0] + scale[1])
 

@@ -25,11 +25,10 @@ import numpy.typing as npt
 from osteon.core.errors import FileError, summarise_error
 from osteon.core.geometry import Geometry, Unit
 from osteon.core.gzip_files import GZIP_ERRORS
-from osteon.formats.header_limits import MAX_HEADER_BYTES
+from osteon.formats.header_limits import CUT_SHORT, MAX_HEADER_BYTES
 
 COMMENT = 6
 """The code of a plain-text header extension (nifti1_io.h, NIFTI_ECODE_COMMENT)."""
-HINT = "copy the file again from its source; it was probably cut short"
 READ_ERRORS: tuple[type[Exception], ...] = (
     *GZIP_ERRORS,
     OverflowError,
@@ -118,11 +117,11 @@ def read_header(stream: BinaryIO, path: Path) -> NiftiHeader:
         header = NiftiHeader(fields, raw, start if given else least, given)
         magic, shape = raw["magic"].item(), header.shape
     except READ_ERRORS as error:
-        raise FileError(f"{path}: truncated, or not a NIfTI file ({summarise_error(error)})", hint=HINT) from error
+        raise FileError(f"{path}: truncated, or not a NIfTI file ({summarise_error(error)})", hint=CUT_SHORT) from error
     if not magic.startswith(b"n+"):
         raise FileError(f"{path}: not a single-file NIfTI", hint="convert .hdr/.img pairs to .nii.gz first")
     if not 0 <= start <= MAX_HEADER_BYTES or min(shape, default=0) < 1:
-        raise FileError(f"{path}: the header is damaged: shape {shape}, voxels from byte {start}", hint=HINT)
+        raise FileError(f"{path}: the header is damaged: shape {shape}, voxels from byte {start}", hint=CUT_SHORT)
     return header
 
 
@@ -136,7 +135,9 @@ def geometry_of(header: NiftiHeader, path: Path) -> Geometry:
         with np.errstate(invalid="ignore"):  # NaN is refused below
             forms = affines_by_form(header)
     except READ_ERRORS as error:
-        raise FileError(f"{path}: its place in the world is damaged ({summarise_error(error)})", hint=HINT) from error
+        raise FileError(
+            f"{path}: its place in the world is damaged ({summarise_error(error)})", hint=CUT_SHORT
+        ) from error
     (name, affine), *others = forms.items()
     if name != "sform":
         _refuse_guesses(header, name, path)

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 
-from osteon.core.errors import FileError, LabelError, missing_file_error
-from osteon.core.files import atomic_write
+from osteon.core.errors import FileError, missing_file_error
+from osteon.core.files import atomic_write, open_binary
 from osteon.core.geometry import Geometry
 from osteon.core.gzip_files import GZIP_ERRORS, open_gzip, pack_into
-from osteon.core.labels import Segmentation, Structure
 from osteon.core.volume import Volume
-from osteon.formats.header_limits import check_claimed_size, make_reader, read_rest
+from osteon.formats.header_limits import CUT_SHORT, check_claimed_size, make_reader, read_rest
 from osteon.formats.header_warnings import HeaderWarning
-from osteon.formats.labelmap import make_index_map, to_integer_labels, to_storable
+from osteon.formats.labelmap import to_storable
 from osteon.formats.nrrd_header import UNITS, NrrdHeader, header_text, read_header
 from osteon.formats.voxel_stream import array_type, fill_array, voxel_pieces
 
@@ -28,10 +27,6 @@ _DAMAGE: tuple[type[Exception], ...] = (*GZIP_ERRORS, OverflowError)
 
 def read_nrrd(path: Path, *, single: bool = False) -> Volume:
     """Read an image as `[channel, i, j, k]`, RAS+ millimetres. A picture gets a singleton k.
-
-    Args:
-        path: The file.
-        single: Whether types of eight bytes become float32.
 
     Raises:
         FileError: The file is missing, truncated, damaged, or of a kind that osteon cannot place in the world.
@@ -47,39 +42,12 @@ def read_nrrd_geometry(path: Path) -> Geometry:
 
 def read_nrrd_header(path: Path) -> NrrdHeader:
     """Everything before the voxels. Raises FileError as `read_nrrd`."""
-    path = Path(path)
-    if not path.is_file():
-        raise missing_file_error(path, "the NRRD file")
-    try:
-        with path.open("rb") as stream:
-            return read_header(stream, path)
-    except OSError as error:
-        raise FileError(f"{path}: cannot be read ({error.strerror})", hint="check the file's permissions") from error
-
-
-def read_nrrd_segmentation(path: Path, structures: Sequence[Structure] | None = None) -> Segmentation:
-    """Read an index map without names of its own; values become `label_<value>` where `structures` is None.
-
-    Raises:
-        FileError: As `read_nrrd`.
-        LabelError: The values are not whole numbers, or no structure has them, or the file has several channels.
-    """
-    header, array = load_nrrd(path)
-    if len(array) != 1:
-        raise LabelError(
-            f"{path}: {len(array)} channels where an index map has one",
-            hint="store overlapping structures as 3D Slicer's .seg.nrrd",
-        )
-    labels, named = make_index_map(to_integer_labels(array[0], path), (), structures, path, by_value=True)
-    return Segmentation(labels, header.geometry, named)
+    with open_binary(Path(path), "the NRRD file") as stream:
+        return read_header(stream, Path(path))
 
 
 def write_nrrd(path: Path, volume: Volume) -> None:
-    """Write an image. Array, type (bool becomes uint8) and affine read back identical.
-
-    Raises:
-        FileError: The file cannot be written.
-    """
+    """Write an image. Array, type (bool becomes uint8) and affine read back identical. Raises FileError."""
     data = to_storable(volume.array)
     store_nrrd(path, data[0] if len(data) == 1 else data, volume.geometry, {}, channel_kind="vector")
 
@@ -117,7 +85,7 @@ def load_nrrd(path: Path, *, single: bool = False) -> tuple[NrrdHeader, npt.NDAr
     except _DAMAGE as error:
         raise FileError(
             f"{path}: the voxels are truncated or damaged ({error})",
-            hint="copy the file again from its source; it was probably cut short",
+            hint=CUT_SHORT,
         ) from error
 
 
@@ -172,15 +140,15 @@ def _voxels(stream: BinaryIO, header: NrrdHeader, path: Path, *, single: bool) -
             path, count, packed=False, held=count * kind.itemsize
         )  # a digit and a space each, at the least
         flat = np.array(stream.read().split(maxsplit=count)[:count], dtype=header.dtype)
-        return filled(make_reader(io.BytesIO(flat.tobytes()), count, size, path))
+        return filled(make_reader(io.BytesIO(flat.tobytes()).read, count, size, path))
     if encoding not in ("raw", "gzip", "gz"):
         raise FileError(
             f"{path}: voxels are packed as {encoding}", hint="save it again with encoding raw, gzip or ascii"
         )
     check_claimed_size(path, claimed, packed=encoding != "raw", held=count * kind.itemsize)
     if encoding == "raw":
-        return filled(make_reader(stream, count, size, path))
+        return filled(make_reader(stream.read, count, size, path))
     with open_gzip(stream) as unpacked:
-        array = filled(make_reader(unpacked, count, size, path))
+        array = filled(make_reader(unpacked.read, count, size, path))
         read_rest(unpacked, claimed, path)
         return array

@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from osteon.core.errors import FileError
 from osteon.core.geometry import Geometry, Unit
-from osteon.formats.header_limits import MAX_HEADER_BYTES
+from osteon.formats.header_limits import CUT_SHORT, MAX_HEADER_BYTES
 
 TO_RAS = {
     "right-anterior-superior": (1.0, 1.0, 1.0),
@@ -37,7 +37,6 @@ _DEFAULT_SPACE = "lps"
 UNITS = {"mm": 1.0, "cm": 10.0, "m": 1000.0, "um": 0.001, "µm": 0.001, "micron": 0.001}
 """Millimetres in a unit of the field `space units`."""
 _SPATIAL = ("domain", "space")
-_TRUNCATED = "copy the file again from its source; it was probably cut short"
 _TYPES: dict[str, str] = {}
 for _kind, _size, _names in (
     ("i", 1, "signed char,int8,int8_t"),
@@ -52,18 +51,8 @@ for _kind, _size, _names in (
     ("f", 8, "double"),
 ):
     _TYPES |= dict.fromkeys(_names.split(","), f"{_kind}{_size}")
-TYPE_NAMES = {
-    "i1": "int8",
-    "u1": "uint8",
-    "i2": "int16",
-    "u2": "uint16",
-    "i4": "int32",
-    "u4": "uint32",
-    "i8": "int64",
-    "u8": "uint64",
-    "f4": "float",
-    "f8": "double",
-}
+_FLOATS = {"float32": "float", "float64": "double"}
+"""What NRRD calls types otherwise than NumPy does."""
 
 
 @dataclass(frozen=True)
@@ -101,9 +90,9 @@ def read_header(stream: BinaryIO, path: Path) -> NrrdHeader:
     while True:
         line = stream.readline(MAX_HEADER_BYTES)
         if stream.tell() > MAX_HEADER_BYTES:
-            raise FileError(f"{path}: the header does not end", hint=_TRUNCATED)
+            raise FileError(f"{path}: the header does not end", hint=CUT_SHORT)
         if not line.endswith(b"\n"):
-            raise FileError(f"{path}: the header is truncated", hint=_TRUNCATED)
+            raise FileError(f"{path}: the header is truncated", hint=CUT_SHORT)
         text = _decode(line).rstrip("\r\n")
         if not text:
             break
@@ -234,7 +223,7 @@ def header_text(
         "NRRD0004",
         "# Complete NRRD file format specification at:",
         "# http://teem.sourceforge.net/nrrd/format.html",
-        f"type: {TYPE_NAMES[f'{dtype.kind}{dtype.itemsize}']}",
+        f"type: {_FLOATS.get(dtype.name, dtype.name)}",
         f"dimension: {len(shape)}",
         "space: left-posterior-superior",
         f"sizes: {' '.join(str(n) for n in shape)}",

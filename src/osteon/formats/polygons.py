@@ -1,13 +1,15 @@
 """Outlines drawn on one picture: a JSON file for each picture, and the filling of polygons.
 
-The JSON is `{"annotations": [{"label": "Ulna", "points": [[x, y], …]}, …]}`, or LabelMe's (see `labelme`). It may name
-its picture (`filename`) and the size that it was drawn on (`metadata`: `width`, `height`). x runs along a row, y down a
-column, both from 0 at the first pixel. The annotations of one label are united; a polygon has no holes.
+The JSON is `{"annotations": [{"label": "Ulna", "points": [[x, y], …]}, …]}`, or LabelMe's `shapes`
+(https://github.com/wkentaro/labelme, `labelme/_label_file.py` and `labelme/utils/shape.py`), whose packed picture
+(`imageData`) is not looked at. It may name its picture (`filename`) and the size that it was drawn on (`metadata`:
+`width`, `height`). x runs along a row, y down a column, both from 0 at the first pixel. The annotations of one label
+are united; a polygon has no holes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,10 +17,36 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from osteon.core.errors import FileError
+from osteon.core.errors import FileError, LabelError
 from osteon.core.files import read_json
 from osteon.formats.annotation_fields import Points, check_label, check_points
-from osteon.formats.labelme import is_labelme, labelme_shapes
+
+_CORNERS = 180
+"""A circle is drawn as a polygon of so many corners: at a radius of 1000 pixels it is 0.15 pixels off."""
+
+
+def is_labelme(data: Any) -> bool:
+    """Whether parsed JSON is LabelMe's."""
+    shapes = data.get("shapes") if isinstance(data, dict) else None
+    return isinstance(shapes, list) and all(isinstance(s, dict) and "label" in s and "points" in s for s in shapes)
+
+
+def _polygon(shape: Mapping[str, Any], name: str) -> Points:
+    """The corners of one of LabelMe's shapes. Raises LabelError for a kind without an inside."""
+    kind, points = shape.get("shape_type") or "polygon", shape["points"]
+    if kind == "polygon":
+        return check_points(points, name)
+    if kind not in ("rectangle", "circle"):
+        raise LabelError(f"{name}: a shape of the kind `{str(kind)[:40]}` is no outline", hint="draw it as a polygon")
+    if not isinstance(points, list) or len(points) != 2:
+        raise LabelError(f"{name}: a {kind} is given by two points", hint="draw it as a polygon")
+    (x0, y0), (x1, y1), _ = check_points([*points, points[0]], name)
+    if kind == "rectangle":
+        return np.array([[x0, y0], [x1, y0], [x1, y1], [x0, y1]])
+    angle = np.linspace(0, 2 * np.pi, _CORNERS, endpoint=False)  # centre, and a point on the circle
+    radius = np.hypot(x1 - x0, y1 - y0)
+    return np.stack([x0 + radius * np.cos(angle), y0 + radius * np.sin(angle)], axis=1)
+
 
 _FAR = 0.05
 """A corner further outside than this part of the picture's longer side was not drawn on this picture."""
@@ -31,12 +59,10 @@ class PictureOutlines:
     """What one file says of one picture.
 
     Attributes:
-        picture: The picture's name as the file gives it; None where it gives none.
         size: Width and height of the picture that was drawn on, where the file says it.
         polygons: Label → its polygons, in the file's order.
     """
 
-    picture: str | None
     size: tuple[int, int] | None
     polygons: Mapping[str, Sequence[Points]]
 
@@ -55,32 +81,26 @@ def read_outlines(path: Path) -> PictureOutlines:
 def parse_outlines(data: Any, path: Path) -> PictureOutlines:
     """What the JSON of one picture says, parsed already. Raises as `read_outlines`."""
     if is_labelme(data):
-        pairs, name_of = labelme_shapes(data, path), "imagePath"
+        entries, what = data["shapes"], "shape"
     elif is_outlines(data):
-        pairs, name_of = _annotations(data["annotations"], path), "filename"
+        entries, what = data["annotations"], "annotation"
     else:
         raise FileError(
             f"{path}: holds no outlines", hint='write {"annotations": [{"label": "…", "points": [[x, y], …]}]}'
         )
     polygons: dict[str, list[Points]] = {}
-    for label, points in pairs:
+    for number, entry in enumerate(entries, start=1):
+        label = check_label(entry["label"], f"{path}: {what} {number}")
+        name = f"{path}: {label} ({what} {number})"
+        points = _polygon(entry, name) if what == "shape" else check_points(entry["points"], name)
         polygons.setdefault(label, []).append(points)
-    picture = data.get(name_of)
-    return PictureOutlines(
-        picture if isinstance(picture, str) and picture else None, _size([data.get("metadata"), data]), polygons
-    )
+    return PictureOutlines(_size([data.get("metadata"), data]), polygons)
 
 
 def is_outlines(data: Any) -> bool:
     """Whether parsed JSON is a list of labelled points, as the module describes it."""
     entries = data.get("annotations") if isinstance(data, dict) else None
     return isinstance(entries, list) and all(isinstance(e, dict) and "points" in e and "label" in e for e in entries)
-
-
-def _annotations(entries: Sequence[Mapping[str, Any]], path: Path) -> Iterator[tuple[str, Points]]:
-    for number, entry in enumerate(entries, start=1):
-        label = check_label(entry["label"], f"{path}: annotation {number}")
-        yield label, check_points(entry["points"], f"{path}: {label} (annotation {number})")
 
 
 def fill_polygons(polygons: Sequence[Points], shape: tuple[int, int]) -> npt.NDArray[np.bool_]:

@@ -27,7 +27,7 @@ _SOFT = 0.05
 """Of the brightest pixel: nearer to it, or to 0, is no value of its own, but what JPEG makes of one."""
 _FRAME, _MOST = 0.8, 0.5
 """What covers these parts of the picture's edges and of the picture is its background."""
-_LOOKED_AT = 1 << 17
+_MAX_SAMPLED = 1 << 17
 """Pixels, to find the most frequent colour."""
 _STRAY = 0.02
 """Of the pixels above half: so many nearly dark ones are no chance."""
@@ -148,7 +148,7 @@ def _background(colours: Values, levels: Values, marks: MaskMarks | None) -> Val
     among = colours[levels > HALF * top]
     if marks is None:
         among = np.concatenate([colours[0], colours[-1], colours[:, 0], colours[:, -1]])
-    found, times = np.unique(among[:: 1 + len(among) // _LOOKED_AT], axis=0, return_counts=True)
+    found, times = np.unique(among[:: 1 + len(among) // _MAX_SAMPLED], axis=0, return_counts=True)
     usual: Values = found[np.argmax(times)]
     if marks == "dark":
         return usual

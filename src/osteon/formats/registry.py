@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Protocol
 
 from osteon.core.errors import FileError, UsageError, missing_file_error
 from osteon.core.files import is_file, is_folder
-from osteon.core.folders import is_pointer_file
+from osteon.core.folders import files_below, is_pointer_file
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation, Structure
 from osteon.core.plugins import with_plugins
@@ -27,11 +28,11 @@ from osteon.formats.dicom import (
 )
 from osteon.formats.dicom_files import looks_like_dicom
 from osteon.formats.header_warnings import HeaderWarning
+from osteon.formats.labelmap import read_index_map
 from osteon.formats.meta_image import (
     meta_image_data,
     read_meta_image,
     read_meta_image_geometry,
-    read_meta_image_segmentation,
 )
 from osteon.formats.nifti import (
     nifti_header_warnings,
@@ -41,7 +42,7 @@ from osteon.formats.nifti import (
     read_nifti_structures,
     write_nifti,
 )
-from osteon.formats.nrrd import nrrd_header_warnings, read_nrrd, read_nrrd_geometry, read_nrrd_segmentation, write_nrrd
+from osteon.formats.nrrd import nrrd_header_warnings, read_nrrd, read_nrrd_geometry, write_nrrd
 from osteon.formats.raster import SUFFIXES as PICTURE_SUFFIXES
 from osteon.formats.raster import read_raster, read_raster_geometry, read_raster_segmentation
 from osteon.formats.seg_nrrd import read_seg_nrrd, read_seg_nrrd_structures, write_seg_nrrd
@@ -63,7 +64,7 @@ class Format:
     Attributes:
         name: As people call it.
         suffixes: Lower case, with the dot; the first is the one that osteon writes.
-        read_volume: Reads an image, where asked with float32 in the place of types of eight bytes.
+        read_volume: Reads an image; `single` asks for float32 in the place of types of eight bytes.
         read_geometry: Reads the grid alone, without the voxels.
         read_segmentation: Reads labels in the given structures, or in the file's own where they are None.
         read_structures: Reads the structures that the header names, without the voxels; None where none can be there.
@@ -85,6 +86,11 @@ class Format:
     holds_overlaps: bool = False
     header_warnings: _FindHeaderWarnings | None = None
     read_companions: Callable[[Path], tuple[Path, ...]] | None = None
+
+
+def _index_maps(read: _ReadVolume) -> Callable[[Path, Sequence[Structure] | None], Segmentation]:
+    """What reads labels of a format whose files name no structures."""
+    return lambda path, structures: read_index_map(read(path), (), structures, path)
 
 
 FORMATS = (
@@ -115,7 +121,7 @@ FORMATS = (
         (".nrrd",),
         read_nrrd,
         read_nrrd_geometry,
-        read_nrrd_segmentation,
+        _index_maps(read_nrrd),
         write_volume=write_nrrd,
         header_warnings=nrrd_header_warnings,
     ),
@@ -124,7 +130,7 @@ FORMATS = (
         (".mha", ".mhd"),
         read_meta_image,
         read_meta_image_geometry,
-        read_meta_image_segmentation,
+        _index_maps(read_meta_image),
         read_companions=meta_image_data,
     ),
     Format("picture", PICTURE_SUFFIXES, read_raster, read_raster_geometry, read_raster_segmentation),
@@ -202,22 +208,28 @@ def readable_format(path: Path) -> Format:
     return row
 
 
-_OTHER_SUFFIXES = (
-    ".txt",
-    ".md",
-    ".pdf",
-    ".docx",
-    ".xlsx",
-    ".html",
-    ".log",
-    ".yaml",
-    ".yml",
-    ".py",
-    ".sh",
-    ".json",
-    ".csv",
-    ".tsv",
-)
+def is_volume(path: Path) -> bool:
+    """Whether the name is that of a file in which scans or masks lie; pictures are another form's."""
+    return path.name.lower().endswith(_VOLUMES) and not path.name.startswith(".")
+
+
+def contains_dicom(source: Path) -> bool:
+    """Whether a DICOM file lies below `source`; looks at one file of each folder and kind of suffix."""
+    seen = set()
+    for path in files_below(source):
+        kind = (path.parent, path.suffix.lower() if len(path.suffix) < 5 else "")  # a UID's last number is no suffix
+        if kind in seen or is_volume(path):
+            continue
+        seen.add(kind)
+        with suppress(FileError):
+            if looks_like_dicom(path):
+                return True
+    return False
+
+
+_VOLUMES = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd")
+_TEXTS = (".txt", ".md", ".pdf", ".docx", ".xlsx", ".html", ".log", ".json", ".csv", ".tsv")
+_OTHER_SUFFIXES = (*_TEXTS, ".yaml", ".yml", ".py", ".sh")
 
 
 def may_be_data(path: Path, annotations: Sequence[str] = ()) -> bool:

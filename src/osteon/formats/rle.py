@@ -12,14 +12,15 @@ import io
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 
-from osteon.core.errors import FileError, LabelError, missing_file_error
-from osteon.core.files import atomic_write
+from osteon.core.errors import FileError, LabelError
+from osteon.core.files import atomic_write, open_binary
 from osteon.formats.rle_convention import (
     DEFAULT_CONVENTION,
     DOWN_THE_COLUMNS,
@@ -38,6 +39,7 @@ _MAX_ROW_BYTES = 1 << 26
 """Bytes. A mask of 2048² in which every second pixel is set takes 32 million; a longer row is a stray quote."""
 _NUMBERS = re.compile(r"[0-9\s]*", re.ASCII)
 _TOO_LONG = re.compile(r"[0-9]{19}", re.ASCII)
+_open = partial(open_binary, what="the table of RLE")
 _HINT = "pairs of first pixel and length are needed, such as `1 3 10 2`"
 
 
@@ -230,15 +232,6 @@ def read_convention(path: Path) -> RleConvention:
     """How a table counts, as far as its heading tells. Raises FileError where it is none."""
     with _open(Path(path)) as stream:
         return _heading(stream, Path(path))[2]
-
-
-def _open(path: Path) -> BinaryIO:
-    if not path.is_file():
-        raise missing_file_error(path, "the table of RLE")
-    try:
-        return path.open("rb")
-    except OSError as error:
-        raise FileError(f"{path}: cannot be read ({error.strerror})", hint="check the file's permissions") from error
 
 
 def _heading(stream: BinaryIO, path: Path) -> tuple[tuple[int, int, int], str, RleConvention]:

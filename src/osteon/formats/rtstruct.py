@@ -2,7 +2,8 @@
 
 A voxel belongs to a region when its centre lies inside (PS3.3 C.8.8.6). In each slice contours are united; one that
 lies wholly within another is a hole, and so is what a slit joins to the outer contour (keyhole). Contours of the type
-CLOSEDPLANAR_XOR are combined as it says: inside is what an odd number of them encloses.
+CLOSEDPLANAR_XOR are combined as it says: inside is what an odd number of them encloses. Where contours cross the lines
+of pixels is computed, not sampled: no resolution limits it.
 """
 
 from __future__ import annotations
@@ -19,16 +20,88 @@ from osteon.core.errors import FileError, GeometryError
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation
 from osteon.core.text import pluralise
-from osteon.formats.contours import Points, fill_even_odd, fill_nested
-from osteon.formats.dicom_files import element_text, file_errors, read_dataset
-from osteon.formats.dicom_references import read_references
+from osteon.formats.dicom_files import STRUCTURE_SET, element_text, file_errors, read_dataset
 from osteon.formats.dicom_stack import LPS_TO_RAS
 from osteon.formats.dicom_structures import PartialMask, compose_segmentation, name_structures
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
 
-_STORAGE = "1.2.840.10008.5.1.4.1.1.481.3"
+Points = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
+EPSILON = 1e-12
+"""Of a pixel: nearer to its centre is at it."""
+
+
+def fill_even_odd(contours: Sequence[Points], shape: tuple[int, int]) -> Mask:
+    """Pixels whose centres lie inside an odd number of closed contours.
+
+    Centres lie at whole numbers. One that lies exactly on a contour belongs to the side of larger indices, so that
+    regions that touch share no pixel and leave none out.
+
+    Args:
+        contours: Each `[n, 2]`, in pixels.
+        shape: Of the picture.
+    """
+    toggles = np.zeros((shape[0] + 1, shape[1]), np.bool_)
+    for contour in contours:
+        contour = np.where(np.abs(contour) < EPSILON, 0, contour)  # the slope between two of these may be no number
+        ends = np.stack([contour, np.roll(contour, -1, axis=0)], axis=1)
+        # From below to above: an edge that two regions share is computed in the same way for both.
+        ends = np.take_along_axis(ends, np.argsort(ends[:, :, 1], axis=1, kind="stable")[:, :, None], axis=1)
+        (x0, y0), (x1, y1) = ends[:, 0].T, ends[:, 1].T
+        first = np.ceil(np.clip(y0, 0, shape[1])).astype(int)
+        count = np.maximum(np.ceil(np.clip(y1, 0, shape[1])).astype(int) - first, 0)
+        edge = np.repeat(np.arange(len(contour)), count)
+        line = np.arange(len(edge)) - np.repeat(np.cumsum(count) - count, count) + first[edge]
+        x = x0[edge] + (line - y0[edge]) * ((x1 - x0)[edge] / (y1 - y0)[edge])
+        np.logical_xor.at(toggles, (np.ceil(np.clip(x, 0, shape[0])).astype(int), line), True)
+    inside: Mask = np.logical_xor.accumulate(toggles, axis=0)[:-1]
+    return inside
+
+
+def fill_nested(contours: Sequence[Points], shape: tuple[int, int]) -> tuple[Mask, int]:
+    """Pixels of a region: contours are united, and one that lies wholly within another is a hole in it.
+
+    A contour within a hole is an island, one within that a hole again. Within means that no pixel lies outside, so that
+    a hole may touch the edge. Of contours with the same pixels one counts: some programs write them twice.
+
+    Args:
+        contours: Each `[n, 2]`, in pixels. Of one alone the crossings are counted, as in `fill_even_odd`: a hole that a
+            slit joins to the outer contour (keyhole) stays one.
+        shape: Of the picture.
+
+    Returns:
+        The pixels, and how many pairs of contours overlap partly.
+    """
+    if len(contours) == 1:
+        return fill_even_odd(contours, shape), 0
+    masks = [fill_even_odd([contour], shape) for contour in contours]
+    sizes = [int(np.count_nonzero(mask)) for mask in masks]
+    ends = [(contour.min(axis=0), contour.max(axis=0)) for contour in contours]
+    kept: list[int] = []
+    around: dict[int, list[int]] = {}
+    partly = 0
+    for n in sorted(range(len(masks)), key=lambda n: -sizes[n]):
+        near = [m for m in kept if (ends[m][0] <= ends[n][1]).all() and (ends[n][0] <= ends[m][1]).all()]
+        shared = {m: int(np.count_nonzero(masks[m] & masks[n])) for m in near}
+        if sizes[n] == 0 or any(shared[m] == sizes[n] == sizes[m] for m in near):
+            continue
+        partly += sum(0 < shared[m] < sizes[n] for m in near)
+        around[n] = [m for m in near if shared[m] == sizes[n]]
+        kept.append(n)
+    depth: dict[int, int] = {}
+    for n in kept:  # the largest first, so that the last one around it is the next one outwards
+        depth[n] = depth[around[n][-1]] + 1 if around[n] else 0
+    region = np.zeros(shape, np.bool_)
+    for n in (n for n in kept if depth[n] % 2 == 0):
+        own = masks[n].copy()
+        for hole in (m for m in kept if depth[m] % 2 and n in around[m]):
+            own &= ~masks[hole]
+        region |= own
+    return region, partly
+
+
 _OFF_PLANE = 0.2
 """How far a contour may lie from its slice, in parts of the distance between slices: contours are rounded to 0.1 mm."""
 _XOR = "CLOSEDPLANAR_XOR"
@@ -54,9 +127,7 @@ class _Region:
     crossing: bool = False
 
 
-def read_rtstruct(
-    path: Path, geometry: Geometry, *, frame_of_reference: str | None = None, notes: list[str] | None = None
-) -> Segmentation:
+def read_rtstruct(path: Path, geometry: Geometry, *, notes: list[str] | None = None) -> Segmentation:
     """Read contours as a segmentation on the image's grid: an index map, or multi-hot where regions overlap.
 
     Regions without closed contours (points, such as the isocentre) are left out.
@@ -64,27 +135,19 @@ def read_rtstruct(
     Args:
         path: The file.
         geometry: The image's grid: contours must lie in its slices. What sticks out of them sideways is cut off.
-        frame_of_reference: FrameOfReferenceUID of the image; one that differs from the contours' is refused. None
-            trusts the caller.
         notes: Is given sentences on what in the contours is worth a look.
 
     Raises:
         FileError: The file is missing, truncated, damaged, or no RTSTRUCT.
-        GeometryError: Contours do not lie in the image's slices, or belong to another frame of reference.
+        GeometryError: Contours do not lie in the image's slices.
         LabelError: It holds no closed contour.
     """
     path = Path(path)
     dataset = read_dataset(path, pixels=True)
-    if str(dataset.SOPClassUID) != _STORAGE:
+    if str(dataset.SOPClassUID) != STRUCTURE_SET:
         raise FileError(f"{path}: no RTSTRUCT", hint="give the file with the contours")
     if geometry.unit != "mm":
         raise GeometryError(f"{path}: contours in mm on an image in {geometry.unit}", hint="give the image's spacing")
-    frames = read_references(path).frames if frame_of_reference else frozenset()
-    if frames and frame_of_reference not in frames:
-        raise GeometryError(
-            f"{path}: its contours belong to another frame of reference than the image",
-            hint="give the series on which they were drawn",
-        )
     with file_errors(path, "its contours are damaged"):
         regions = _regions(dataset)
     points = [contour for region in regions for contour in region.contours]

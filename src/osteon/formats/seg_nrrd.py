@@ -17,10 +17,11 @@ from urllib.parse import quote, unquote
 import numpy as np
 import numpy.typing as npt
 
+from osteon.core.boxes import Box, bounding_box
 from osteon.core.errors import FileError, LabelError
 from osteon.core.labels import Segmentation, Structure, make_structures, palette
 from osteon.formats.header_limits import check_memory
-from osteon.formats.labelmap import make_index_map, match_structures, smallest_uint, to_integer_labels
+from osteon.formats.labelmap import make_index_map, match_layers, smallest_uint, to_integer_labels
 from osteon.formats.nrrd import load_nrrd, read_nrrd_header, store_nrrd
 
 _SIDES: dict[str, Literal["left", "right"]] = {"left": "left", "right": "right"}
@@ -61,11 +62,21 @@ def read_seg_nrrd(path: Path, structures: Sequence[Structure] | None = None) -> 
             hint="save the segmentation again with 3D Slicer",
         )
     check_memory(path, max(len(segments), len(structures or ())) * labels[0].size * 2)
-    masks = [labels[segment.layer] == segment.value for segment in segments]
-    own = [segment.structure for segment in segments]
+    masks = np.zeros((len(segments), *labels[0].shape), np.uint8)
+    for mask, segment in zip(masks, segments, strict=True):
+        np.equal(labels[segment.layer], segment.value, out=mask.view(np.bool_))
+    found = Segmentation(masks, header.geometry, tuple(segment.structure for segment in segments))
     if structures is None:
-        return Segmentation(np.stack(masks).astype(np.uint8), header.geometry, tuple(own))
-    return Segmentation(_by_name(masks, own, structures, path), header.geometry, tuple(structures))
+        return found
+    layers, unknown = match_layers(found, structures)
+    if unknown:
+        strange = ", ".join(f"{s.name} in {np.count_nonzero(found.mask(s))} voxels" for s in unknown)
+        raise LabelError(
+            f"{path}: holds segments that no structure is named after: {strange} "
+            f"(structures: {', '.join(s.name for s in structures)})",
+            hint="rename the segments in 3D Slicer, or the structures in dataset.yaml",
+        )
+    return Segmentation(layers, header.geometry, tuple(structures))
 
 
 def read_seg_nrrd_structures(path: Path) -> tuple[Structure, ...]:
@@ -109,25 +120,6 @@ def write_seg_nrrd(path: Path, segmentation: Segmentation) -> None:
     store_nrrd(path, array, segmentation.geometry, keys)
 
 
-def _by_name(
-    masks: Sequence[npt.NDArray[np.bool_]], own: Sequence[Structure], structures: Sequence[Structure], path: Path
-) -> npt.NDArray[np.uint8]:
-    mapping, unknown = match_structures(own, structures, by_value=False)
-    strange = [f"{s.name} in {int(masks[own.index(s)].sum())} voxels" for s in unknown if masks[own.index(s)].any()]
-    if strange:
-        raise LabelError(
-            f"{path}: holds segments that no structure is named after: {', '.join(strange)} "
-            f"(structures: {', '.join(s.name for s in structures)})",
-            hint="rename the segments in 3D Slicer, or the structures in dataset.yaml",
-        )
-    layers = np.zeros((len(structures), *masks[0].shape), dtype=np.uint8)
-    place = {structure.value: n for n, structure in enumerate(structures)}
-    for mask, structure in zip(masks, own, strict=True):
-        if structure.value in mapping:
-            layers[place[mapping[structure.value]]] |= mask
-    return layers
-
-
 def _segments(keys: Mapping[str, str], *, layers: int, path: Path) -> list[_Segment]:
     numbers = sorted({int(m[1]) for key in keys if (m := re.match(r"Segment(\d+)_", key))})
     try:
@@ -153,10 +145,8 @@ def _segments(keys: Mapping[str, str], *, layers: int, path: Path) -> list[_Segm
 
 def _keys(n: int, structure: Structure, layer: int, mask: npt.NDArray[np.bool_]) -> dict[str, str]:
     red, green, blue = (int(structure.colour[at : at + 2], 16) / 255 for at in (1, 3, 5))
-    edges = []
-    for axis in range(3):
-        there = np.flatnonzero(mask.any(axis=tuple(a for a in range(3) if a != axis)))
-        edges += [str(there[0]), str(there[-1])] if len(there) else ["0", "-1"]
+    box = bounding_box(mask) or Box((0, 0, 0), (0, 0, 0))
+    edges = [str(edge) for first, stop in zip(box.first, box.stop, strict=True) for edge in (first, stop - 1)]
     tags = f"Osteon.Side:{structure.side or ''}|Osteon.Counterpart:{quote(structure.counterpart or '')}|"
     return {
         f"Segment{n}_Color": f"{red:.6f} {green:.6f} {blue:.6f}",

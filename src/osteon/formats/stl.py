@@ -3,6 +3,8 @@
 The format knows neither unit nor world, so coordinates stay as the file has them. 3D Slicer writes the world into the
 header, as `SPACE=LPS` or `SPACE=RAS` (since 2017, in text too, behind `solid`), and osteon both; else
 `importing.meshes.frames` finds them out.
+Text is taken as it is written in the world: several solids in one file, names or none behind `solid`, capital letters,
+CRLF, any blanks and exponents. Normals are skipped: they follow from the corners, and many writers leave zeros.
 Colours: Materialise Magics writes `COLOR=` and four bytes RGBA into the header, and 15 bits per facet with red lowest;
 VisCAM and SolidView write 15 bits per facet with blue lowest and no header. Both keep them in the facet's two spare
 bytes (https://en.wikipedia.org/wiki/STL_(file_format), "Color in binary STL").
@@ -12,15 +14,15 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from osteon.core.errors import FileError, missing_file_error
-from osteon.core.files import atomic_write
-from osteon.formats.stl_ascii import looks_like_text, parse_ascii
+from osteon.core.errors import FileError
+from osteon.core.files import atomic_write, open_binary
 
 HEADER_BYTES = 84
 """Bytes before the first facet: 80 of header, 4 of count."""
@@ -28,6 +30,7 @@ _FACET = np.dtype([("normal", "<f4", (3,)), ("corners", "<f4", (3, 3)), ("spare"
 _COLOR = b"COLOR="
 _FRAME = re.compile(rb"\b(SPACE|UNIT)\s*[=:]\s*(LPS|RAS|mm|cm|m)\b", re.IGNORECASE)
 _HINT = "export the surface again; the file was probably cut short"
+_open = partial(open_binary, what="the STL surface")
 MeshSpace = Literal["LPS", "RAS"]
 TO_RAS: dict[MeshSpace, npt.NDArray[np.float64]] = {
     "LPS": np.array([-1.0, -1.0, 1.0]),
@@ -73,20 +76,18 @@ def read_stl(path: Path) -> Mesh:
     """
     path = Path(path)
     head, size = _read_header(path)
-    try:
-        if _is_binary(head, size, path):
-            return _binary(path.read_bytes(), head, path)
-        vertices = parse_ascii(path.read_bytes(), path)
-    except OSError as error:
-        raise FileError(f"{path}: cannot be read ({error.strerror})", hint="check the file's permissions") from error
+    with _open(path) as stream:
+        data = stream.read()
+    if _is_binary(head, size, path):
+        return _binary(data, head, path)
+    vertices = parse_ascii(data, path)
     return Mesh(_finite(vertices, path), _soup(len(vertices)))
 
 
 def read_stl_colour(path: Path) -> str | None:
     """The colour of the whole surface, `#rrggbb`, from a binary file's header; None where it names none.
 
-    Raises:
-        FileError: The file is missing, or not long enough for an STL.
+    Raises FileError where the file is missing, or not long enough for an STL.
     """
     head, size = _read_header(Path(path))
     return _header_colour(head) if _is_binary(head, size, Path(path)) else None
@@ -95,8 +96,7 @@ def read_stl_colour(path: Path) -> str | None:
 def read_stl_frame(path: Path) -> tuple[str | None, str | None]:
     """The unit (`mm`, `cm`, `m`) and the world (`LPS`, `RAS`) that the header says; None where it says none.
 
-    Raises:
-        FileError: The file is missing, or not long enough for an STL.
+    Raises FileError as `read_stl_colour`.
     """
     head, size = _read_header(Path(path))
     line = head[:80] if _is_binary(head, size, Path(path)) else head.replace(b"\r", b"\n").lstrip().partition(b"\n")[0]
@@ -135,14 +135,8 @@ def write_stl(path: Path, mesh: Mesh, *, space: str = "") -> None:
 
 def _read_header(path: Path) -> tuple[bytes, int]:
     """The first bytes and the file's size."""
-    if not path.is_file():
-        raise missing_file_error(path, "the STL surface")
-    try:
-        with path.open("rb") as stream:
-            head = stream.read(1024)
-        return head, path.stat().st_size
-    except OSError as error:
-        raise FileError(f"{path}: cannot be read ({error.strerror})", hint="check the file's permissions") from error
+    with _open(path) as stream:
+        return stream.read(1024), path.stat().st_size
 
 
 def _is_binary(head: bytes, size: int, path: Path) -> bool:
@@ -206,3 +200,41 @@ def _facet_colours(spare: npt.NDArray[np.uint16], colour: str | None) -> npt.NDA
         fields, marked = fields[:, ::-1], ~marked
         rest = np.array(list(bytes.fromhex(colour[1:])), np.int16)
     return np.where(marked[:, None], np.rint(fields * (255 / 31)).astype(np.int16), rest)
+
+
+_BOM = b"\xef\xbb\xbf"
+_VERTEX = rb"vertex\s+(\S{1,40})\s+(\S{1,40})\s+(\S{1,40})\s+"
+_LOOP = re.compile(rb"outer\s+loop\s+" + 3 * _VERTEX + rb"endloop\b")
+_LINE = re.compile(rb"^[ \t]*(?:vertex\s|endfacet\b)", re.MULTILINE)
+_END = re.compile(rb"^[ \t]*endsolid\b", re.MULTILINE)
+
+
+def looks_like_text(head: bytes) -> bool:
+    """Whether a file that begins with `head` is meant as ASCII STL: the word `solid`, and no zero byte."""
+    return head.removeprefix(_BOM).lstrip().lower().startswith(b"solid") and b"\0" not in head
+
+
+def parse_ascii(data: bytes, path: Path) -> npt.NDArray[np.float64]:
+    """Corners `[3 m, 3]` of the triangles of all solids, in order.
+
+    Raises:
+        FileError: A facet is not three corners of three numbers, the last solid does not end, or there is no facet.
+    """
+    text = data.replace(b"\r", b"\n").lower()
+    facets = _LOOP.findall(text)
+    lines = len(_LINE.findall(text))
+    if lines != 4 * len(facets):  # three corners and an `endfacet` each
+        raise FileError(
+            f"{path}: truncated or damaged: {lines} lines of corners and ends make no {lines / 4:g} facets of "
+            f"three corners; {len(facets)} are whole",
+            hint=_HINT,
+        )
+    if not facets:
+        raise FileError(f"{path}: the surface has no facet", hint="export it again")
+    if _END.search(text, pos=text.rfind(b"endfacet")) is None:
+        raise FileError(f"{path}: truncated: there is no `endsolid` behind the last facet", hint=_HINT)
+    try:
+        values = np.array(facets, dtype=np.bytes_).astype(np.float64)
+    except (ValueError, MemoryError) as error:
+        raise FileError(f"{path}: a corner is not three numbers ({error})", hint="export it again") from error
+    return values.reshape(-1, 3)

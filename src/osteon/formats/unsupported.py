@@ -84,14 +84,12 @@ UNSUPPORTED_FORMATS = (
         "anything",
     ),
 )
-_BY_SUFFIX = {suffix: row for row in UNSUPPORTED_FORMATS for suffix in row.suffixes}
-_LONGEST_FIRST = sorted(_BY_SUFFIX, key=len, reverse=True)
 
 
 def unsupported_format(path: Path) -> UnsupportedFormat | None:
     """The row for a file, by its suffix; None where it is read, or nobody knows it."""
-    name = path.name.lower()
-    return next((_BY_SUFFIX[suffix] for suffix in _LONGEST_FIRST if name.endswith(suffix)), None)
+    row = max(UNSUPPORTED_FORMATS, key=lambda row: len(row.suffix_of(path)))
+    return row if row.suffix_of(path) else None
 
 
 def unsupported_images(files: Iterable[Path]) -> list[Path]:

@@ -45,15 +45,7 @@ def fill_array(
         stored: Type of its voxels, with their byte order.
         change: What is done to values before they are kept.
     """
-    *inner, last = array.shape
-    plane = math.prod(inner) * stored.itemsize
-    if plane > PIECE_BYTES and inner:
-        for number in range(last):
-            fill_array(array[..., number], read, stored, change)
-        return
-    step = max(1, PIECE_BYTES // max(1, plane))
-    for first in range(0, last, step):
-        part = array[..., first : first + step]
+    for part in _parts(array, stored.itemsize):
         values = np.frombuffer(read(part.size * stored.itemsize), stored).reshape(part.shape, order="F")
         copy_into(change(values), part)
 
@@ -64,18 +56,23 @@ def voxel_pieces(array: Values) -> Iterator[Values]:
     Voxel by voxel along the first axis of an array whose last is fastest, each would come with a line of the cache
     that is gone when its next voxel is due.
     """
-    *inner, last = array.shape
-    plane = math.prod(inner) * array.itemsize
-    if plane > PIECE_BYTES and inner:
-        for number in range(last):
-            yield from voxel_pieces(array[..., number])
-        return
-    step = max(1, PIECE_BYTES // max(1, plane))
-    for first in range(0, last, step):
-        part = array[..., first : first + step]
+    for part in _parts(array, array.itemsize):
         piece = np.zeros(part.shape[::-1], array.dtype)
         copy_into(part, piece.T)
         yield piece
+
+
+def _parts(array: Values, size: int) -> Iterator[Values]:
+    """Views of an array, along its last axes, that take `PIECE_BYTES` at most where a voxel takes `size`."""
+    *inner, last = array.shape
+    plane = math.prod(inner) * size
+    if plane > PIECE_BYTES and inner:
+        for number in range(last):
+            yield from _parts(array[..., number], size)
+        return
+    step = max(1, PIECE_BYTES // max(1, plane))
+    for first in range(0, last, step):
+        yield array[..., first : first + step]
 
 
 def copy_into(values: Values, part: Values) -> None:

@@ -114,9 +114,7 @@ def _between(
 
 def _plane(segmentation: Segmentation, n: int, axis: int, place: int, window: tuple[slice, slice]) -> Mask:
     """A window of a slice of a structure."""
-    if segmentation.overlapping:
-        return np.asarray(np.moveaxis(segmentation.array[n], axis, 0)[place][window] > 0)
-    return np.asarray(np.moveaxis(segmentation.array, axis, 0)[place][window] == segmentation.structures[n].value)
+    return segmentation.mask(segmentation.structures[n], (*window[:axis], place, *window[axis:]))
 
 
 def _depth(

@@ -65,7 +65,8 @@ def select_cases(
         elif share and alone:
             chosen.update(_share(float(part), ordered, groups, f"{option} {part}"))
         elif part:
-            raise _unknown(part, ids, option)
+            some = ", ".join(sorted(ids, key=natural_key)[:_SHOWN]) + " …" * (len(ids) > _SHOWN)
+            raise UsageError(f"{option} {part}: no case {part}", hint=f"ids are {some}; or say {SYNTAX}")
     if not chosen:
         raise UsageError(f"{option}: chooses nothing", hint=f"say {SYNTAX}")
     return sorted(chosen, key=natural_key)
@@ -91,12 +92,6 @@ def _share(share: float, ordered: Sequence[str], groups: Sequence[Sequence[str]]
         if len(chosen) + len(group) <= wanted:
             chosen += group
     return chosen if chosen or not drawn else min(drawn, key=len)
-
-
-def _unknown(part: str, ids: Collection[str], option: str) -> UsageError:
-    some = ", ".join(sorted(ids, key=natural_key)[:_SHOWN])
-    more = " …" * (len(ids) > _SHOWN)
-    return UsageError(f"{option} {part}: no case {part}", hint=f"ids are {some}{more}; or say {SYNTAX}")
 
 
 def choose_cases(

@@ -23,19 +23,21 @@ from osteon.importing.source_forms import Source, SourceCase, SourceForm
 from osteon.importing.structure_names import user_structures
 
 _FILE = "dataset.json"
+_WHAT = "the Decathlon description"
 
 
-def _json_path(source: Path) -> Path:
-    return source / _FILE if source.is_dir() else source
+def find_description(source: Path, what: str) -> tuple[Path, Any]:
+    """dataset.json in a folder, or itself, and what it says. Raises FileError where there is none, or it is no JSON."""
+    path = source / _FILE if source.is_dir() else source
+    if path.name != _FILE or not path.is_file():
+        raise FileError(f"no {_FILE}")
+    return path, read_json(path, what)
 
 
 def explain_mismatch(source: Path) -> str | None:
     """What `source` lacks to be a Decathlon folder (or its dataset.json)."""
-    path = _json_path(source)
-    if path.name != _FILE or not path.is_file():
-        return f"no {_FILE}"
     try:
-        data = read_json(path, "the Decathlon description")
+        path, data = find_description(source, _WHAT)
     except FileError as error:
         return error.message
     if not isinstance(data, dict) or not isinstance(data.get("training"), list):
@@ -61,8 +63,7 @@ def read(source: Path, options: ImportOptions) -> Source:
     Raises:
         DatasetError: dataset.json names no labels, or labels or entries of a kind that osteon does not know.
     """
-    path = _json_path(source)
-    data = read_json(path, "the Decathlon description")
+    path, data = find_description(source, _WHAT)
     found = Source(
         name=str(data.get("name") or path.parent.name),
         channels=parse_channels(data, options),

@@ -40,6 +40,25 @@ _LISTED = 8
 
 
 @dataclass(frozen=True)
+class ReadSettings:
+    """How the cases of a source are read.
+
+    Attributes:
+        found: What the source holds.
+        folder: The dataset.
+        made_from: From `ImportOrigin.digest`: what was read before counts where it is the same.
+        repair_geometry: Resample a label that does not lie on its image's grid.
+        allow_empty: Take an empty label.
+    """
+
+    found: Source
+    folder: Path
+    made_from: str
+    repair_geometry: bool
+    allow_empty: bool
+
+
+@dataclass(frozen=True)
 class ImportedCase:
     """A case that passed: its entry, and what was seen while its voxels were in memory.
 
@@ -49,7 +68,6 @@ class ImportedCase:
         present: Names of the structures that have a voxel.
         overlaps: Whether a voxel belongs to several structures.
         warnings: What a person should look at; each names the case.
-        lost: What was there and was not taken; likewise.
     """
 
     entry: Case
@@ -57,7 +75,6 @@ class ImportedCase:
     present: tuple[str, ...] = ()
     overlaps: bool = False
     warnings: tuple[str, ...] = ()
-    lost: tuple[str, ...] = ()
 
 
 @dataclass
@@ -79,41 +96,30 @@ class _Labels:
     warnings: list[str] = field(default_factory=list)
 
 
-def import_case(
-    case: SourceCase,
-    found: Source,
-    folder: Path,
-    *,
-    repair_geometry: bool,
-    allow_empty: bool,
-    protected: Collection[Path] = (),
-) -> ImportedCase:
+def import_case(case: SourceCase, settings: ReadSettings, protected: Collection[Path]) -> ImportedCase:
     """Read image and label of one case, check them, and write what had to be converted.
 
     Args:
         case: As its form names it.
-        found: What the source holds.
-        folder: The dataset.
-        repair_geometry: Resample a label that does not lie on its image's grid.
-        allow_empty: Take an empty label.
+        settings: Of all cases.
         protected: The user's files, from `user_files`; none of them is written over.
     """
+    folder = settings.folder
     name = f"case {case.id}"
     converted = case.convert() if case.convert is not None else ConvertedCase()
     if converted.volume is None:
-        volume = read_channels(case.images, found.channels, name)
+        volume = read_channels(case.images, settings.found.channels, name)
     else:
         volume = converted.volume
         check_image(volume, name)
     entry = _make_entry(case, converted, content_hash(volume), folder)
     warnings = [f"{name}: {line}" for line in converted.warnings]
-    lost = tuple(f"{name}: {line}" for line in converted.lost)
-    labels = _read_labels(case, converted, found, volume, repair_geometry=repair_geometry)
-    present = () if labels is None else _check(labels, case, allow_empty=allow_empty)
+    labels = _read_labels(case, converted, volume, settings)
+    present = () if labels is None else _check(labels, case, allow_empty=settings.allow_empty)
     if converted.volume is not None:
         write_volume(_writable(folder / entry.images[0], protected), volume)
     if labels is None:
-        return ImportedCase(entry, warnings=tuple(warnings), lost=lost)
+        return ImportedCase(entry, warnings=tuple(warnings))
     segmentation = labels.segmentation
     if labels.changed or case.label is None:
         path = f"labels/{case.id}{'.seg.nrrd' if segmentation.overlapping else '.nii.gz'}"
@@ -123,7 +129,7 @@ def import_case(
     overlaps = segmentation.overlapping and bool((np.count_nonzero(segmentation.array, axis=0) > 1).any())
     update = {"segmentation": path, "provenance": [*entry.provenance, *labels.provenance]}
     entry = entry.model_copy(update=update)
-    return ImportedCase(entry, segmentation.structures, present, overlaps, (*warnings, *labels.warnings), lost)
+    return ImportedCase(entry, segmentation.structures, present, overlaps, (*warnings, *labels.warnings))
 
 
 def _make_entry(case: SourceCase, converted: ConvertedCase, content: str, folder: Path) -> Case:
@@ -189,8 +195,8 @@ def add_header_notes(error: OsteonError, case: SourceCase) -> OsteonError:
 
 def user_files(found: Source) -> frozenset[Path]:
     """The user's files of all cases that are there, links resolved."""
-    files = (path for c in found.cases for path in (*c.images, *((c.label,) if c.label else ()), *c.parts))
-    return frozenset(Path(os.path.realpath(path)) for path in files if is_file(path))
+    files = (path for case in found.cases for path, _ in case.files if is_file(path))
+    return frozenset(Path(os.path.realpath(path)) for path in files)
 
 
 def _writable(path: Path, protected: Collection[Path]) -> Path:
@@ -203,9 +209,7 @@ def _writable(path: Path, protected: Collection[Path]) -> Path:
     return path
 
 
-def _read_labels(
-    case: SourceCase, converted: ConvertedCase, found: Source, volume: Volume, *, repair_geometry: bool
-) -> _Labels | None:
+def _read_labels(case: SourceCase, converted: ConvertedCase, volume: Volume, settings: ReadSettings) -> _Labels | None:
     """The labels on the image's grid; None where the case has none."""
     if converted.segmentation is not None:
         aligned = align_segmentation(
@@ -214,16 +218,17 @@ def _read_labels(
         return _Labels(aligned, f"case {case.id}: its label")
     if case.label is None:
         return None
-    table = case.table or table_of(case.label)
-    segmentation = read_segmentation(case.label, found.structures, table=table)
+    table, structures = case.table or table_of(case.label), settings.found.structures
+    segmentation = read_segmentation(case.label, structures, table=table)
     labels = _Labels(segmentation, f"case {case.id}: {case.label}", changed=False)
-    known = None if found.structures is None else {s.name: s.value for s in found.structures}
+    known = None if structures is None else {s.name: s.value for s in structures}
     if table is not None and (known is None or any(known.get(s.name, s.value) != s.value for s in table.structures)):
         meant = ", ".join(f"{s.value} {s.name}" for s in table.structures[:_LISTED])
         source = case.label.absolute()
         labels.provenance.append(f"segmentation from {source}, whose values {table.path.name} names: {meant}")
         labels.changed = True
-    _lay_on_image(labels, case.label, volume.geometry, str(case.images[0]), repair_geometry=repair_geometry)
+    image_name, repair = str(case.images[0]), settings.repair_geometry
+    _lay_on_image(labels, case.label, volume.geometry, image_name, repair_geometry=repair)
     return labels
 
 

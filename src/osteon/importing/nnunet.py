@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Container
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -21,7 +20,7 @@ import numpy as np
 
 from osteon.core.errors import DatasetError, FileError, LabelError
 from osteon.core.file_names import natural_key
-from osteon.core.files import is_file, read_json
+from osteon.core.files import is_file
 from osteon.core.folders import missing_files_below
 from osteon.core.label_values import MAX_VALUE
 from osteon.core.labels import BACKGROUND, Structure, make_structures
@@ -32,10 +31,10 @@ from osteon.formats.io import read_geometry, read_segmentation, read_volume
 from osteon.formats.labelmap import to_integer_labels, value_counts
 from osteon.formats.registry import format_of, suffix_of
 from osteon.formats.unsupported import unsupported_format
-from osteon.importing.decathlon import parse_channels, parse_structures
+from osteon.importing.decathlon import find_description, parse_channels, parse_structures
 from osteon.importing.masks.merging import merge_masks
 from osteon.importing.options import ImportOptions
-from osteon.importing.source_forms import ConvertedCase, Source, SourceCase, SourceForm
+from osteon.importing.source_forms import ConvertedCase, Source, SourceCase, SourceForm, fail
 from osteon.importing.structure_names import check_priority, user_structures
 
 _FILE = "dataset.json"
@@ -45,11 +44,8 @@ _WHAT = "nnU-Net's description"
 
 def explain_mismatch(source: Path) -> str | None:
     """What `source` lacks to be a raw folder of nnU-Net (or its dataset.json)."""
-    path = source / _FILE if source.is_dir() else source
-    if path.name != _FILE or not path.is_file():
-        return f"no {_FILE}"
     try:
-        data = read_json(path, _WHAT)
+        path, data = find_description(source, _WHAT)
     except FileError as error:
         return error.message
     if not isinstance(data, dict) or not isinstance(data.get("labels"), dict):
@@ -71,8 +67,7 @@ def read(source: Path, options: ImportOptions) -> Source:
         DatasetError: dataset.json names no labels or channels, or of a kind that osteon does not know.
         UsageError: `--labels` or `--priority` does not fit what was found.
     """
-    path = source / _FILE if source.is_dir() else source
-    data = read_json(path, _WHAT)
+    path, data = find_description(source, _WHAT)
     ending = _ending(data)
     format_of(Path("case" + ending))
     regions, ignore = _regions(data, path), _ignore_value(data, path)
@@ -178,7 +173,9 @@ def _named_cases(path: Path, ending: str, found: Source) -> list[tuple[str, tupl
                 lines = found.lost if suffix_of(file) or unsupported_format(file) else found.warnings
                 lines.append(f"{file}: is not called CASE_0000{ending}; skipped")
         if part == "Tr":
-            found.lost += _report_unmatched(path.parent / "labelsTr", ending, images)
+            labels = [file for file in _files(path.parent / "labelsTr") if suffix_of(file)]
+            unmatched = [file for file in labels if _stem(file, ending) not in images]
+            found.lost += [f"{file}: has no image in imagesTr; skipped" for file in unmatched]
         found.lost += [f"{file}: is {why}; skipped" for file, why in missing_files_below(path.parent / f"images{part}")]
         for name in sorted(images, key=natural_key):
             files = images[name]
@@ -192,12 +189,6 @@ def _named_cases(path: Path, ending: str, found: Source) -> list[tuple[str, tupl
     return cases
 
 
-def _report_unmatched(folder: Path, ending: str, cases: Container[str]) -> list[str]:
-    """Labels that belong to no image."""
-    files = [file for file in _files(folder) if suffix_of(file) and _stem(file, ending) not in cases]
-    return [f"{file}: has no image in imagesTr; skipped" for file in files]
-
-
 def _case(
     case_id: str,
     images: tuple[Path, ...],
@@ -209,21 +200,18 @@ def _case(
 ) -> SourceCase:
     numbers = [int(m[2]) for image in images if (m := _IMAGE.fullmatch(image.name.split(".")[0]))]
     if len(images) != len(found.channels) or (numbers and numbers != list(range(len(numbers)))):
-        return SourceCase(case_id, images, None, convert=partial(_wrong_channels, images, found), labels=True)
+        error = DatasetError(
+            f"{', '.join(image.name for image in images)}: are not one image for each of the channels "
+            f"{', '.join(channel.name for channel in found.channels)}",
+            hint="give CASE_0000, CASE_0001 … for every case",
+        )
+        return SourceCase(case_id, images, None, convert=partial(fail, error), labels=True)
     if label is None or not (regions or ignore is not None):
         return SourceCase(case_id, images, label)
     if not regions:  # the label file can be referred to, once it is seen to have nothing that is ignored
         return SourceCase(case_id, images, label, convert=partial(_check_ignored, label, ignore))
     convert = partial(_convert, images[0], label, found, regions, ignore, options)
     return SourceCase(case_id, images, None, convert=convert, parts=(label,), labels=True)
-
-
-def _wrong_channels(images: tuple[Path, ...], found: Source) -> ConvertedCase:
-    names = ", ".join(channel.name for channel in found.channels)
-    raise DatasetError(
-        f"{', '.join(image.name for image in images)}: are not one image for each of the channels {names}",
-        hint="give CASE_0000, CASE_0001 … for every case",
-    )
 
 
 def _check_ignored(label: Path, ignore: int | None) -> ConvertedCase:

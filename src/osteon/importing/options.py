@@ -1,6 +1,7 @@
 """What the user says about an import. The fields serve the command line, Python and the browser app alike.
 
 Each field carries its name on the command line, its help text, and whether it means something for some forms only.
+Light to import: the browser app's pages take their words from here.
 """
 
 from __future__ import annotations
@@ -12,7 +13,34 @@ from typing import Any, Literal, TypedDict, get_args, get_type_hints
 
 from osteon.core.errors import UsageError
 from osteon.dataset.modality import Modality, parse_modality
-from osteon.importing.import_options import IMPORT_CHOICES, IMPORT_FLAGS
+
+IMPORT_FLAGS = {
+    "--repair-geometry": "Resample labels that do not lie on their image's grid",
+    "--accept-gaps": "DICOM: take series with missing or uneven slices, resampled",
+    "--resample-tilt": "DICOM: take series with a tilted gantry, resampled",
+    "--allow-empty": "Take cases whose label is empty",
+    "--ignore-references": "DICOM: take labels by their place, though they name another scan",
+    "--keep-identity": "DICOM: keep names, ids and dates of patients",
+}
+"""What is switched on."""
+IMPORT_TEXTS = {
+    "--case-pattern": "Which part of a path is the case",
+    "--series": "Which DICOM series",
+    "--priority": "Which structure wins where they overlap",
+    "--subject": "Which part of an id or path is the subject",
+}
+"""What is typed."""
+IMPORT_CHOICES: dict[str, tuple[str, dict[str, str]]] = {
+    "--group": ("Meshes that become one structure", {"colour": "of one colour", "all": "all", "none": "each its own"}),
+    "--mesh-unit": ("Unit of the meshes", {"mm": "mm", "cm": "cm", "m": "m"}),
+    "--mesh-space": ("World of the meshes", {"LPS": "LPS (DICOM)", "RAS": "RAS (NIfTI)"}),
+    "--mask-marks": ("Masks of pictures mark with", {"bright": "bright pixels", "dark": "dark pixels"}),
+    "--between-slices": ("Between slices that were drawn", {"fill": "fill", "leave": "leave empty"}),
+    "--rle-order": ("Runs are counted along", {"rows": "rows", "columns": "columns"}),
+    "--rle-base": ("The first pixel of runs is", {"0": "0", "1": "1"}),
+}
+"""What is chosen from a few values."""
+
 
 MeshGrouping = Literal["colour", "all", "none"]
 MeshUnit = Literal["mm", "cm", "m"]

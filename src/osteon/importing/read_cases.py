@@ -21,33 +21,14 @@ from osteon.core.files import is_file
 from osteon.core.labels import Structure
 from osteon.core.parallel import for_each, worker_count
 from osteon.dataset.manifest import Case
-from osteon.importing.import_case import ImportedCase, add_header_notes, import_case, user_files
-from osteon.importing.source_forms import Source, SourceCase
+from osteon.importing.import_case import ImportedCase, ReadSettings, add_header_notes, import_case, user_files
+from osteon.importing.source_forms import SourceCase
 
 MANY_BYTES = 200e6
 """Of files: from here on, processes gain more than their start costs."""
 _TIMES = {".gz": 16, ".jpg": 40, ".jpeg": 40, ".png": 40}
 _TIMES_ELSE = 10
 """Memory that reading and checking an image takes, as a multiple of its file."""
-
-
-@dataclass(frozen=True)
-class ReadSettings:
-    """How the cases of a source are read.
-
-    Attributes:
-        found: What the source holds.
-        folder: The dataset.
-        made_from: From `ImportOrigin.digest`: what was read before counts where it is the same.
-        repair_geometry: As for `import_case`.
-        allow_empty: Likewise.
-    """
-
-    found: Source
-    folder: Path
-    made_from: str
-    repair_geometry: bool
-    allow_empty: bool
 
 
 def read_cases(
@@ -104,14 +85,7 @@ class _Worker:
         """Import a case, and keep the result in its record."""
         case, settings = self.cases[number], self.settings
         try:
-            imported = import_case(
-                case,
-                settings.found,
-                settings.folder,
-                repair_geometry=settings.repair_geometry,
-                allow_empty=settings.allow_empty,
-                protected=self.protected,
-            )
+            imported = import_case(case, settings, self.protected)
         except OsteonError as error:
             if (explained := add_header_notes(error, case)) is error:
                 raise
@@ -156,7 +130,7 @@ def _from_record(settings: ReadSettings, record: Mapping[str, Any] | None) -> Im
         kept = record["taken"]
         entry = Case.model_validate(kept["entry"])
         structures = tuple(Structure.model_validate(structure) for structure in kept["structures"])
-        plain = {name: tuple(kept[name]) for name in ("present", "warnings", "lost")}
+        plain = {name: tuple(kept[name]) for name in ("present", "warnings")}
         imported = ImportedCase(entry, structures, overlaps=bool(kept["overlaps"]), **plain)
     except (KeyError, TypeError, ValidationError):
         return None

@@ -32,7 +32,7 @@ FORMS: tuple[SourceForm, ...] = (
 `osteon.importers`. The last is what is left where none fits.
 """
 
-_LOOKED_AT = 10_000
+_MAX_READ = 10_000
 _SUFFIX = re.compile(r"(\.[a-z][a-z0-9]{0,7})+")
 
 
@@ -105,7 +105,7 @@ def _kind(path: Path) -> str:
 
 def _ways(source: Path) -> list[str]:
     """How the files that are not read become some that are."""
-    files = [source] if source.is_file() else islice(files_below(source, hidden=False), _LOOKED_AT)
+    files = [source] if source.is_file() else islice(files_below(source, hidden=False), _MAX_READ)
     return describe_unsupported(files, ["images", "pictures", "surfaces", "anything"])
 
 
@@ -113,6 +113,6 @@ def _inventory(source: Path) -> str:
     """What lies there, in words: `24 .nii.gz, 2 .txt`."""
     if source.is_file():
         return f"one file, {source.name}"
-    files = list(islice(files_below(source), _LOOKED_AT))
+    files = list(islice(files_below(source), _MAX_READ))
     kinds = Counter(_kind(path) for path in files)
     return ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(6)) or "an empty folder"

@@ -41,7 +41,7 @@ def digest_inputs(found: Source, cases: Sequence[SourceCase]) -> str:
     """SHA-256 over what the source says, and over its files' paths, sizes and times of change; reads no voxels."""
     digest = hashlib.sha256(repr((found.name, found.channels, found.structures)).encode())
     for case in cases:
-        files = [*case.images, *([case.label] if case.label is not None else []), *case.parts, *companion_files(case)]
+        files = [*(path for path, _ in case.files), *companion_files(case)]
         states = [f"{path.absolute()} {modification_stamp(path)}" for path in files]
         digest.update(repr((case.id, case.subject, case.site, case.labelled, states)).encode())
     return digest.hexdigest()

@@ -16,11 +16,10 @@ from osteon.importing.case_selection import choose_cases
 from osteon.importing.import_case import merge_warnings
 from osteon.importing.import_manifest import build_manifest, check_patterns, check_structures, find_structures, hold_out
 from osteon.importing.options import ImportKeywords, ImportOptions
-from osteon.importing.patterns import compile_pattern
 from osteon.importing.read_cases import ReadSettings, read_cases, remove_records
 from osteon.importing.recognition import find_form
 from osteon.importing.reimport import ImportOrigin, digest_inputs, find_previous_import
-from osteon.importing.source_forms import Source, SourceCase, SourceForm
+from osteon.importing.source_forms import Source, SourceCase, SourceForm, compile_pattern
 from osteon.importing.structure_names import adopt_file_names, find_contradictions, read_file_structures
 
 
@@ -92,20 +91,16 @@ def import_dataset(
     origin = ImportOrigin(f"{form.name}: {source.absolute()}", options.given(), digest_inputs(found, cases))
     if not overwrite and (before := find_previous_import(folder, origin)) is not None:
         return ImportReport(folder, form.name, before, repeated=True)
+    why = f" (recognised by {form.recognised_by})" if options.form is None and form.recognised_by else ""
     if announce is not None:
-        _announce(form, found, announce, recognised=options.form is None)
+        for line in (f"form {form.name}: {form.description}{why}", *found.summary):
+            announce(line)
     found.warnings += _adopt_names(found, cases, by_user=options.structures is not None)
     cases = _find_subjects(cases, options)
     with lock_folder(folder, "another import", "wait until it has ended, or choose another folder"):
         if not overwrite and (before := find_previous_import(folder, origin)) is not None:  # made meanwhile
             return ImportReport(folder, form.name, before, repeated=True)
         return _import_cases(source, folder, form, found, cases, origin, options, workers)
-
-
-def _announce(form: SourceForm, found: Source, announce: Callable[[str], None], *, recognised: bool) -> None:
-    why = f" (recognised by {form.recognised_by})" if recognised and form.recognised_by else ""
-    for line in (f"form {form.name}: {form.description}{why}", *found.summary):
-        announce(line)
 
 
 def _adopt_names(found: Source, cases: Sequence[SourceCase], *, by_user: bool) -> list[str]:
@@ -137,11 +132,10 @@ def _import_cases(
     settings = ReadSettings(found, folder, origin.digest(), options.repair_geometry, options.allow_empty)
     imported, failed = read_cases(settings, cases, workers)
     structures = find_structures(found, imported, failed, str(source))
-    lost = [*found.lost, *(line for case in imported for line in case.lost)]
-    manifest = build_manifest(found, structures, imported, origin, complete=not failed and not lost)
+    manifest = build_manifest(found, structures, imported, origin, complete=not failed and not found.lost)
     manifest, warnings = hold_out(manifest, options, [case.id for case in cases if case.id in failed])
     present = {case.entry.id: case.present for case in imported if case.entry.segmentation is not None}
-    report = ImportReport(folder, form.name, manifest, failed, [], lost, present)
+    report = ImportReport(folder, form.name, manifest, failed, [], found.lost, present)
     report.warnings.extend(
         [
             *found.warnings,

@@ -13,14 +13,13 @@ from pathlib import Path
 from osteon.core.errors import DatasetError
 from osteon.core.folders import files_below
 from osteon.dataset.manifest import FILE_NAME
-from osteon.formats.dicom_folders import contains_dicom
 from osteon.formats.mask_names import classify_name
 from osteon.formats.raster import SUFFIXES as PICTURES
+from osteon.formats.registry import contains_dicom
 from osteon.formats.rle import describe_missing_columns
 from osteon.importing.masks import form as masks
-from osteon.importing.masks.files import find_source_files, path_below, volume_files
+from osteon.importing.masks.files import find_source_files, is_label_map, path_below, volume_files
 from osteon.importing.masks.pairing import pair_files
-from osteon.importing.masks.values import is_label_map
 from osteon.importing.meshes.form import mesh_files
 from osteon.importing.options import DICOM_OPTIONS, ImportOptions
 from osteon.importing.radiographs import form as radiographs
@@ -29,7 +28,7 @@ from osteon.importing.radiographs.files import plain_stem
 from osteon.importing.source_forms import Source, SourceForm
 
 _ANNOTATIONS = (".json", ".xml", ".txt", ".csv", ".tsv")
-_LOOKED_AT = 20
+_MAX_READ = 20
 """Files of each kind whose voxels are looked at: a label map is no scan."""
 
 
@@ -47,7 +46,7 @@ def explain_mismatch(source: Path) -> str | None:
     for path in [*volumes, *pictures]:
         if classify_name(path_below(source, path)) == "mask":
             return f"{path.relative_to(source)} is called like a mask"
-    for path in [*islice(volumes, _LOOKED_AT), *islice(pictures, _LOOKED_AT)]:
+    for path in [*islice(volumes, _MAX_READ), *islice(pictures, _MAX_READ)]:
         if is_label_map(path):
             return f"{path.relative_to(source)} holds a few whole numbers alone, as labels do"
     stems = {plain_stem(path.name) for path in pictures}

@@ -1,19 +1,25 @@
-"""What every form in which data arrives has in common: how it is recognised, and what reading it gives.
+"""What every form in which data arrives has in common: how it is recognised, what reading it gives,
+and how what lies there and is not taken is told: formats that are not read, and names whose files are not there.
 
 A new form is one file with a `FORM`, and one row in `recognition.FORMS`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import NoReturn
 
-from osteon.core.errors import UsageError
+from osteon.core.errors import OsteonError, UsageError
+from osteon.core.folders import files_below, missing_files_below
 from osteon.core.labels import Segmentation, Structure
 from osteon.core.volume import Volume
-from osteon.dataset.manifest import Channel
+from osteon.dataset.manifest import FILE_NAME, Channel
 from osteon.formats.label_tables import LabelTable
+from osteon.formats.registry import may_be_data
+from osteon.formats.unsupported import Holds, describe_unsupported
 from osteon.importing.options import BetweenSlices, ImportOptions, flag_of
 
 
@@ -27,7 +33,6 @@ class ConvertedCase:
         annotated: Names of the structures that somebody looked for; None means all of them.
         provenance: From what it was made, and how.
         warnings: What a person should look at.
-        lost: What was there and is not taken, with its name and why; the import then ends with 1.
     """
 
     volume: Volume | None = None
@@ -35,7 +40,6 @@ class ConvertedCase:
     annotated: tuple[str, ...] | None = None
     provenance: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
-    lost: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -138,3 +142,68 @@ class SourceForm:
                     f"{flag_of(row.name)}: means nothing for the form {self.name}",
                     hint=f"leave it out; of these, {known}",
                 )
+
+
+def fail(error: OsteonError, *_: object) -> NoReturn:
+    """Raise an error that was known before its case's turn came: in the place of what converts or draws it."""
+    raise error
+
+
+_SHOWN = 8
+
+
+def report_skipped_files(
+    found: Source, source: Path, holding: Sequence[Holds], annotations: Sequence[str] = ()
+) -> None:
+    """Name in `found` what lies below `source` and is no part of any case: data as lost, the rest as notes.
+
+    Args:
+        found: What was found.
+        source: A folder.
+        holding: What a file of a format that is not read must hold to be a loss.
+        annotations: Suffixes beside those of images with which data of this form come.
+    """
+    files = list(files_below(source, hidden=False, skip_with=FILE_NAME))
+    found.lost += describe_unsupported(files, holding)
+    found.warnings += describe_unsupported(files, ["anything"])
+    absent: dict[bool, list[str]] = {True: [], False: []}
+    for path, why in missing_files_below(source, skip_with=FILE_NAME):
+        absent[may_be_data(path, annotations)].append(f"{path} is {why}; skipped")
+    for lines, target in ((absent[True], found.lost), (absent[False], found.warnings)):
+        target += lines[:_SHOWN]
+        if len(lines) > _SHOWN:
+            target.append(f"{len(lines) - _SHOWN} more files in {source} are links or pointers to what is not there")
+
+
+COMMON_PATTERNS = (
+    r"^([^/]+)/",
+    r"(?:^|/)([A-Za-z]*[-_ ]?\d+)[^/]*$",
+    r"(?:^|/)([^/_]+)_[^/]*$",
+    r"(?:^|/)([^/_\-. ]+)[^/]*$",
+    r"([A-Za-z]+[-_ ]?\d+)",
+    r"(\d+)",
+)
+"""Patterns for `--case-pattern` that people can read; the first is proposed that sorts their files."""
+
+
+def compile_path_pattern(pattern: str | None, option: str = "--case-pattern") -> Callable[[str], str | None] | None:
+    """What finds the first group of `pattern` in a path, or None there; None without a pattern.
+
+    Raises:
+        UsageError: `pattern` is no regular expression, or has no group.
+    """
+    if pattern is None:
+        return None
+    try:
+        compiled = re.compile(pattern)
+    except re.error as error:
+        raise UsageError(f"{option} {pattern}: not a regular expression ({error})", hint="such as `^(\\d+)_`") from None
+    if compiled.groups < 1:
+        raise UsageError(f"{option} {pattern}: has no group", hint="put brackets around the part wanted: `^(\\d+)_`")
+    return lambda path: ((found := compiled.search(path)) and found[1]) or None
+
+
+def compile_pattern(pattern: str | None, option: str) -> Callable[[SourceCase], str | None]:
+    """The same for a case: in its id, or else in its image's path."""
+    find = compile_path_pattern(pattern, option) or (lambda _: None)
+    return lambda case: find(case.id) or next((find(image.as_posix()) for image in case.images[:1]), None)

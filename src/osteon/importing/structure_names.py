@@ -87,13 +87,8 @@ def merge_structures(files: Iterable[tuple[Structure, ...]], cases: Sequence[str
         values[structure.name] = structure.value if structure.value not in taken else highest + 1
     values |= {f"label_{value}": value for value in generic}
     names = sorted(values, key=lambda name: values[name])
-    united = []
-    for fresh in make_structures(names, [values[name] for name in names]):
-        if (file := named.get(fresh.name)) is None:
-            united.append(fresh)
-            continue
-        united.append(_with_file_colours(fresh, file, names))
-    return tuple(united)
+    made = make_structures(names, [values[name] for name in names])
+    return tuple(s if s.name not in named else _with_file_colours(s, named[s.name], names) for s in made)
 
 
 def adopt_file_names(

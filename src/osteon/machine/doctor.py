@@ -16,11 +16,10 @@ from typing import Literal
 import psutil
 import torch
 
-from osteon.core.cpu_features import processor_flags
 from osteon.core.cpu_load import LoadMeter
 from osteon.core.errors import UsageError, summarise_error
 from osteon.core.labels import Segmentation
-from osteon.core.platform import cpu_count, cpu_quota
+from osteon.core.platform import cpu_count, cpu_quota, processor_flags
 from osteon.core.progress import status, track
 from osteon.core.threads import describe_waiting, threads_may_spin
 from osteon.core.torchvision_ops import patch_torchvision_ops
@@ -120,7 +119,7 @@ def _validation_ids(model: Model, dataset: Dataset) -> list[str]:
             hint="engines are judged by references of the model's structures: give data that call them as it does",
         )
     if not model.validation.get("cases"):
-        held_out = [c.id for c in labelled if c.held_out and model.seen.sight_of(c.id, c.content) != TRAINED]
+        held_out = [c.id for c in labelled if c.held_out and model.seen.role_of(c.id, c.content) != TRAINED]
         if not held_out:
             raise UsageError(
                 f"{dataset.folder}: the model does not say which scans it was validated on, and none that it was not "
@@ -129,7 +128,7 @@ def _validation_ids(model: Model, dataset: Dataset) -> list[str]:
             )
         return held_out
     seen_in_run = {
-        c.id for c in labelled if model.seen.sight_in_run(c.id, c.content) != UNSEEN
+        c.id for c in labelled if model.seen.role_in_run(c.id, c.content) != UNSEEN
     }  # not others of that name
     ids = [case_id for case_id in model.validation["cases"] if case_id in seen_in_run]
     if not ids:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import os
 import platform
 import time
 from collections.abc import Mapping, Sequence
@@ -16,6 +15,7 @@ import torch
 
 from osteon.core.errors import DiskFullError, OsteonError, UsageError, summarise_error
 from osteon.core.files import write_json
+from osteon.core.folders import user_cache
 from osteon.core.geometry import Geometry
 from osteon.core.records import read_record
 from osteon.machine.gate import read_gates
@@ -125,7 +125,7 @@ def write_speeds(model: Model, speeds: list[EngineSpeed]) -> Path:
 
 def speeds_file() -> Path:
     """The file that holds the engines' speeds on this machine, in the user's cache folder."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "osteon" / FILE
+    return user_cache() / FILE
 
 
 def _machine_key(model: Model) -> str:

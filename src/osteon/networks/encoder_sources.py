@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from functools import cache
@@ -11,51 +10,9 @@ from typing import Any
 
 from osteon.core.errors import UsageError
 from osteon.core.files import read_yaml
-from osteon.core.torchvision_ops import patch_torchvision_ops
+from osteon.networks.encoder_registry import FILE_NAME, UNKNOWN, Source, canonical_name, find_plugin, libraries
 
 MANIFEST = Path(__file__).with_name("encoder_manifest.yaml")
-FILE_NAME = "model.safetensors"
-UNKNOWN = "unknown"
-
-
-@dataclass(frozen=True)
-class Source:
-    """Weights on the hub.
-
-    Attributes:
-        encoder: As smp names it, timm's with `tu-` before it.
-        weights: Which of the encoder's weights: imagenet, mostly.
-        repository: On huggingface.co.
-        revision: The commit; None: timm names none, so the first fetch decides it.
-        file: Its name there.
-        licence: Of the weights, as far as it is known.
-        commercial: False where the licence forbids commercial use.
-        sha256: Of the file, where the manifest knows it.
-    """
-
-    encoder: str
-    weights: str
-    repository: str
-    revision: str | None
-    file: str = FILE_NAME
-    licence: str = UNKNOWN
-    commercial: bool = True
-    sha256: str | None = None
-
-    @property
-    def name(self) -> str:
-        """What the file is called in the cache."""
-        return f"{self.encoder}.{self.weights}{Path(self.file).suffix}"
-
-
-def modern_name(encoder: str) -> str:
-    """The encoder's name in timm where smp has replaced its own copy (`timm-gernet_l` is `tu-gernet_l` there)."""
-    patch_torchvision_ops()
-    from segmentation_models_pytorch.encoders import is_equivalent_to_timm_universal
-
-    if not is_equivalent_to_timm_universal(encoder):
-        return encoder
-    return encoder.replace("timm-", "tu-tf_" if "mobilenetv3" in encoder else "tu-")
 
 
 def source_of(encoder: str, weights: str = "imagenet") -> Source:
@@ -64,37 +21,36 @@ def source_of(encoder: str, weights: str = "imagenet") -> Source:
     Raises:
         UsageError: There is no such encoder, or it has no such weights.
     """
-    encoder = modern_name(encoder)
+    encoder = canonical_name(encoder)
     if encoder.startswith("tu-"):
         return _timm(encoder, weights)
-    from segmentation_models_pytorch.encoders import encoders
-
+    encoders = libraries()[0].encoders.encoders
     if encoder not in encoders:
         near = get_close_matches(encoder, encoders, 3, 0.5) or list(encoders)[:5]
         raise UsageError(
             f"there is no encoder {encoder}", hint=f"near it: {', '.join(near)}; timm's begin with tu-, as tu-resnet50d"
         )
-    settings: dict[str, dict[str, str]] = encoders[encoder]["pretrained_settings"] or {}
+    settings: dict[str, Any] = encoders[encoder]["pretrained_settings"] or {}
     if weights not in settings:
         raise UsageError(
             f"the encoder {encoder} has no weights {weights}",
             hint=f"it has {', '.join(settings) or 'none'}; or give the path of a file",
         )
+    if find_plugin(encoder):
+        plugin: Source = settings[weights]
+        return plugin
     return _source(encoder, weights, settings[weights]["repo_id"], settings[weights]["revision"])
 
 
 def published() -> list[Source]:
-    """All of smp's encoders with all their weights, and those of timm that the manifest names."""
-    patch_torchvision_ops()
-    from segmentation_models_pytorch.encoders import encoders
-
+    """All of smp's and of plugins' encoders with all their weights, and those of timm that the manifest names."""
+    encoders = libraries()[0].encoders.encoders
     smp = [source_of(name, weights) for name, row in encoders.items() for weights in row["pretrained_settings"] or {}]
     return smp + [source_of(name) for name in _manifest()["timm"]]
 
 
 def _timm(encoder: str, weights: str) -> Source:
-    import timm
-
+    _, timm = libraries()
     name = encoder.removeprefix("tu-")
     config = timm.models.get_pretrained_cfg(name) if timm.is_model(name) else None
     if config is None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import sys
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +12,8 @@ import torch
 
 from osteon.core.errors import ModelError
 from osteon.core.files import is_file
-from osteon.core.torchvision_ops import patch_torchvision_ops
-from osteon.networks.encoder_sources import modern_name, source_of
+from osteon.networks.encoder_registry import canonical_name, get_encoder
+from osteon.networks.encoder_sources import source_of
 from osteon.networks.weight_cache import weights_file
 from osteon.networks.weights import SUFFIXES, read_tensors
 
@@ -47,7 +46,7 @@ def encoder_state(encoder: str, weights: str) -> Tensors:
         FileError: The file is missing or damaged.
         ModelError: It holds another network's weights, or they cannot be fetched.
     """
-    encoder = modern_name(encoder)
+    encoder = canonical_name(encoder)
     path = Path(weights).expanduser() if _is_path(weights) else weights_file(source_of(encoder, weights))
     return fit_names(read_tensors(path), _blank(encoder), encoder, path)
 
@@ -59,12 +58,8 @@ def _is_path(weights: str) -> bool:
 
 def _blank(encoder: str) -> Tensors:
     """An encoder's tensors; their values mean nothing."""
-    patch_torchvision_ops()
-    from segmentation_models_pytorch.encoders import get_encoder
-
-    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="`timm-` encoders are deprecated", category=DeprecationWarning)
-        return dict(get_encoder(encoder, in_channels=3, weights=None).state_dict())
+    with torch.random.fork_rng(devices=[]):
+        return dict(get_encoder(encoder, 3).state_dict())
 
 
 def fit_names(tensors: Tensors, needed: Mapping[str, torch.Tensor], encoder: str, path: Path) -> Tensors:

@@ -1,101 +1,30 @@
-"""The pre-trained encoders of segmentation-models-pytorch and timm: their names, licences, and first layer."""
+"""Pre-trained encoders: which there are, their licences, and their first layer."""
 
 from __future__ import annotations
 
 import re
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping
 from difflib import get_close_matches
-from functools import cache
-from typing import Any
+from functools import partial
 
 import torch
 from torch import nn
 
 from osteon.core.errors import ModelError, PlanError
-from osteon.core.torchvision_ops import patch_torchvision_ops
-
-OLD_PREFIXES = ("timm-regnet", "timm-res2", "timm-resnest", "timm-mobilenetv3", "timm-gernet")
-"""Prefixes of smp's older names for encoders that it now takes from timm."""
+from osteon.networks.encoder_registry import canonical_name, encoder_names, find_plugin, libraries, quiet_imports
 
 MIN_MOMENTUM = 0.1
 """Of the running statistics of BatchNorm: torch's default."""
-PER_ENCODER = "each its own"
-
-
-@dataclass(frozen=True)
-class EncoderFamily:
-    """A family of encoders.
-
-    Attributes:
-        family: For people.
-        pattern: Of the encoders' whole names.
-        code_licence: Of the code.
-        weights_licence: Of the ImageNet weights.
-        inflates: Whether they have a 3D form.
-    """
-
-    family: str
-    pattern: str
-    code_licence: str
-    weights_licence: str
-    inflates: bool = False
-
-
-FAMILIES = (
-    EncoderFamily("ResNet, ResNeXt", r"resnet\d+|resnext\d+_\w+", "BSD-3-Clause", "BSD-3-Clause", inflates=True),
-    EncoderFamily("SE-ResNet, SE-ResNeXt", r"se_res\w+", "BSD-3-Clause", "BSD-3-Clause", inflates=True),
-    EncoderFamily("EfficientNet", r"efficientnet-b\d", "Apache-2.0", "Apache-2.0", inflates=True),
-    EncoderFamily("MobileNetV2", r"mobilenet_v2", "BSD-3-Clause", "BSD-3-Clause", inflates=True),
-    EncoderFamily("timm's ResNet", r"tu-resnet\d+d?(\.\w+)?", "Apache-2.0", PER_ENCODER, inflates=True),
-    EncoderFamily(
-        "Mix Transformer (SegFormer)",
-        r"mit_b\d",
-        "NVIDIA Source Code License: non-commercial",
-        "NVIDIA Source Code License: non-commercial",
-    ),
-    EncoderFamily("all others of timm", r"tu-.+", "Apache-2.0", PER_ENCODER),
-    EncoderFamily("all others of smp", r".+", "MIT, or as their file says", PER_ENCODER),
+WEIGHTS_LICENCES = (
+    (r"resnet\d+|resnext\d+_\w+|se_res\w+|mobilenet_v2", "BSD-3-Clause"),
+    (r"efficientnet-b\d", "Apache-2.0"),
+    (r"mit_b\d", "NVIDIA Source Code License: non-commercial"),
 )
-
-
-@contextmanager
-def quiet_imports() -> Iterator[None]:
-    """Without the libraries' warnings about their own older names and layers."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        warnings.simplefilter("ignore", FutureWarning)
-        warnings.filterwarnings("ignore", category=UserWarning, module="timm|segmentation_models_pytorch")
-        yield
-
-
-def libraries() -> tuple[Any, Any]:
-    """The modules segmentation_models_pytorch and timm: two seconds, so only where they are needed."""
-    patch_torchvision_ops()
-    with quiet_imports():
-        import segmentation_models_pytorch as smp
-        import timm
-    return smp, timm
-
-
-@cache
-def encoder_names() -> tuple[str, ...]:
-    """Every encoder that may be named; timm's with the prefix `tu-`."""
-    smp, timm = libraries()
-    return (*smp.encoders.encoders, *(f"tu-{name}" for name in timm.list_models()))
-
-
-def canonical_name(encoder: str) -> str:
-    """The encoder's name where it has an older one."""
-    if not encoder.startswith(OLD_PREFIXES):
-        return encoder
-    return encoder.replace("timm-", "tu-tf_" if "mobilenetv3" in encoder else "tu-", 1)
+"""Patterns of encoders' whole names, and the licence of their ImageNet weights; others' is their source's."""
 
 
 def check_encoder(encoder: str) -> None:
-    """Raise PlanError, with the nearest names, where neither library has the encoder."""
+    """Raise PlanError, with the nearest names, where no library and no plugin has the encoder."""
     name, names = canonical_name(encoder), encoder_names()
     plain = name.split(".")[0] if name.startswith("tu-") else name  # timm's names may end in a set of weights
     if plain in names:
@@ -105,19 +34,26 @@ def check_encoder(encoder: str) -> None:
     raise PlanError(f"network.encoder: there is no encoder {encoder}", hint=f"near it: {shown}")
 
 
-def find_family(encoder: str) -> EncoderFamily:
-    """The family of an encoder: the first that its name fits."""
-    return next(row for row in FAMILIES if re.fullmatch(row.pattern, canonical_name(encoder)))
+def default_weights(encoder: str) -> str:
+    """Which weights a plan takes for an encoder: of a plugin's the first, if it has some."""
+    entry = find_plugin(encoder)
+    if entry is None:
+        return "imagenet"
+    return entry.sources[0].weights if entry.sources else "none"
 
 
-def weights_licence(encoder: str) -> str:
-    """The licence of an encoder's ImageNet weights, as far as its source says."""
-    name = canonical_name(encoder)
-    licence = find_family(name).weights_licence
-    if licence != PER_ENCODER:
-        return licence
+def weights_licence(encoder: str, weights: str = "imagenet") -> str | None:
+    """The licence of an encoder's published weights, as far as its source says; None: they are not published."""
+    name, entry = canonical_name(encoder), find_plugin(encoder)
+    if entry is not None:
+        return next((source.licence for source in entry.sources if source.weights == weights), None)
+    if weights != "imagenet":
+        return None
+    for pattern, licence in WEIGHTS_LICENCES:
+        if re.fullmatch(pattern, name):
+            return licence
     if not name.startswith("tu-"):
-        return "not stated"
+        return next((row[1] for row in WEIGHTS_LICENCES if re.fullmatch(row[0], name)), "not stated")
     _, timm = libraries()
     with quiet_imports():
         known = timm.get_pretrained_cfg(name.removeprefix("tu-"))
@@ -160,6 +96,16 @@ def drop_classifier(encoder: nn.Module) -> None:
     for name in ("_conv_head", "_bn1"):
         if hasattr(encoder, name):
             setattr(encoder, name, nn.Identity())
+
+
+def normalise_input(encoder: nn.Module, mean: float, deviation: float) -> None:
+    """Let an encoder have its images, of mean 0 and standard deviation 1, with another mean and deviation."""
+    if (mean, deviation) != (0, 1):
+        encoder.register_forward_pre_hook(partial(_rescale, mean=mean, deviation=deviation))
+
+
+def _rescale(_: nn.Module, images: tuple[torch.Tensor], *, mean: float, deviation: float) -> torch.Tensor:
+    return images[0] * deviation + mean
 
 
 def raise_norm_momentum(encoder: nn.Module) -> None:

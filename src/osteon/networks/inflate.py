@@ -14,9 +14,9 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from osteon.core.errors import PlanError
-from osteon.networks.inflated_layers import MBConv3d, RepeatedEdgeConv3d
 
 PROBE_SIZE = 64
 """Size of the image with which halvings are counted."""
@@ -36,6 +36,10 @@ class _Axis:
         three.insert(self.place, through)
         i, j, k = three
         return i, j, k
+
+    def size(self, pair: Any) -> tuple[int, int, int]:
+        """A pool's size or stride: along the new axis as along the first."""
+        return self.among(pair, 1 if self.thick else (pair if isinstance(pair, int) else pair[0]))
 
 
 def inflate(encoder: nn.Module, through: int, thick_stages: int = 0) -> nn.Module:
@@ -126,20 +130,16 @@ def _norm(layer: Any, _: _Axis) -> nn.Module:
 
 
 def _max_pool(layer: Any, axis: _Axis) -> nn.Module:
-    def size(value: Any) -> tuple[int, int, int]:
-        return axis.among(value, 1 if axis.thick else (value if isinstance(value, int) else value[0]))
-
     padding = axis.among(layer.padding, 0) if axis.thick else layer.padding
-    return nn.MaxPool3d(size(layer.kernel_size), size(layer.stride), padding, ceil_mode=layer.ceil_mode)
+    return nn.MaxPool3d(axis.size(layer.kernel_size), axis.size(layer.stride), padding, ceil_mode=layer.ceil_mode)
 
 
 def _average_pool(layer: Any, axis: _Axis) -> nn.Module:
-    def size(value: Any) -> tuple[int, int, int]:
-        return axis.among(value, 1 if axis.thick else (value if isinstance(value, int) else value[0]))
-
     if layer.padding not in (0, (0, 0)):
         raise PlanError("network.encoder: a padded mean has no 3D form", hint=HINT)
-    return nn.AvgPool3d(size(layer.kernel_size), size(layer.stride), 0, layer.ceil_mode, layer.count_include_pad)
+    return nn.AvgPool3d(
+        axis.size(layer.kernel_size), axis.size(layer.stride), 0, layer.ceil_mode, layer.count_include_pad
+    )
 
 
 def _adaptive_pool(layer: Any, _: _Axis) -> nn.Module:
@@ -148,14 +148,10 @@ def _adaptive_pool(layer: Any, _: _Axis) -> nn.Module:
     return nn.AdaptiveAvgPool3d(1)
 
 
-def _block(layer: Any, _: _Axis) -> nn.Module:
-    return MBConv3d(layer)
-
-
 CONVERTERS: dict[str, Callable[[Any, _Axis], nn.Module]] = {
     "torch.nn.modules.conv.Conv2d": _convolution,
     "segmentation_models_pytorch.encoders._efficientnet.Conv2dStaticSamePadding": _convolution,
-    "segmentation_models_pytorch.encoders._efficientnet.MBConvBlock": _block,
+    "segmentation_models_pytorch.encoders._efficientnet.MBConvBlock": lambda block, _: MBConv3d(block),
     "torch.nn.modules.batchnorm.BatchNorm2d": _norm,
     "torch.nn.modules.pooling.MaxPool2d": _max_pool,
     "torch.nn.modules.pooling.AvgPool2d": _average_pool,
@@ -180,7 +176,9 @@ UNCHANGED_LAYERS = (
     "timm.models._features.FeatureListNet",
     "timm.models.resnet.",
 )
-"""Types whose own code works in 2D and 3D alike; all of a module's where a full stop ends the name."""
+"""Types whose own code works in 2D and 3D alike; all of a module's where a full stop ends the name.
+A plugin's class says so of itself, by the attribute `inflates = True`.
+"""
 
 
 def _type_name(layer: nn.Module) -> str:
@@ -193,8 +191,70 @@ def _check(encoder: nn.Module) -> None:
         unchanged = kind in UNCHANGED_LAYERS or kind.startswith(
             tuple(name for name in UNCHANGED_LAYERS if name.endswith("."))
         )
-        if kind not in CONVERTERS and not unchanged:
-            raise PlanError(
-                f"network.encoder: its layer {type(layer).__name__} has no 3D form",
-                hint=HINT,
+        if kind not in CONVERTERS and not unchanged and not getattr(type(layer), "inflates", False):
+            raise PlanError(f"network.encoder: its layer {type(layer).__name__} has no 3D form", hint=HINT)
+
+
+class RepeatedEdgeConv3d(nn.Conv3d):
+    """A convolution before which the volume is padded: with its outermost slices along one axis, else with zeros.
+
+    Args:
+        place: That axis among the three.
+        through: Voxels before and after, along it.
+        in_plane: The other two axes' margins, last axis first: `(before, after, before, after)`.
+    """
+
+    def __init__(
+        self, *sizes: Any, place: int, through: tuple[int, int], in_plane: tuple[int, int, int, int], **options: Any
+    ) -> None:
+        super().__init__(*sizes, **options)
+        margins = [in_plane[2:], in_plane[:2]]
+        margins.insert(place, (0, 0))
+        even = all(before == after for before, after in margins)
+        if even:
+            self.padding = tuple(before for before, _ in margins)
+        self.zeros = () if even else tuple(n for margin in margins[::-1] for n in margin)
+        repeated = [(0, 0)] * 3
+        repeated[place] = through
+        self.repeated = tuple(n for margin in repeated[::-1] for n in margin) if any(through) else ()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """`[batch, out, i, j, k]` of `[batch, in, i, j, k]`."""
+        if self.repeated:
+            x = F.pad(x, self.repeated, mode="replicate")
+        if self.zeros:
+            x = F.pad(x, self.zeros)
+        return super().forward(x)
+
+
+class MBConv3d(nn.Module):
+    """EfficientNet's inverted bottleneck (Tan and Le, ICML 2019), whose 2D code pools in 2D.
+
+    Args:
+        block: smp's, its layers 3D already.
+    """
+
+    def __init__(self, block: Any) -> None:
+        super().__init__()
+        steps = [block._expand_conv, block._bn0, block._swish] if block._has_expansion else []
+        self.expand = nn.Sequential(*steps, block._depthwise_conv, block._bn1, block._swish)
+        self.squeeze = nn.Sequential()
+        if block._has_se:
+            self.squeeze = nn.Sequential(
+                nn.AdaptiveAvgPool3d(1), block._se_reduce, block._swish, block._se_expand, nn.Sigmoid()
             )
+        self.project = nn.Sequential(block._project_conv, block._bn2)
+        self.skips = block._has_drop_connect
+
+    def forward(self, inputs: torch.Tensor, drop_connect_rate: float | None = None) -> torch.Tensor:
+        """`[batch, out, i, j, k]`; in training the block is left out of some images with the rate given."""
+        x = self.expand(inputs)
+        if len(self.squeeze):
+            x = x * self.squeeze(x)
+        x = self.project(x)
+        if not self.skips:
+            return x
+        if self.training and drop_connect_rate:
+            kept = torch.rand((len(x), 1, 1, 1, 1), dtype=x.dtype, device=x.device) >= drop_connect_rate
+            x = x / (1 - drop_connect_rate) * kept
+        return x + inputs

@@ -10,7 +10,8 @@ from torch.nn import functional as F
 
 from osteon.core.errors import PlanError
 from osteon.networks.blocks import LAYER_TYPES, plain_stage
-from osteon.networks.encoders import canonical_name, check_encoder, libraries, quiet_imports
+from osteon.networks.encoder_registry import get_encoder
+from osteon.networks.encoders import check_encoder
 from osteon.networks.inflate import inflate
 from osteon.plan.schema import Pretrained
 
@@ -65,12 +66,7 @@ def build_encoder(section: Pretrained, channels: int) -> nn.Module:
             f"network.name: {section.name} has no 3D form",
             hint="in 3D a pre-trained encoder goes with unet; or plan with --dimensions 2",
         )
-    smp, _ = libraries()
-    with quiet_imports():
-        encoder: nn.Module = smp.encoders.get_encoder(
-            canonical_name(section.encoder), in_channels=channels, weights=None
-        )
-    return encoder
+    return get_encoder(section.encoder, channels)
 
 
 def inflate_network(section: Pretrained, encoder: nn.Module, outputs: int) -> InflatedUNet:

@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from osteon.core.errors import PlanError
-from osteon.networks.encoders import canonical_name, check_encoder, has_fixed_size, libraries, quiet_imports
+from osteon.networks.encoder_registry import canonical_name, libraries, quiet_imports
+from osteon.networks.encoders import check_encoder, has_fixed_size
 from osteon.plan.schema import Pretrained
 
 ARCHITECTURES = {

@@ -12,7 +12,8 @@ from torch import nn
 
 from osteon.core.errors import PlanError
 from osteon.core.plugins import with_plugins
-from osteon.networks.encoders import drop_classifier, load_encoder_weights, raise_norm_momentum
+from osteon.networks.encoder_registry import find_plugin
+from osteon.networks.encoders import drop_classifier, load_encoder_weights, normalise_input, raise_norm_momentum
 from osteon.networks.inflated import build_encoder, inflate_network
 from osteon.networks.monai_networks import MonaiNetwork
 from osteon.networks.nnunet import NnUNetNetwork
@@ -148,8 +149,8 @@ def check_network(section: AnyNetwork, dimensions: int, size: tuple[int, int]) -
     if dimensions == 3:
         inflate_network(section, build_encoder(section, 1), 1)
         return
-    # Mix Transformers compute with numbers while they are built, which the meta device has not.
-    with torch.device("cpu" if section.encoder.startswith("mit_") else "meta"):
+    # Mix Transformers, and perhaps plugins, compute with numbers while they are built, which the meta device has not.
+    with torch.device("cpu" if section.encoder.startswith("mit_") or find_plugin(section.encoder) else "meta"):
         build_slice_network(section, 1, 1, size)
 
 
@@ -171,4 +172,6 @@ def _init_encoder(encoder: nn.Module, section: Pretrained, channels: int, *, fre
         from osteon.networks.encoder_weights import encoder_state  # looks for files: not for a model that is restored
 
         load_encoder_weights(encoder, encoder_state(section.encoder, section.weights), channels, section.encoder)
+    if section.weights != "none" and (entry := find_plugin(section.encoder)) is not None:
+        normalise_input(encoder, *entry.normalisation)
     drop_classifier(encoder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,6 +20,8 @@ from osteon.plan.schema import Plan, Pretrained
 
 MIN_SHARE = 0.05
 """Of a network's weights without the head: where less than this fits, the weights are another architecture's."""
+PRIOR = 0.01
+"""The probability of each structure in every voxel at first."""
 
 Tensors = dict[str, torch.Tensor]
 
@@ -225,3 +228,18 @@ def _names(channels: Sequence[Channel]) -> list[str]:
 
 def _size(shape: Any) -> str:
     return "×".join(map(str, shape)) or "scalar"
+
+
+def init_output_bias(network: nn.Module, plan: Plan) -> None:
+    """Set the biases of a new network's outputs where structures overlap: nearly sure that a voxel belongs to none.
+
+    With sigmoids that begin at a half, the first hundreds of iterations go into pushing all outputs down, and small
+    structures are pushed out of sight with them (Lin et al., ICCV 2017, begin in the same way).
+    """
+    if not plan.overlapping:
+        return
+    tensors = network.state_dict()
+    with torch.no_grad():
+        for name in output_tensors(plan, tensors):
+            if name.endswith("bias"):
+                tensors[name].fill_(math.log(PRIOR / (1 - PRIOR)))

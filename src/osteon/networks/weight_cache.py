@@ -12,9 +12,10 @@ from typing import Any
 
 from osteon.core.errors import FileError, ModelError, OsteonError, summarise_error
 from osteon.core.files import write_yaml
+from osteon.core.folders import user_cache
 from osteon.core.locks import exclusive_lock
 from osteon.core.records import read_record
-from osteon.networks.encoder_sources import FILE_NAME, Source
+from osteon.networks.encoder_registry import FILE_NAME, Source
 from osteon.networks.weights import SUFFIXES
 
 FOLDER = "OSTEON_WEIGHTS"
@@ -28,9 +29,7 @@ _SHA256_DIGITS = 64
 def cache_folder() -> Path:
     """$OSTEON_WEIGHTS, or osteon/weights in the user's cache."""
     given = os.environ.get(FOLDER)
-    return (
-        Path(given) if given else Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "osteon/weights"
-    )
+    return Path(given) if given else user_cache() / "weights"
 
 
 def cached_path(source: Source) -> Path | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,8 +13,8 @@ from osteon.core.progress import track
 from osteon.core.random_streams import item_generator
 from osteon.core.volume import Volume
 from osteon.formats.nifti import write_nifti
-from osteon.phantoms.decathlon import make_description
-from osteon.phantoms.humerus import STRUCTURES, make_humerus
+from osteon.phantoms.humerus import STRUCTURES, draw_humerus
+from osteon.phantoms.record import make_description
 
 NAME = "humerus"
 FRAGMENTS = (4, 3, 2, 4, 3, 4)
@@ -48,39 +48,30 @@ def make_cohort(*, cases: int = 24, unseen: int = 6, seed: int = 0) -> Iterator[
         )
     for number in range(cases + unseen):
         rng = item_generator(seed, number)
-        volume, segmentation = make_humerus(rng, fragments=FRAGMENTS[number % len(FRAGMENTS)], shape=SHAPE)
+        humerus = draw_humerus(rng, fragments=FRAGMENTS[number % len(FRAGMENTS)], shape=SHAPE)
+        volume, segmentation = humerus.scan(rng)
         yield CohortMember(f"{NAME}_{number + 1:03d}", number < cases, volume, segmentation)
 
 
-def write_humerus_cohort(
-    folder: Path, *, cases: int = 24, unseen: int = 6, seed: int = 0, form: str = "decathlon"
-) -> Path:
-    """Write a made-up cohort.
+def write_humerus_cohort(folder: Path, *, cases: int = 24, unseen: int = 6, seed: int = 0) -> Path:
+    """Write a made-up cohort in the Medical Segmentation Decathlon's layout (Antonelli et al., Nat Commun 13, 2022).
 
     Args:
         folder: Where it goes; made if it does not exist.
         cases: Cases to train with.
-        unseen: Further cases to test with; their references lie apart.
+        unseen: Further cases to test with; their references lie apart, in labelsTs.
         seed: The same seed gives the same voxels.
-        form: A key of `FORMS`.
 
     Returns:
         What `osteon import` is to be given.
 
     Raises:
-        UsageError: The form is unknown, or a number is negative.
+        UsageError: A number is negative.
         FileError: A file cannot be written.
     """
-    if form not in FORMS:
-        raise UsageError(f"there is no form {form} of a cohort", hint=f"choose one of: {', '.join(FORMS)}")
     members = make_cohort(cases=cases, unseen=unseen, seed=seed)
-    return FORMS[form](Path(folder), track(members, "making humeri", total=cases + unseen))
-
-
-def _write_decathlon(folder: Path, members: Iterator[CohortMember]) -> Path:
-    """The Medical Segmentation Decathlon's layout (Antonelli et al., Nat Commun 13, 2022), and labelsTs beside."""
     training, test = [], []
-    for member in members:
+    for member in track(members, "making humeri", total=cases + unseen):
         kind = "Tr" if member.training else "Ts"
         image, label = f"images{kind}/{member.id}.nii.gz", f"labels{kind}/{member.id}.nii.gz"
         write_nifti(folder / image, member.volume)
@@ -92,7 +83,3 @@ def _write_decathlon(folder: Path, members: Iterator[CohortMember]) -> Path:
     description = "Fractured humeri, made up by osteon: fragments named by colour"
     write_json(folder / "dataset.json", make_description(NAME, description, STRUCTURES, training, test))
     return folder
-
-
-FORMS: dict[str, Callable[[Path, Iterator[CohortMember]], Path]] = {"decathlon": _write_decathlon}
-"""The forms in which a cohort can be written; a new one is one function and one row."""

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from osteon.core.geometry import Geometry
 from osteon.formats.nifti import write_nifti
-from osteon.formats.stl import Mesh, write_stl
+from osteon.formats.stl import TO_RAS, Mesh, write_stl
 from osteon.phantoms.fracture import HEAD, SHAFT, comminute
 from osteon.phantoms.humerus import STRUCTURES, draw_humerus
 from osteon.phantoms.record import SOURCE, CaseTruth, CohortRequest, PhantomKind, write_truth
@@ -22,8 +22,6 @@ from osteon.phantoms.shapes import Field
 FRAGMENTS = (4, 3, 2)
 CLEAR = 0.01
 """No voxel's centre is nearer to a surface than this part of its edge."""
-LPS = np.diag([-1.0, -1.0, 1.0])
-"""From RAS to the world in which Mimics, Slicer and most others write an STL."""
 
 
 def make_fragments(folder: Path, number: int, request: CohortRequest) -> CaseTruth:
@@ -87,7 +85,7 @@ def surface(depth: Field, grid: Geometry) -> Mesh | None:
     # Far outside every depth serves: the surface lies at zero, between one voxel and the next.
     closed = np.pad(np.maximum(clear, -edge), 1, constant_values=-edge)
     index, faces, _, _ = marching_cubes(closed, level=0.0)
-    vertices = grid.to_world(index - 1) @ LPS.T
+    vertices = grid.to_world(index - 1) * TO_RAS["LPS"]  # as Mimics, Slicer and most others write an STL
     if enclosed_mm3(vertices, faces) < 0:
         faces = faces[:, ::-1]
     return Mesh(vertices, np.ascontiguousarray(faces, dtype=np.int32))

@@ -87,34 +87,6 @@ class Bone:
         return np.asarray(self.cortex_hu * (1 - inner) + core * inner, dtype=np.float32)
 
 
-def make_humerus(
-    rng: np.random.Generator,
-    *,
-    fragments: int | None = None,
-    side: Side | None = None,
-    shape: tuple[int, int, int] = (64, 64, 80),
-    spacing_mm: tuple[float, float, float] | None = None,
-    axes: str | None = None,
-) -> tuple[Volume, Segmentation]:
-    """Make one broken humerus.
-
-    Args:
-        rng: Where all randomness comes from.
-        fragments: 2 (head, shaft), 3 (and greater tuberosity) or 4 (and calcar wedge); drawn when not given.
-        side: Of the body; drawn when not given.
-        shape: Voxels along right–left, back–front and foot–head, whatever the order in the file.
-        spacing_mm: Voxel edges along the same; drawn from 1.6–2.2, 1.6–2.2 and 2–3 mm when not given.
-        axes: The file's axes as `Geometry.axis_codes` says them, such as `LPS`; drawn when not given.
-
-    Returns:
-        The scan, `[1, i, j, k]` int16 HU, and the index map `[i, j, k]` uint8 of its fragments on the same grid.
-
-    Raises:
-        ValueError: `fragments`, `side` or `axes` is none of those named above.
-    """
-    return draw_humerus(rng, fragments=fragments, side=side, shape=shape, spacing_mm=spacing_mm, axes=axes).scan(rng)
-
-
 @dataclass(frozen=True, eq=False)
 class Humerus:
     """One broken humerus, drawn but not scanned: what it is, and the grid on which it will be seen.
@@ -136,7 +108,11 @@ class Humerus:
     points: Points
 
     def scan(self, rng: np.random.Generator) -> tuple[Volume, Segmentation]:
-        """The scan and its fragments, as `make_humerus` returns them."""
+        """The scan, `[1, i, j, k]` int16 HU, and the index map `[i, j, k]` uint8 of its fragments on the same grid.
+
+        Raises:
+            ValueError: `axes` does not name each of R/L, A/P, S/I once.
+        """
         noise = [rng.standard_normal(self.ras.shape, dtype=np.float32) for _ in range(2)]
         hu, labels = _scan(self.points, self.ras, self.bone, self.fracture, self.arm, noise)
         turn, geometry = file_grid(self.ras, self.axes)
@@ -171,7 +147,19 @@ def draw_humerus(
     spacing_mm: tuple[float, float, float] | None = None,
     axes: str | None = None,
 ) -> Humerus:
-    """Draw what `make_humerus` scans. Arguments and errors are those of `make_humerus`."""
+    """Draw one broken humerus.
+
+    Args:
+        rng: Where all randomness comes from.
+        fragments: 2 (head, shaft), 3 (and greater tuberosity) or 4 (and calcar wedge); drawn when not given.
+        side: Of the body; drawn when not given.
+        shape: Voxels along right–left, back–front and foot–head, whatever the order in the file.
+        spacing_mm: Voxel edges along the same; drawn from 1.6–2.2, 1.6–2.2 and 2–3 mm when not given.
+        axes: The file's axes as `Geometry.axis_codes` says them, such as `LPS`; drawn when not given.
+
+    Raises:
+        ValueError: `fragments` or `side` is none of those named above.
+    """
     count = int(rng.integers(2, 5)) if fragments is None else fragments
     chosen = ("left", "right")[int(rng.integers(2))] if side is None else side
     if chosen not in ("left", "right"):

@@ -11,10 +11,9 @@ from osteon.core.geometry import AxisPermutation, Geometry
 from osteon.core.labels import Segmentation, make_structures
 from osteon.core.volume import Volume
 from osteon.formats.nifti import write_nifti
-from osteon.phantoms.grid import correlated_noise, voxel_centres
+from osteon.phantoms.grid import acquire_image, correlated_noise, oblique_grid, voxel_centres
 from osteon.phantoms.legs import Leg, draw_leg, pelvis
 from osteon.phantoms.limb_dicom import write_series
-from osteon.phantoms.mr import acquire_image, oblique_grid
 from osteon.phantoms.record import SOURCE, CaseTruth, CohortRequest, PhantomKind, write_truth
 from osteon.phantoms.shapes import Field, Points, RandomWaves, ellipsoid, partial_volume, smooth_step, smooth_union
 

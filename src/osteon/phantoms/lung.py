@@ -19,16 +19,15 @@ from osteon.core.labels import Segmentation, make_structures
 from osteon.core.volume import Volume
 from osteon.formats.nifti import write_nifti
 from osteon.phantoms.chest import Chest, vessel_tree
-from osteon.phantoms.decathlon import make_description
 from osteon.phantoms.grid import correlated_noise, file_grid, voxel_centres
-from osteon.phantoms.record import SOURCE, CaseTruth, CohortRequest, PhantomKind, write_truth
+from osteon.phantoms.record import SOURCE, CaseTruth, CohortRequest, PhantomKind, make_description, write_truth
 from osteon.phantoms.shapes import Field, partial_volume, rod
 
 STRUCTURES = make_structures(["cancer"])
 FIELD_MM = (336.0, 280.0, 288.0)
 THICK = 1.15
 """A slice's thickness against a pixel's edge."""
-Place = npt.NDArray[np.float64]
+Point = npt.NDArray[np.float64]
 Window = tuple[slice, slice, slice]
 
 
@@ -90,7 +89,7 @@ class _Scene:
         self.depth = depth.reshape(grid.shape)
         self.points = self.points.reshape(3, *grid.shape)
         self.labels = np.zeros(grid.shape, dtype=np.uint8)
-        self.taken: list[tuple[Place, float]] = []
+        self.taken: list[tuple[Point, float]] = []
 
     def vessels(self) -> None:
         """Trees of vessels in both lungs."""
@@ -132,7 +131,7 @@ class _Scene:
         self.taken.append((middle, radius * 2.5))
         return diameter
 
-    def _somewhere(self, deep: float) -> Place:
+    def _somewhere(self, deep: float) -> Point:
         """The centre of a free voxel that lies `deep` mm inside a lung."""
         free = self.depth > deep
         for middle, reach in self.taken:
@@ -143,13 +142,13 @@ class _Scene:
         chosen = int(where[self.rng.integers(len(where))])
         return np.asarray(self.points.reshape(3, -1)[:, chosen], dtype=np.float64)
 
-    def _ball(self, middle: Place, radius: float, hu: float) -> None:
+    def _ball(self, middle: Point, radius: float, hu: float) -> None:
         window = self._window(middle, radius)
         place = self.points[(slice(None), *window)].reshape(3, -1)
         self._mix(window, radius - np.linalg.norm(place - middle[:, None].astype(np.float32), axis=0), hu)
         self.taken.append((middle, radius * 2))
 
-    def _rod(self, start: Place, end: Place, radii: tuple[float, float], hu: float) -> None:
+    def _rod(self, start: Point, end: Point, radii: tuple[float, float], hu: float) -> None:
         window = self._window((start + end) / 2, float(np.linalg.norm(end - start)) / 2 + max(radii))
         place = self.points[(slice(None), *window)].reshape(3, -1)
         if place.shape[1]:
@@ -167,7 +166,7 @@ class _Scene:
         here = self.hu[window]
         here += (part * (hu - here.ravel())).reshape(here.shape)
 
-    def _window(self, middle: Place, reach: float) -> Window:
+    def _window(self, middle: Point, reach: float) -> Window:
         """The voxels within `reach` mm and one voxel more of a place."""
         spacing, first = np.array(self.grid.spacing_mm), self.grid.affine_ras[:3, 3]
         low = np.maximum(np.floor((middle - reach - first) / spacing).astype(int) - 1, 0)

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from osteon.core.labels import Segmentation
+from osteon.core.labels import Segmentation, Structure
 from osteon.core.random_streams import item_generator
 from osteon.formats.nifti import write_nifti
 from osteon.formats.seg_nrrd import write_seg_nrrd
@@ -51,10 +51,6 @@ class CaseTruth:
     unit: str
     more: dict[str, Any]
 
-    def as_json(self) -> dict[str, Any]:
-        """The case's row in truth.json."""
-        return {"labels": self.labels, self.unit: self.sizes, **self.more}
-
 
 @dataclass(frozen=True)
 class PhantomKind:
@@ -95,3 +91,27 @@ def write_truth(folder: Path, case: str, segmentation: Segmentation, **more: Any
     counts = {s.name: int(np.count_nonzero(segmentation.mask(s))) for s in segmentation.structures}
     sizes = {name: round(count * voxel, 4) for name, count in counts.items() if count}
     return CaseTruth(case, labels, sizes, "area_px" if picture else "volume_cm3", more)
+
+
+def make_description(
+    name: str,
+    description: str,
+    structures: Sequence[Structure],
+    training: Sequence[dict[str, str]],
+    test: Sequence[str] = (),
+) -> dict[str, Any]:
+    """The Decathlon's dataset.json (Antonelli et al., Nat Commun 13, 2022) of CTs, with its entries."""
+    return {
+        "name": name,
+        "description": description,
+        "reference": "osteon.phantoms",
+        "licence": "CC0-1.0",
+        "release": "1.0",
+        "tensorImageSize": "3D",
+        "modality": {"0": "CT"},
+        "labels": {"0": "background", **{str(s.value): s.name for s in structures}},
+        "numTraining": len(training),
+        "numTest": len(test),
+        "training": list(training),
+        "test": list(test),
+    }

@@ -107,7 +107,8 @@ def _is_there(folder: Path, request: CohortRequest, overwrite: bool) -> bool:
 
 
 def _write_sidecar(folder: Path, request: CohortRequest, cases: list[CaseTruth]) -> None:
-    write_json(folder / SIDECAR, {"phantoms": asdict(request), "cases": {case.id: case.as_json() for case in cases}})
+    rows = {case.id: {"labels": case.labels, case.unit: case.sizes, **case.more} for case in cases}
+    write_json(folder / SIDECAR, {"phantoms": asdict(request), "cases": rows})
 
 
 def _short(asked: object) -> str:

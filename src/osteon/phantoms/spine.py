@@ -17,8 +17,7 @@ from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation, make_structures
 from osteon.core.volume import Volume
 from osteon.formats.nrrd import write_nrrd
-from osteon.phantoms.grid import correlated_noise, voxel_centres
-from osteon.phantoms.mr import acquire_image, oblique_grid
+from osteon.phantoms.grid import acquire_image, correlated_noise, oblique_grid, voxel_centres
 from osteon.phantoms.record import SOURCE, CaseTruth, CohortRequest, PhantomKind, write_truth
 from osteon.phantoms.shapes import Field, Points, RandomWaves, chain, partial_volume, smooth_step
 from osteon.phantoms.vertebra import Column, Vertebra, draw_column

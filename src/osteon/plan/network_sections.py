@@ -59,7 +59,7 @@ class Network(Section):
 
 
 class Pretrained(Section):
-    """A decoder on an encoder from segmentation-models-pytorch or timm; in 3D the encoder is inflated from 2D.
+    """A decoder on an encoder of segmentation-models-pytorch, timm or a plugin, which is inflated from 2D in 3D.
 
     Attributes:
         name: The decoder's architecture: a row of `networks.registry.NETWORKS`.

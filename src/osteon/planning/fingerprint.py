@@ -10,14 +10,13 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from osteon.core.boxes import bounding_box
 from osteon.core.errors import DatasetError, FileError, OsteonError
 from osteon.core.files import read_json, write_json
 from osteon.core.geometry import reorient_to_ras
-from osteon.core.label_values import bounding_boxes
 from osteon.core.labels import Segmentation
 from osteon.core.parallel import CASE_BYTES_PER_VOXEL, for_each, worker_count
 from osteon.core.progress import status
+from osteon.core.structure_boxes import structure_masks
 from osteon.core.text import shorten_list
 from osteon.core.voxel_sampling import plane_counts, voxels_at_ranks
 from osteon.dataset.case_stamps import NO_STAMP, CaseStamp, renew_stamp, stamp_case, warn_changed
@@ -212,15 +211,7 @@ def _intensities(array: npt.NDArray[np.generic], labels: Segmentation) -> list[l
 
 def _structure_facts(segmentation: Segmentation) -> dict[str, StructureFacts]:
     facts = {}
-    if segmentation.overlapping:
-        boxes = [bounding_box(layer) for layer in segmentation.array]
-    else:
-        boxes = bounding_boxes(segmentation.array, [structure.value for structure in segmentation.structures])
-    for number, (structure, box) in enumerate(zip(segmentation.structures, boxes, strict=True)):
-        if box is None:
-            continue
-        inside = segmentation.array[number if segmentation.overlapping else slice(None)][box.slices]
-        mask = inside > 0 if segmentation.overlapping else inside == structure.value
+    for structure, box, mask in structure_masks(segmentation):
         voxels = int(np.count_nonzero(mask))
         centre, extent = [], []
         for axis, spacing in enumerate(segmentation.geometry.spacing_mm):

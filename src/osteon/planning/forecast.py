@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from osteon.core.cpu_features import has_bf16
 from osteon.core.devices import device_kind
 from osteon.core.geometry import Geometry
+from osteon.core.platform import has_bf16
 from osteon.machine.engine_timing import count_passes
 from osteon.plan.schema import Plan, Precision, write_plan
 from osteon.planning.probe import BF16_TIME_LIMIT

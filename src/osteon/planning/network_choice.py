@@ -7,7 +7,9 @@ import math
 import numpy as np
 
 from osteon.core.errors import UsageError
-from osteon.networks.registry import find_network
+from osteon.networks.encoder_registry import HALVINGS
+from osteon.networks.encoders import check_encoder, default_weights, has_fixed_size, weights_licence
+from osteon.networks.registry import check_network, find_network
 from osteon.plan.network_sections import FEATURE_MULTIPLES, MONAI, NNUNET, PRETRAINED, SCRATCH
 from osteon.plan.schema import Grid, Monai, Network, Pretrained
 from osteon.planning.network_shape import choose_stages
@@ -16,8 +18,6 @@ from osteon.planning.recipes import Recipe, SizeLimits
 
 DEFAULT_ENCODER = "resnet34"
 """Where a network needs an encoder and none is named."""
-HALVINGS = 5
-"""Of every pre-trained encoder."""
 EQUAL_SPACING = 0.95
 """Spacings of at least this part of the largest count as equal to it."""
 Triple = tuple[int, int, int]
@@ -40,7 +40,7 @@ def choose_network(
             hint=f"take {SCRATCH[NNUNET.index(name)]} to train one of your own",
         )
     if name in PRETRAINED and (options.encoder or name not in SCRATCH):
-        return _choose_pretrained(name, options.encoder or DEFAULT_ENCODER, options.weights or "imagenet", patch, grid)
+        return _choose_pretrained(name, options.encoder or DEFAULT_ENCODER, options.weights, patch, grid)
     if options.encoder:
         raise UsageError(
             f"{name} has no pre-trained encoder", hint=f"--encoder belongs to one of {', '.join(PRETRAINED)}"
@@ -59,12 +59,11 @@ def choose_network(
     return section.model_copy(update={"name": name, "residual": name == "resunet"})
 
 
-def _choose_pretrained(name: str, encoder: str, weights: str, patch: Triple, grid: Grid) -> Pretrained:
-    from osteon.networks.encoders import check_encoder, has_fixed_size, weights_licence  # smp and timm: two seconds
-    from osteon.networks.registry import check_network
-
+def _choose_pretrained(name: str, encoder: str, weights: str | None, patch: Triple, grid: Grid) -> Pretrained:
     check_encoder(encoder)
-    why = [f"ImageNet weights of {encoder}; their licence: {weights_licence(encoder)}"] if weights == "imagenet" else []
+    weights = weights or default_weights(encoder)
+    licence, kind = weights_licence(encoder, weights), "ImageNet" if weights == "imagenet" else weights
+    why = [] if licence is None else [f"{kind} weights of {encoder}; their licence: {licence}"]
     values = {"name": name, "encoder": encoder, "weights": weights, "why": why}
     if grid.dimensions == 2:
         fixed = has_fixed_size(encoder)

@@ -27,7 +27,7 @@ class PlanOptions:
         recipe: A row of `planning.recipes.RECIPES`, or the path of a recipe of one's own (YAML).
         dimensions: 2 or 3; by the data: 3, or 2 where the cases are single slices.
         network: A row of `networks.registry.NETWORKS`.
-        encoder: Of the network, as smp or timm name it; in 3D it is inflated.
+        encoder: Of the network, as smp, timm or a plugin names it; in 3D it is inflated.
         weights: Of the encoder: imagenet, none, or a file.
         loss: A row of `training.losses.LOSSES`.
         image_size: 2D: each slice is brought to this many pixels (the longer side), and seen whole.

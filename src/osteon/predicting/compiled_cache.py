@@ -16,7 +16,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from osteon.core.clock import age_key
+from osteon.core.file_stamps import age_key
+from osteon.core.folders import user_cache
 
 MAX_NETWORKS = 12
 """The networks that were used last are kept."""
@@ -33,7 +34,7 @@ def load_or_convert(
         shape: `[batch, channel, i, j, k]` of what it will be given.
         convert: Makes the model, where it is not cached.
     """
-    path = _folder() / f"{_key(network, shape, openvino.__version__)}.xml"
+    path = user_cache() / "openvino" / f"{_key(network, shape, openvino.__version__)}.xml"
     if path.is_file():
         try:
             model = openvino.Core().read_model(path)
@@ -61,10 +62,6 @@ def _store(openvino: Any, model: Any, path: Path) -> None:
             old.with_suffix(".bin").unlink(missing_ok=True)
     except (OSError, RuntimeError):
         return
-
-
-def _folder() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "osteon" / "openvino"
 
 
 def _key(network: nn.Module, shape: tuple[int, ...], version: str) -> str:

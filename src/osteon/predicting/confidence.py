@@ -10,11 +10,11 @@ is then brought to the Dice that scans which it had not seen really had: a risin
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
+from pydantic import BaseModel, ConfigDict
 
 from osteon.plan.schema import Plan
 from osteon.predicting.probabilities import Probabilities
@@ -25,8 +25,7 @@ MIN_PAIRS = 10
 """Pairs of raw figure and true Dice; with fewer nothing is calibrated."""
 
 
-@dataclass(frozen=True)
-class Calibration:
+class Calibration(BaseModel):
     """From raw figures to expected Dice.
 
     Attributes:
@@ -36,14 +35,12 @@ class Calibration:
         rank_correlation: Spearman's, between raw figure and true Dice.
     """
 
-    raw: tuple[float, ...]
-    dice: tuple[float, ...]
-    pairs: int
-    rank_correlation: float | None
+    model_config = ConfigDict(frozen=True)
 
-    def to_dict(self) -> dict[str, Any]:
-        """For validation.json; `calibration_from` reads it."""
-        return {**vars(self), "raw": list(self.raw), "dice": list(self.dice)}
+    raw: list[float] = []
+    dice: list[float] = []
+    pairs: int = 0
+    rank_correlation: float | None = None
 
     @property
     def is_known(self) -> bool:
@@ -57,7 +54,7 @@ class Calibration:
         return float(np.interp(raw, self.raw, self.dice)) * min(1.0, raw / self.raw[0] if self.raw[0] else 1.0)
 
 
-UNCALIBRATED = Calibration((), (), 0, None)
+UNCALIBRATED = Calibration()
 
 
 def raw_confidence(
@@ -105,15 +102,8 @@ def calibrate(pairs: Sequence[tuple[float, float]]) -> Calibration:
     heights = fitted.x[starts]
     rank = float(stats.spearmanr(raw, dice).statistic) if len(set(raw)) > 1 and len(set(dice)) > 1 else None
     return Calibration(
-        tuple(round(k, 5) for k in knots),
-        tuple(round(float(h), 5) for h in heights),
-        len(pairs),
-        None if rank is None else round(rank, 4),
+        raw=[round(k, 5) for k in knots],
+        dice=[round(float(h), 5) for h in heights],
+        pairs=len(pairs),
+        rank_correlation=None if rank is None else round(rank, 4),
     )
-
-
-def calibration_from(data: dict[str, Any] | None) -> Calibration:
-    """From validation.json."""
-    if not data:
-        return UNCALIBRATED
-    return Calibration(tuple(data["raw"]), tuple(data["dice"]), data["pairs"], data["rank_correlation"])

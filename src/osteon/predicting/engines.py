@@ -214,12 +214,8 @@ def _no_compiler() -> str:
     return "" if any(shutil.which(name) for name in ("g++", "clang++", "c++")) else "no C++ compiler"
 
 
-def _none_missing() -> str:
-    return ""
-
-
 ENGINES = (
-    EngineKind("torch", _eager, _none_missing, precise=True, start_s=0.0),
+    EngineKind("torch", _eager, lambda: "", precise=True, start_s=0.0),
     EngineKind("compiled", _compiled, _no_compiler, precise=True, start_s=30.0),
     EngineKind("openvino", _openvino, _missing("openvino"), precise=True, start_s=4.0),
     EngineKind(

@@ -14,20 +14,41 @@ from osteon.core.volume import Volume
 from osteon.formats.io import read_volume
 from osteon.plan.schema import Plan
 from osteon.predicting.cascade import label_channels
-from osteon.predicting.confidence import Calibration, calibration_from
+from osteon.predicting.confidence import Calibration, raw_confidence
 from osteon.predicting.engines import Engine, EngineKind
-from osteon.predicting.inference import infer, infer_batch
-from osteon.predicting.postprocessing import NONE, Postprocessing, read_postprocessing
-from osteon.predicting.prediction import Prediction, make_prediction, restore_scan
+from osteon.predicting.postprocessing import NONE, Postprocessing, apply_postprocessing, read_postprocessing
 from osteon.predicting.prepared_scan import PreparedScan, check_scan, prepare_scan
-from osteon.predicting.probabilities import Probabilities
-from osteon.predicting.reference_statistics import ReferenceStatistics
+from osteon.predicting.probabilities import Probabilities, collect
+from osteon.predicting.reference_statistics import ReferenceStatistics, measure_statistics
 from osteon.predicting.region import has_small_structures
-from osteon.predicting.restore import OutputSink
-from osteon.predicting.review import TrainingFacts
+from osteon.predicting.restore import OutputSink, restore_outputs, restore_scan
+from osteon.predicting.review import TrainingFacts, reasons_to_review, removed_structures
+from osteon.predicting.sequence import order_names
 from osteon.predicting.speed import BALANCED, SpeedPreset
-from osteon.predicting.tiles import whole_size
+from osteon.predicting.tiles import predict_batch, stream_probabilities, whole_size
 from osteon.predicting.training_cases import UNKNOWN, SeenScans
+from osteon.predicting.zoom import refine_structures
+from osteon.preparing.nonzero import pad_to_grid
+from osteon.preparing.strategies import grid_strategy
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A model's result for a scan.
+
+    Attributes:
+        segmentation: On the scan's own grid and orientation.
+        raw: The soft Dice confidence of each structure; None for one that was not found.
+        confidence: The expected Dice of each, by the model's calibration; the raw figure where it has none.
+        reasons: Why a person should look at it; empty where nothing stands out.
+        calibrated: Whether the model has a calibration.
+    """
+
+    segmentation: Segmentation
+    raw: dict[str, float | None]
+    confidence: dict[str, float | None]
+    reasons: list[str]
+    calibrated: bool = True
 
 
 @dataclass(frozen=True)
@@ -86,7 +107,7 @@ class Model:
     @property
     def calibration(self) -> Calibration:
         """From raw confidences to expected Dice."""
-        return calibration_from(self.validation.get("confidence"))
+        return Calibration.model_validate(self.validation.get("confidence") or {})
 
     @property
     def engine(self) -> str:
@@ -137,7 +158,8 @@ class Model:
             labels = labels if prepared.part is None else labels.crop(prepared.part[1])
             image = torch.cat((image, label_channels(labels, self.plan)))
         region = speed.region and has_small_structures(self.reference)
-        return infer(self.network, image, self.plan, speed=speed, region=region, folder=folder)
+        slabs = stream_probabilities(self.network, image, self.plan, speed=speed, region=region)
+        return order_names(collect(slabs, image.shape[1:], self.plan, folder=folder), self.plan)
 
     def batch_key(self, prepared: PreparedScan) -> tuple[int, ...] | None:
         """Scans of one key, other than None, can go into one batch."""
@@ -145,7 +167,10 @@ class Model:
 
     def infer_batch(self, prepared: Sequence[PreparedScan], *, speed: SpeedPreset = BALANCED) -> list[Probabilities]:
         """As `infer`, of several small scans of one `batch_key`, in one pass of the network."""
-        return infer_batch(self.network, [torch.from_numpy(one.image) for one in prepared], self.plan, speed=speed)
+        images = [torch.from_numpy(one.image) for one in prepared]
+        slabs = predict_batch(self.network, images, self.plan, speed=speed)
+        whole = [collect([slab], image.shape[1:], self.plan) for slab, image in zip(slabs, images, strict=True)]
+        return [order_names(probabilities, self.plan) for probabilities in whole]
 
     def postprocess(
         self,
@@ -155,16 +180,31 @@ class Model:
         speed: SpeedPreset = BALANCED,
         sink: OutputSink | None = None,
     ) -> Prediction:
-        """The prediction that follows from probabilities; arguments as for `make_prediction`."""
-        usual = self.validation.get("structures", {})
-        return make_prediction(
-            self.network,
-            prepared,
-            probabilities,
-            self.plan,
-            calibration=self.calibration,
-            facts=TrainingFacts(self.reference, usual, self.calibration.is_known),
-            postprocessing=self.postprocessing,
-            speed=speed,
-            sink=sink,
-        )
+        """The prediction that follows from probabilities: assessed, refined, restored, post-processed.
+
+        Args:
+            prepared: The scan.
+            probabilities: Of the network.
+            speed: As for `predict_probabilities`, in the second look around the zoom structures.
+            sink: Is given each output's probabilities on the scan's own grid.
+        """
+        plan, calibration = self.plan, self.calibration
+        labels = probabilities.labels(plan)
+        raw = raw_confidence(probabilities, labels, plan)
+        expected = {name: None if r is None else round(calibration.expected(r), 4) for name, r in raw.items()}
+        scan = grid_strategy(plan).transform(prepared.geometry).reoriented
+        statistics = measure_statistics(prepared.image, labels, plan, scan.spacing_mm, scan.extent_mm)
+        facts = TrainingFacts(self.reference, self.validation.get("structures", {}), calibration.is_known)
+        reasons = reasons_to_review(statistics, expected, plan, facts)
+        del labels
+        crops = refine_structures(self.network, prepared, probabilities.values, plan, speed=speed)
+        if sink is not None:
+            outside = 0.0 if plan.overlapping else 1.0
+            for output in restore_outputs(probabilities, prepared.geometry, plan, crops):
+                sink(output if prepared.part is None else pad_to_grid(output, *prepared.part, outside))
+                outside = 0.0
+                del output  # before there is another one; enumerate would keep it
+        segmentation = apply_postprocessing(restore_scan(prepared, probabilities, plan, crops), self.postprocessing)
+        if self.postprocessing.steps:
+            reasons += removed_structures([name for name, figure in raw.items() if figure is not None], segmentation)
+        return Prediction(segmentation, raw, expected, reasons, calibration.is_known)

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from osteon.core.boxes import Box
+from osteon.core.boxes import bounding_box
 
 Mask = npt.NDArray[np.bool_]
 Spacing = tuple[float, float, float]
@@ -119,11 +119,9 @@ def apply_to_part(
         free: Voxels of no other structure, which alone a growing mask may take; None: all are.
     """
     reach = amount if STEPS[kind].unit == "mm" else 0.0
-    found = ndimage.find_objects(mask.astype(np.uint8))
-    if not found:
+    around = bounding_box(mask)
+    if around is None:
         return (slice(0), slice(0), slice(0)), mask[:0, :0, :0]
-    i, j, k = found[0]
-    around = Box((i.start, j.start, k.start), (i.stop, j.stop, k.stop))
     margin = [math.ceil(2 * reach / s) + 2 for s in spacing]
     inside = around.expand(margin, mask.shape).slices
     part = mask[inside]

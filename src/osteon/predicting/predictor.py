@@ -16,8 +16,7 @@ from osteon.core.pipeline import run_pipeline
 from osteon.core.progress import track
 from osteon.formats.io import describe_header_warnings
 from osteon.plan.schema import Plan
-from osteon.predicting.memory import available_bytes
-from osteon.predicting.memory_pool import MemoryPool
+from osteon.predicting.memory import MemoryPool, available_bytes
 from osteon.predicting.model import Model
 from osteon.predicting.records import RECORD, prediction_records
 from osteon.predicting.scans import Scan

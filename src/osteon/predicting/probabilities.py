@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import torch
 
 from osteon.core.files import write_error
 from osteon.core.platform import release_pages, reserve_space
+from osteon.networks.registry import output_channels
 from osteon.plan.schema import Plan
 from osteon.predicting.level_assignment import Levels
 from osteon.predicting.sparse_resampling import argmax_output
@@ -75,16 +76,13 @@ def probabilities_bytes(outputs: int, shape: Iterable[int]) -> int:
     return outputs * math.prod(shape) * BYTES_PER_PROBABILITY
 
 
-def collect(
-    slabs: Iterable[Slab], outputs: int, shape: tuple[int, int, int], plan: Plan, *, folder: Path | None = None
-) -> Probabilities:
+def collect(slabs: Iterable[Slab], shape: Sequence[int], plan: Plan, *, folder: Path | None = None) -> Probabilities:
     """Keep what `tiles.stream_probabilities` gives.
 
     Args:
         slabs: Of the whole image.
-        outputs: Of the network.
         shape: Of the image.
-        plan: Whether structures overlap.
+        plan: Structures, and whether they overlap.
         folder: Where an unnamed file is made, which is gone when the process ends; None keeps all in memory.
 
     Raises:
@@ -93,7 +91,7 @@ def collect(
     result: Probabilities | None = None
     for slab in slabs:
         if result is None:
-            result = _allocate(slab.axis, outputs, shape, plan, folder)
+            result = _allocate(slab.axis, output_channels(plan), shape, plan, folder)
         values = slab.probabilities.half()
         count = values.shape[1 + slab.axis]
         result.values.narrow(1 + slab.axis, slab.first, count).copy_(values)
@@ -105,11 +103,11 @@ def collect(
     return result
 
 
-def _allocate(axis: int, outputs: int, shape: tuple[int, int, int], plan: Plan, folder: Path | None) -> Probabilities:
+def _allocate(axis: int, outputs: int, shape: Sequence[int], plan: Plan, folder: Path | None) -> Probabilities:
     layout = (shape[axis], outputs, *(n for a, n in enumerate(shape) if a != axis))
     file = None if folder is None else _map_unnamed_file(folder, layout)
     planes = torch.empty(layout, dtype=torch.float16) if file is None else torch.from_numpy(file)
-    argmax = None if plan.overlapping else torch.empty(shape, dtype=torch.int16)
+    argmax = None if plan.overlapping else torch.empty(tuple(shape), dtype=torch.int16)
     return Probabilities(planes.movedim(0, 1 + axis), argmax, axis, file)
 
 

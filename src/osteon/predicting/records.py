@@ -65,10 +65,7 @@ class _Votes(BaseModel):
 
 def read_validation(folder: Path) -> dict[str, Any]:
     """validation.json of a model's folder. Raises FileError where it is missing, damaged or of another shape."""
-    found: dict[str, Any] = read_record(
-        folder / VALIDATION, "the model's validation", _Validation, "copy the model folder again, whole"
-    )
-    return found
+    return read_record(folder / VALIDATION, "the model's validation", _Validation, "copy the model folder again, whole")
 
 
 def prediction_records(folder: Path) -> CaseRecords:
@@ -99,12 +96,10 @@ def result_in(folder: Path) -> str | None:
 def read_votes(path: Path) -> dict[str, Any]:
     """The record of a vote; empty where there is none. Raises FileError where it is damaged."""
     hint = "remove it, and vote once more with --overwrite"
-    found: dict[str, Any] = read_record(path, "the record of a vote", _Votes, hint) if path.is_file() else {}
-    return found
+    return read_record(path, "the record of a vote", _Votes, hint) if path.is_file() else {}
 
 
 def read_splits(run: Path) -> dict[str, list[str]]:
     """splits.yaml of a run: the cases of each part. Raises FileError where it is missing or damaged."""
     hint = "restore it from a copy of the run, or train again: `osteon train … --restart` deletes this run"
-    found: dict[str, list[str]] = read_record(run / SPLITS, "the run's splits", dict[str, list[str]], hint)
-    return found
+    return read_record(run / SPLITS, "the run's splits", dict[str, list[str]], hint)

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel
-from scipy import ndimage
+from pydantic import BaseModel, ConfigDict, Field
 
 from osteon.core.files import write_json
 from osteon.core.records import read_record
+from osteon.core.structure_boxes import crop_mask, find_boxes
+from osteon.core.text import significant
 from osteon.plan.schema import Plan
 
 FILE_NAME = "reference.json"
@@ -21,25 +21,26 @@ MOST_VOXELS = 1 << 21
 """Of larger images only every n-th slice is measured."""
 
 
-@dataclass(frozen=True)
-class ReferenceStatistics:
+class ReferenceStatistics(BaseModel):
     """What one training scan looks like.
 
     Attributes:
         volumes: Of each structure that is present, cm³ (thousands of pixels).
-        annotated: Structures that were annotated (on disk `looked_for`); None: all.
         touching: Structures that reach the scan's edge along an axis that is more than one voxel long.
         image: Of the normalised image on the plan's grid: quantiles and roughness of each channel.
         spacing_mm: Voxel edges of the scan itself, along the plan's axes.
         extent_mm: Of the scan, along the plan's axes.
+        annotated: Structures that were annotated (on disk `looked_for`); None: all.
     """
 
+    model_config = ConfigDict(frozen=True, validate_by_name=True, validate_by_alias=True, serialize_by_alias=True)
+
     volumes: dict[str, float]
-    touching: tuple[str, ...]
+    touching: list[str]
     image: dict[str, float]
-    spacing_mm: tuple[float, ...]
-    extent_mm: tuple[float, ...]
-    annotated: tuple[str, ...] | None = None
+    spacing_mm: list[float]
+    extent_mm: list[float]
+    annotated: list[str] | None = Field(alias="looked_for")
 
 
 def measure_statistics(
@@ -62,26 +63,27 @@ def measure_statistics(
     """
     voxel = np.prod([e / n for e, n in zip(extent_mm, image.shape[1:], strict=True)]) / 1000
     volumes, touching = {}, []
-    boxes = [] if labels.ndim == 4 else ndimage.find_objects(labels, len(plan.structures))
-    for number, structure in enumerate(plan.structures):
-        if labels.ndim == 4:
-            mask = labels[number] > 0
-            box = next(iter(ndimage.find_objects(mask.astype(np.uint8))), None)
-            count = int(np.count_nonzero(mask))
-        else:
-            box = boxes[number]
-            count = 0 if box is None else int(np.count_nonzero(labels[box] == number + 1))
-        if box is None or not count:
+    structures = [structure.model_copy(update={"value": n}) for n, structure in enumerate(plan.structures, 1)]
+    for number, box in enumerate(find_boxes(labels, structures)):
+        if box is None:
             continue
-        volumes[structure.name] = float(f"{count * voxel:.4g}")
-        ends = [s.start == 0 or s.stop == n for s, n in zip(box, image.shape[1:], strict=True) if n > 1]
+        count = int(np.count_nonzero(crop_mask(labels, structures, number, box)))
+        volumes[structures[number].name] = significant(count * voxel, 4)
+        ends = [s.start == 0 or s.stop == n for s, n in zip(box.slices, image.shape[1:], strict=True) if n > 1]
         if any(ends):
-            touching.append(structure.name)
+            touching.append(structures[number].name)
     statistics: dict[str, float] = {}
     for channel, part in zip(plan.channels, image, strict=True):
         statistics |= {f"{channel.name}: {name}": value for name, value in _channel_statistics(part).items()}
-    spacing, extent = (tuple(float(f"{v:.4g}") for v in values) for values in (spacing_mm, extent_mm))
-    return ReferenceStatistics(volumes, tuple(touching), statistics, spacing, extent, annotated)
+    spacing, extent = ([significant(v, 4) for v in values] for values in (spacing_mm, extent_mm))
+    return ReferenceStatistics(
+        volumes=volumes,
+        touching=touching,
+        image=statistics,
+        spacing_mm=spacing,
+        extent_mm=extent,
+        annotated=None if annotated is None else list(annotated),
+    )
 
 
 def _channel_statistics(channel: npt.NDArray[np.floating[Any]]) -> dict[str, float]:
@@ -91,15 +93,12 @@ def _channel_statistics(channel: npt.NDArray[np.floating[Any]]) -> dict[str, flo
     statistics = {f"quantile {q:g}": float(v) for q, v in zip(QUANTILES, np.quantile(part, QUANTILES), strict=True)}
     steps = [np.abs(np.diff(part, axis=axis)).mean() for axis in (0, 1) if part.shape[axis] > 1]
     statistics["roughness"] = float(np.mean(steps) / max(float(part.std()), 1e-6)) if steps else 0.0
-    return {name: float(f"{value:.4g}") for name, value in statistics.items()}
+    return {name: significant(value, 4) for name, value in statistics.items()}
 
 
 def write_reference(path: Path, cases: list[ReferenceStatistics]) -> None:
     """Write reference.json. Raises FileError."""
-    records = [dict(vars(case)) for case in cases]
-    for record in records:
-        record["looked_for"] = record.pop("annotated")
-    write_json(path, {"cases": records})
+    write_json(path, {"cases": [case.model_dump() for case in cases]})
 
 
 def read_reference(path: Path) -> list[ReferenceStatistics]:
@@ -111,27 +110,8 @@ def read_reference(path: Path) -> list[ReferenceStatistics]:
     if not path.is_file():
         return []
     data = read_record(path, "the statistics of the training scans", _Reference, "copy the model folder again, whole")
-    return [
-        ReferenceStatistics(
-            case["volumes"],
-            tuple(case["touching"]),
-            case["image"],
-            tuple(case["spacing_mm"]),
-            tuple(case["extent_mm"]),
-            None if case["looked_for"] is None else tuple(case["looked_for"]),
-        )
-        for case in data["cases"]
-    ]
-
-
-class _Case(BaseModel):
-    volumes: dict[str, float]
-    touching: list[str]
-    image: dict[str, float]
-    spacing_mm: list[float]
-    extent_mm: list[float]
-    looked_for: list[str] | None
+    return [ReferenceStatistics.model_validate(case) for case in data["cases"]]
 
 
 class _Reference(BaseModel):
-    cases: list[_Case]
+    cases: list[ReferenceStatistics]

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from osteon.core.boxes import Box
+from osteon.core.boxes import Box, bounding_box
 from osteon.plan.schema import Plan
 from osteon.predicting.reference_statistics import ReferenceStatistics
 
@@ -27,8 +27,8 @@ MIN_SPEEDUP = 4
 
 def has_small_structures(reference: Sequence[ReferenceStatistics]) -> bool:
     """Whether the structures of the training scans fill a small part of them; False where none is known."""
-    shares = sorted(1000 * sum(scan.volumes.values()) / math.prod(scan.extent_mm) for scan in reference)
-    return bool(shares) and shares[len(shares) // 2] <= MAX_STRUCTURE_SHARE
+    fractions = sorted(1000 * sum(scan.volumes.values()) / math.prod(scan.extent_mm) for scan in reference)
+    return bool(fractions) and fractions[len(fractions) // 2] <= MAX_STRUCTURE_SHARE
 
 
 def is_region_pass_cheaper(starts: Sequence[Sequence[int]], first_starts: Sequence[Sequence[int]]) -> bool:
@@ -58,13 +58,6 @@ def regions_of_interest(
         i, j, k = (slice(c, c + n) for c, n in zip(corner, size, strict=True))
         values = predict(image[..., i, j, k])[0]
         mask = values.amax(0) > MIN_PROBABILITY if plan.overlapping else values[0] < 1 - MIN_PROBABILITY
-        ends = []
-        for axis, first in enumerate(corner):
-            along = torch.nonzero(mask.amax(tuple(a for a in range(3) if a != axis))).flatten()
-            if not len(along):
-                break
-            ends.append((first + int(along[0]), first + int(along[-1]) + 1))
-        if len(ends) == 3:
-            low, high = zip(*ends, strict=True)
-            boxes.append(Box(low, high).expand(margin, image.shape[2:]))
+        if (found := bounding_box(mask.numpy())) is not None:
+            boxes.append(found.move(corner).expand(margin, image.shape[2:]))
     return boxes

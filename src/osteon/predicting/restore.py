@@ -15,6 +15,7 @@ from osteon.core.labels import Segmentation
 from osteon.formats.labelmap import smallest_uint
 from osteon.formats.voxel_stream import copy_into
 from osteon.plan.schema import Plan
+from osteon.predicting.prepared_scan import PreparedScan
 from osteon.predicting.probabilities import Probabilities
 from osteon.predicting.sparse_resampling import (
     above_threshold,
@@ -24,6 +25,7 @@ from osteon.predicting.sparse_resampling import (
     taps_from_weights,
 )
 from osteon.predicting.zoom import RefinedCrop
+from osteon.preparing.nonzero import pad_segmentation
 from osteon.preparing.strategies import grid_strategy
 
 OutputSink = Callable[[npt.NDArray[np.float32]], None]
@@ -91,6 +93,14 @@ def restore(
     for box in _merge_boxes(crops):
         labels[box.slices] = values[argmax_output(_blend(probabilities.values, box, shape, crops)).numpy()]
     return Segmentation(_in_c_order(transform.permutation.undo(labels)[None])[0], geometry, structures)
+
+
+def restore_scan(
+    prepared: PreparedScan, probabilities: Probabilities, plan: Plan, crops: Sequence[RefinedCrop] = ()
+) -> Segmentation:
+    """The segmentation on the scan's own grid, before post-processing steps."""
+    segmentation = restore(probabilities, prepared.geometry, plan, crops)
+    return segmentation if prepared.part is None else pad_segmentation(segmentation, *prepared.part)
 
 
 def _in_c_order(array: npt.NDArray[Any]) -> npt.NDArray[Any]:

@@ -18,6 +18,7 @@ from osteon.plan.outputs import OutputLayout, output_layout
 from osteon.plan.schema import Plan, StructureSequence
 from osteon.predicting.bodies import Bodies, Body, bodies_by_core, bodies_by_size
 from osteon.predicting.level_assignment import Levels, Slot, make_slots, rank_assignments
+from osteon.predicting.probabilities import Probabilities
 
 MIN_PROBABILITY = 1e-3
 """No probability counts as less: one voxel must not outvote a body."""
@@ -74,6 +75,17 @@ def name_sequence(values: torch.Tensor, plan: Plan, first: str | None = None) ->
         if slot.number is None:
             array[(0, *where)][mask] += total[where][mask]
     return values, levels
+
+
+def order_names(probabilities: Probabilities, plan: Plan, first: str | None = None) -> Probabilities:
+    """Of structures, with the names of the plan's sequence in order; may be changed in place.
+
+    As they are where the plan has no sequence. `first`: as for `name_sequence`.
+    """
+    if plan.sequence is None or plan.overlapping:
+        return probabilities
+    values, levels = name_sequence(probabilities.values, plan, first)
+    return probabilities.with_levels(values, levels)
 
 
 def _name_bodies(

@@ -78,24 +78,11 @@ def uniform_code(best: torch.Tensor, along: Sequence[Taps]) -> torch.Tensor:
 
 def _window(part: torch.Tensor, axis: int, count: int, reduce: Reduce) -> torch.Tensor:
     """Of each voxel and the `count` − 1 after it; at the end the last repeats."""
-    result = part
-    length = part.shape[axis]
-    for step in range(1, count):
-        if step >= length:
-            break
-        shifted = torch.cat(
-            [
-                part.narrow(axis, step, length - step),
-                part.narrow(axis, length - 1, 1).expand(_with_length(part, axis, step)),
-            ],
-            dim=axis,
-        )
-        result = reduce(result, shifted)
+    result, length = part.clone(), part.shape[axis]
+    for step in range(1, min(count, length)):
+        before = result.narrow(axis, 0, length - step)  # the others have met the last already
+        before.copy_(reduce(before, part.narrow(axis, step, length - step)))
     return result
-
-
-def _with_length(part: torch.Tensor, axis: int, count: int) -> list[int]:
-    return [count if other == axis else n for other, n in enumerate(part.shape)]
 
 
 def slabs(code: torch.Tensor, along: Sequence[Taps]) -> Iterator[tuple[int, torch.Tensor, torch.Tensor]]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,13 +15,12 @@ from osteon.core.files import is_file, remove_file
 from osteon.core.geometry import Geometry
 from osteon.core.version import __version__
 from osteon.formats.io import write_segmentation
-from osteon.predicting.memory import MemoryPlan, plan_memory
-from osteon.predicting.memory_pool import MemoryPool
-from osteon.predicting.model import Model
-from osteon.predicting.prediction import Prediction
+from osteon.formats.probabilities import SUFFIX, make_header, write_probabilities
+from osteon.predicting.memory import MemoryPlan, MemoryPool, plan_memory
+from osteon.predicting.model import Model, Prediction
 from osteon.predicting.prepared_scan import PreparedScan
 from osteon.predicting.probabilities import Probabilities
-from osteon.predicting.probability_files import probabilities_path, probability_sink
+from osteon.predicting.restore import OutputSink
 from osteon.predicting.scans import Scan
 from osteon.predicting.speed import BALANCED, SpeedPreset
 from osteon.predicting.training_cases import KEY
@@ -149,8 +148,8 @@ class PredictStages:
 
     def _exposure(self, scan: Scan, content: str | None) -> dict[str, str]:
         """What the model had to do with the scan before; nothing where nobody knows."""
-        sight = self.model.seen.sight_of(scan.id, content)
-        return {} if sight is None else {KEY: sight}
+        role = self.model.seen.role_of(scan.id, content)
+        return {} if role is None else {KEY: role}
 
     def _refresh_record(self, scan: Scan, files: list[list[Any]]) -> None:
         """Record the times of files that were touched, so that they need not be read again, and whether the model was
@@ -246,3 +245,33 @@ class PredictStages:
             "seconds": round(record["seconds"] + seconds + time.monotonic() - began, 3),
             "osteon": __version__,
         }
+
+
+def probabilities_path(out: Path, case_id: str) -> Path:
+    """The file of a case's probabilities, for a soft vote.
+
+    They are on the scan's grid and not the plan's: a 2D and a 3D model have the scan in common and no other grid, and
+    refined crops are on it alone.
+    """
+    return out / f"{case_id}{SUFFIX}"
+
+
+@contextmanager
+def probability_sink(path: Path | None, model: Model, geometry: Geometry) -> Iterator[OutputSink | None]:
+    """Write a scan's probabilities. The file is there once the block has ended with every output, and else is not.
+
+    Args:
+        path: Of the file; None: nothing is written, and there is no sink.
+        model: Whose probabilities they are.
+        geometry: The scan's own grid.
+
+    Raises:
+        FileError: The disk is full, or the folder cannot be written.
+    """
+    if path is None:
+        yield None
+        return
+    plan = model.plan
+    with write_probabilities(path) as writer:
+        writer.begin(make_header(tuple(plan.structures), geometry, overlapping=plan.overlapping, model=model.sha256))
+        yield writer.add

@@ -21,14 +21,14 @@ from osteon.predicting.records import (
     votes_in,
 )
 
-Sight = str
+TrainingRole = str
 TRAINED, VALIDATED, UNSEEN = "trained on", "validated on", "not seen"
 """A scan's part in a model's training."""
 KEY = "seen"
 """Under which records have it."""
 
-Part = Literal["training", "validation", "before"]
-PARTS: tuple[Part, ...] = ("training", "validation", "before")
+Subset = Literal["training", "validation", "before"]
+SUBSETS: tuple[Subset, ...] = ("training", "validation", "before")
 """Of what a model has seen; see `SeenScans`."""
 Contents = Mapping[str, str]
 """Case id → hash of the image (`dataset.checks.content_hash`); empty where nobody knows it."""
@@ -55,7 +55,7 @@ class SeenScans:
         """Whether a scan's hash can tell anything."""
         return any(self._contents.values())
 
-    def sight_of(self, case_id: str, content: str | None = None) -> Sight | None:
+    def role_of(self, case_id: str, content: str | None = None) -> TrainingRole | None:
         """A scan's part in the model's training; None: nobody knows.
 
         Args:
@@ -64,10 +64,10 @@ class SeenScans:
         """
         if self._holds("training", case_id, content):
             return TRAINED
-        return self.sight_in_run(case_id, content)
+        return self.role_in_run(case_id, content)
 
-    def sight_in_run(self, case_id: str, content: str | None = None) -> Sight | None:
-        """As `sight_of`, of a prediction that the run itself made of a scan that this network was not trained on."""
+    def role_in_run(self, case_id: str, content: str | None = None) -> TrainingRole | None:
+        """As `role_of`, of a prediction that the run itself made of a scan that this network was not trained on."""
         if self._holds("before", case_id, content):
             return TRAINED
         if self._holds("validation", case_id, content):
@@ -77,9 +77,9 @@ class SeenScans:
     @cached_property
     def _contents(self) -> dict[str, frozenset[str]]:
         """The hashes that are known of each part's scans."""
-        return {part: frozenset(filter(None, getattr(self, part).values())) for part in PARTS}
+        return {part: frozenset(filter(None, getattr(self, part).values())) for part in SUBSETS}
 
-    def _holds(self, part: Part, case_id: str, content: str | None) -> bool:
+    def _holds(self, part: Subset, case_id: str, content: str | None) -> bool:
         if content and content in self._contents[part]:
             return True
         scans: Contents = getattr(self, part)
@@ -87,7 +87,7 @@ class SeenScans:
 
     def to_dict(self) -> dict[str, dict[str, str]]:
         """For validation.json."""
-        return {part: dict(getattr(self, part)) for part in PARTS}
+        return {part: dict(getattr(self, part)) for part in SUBSETS}
 
 
 UNKNOWN = SeenScans(known=False)
@@ -119,7 +119,7 @@ def read_seen_scans(folder: Path, validation: Mapping[str, Any]) -> SeenScans:
     return SeenScans(everyone, everyone)
 
 
-def sights_in(folder: Path) -> dict[str, Sight]:
+def read_training_roles(folder: Path) -> dict[str, TrainingRole]:
     """What those who made the predictions in a folder had to do with each case; without those of which nobody knows.
 
     A prediction was made by a model, by a vote, or by a run in its own validation.
@@ -134,19 +134,19 @@ def sights_in(folder: Path) -> dict[str, Sight]:
         return found
     validation = read_validation(model)
     seen = read_seen_scans(model, validation)
-    sights = {case: seen.sight_in_run(case) for case in validation.get("cases", {})}
-    return {case: sight for case, sight in sights.items() if sight is not None}
+    roles = {case: seen.role_in_run(case) for case in validation.get("cases", {})}
+    return {case: role for case, role in roles.items() if role is not None}
 
 
-def worst(sights: Iterable[Sight | None]) -> Sight | None:
+def worst(roles: Iterable[TrainingRole | None]) -> TrainingRole | None:
     """What holds of a vote: one member that was trained on a scan is enough; None where it hangs on one not known."""
-    kinds = set(sights)
-    for sight in (TRAINED, None, VALIDATED):
-        if sight in kinds:
-            return sight
+    kinds = set(roles)
+    for role in (TRAINED, None, VALIDATED):
+        if role in kinds:
+            return role
     return UNSEEN
 
 
-def trained_on(sights: Mapping[str, str | None]) -> list[str]:
+def trained_on(roles: Mapping[str, str | None]) -> list[str]:
     """The cases among them that were trained on."""
-    return [case for case, sight in sights.items() if sight == TRAINED]
+    return [case for case, role in roles.items() if role == TRAINED]

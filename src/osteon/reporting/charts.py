@@ -21,15 +21,15 @@ POINTS = 5000
 
 
 def colour_of(number: int) -> str:
-    """The colour of the n-th contestant."""
+    """The colour of the n-th submission."""
     return COLOURS[number % len(COLOURS)]
 
 
 def boxes(values: Mapping[str, Mapping[str, Sequence[float]]], label: str) -> str:
-    """For each structure a box for each contestant: quartiles, whiskers to 1.5 of their distance, all values.
+    """For each structure a box for each submission: quartiles, whiskers to 1.5 of their distance, all values.
 
     Args:
-        values: Structure → contestant → a figure of each case.
+        values: Structure → submission → a figure of each case.
         label: Of the axis.
     """
     names = list(dict.fromkeys(name for of in values.values() for name in of))
@@ -74,7 +74,7 @@ def curves(runs: Mapping[str, Sequence[tuple[float, float, float | None]]], numb
 
     Args:
         runs: Iteration, loss and Dice of each epoch.
-        numbers: Of the contestants, for their colours.
+        numbers: Of the submissions, for their colours.
     """
 
     def draw(axes: Axes) -> None:

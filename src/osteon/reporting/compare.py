@@ -26,7 +26,7 @@ from osteon.formats.label_meanings import LabelMeanings, label_meanings_for
 from osteon.formats.rle_convention import DEFAULT_CONVENTION
 from osteon.predicting.training_cases import TRAINED
 from osteon.reporting.comparison import ComparisonResult, Entry
-from osteon.reporting.entries import Contestant, find_contestants
+from osteon.reporting.entries import Submission, find_submissions
 from osteon.reporting.rle_evaluation import score_table
 
 logger = logging.getLogger(__name__)
@@ -56,9 +56,9 @@ def compare(
     """
     if not paths:
         raise UsageError("there is nothing to compare", hint="osteon compare RUN… --reference DATASET")
-    contestants = find_contestants(paths)
+    submissions = find_submissions(paths)
     dataset = Dataset.open(reference) if (reference / MANIFEST).is_file() else None
-    scored = [_score(contestant, reference, dataset, measures, labels) for contestant in contestants]
+    scored = [_score(submission, reference, dataset, measures, labels) for submission in submissions]
     shared = _shared_cases([result.scores for result in scored])
     if not shared:
         raise DatasetError(
@@ -68,7 +68,7 @@ def compare(
     left_out = sorted(everyone - set(shared))
     if left_out:
         logger.warning(f"left out, since not all have them: {pluralise(len(left_out), 'case')}")
-    known = _trained_on(contestants, scored, shared)
+    known = _trained_on(submissions, scored, shared)
     trained = {case for cases in known.values() for case in cases}
     new = [case for case in shared if case not in trained]
     for name, cases in known.items():
@@ -76,7 +76,7 @@ def compare(
         message = f"{why}: {len(cases)} cases that {name} was trained on: {', '.join(cases)}"
         logger.warning(message)
     shared = new or shared
-    entries = [_entry(c, r, set(shared)) for c, r in zip(contestants, scored, strict=True)]
+    entries = [_entry(c, r, set(shared)) for c, r in zip(submissions, scored, strict=True)]
     structures = scored[0].structures
     ranking = None
     against: dict[str, RunComparison] = {}
@@ -105,30 +105,30 @@ class _ScoredCases:
     failures: Sequence[Failure]
     missing: Sequence[str]
     legend: LabelMeanings | None = None
-    sights: Mapping[str, str] = field(default_factory=dict)
+    training_roles: Mapping[str, str] = field(default_factory=dict)
 
 
 def _score(
-    contestant: Contestant,
+    submission: Submission,
     reference: Path,
     dataset: Dataset | None,
     measures: MetricOptions,
     labels: Mapping[str, int] | None,
 ) -> _ScoredCases:
-    if not contestant.is_table:
-        found: Evaluation = evaluate(contestant.predictions, reference, measures=measures, labels=labels)
+    if not submission.is_table:
+        found: Evaluation = evaluate(submission.predictions, reference, measures=measures, labels=labels)
         for note in found.notes:
-            logger.warning(f"{contestant.name}: {note}")
-        legend = label_meanings_for(find_label_files(contestant.predictions, "the prediction").values(), labels)
-        return _ScoredCases(found.structures, found.scores, found.failures, found.missing, legend, found.sights)
+            logger.warning(f"{submission.name}: {note}")
+        legend = label_meanings_for(find_label_files(submission.predictions, "the prediction").values(), labels)
+        return _ScoredCases(found.structures, found.scores, found.failures, found.missing, legend, found.training_roles)
     if dataset is None:
         raise UsageError(
-            f"{contestant.predictions}: a table of RLE needs a dataset as reference, which knows the pictures' sizes",
+            f"{submission.predictions}: a table of RLE needs a dataset as reference, which knows the pictures' sizes",
             hint="--reference DATASET",
         )
-    table = score_table(contestant.predictions, dataset, measures)
+    table = score_table(submission.predictions, dataset, measures)
     if table.convention.order != DEFAULT_CONVENTION.order:
-        logger.info(f"{contestant.predictions}: {table.convention.describe()}")
+        logger.info(f"{submission.predictions}: {table.convention.describe()}")
     return _ScoredCases(tuple(dataset.structures), table.scores, table.failures, table.missing)
 
 
@@ -139,25 +139,25 @@ def _shared_cases(everything: Sequence[Sequence[Score]]) -> list[str]:
 
 
 def _trained_on(
-    contestants: Sequence[Contestant], scored: Sequence[_ScoredCases], shared: Sequence[str]
+    submissions: Sequence[Submission], scored: Sequence[_ScoredCases], shared: Sequence[str]
 ) -> dict[str, list[str]]:
-    """By contestant the shared cases that it was trained on; those that were trained on none are left out."""
+    """By submission the shared cases that it was trained on; those that were trained on none are left out."""
     found = {
-        c.name: [case for case in shared if r.sights.get(case) == TRAINED]
-        for c, r in zip(contestants, scored, strict=True)
+        c.name: [case for case in shared if r.training_roles.get(case) == TRAINED]
+        for c, r in zip(submissions, scored, strict=True)
     }
     return {name: cases for name, cases in found.items() if cases}
 
 
-def _entry(contestant: Contestant, scored: _ScoredCases, cases: set[str]) -> Entry:
+def _entry(submission: Submission, scored: _ScoredCases, cases: set[str]) -> Entry:
     scores = [score for score in scored.scores if score.case in cases]
     summaries = summarise(scores)
     failures, missing = list(scored.failures), list(scored.missing)
-    return Entry(contestant, scores, summaries, overall(summaries, scores), failures, missing, scored.legend)
+    return Entry(submission, scores, summaries, overall(summaries, scores), failures, missing, scored.legend)
 
 
 def published_table(made: ComparisonResult) -> str:
-    """comparison.csv: a line for each contestant, as published tables have it: mean ± SD, overall and by structure."""
+    """comparison.csv: a line for each submission, as published tables have it: mean ± SD, overall and by structure."""
     metrics = ["dice", "volume_error_cm3", "volume_error_percent"]
     metrics += distance_metrics(score for entry in made.entries for score in entry.scores)
     names = [structure.name for structure in made.structures]
@@ -181,7 +181,7 @@ def published_table(made: ComparisonResult) -> str:
 
 
 def cases_table(made: ComparisonResult) -> str:
-    """cases.csv: a line for each contestant, case and structure."""
+    """cases.csv: a line for each submission, case and structure."""
     from osteon.evaluating.metrics import score_to_row
 
     rows = [{"name": entry.name, **score_to_row(score)} for entry in made.entries for score in entry.scores]

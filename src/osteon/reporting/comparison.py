@@ -13,16 +13,16 @@ from osteon.evaluating.record import Failure
 from osteon.evaluating.scores import Score
 from osteon.evaluating.summary import Summary
 from osteon.formats.label_meanings import LabelMeanings
-from osteon.reporting.entries import Contestant
+from osteon.reporting.entries import Submission
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One contestant with its scores.
+    """One submission with its scores.
 
     Attributes:
-        contestant: Who.
-        scores: On the cases that all contestants have.
+        submission: Who.
+        scores: On the cases that all submissions have.
         summaries: Of each structure, over these.
         overall: Over the structures' means.
         failures: What could not be scored.
@@ -30,7 +30,7 @@ class Entry:
         legend: What numbers mean in predictions that name no structures.
     """
 
-    contestant: Contestant
+    submission: Submission
     scores: list[Score]
     summaries: list[Summary]
     overall: Summary
@@ -41,7 +41,7 @@ class Entry:
     @property
     def name(self) -> str:
         """Name in tables and charts."""
-        return self.contestant.name
+        return self.submission.name
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,8 @@ class ComparisonResult:
         cases: That all have.
         left_out: Cases that some lack.
         ranking: By Dice.
-        against_best: For each other contestant the tests against the first, structure by structure.
-        trained_on: By contestant the cases that it was trained on. They are in no metric, unless there are no others.
+        against_best: For each other submission the tests against the first, structure by structure.
+        trained_on: By submission the cases that it was trained on. They are in no metric, unless there are no others.
         page: The HTML page; None where nothing was written.
     """
 
@@ -70,12 +70,12 @@ class ComparisonResult:
 
     @property
     def tested(self) -> bool:
-        """Whether no contestant was trained on the cases."""
+        """Whether no submission was trained on the cases."""
         return set(self.cases).isdisjoint(case for cases in self.trained_on.values() for case in cases)
 
     @property
     def failures(self) -> dict[str, OsteonError]:
-        """What could not be scored, by contestant and case."""
+        """What could not be scored, by submission and case."""
         found: dict[str, OsteonError] = {}
         for entry in self.entries:
             for failure in entry.failures:

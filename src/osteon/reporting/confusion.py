@@ -20,13 +20,13 @@ class MixUp:
 
     Attributes:
         structure: Of the reference.
-        taken_for: Of the prediction.
+        predicted: Of the prediction.
         share: Part of the structure's voxels.
         cases: Cases in which it happened to at least `MIN_SHARE` of the structure.
     """
 
     structure: str
-    taken_for: str
+    predicted: str
     share: float
     cases: int
 

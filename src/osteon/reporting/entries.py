@@ -18,7 +18,7 @@ VALIDATION = Path("model/validation.json")
 
 
 @dataclass(frozen=True)
-class Contestant:
+class Submission:
     """One of those that are compared.
 
     Attributes:
@@ -69,14 +69,14 @@ class Contestant:
         return {} if self.is_table else read_predictions(self.predictions)
 
 
-def find_contestants(paths: Sequence[Path]) -> list[Contestant]:
-    """The contestants that paths stand for: a run stands for its validation's predictions.
+def find_submissions(paths: Sequence[Path]) -> list[Submission]:
+    """The submissions that paths stand for: a run stands for its validation's predictions.
 
     Raises:
         FileError: A path does not exist.
         UsageError: A path is none of the three, or is given twice; a run has not validated anything.
     """
-    found: list[Contestant] = []
+    found: list[Submission] = []
     for path, name in zip(paths, _names(paths), strict=True):
         if path.is_file():
             if not is_rle_csv(path):
@@ -84,7 +84,7 @@ def find_contestants(paths: Sequence[Path]) -> list[Contestant]:
                     f"{path}: is no table of run-length codes",
                     hint="give a run, a folder of predictions, or such a CSV",
                 )
-            found.append(Contestant(name, path))
+            found.append(Submission(name, path))
         elif not path.is_dir():
             raise missing_file_error(path, "what is to be compared")
         elif (path / "run.yaml").is_file():
@@ -94,9 +94,9 @@ def find_contestants(paths: Sequence[Path]) -> list[Contestant]:
                     f"{path}: the run has validated no case",
                     hint="train with a fold or --fold all, or give a folder of predictions of unseen scans",
                 )
-            found.append(Contestant(name, predictions, path))
+            found.append(Submission(name, predictions, path))
         else:
-            found.append(Contestant(name, path))
+            found.append(Submission(name, path))
     return found
 
 

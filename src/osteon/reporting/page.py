@@ -29,9 +29,9 @@ from osteon.reporting.confusion import Confusion, count_confusion
 
 TEMPLATE = "report.html.j2"
 MIX_UPS = 12
-"""Mix-ups that are listed for each contestant."""
+"""Mix-ups that are listed for each submission."""
 PICTURED = 6
-"""Contestants of which cases are shown."""
+"""Submissions of which cases are shown."""
 
 
 def write_page(path: Path, made: ComparisonResult, dataset: Dataset | None) -> None:
@@ -78,7 +78,7 @@ class _Named:
 
     Attributes:
         about: `not scored`, `review` or `trained on`.
-        name: The contestant.
+        name: The submission.
         case: Its id.
         why: What is said of it; may be empty.
     """
@@ -102,7 +102,7 @@ def _to_review(made: ComparisonResult, names: Container[str]) -> Iterator[_Named
     for entry in made.entries:
         if entry.name in names:
             means, cases = _means(entry), {score.case for score in entry.scores}
-            found = {case: reasons for case, reasons in entry.contestant.reviews().items() if case in cases}
+            found = {case: reasons for case, reasons in entry.submission.reviews().items() if case in cases}
             for case in sorted(found, key=lambda case: means.get(case, 0.0)):
                 yield _Named("review", entry.name, case, "; ".join(found[case]))
 
@@ -132,8 +132,8 @@ def _line(entry: Entry, made: ComparisonResult) -> dict[str, Any]:
         "error": entry.overall.volume_error_cm3,
         "percent": entry.overall.volume_error_percent,
         "metrics": entry.overall.metrics,
-        "missed": entry.overall.missed,
-        "invented": entry.overall.invented,
+        "missed": entry.overall.false_negatives,
+        "invented": entry.overall.false_positives,
         "wrong_level": entry.overall.wrong_level,
         "structures": [by_name[s.name].dice if s.name in by_name else nothing for s in made.structures],
     }
@@ -159,7 +159,7 @@ def _boxes(made: ComparisonResult, metric: str, label: str) -> str:
 
 
 def _curves(made: ComparisonResult, numbers: dict[str, int]) -> str | None:
-    runs = {entry.name: rows for entry in made.entries if (rows := entry.contestant.curve())}
+    runs = {entry.name: rows for entry in made.entries if (rows := entry.submission.curve())}
     return charts.curves(runs, numbers) if runs else None
 
 
@@ -178,7 +178,7 @@ def _bland_altman(made: ComparisonResult) -> list[tuple[str, str]]:
 
 def _confidence(entry: Entry) -> dict[str, Any] | None:
     """Whether low confidence really meant low Dice."""
-    expected, reviews = entry.contestant.confidence(), entry.contestant.reviews()
+    expected, reviews = entry.submission.confidence(), entry.submission.reviews()
     pairs, flagged = [], []
     for score in entry.scores:
         value = expected.get(score.case, {}).get(score.structure)
@@ -203,13 +203,13 @@ def _tests(name: str, comparison: Any) -> dict[str, Any]:
 
 
 def _looks(made: ComparisonResult, dataset: Dataset | None) -> list[dict[str, Any]]:
-    """For each contestant its worst, median and best case as a picture, and what it took for what."""
+    """For each submission its worst, median and best case as a picture, and what it took for what."""
     if dataset is None:
         return []
     known = {case.id for case in dataset.manifest.labelled}
     found = []
     for entry in made.entries[:PICTURED]:
-        if entry.contestant.is_table:
+        if entry.submission.is_table:
             continue
         means = _means(entry)
         ordered = sorted((case for case in means if case in known), key=lambda case: means[case])
@@ -230,7 +230,7 @@ def _looks(made: ComparisonResult, dataset: Dataset | None) -> list[dict[str, An
 def _load(entry: Entry, case_id: str, dataset: Dataset) -> tuple[Segmentation, Segmentation]:
     """Prediction and reference of a case, on the reference's grid."""
     path = next(
-        path for suffix in known_suffixes() if (path := entry.contestant.predictions / f"{case_id}{suffix}").is_file()
+        path for suffix in known_suffixes() if (path := entry.submission.predictions / f"{case_id}{suffix}").is_file()
     )
     reference = dataset.load_segmentation(dataset.case(case_id))
     prediction = read_named_labels(path, dataset.structures, entry.legend)

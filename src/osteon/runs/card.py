@@ -66,12 +66,12 @@ def _list_ids(ids: Iterable[str]) -> str:
 
 def _training(validation: dict[str, Any]) -> list[str]:
     training = validation["training"]
-    fold, parted = training["fold"], f"parted by {training['folds_by']}"
+    fold, grouping = training["fold"], f"parted by {training['folds_by']}"
     done = f"{training['iterations']} iterations, {training['seconds']:.0f} s"
     if fold == "all":
-        line = f"{training['folds']} folds, {parted}: {done} in all, seed {training['seed']}"
+        line = f"{training['folds']} folds, {grouping}: {done} in all, seed {training['seed']}"
     else:
-        held = "none held out" if fold is None else f"fold {fold} of {training['folds']}, {parted}"
+        held = "none held out" if fold is None else f"fold {fold} of {training['folds']}, {grouping}"
         line = f"{done}, seed {training['seed']}; {held}"
     versions = validation["versions"]
     begun = [f"- Started from the weights of {training['init']}"] if training.get("init") else []

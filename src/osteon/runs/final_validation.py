@@ -13,10 +13,9 @@ from osteon.core.progress import track
 from osteon.dataset.dataset import Dataset
 from osteon.formats.io import write_segmentation
 from osteon.plan.schema import Plan
-from osteon.predicting.inference import order_names
-from osteon.predicting.model import Model
-from osteon.predicting.prediction import Prediction
+from osteon.predicting.model import Model, Prediction
 from osteon.predicting.predictor import output_path
+from osteon.predicting.sequence import order_names
 from osteon.runs.scoring import score_scan
 from osteon.training.validation import Scores, mean_over_structures, mean_scores
 

@@ -171,7 +171,7 @@ def write_model(
         "dice": round_dice(mean_over_structures(means)),
         "structures": {name: round_dice(value) for name, value in means.items()},
         "cases": round_scores(cases),
-        "confidence": calibrate(_confidence_pairs(cases, validation.raw)).to_dict() | {"each": validation.raw},
+        "confidence": calibrate(_confidence_pairs(cases, validation.raw)).model_dump() | {"each": validation.raw},
         "postprocessing": steps.describe(pixels=plan.unit == "px"),
         "speeds": speeds or {},
         **({"series": sequence} if sequence else {}),

@@ -172,7 +172,7 @@ def _seen_scans(run: Path, training: list[CachedCase], validation: list[CachedCa
     """What the model will have seen; validation scans that the weights it begins with were trained on are told."""
     trained, validated = ({case.id: case.content for case in cases} for cases in (training, validation))
     seen = SeenScans(trained, validated, seen_before(run) if has_init else {})
-    trained_on_before = trained_on({case.id: seen.sight_in_run(case.id, case.content) for case in validation})
+    trained_on_before = trained_on({case.id: seen.role_in_run(case.id, case.content) for case in validation})
     if trained_on_before:
         logger.warning(
             f"{len(trained_on_before)} of the {len(validation)} validation cases were trained on by the model "

@@ -13,9 +13,8 @@ from osteon.core.errors import FileError, ModelError
 from osteon.core.files import write_json
 from osteon.core.records import read_record
 from osteon.networks.ensemble import Ensemble, first_member
-from osteon.networks.output_bias import init_output_bias
 from osteon.networks.registry import build_network
-from osteon.networks.transfer import transfer
+from osteon.networks.transfer import init_output_bias, transfer
 from osteon.networks.weight_cache import sha256_of
 from osteon.plan.schema import Plan
 from osteon.predicting.model_folder import find_model_folder, load_model

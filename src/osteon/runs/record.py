@@ -139,8 +139,8 @@ def recorded_splits(run: Path, manifest: Manifest, by: GroupBy) -> dict[str, lis
     splits = read_splits(run)
     part_of = {case: part for part, cases in splits.items() for case in cases}
     groups = group_cases(manifest.trainable, by=by)
-    parted = any(len({part_of.get(case) for case in group}) > 1 for group in groups)
-    if parted or set(part_of) != {case for group in groups for case in group}:
+    is_split = any(len({part_of.get(case) for case in group}) > 1 for group in groups)
+    if is_split or set(part_of) != {case for group in groups for case in group}:
         raise UsageError(
             f"{run}: was started with other cases, or other groups of them, than the dataset has now",
             hint="restore dataset.yaml to continue, or give another folder, or --restart to delete this run",

@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 import torch
 
-from osteon.core.cpu_features import has_bf16
 from osteon.core.devices import device_kind
+from osteon.core.platform import has_bf16
 from osteon.plan.schema import Plan, Precision
 
 logger = logging.getLogger(__name__)

@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 import torch
 
-from osteon.networks.output_bias import init_output_bias
 from osteon.networks.registry import build_network
 from osteon.networks.small_maps import small_maps_in_fp32
+from osteon.networks.transfer import init_output_bias
 from osteon.plan.outputs import output_layout
 from osteon.plan.schema import Plan
 from osteon.training.augmenting import apply_augmentation, draw_parameters

@@ -162,7 +162,7 @@ def _gather(sources: Sequence[Source]) -> tuple[dict[str, list[VoteSample]], lis
 
 
 def _write(result: VoteFit, members: Sequence[Path], dataset: Dataset, method: Method) -> None:
-    taken = {name: chosen for name, chosen in result.structures.items() if chosen.taken}
+    used = {name: chosen for name, chosen in result.structures.items() if chosen.replaces_default}
     count = len(result.cases)
     data: dict[str, Any] = {
         "osteon": __version__,
@@ -174,9 +174,9 @@ def _write(result: VoteFit, members: Sequence[Path], dataset: Dataset, method: M
         "trained_on": len(result.trained_on),
     }
     if result.part == "threshold":
-        data["thresholds"] = {name: chosen.threshold for name, chosen in taken.items()}
+        data["thresholds"] = {name: chosen.threshold for name, chosen in used.items()}
     else:
-        data["weights"] = {name: list(cast(tuple[float, ...], chosen.weights)) for name, chosen in taken.items()}
+        data["weights"] = {name: list(cast(tuple[float, ...], chosen.weights)) for name, chosen in used.items()}
     data["dice"] = {
         name: {"cases": chosen.cases}
         | {key: value if value is None else significant(value) for key, value in chosen.figures.items()}

@@ -49,13 +49,13 @@ def vote_on_folders(maps: VoteMembers, out: Path, settings: Mapping[str, Any], *
             )
     try:
         for case in track(list(targets), "voting"):
-            sight = role_of(maps.folders, case)
-            seen = {} if sight is None else {KEY: sight}
+            role = role_of(maps.folders, case)
+            seen = {} if role is None else {KEY: role}
             made_from = {"how": dict(settings), "structures": list(maps.names), "files": _files(maps.folders, case)}
             entry = done.get(case)
             if not overwrite and is_file(targets[case]) and entry and entry.get("made_from") == made_from:
                 report.cases[case] = CaseVote.read(entry)
-                if entry.get(KEY) != sight:
+                if entry.get(KEY) != role:
                     done[case] = {k: v for k, v in entry.items() if k != KEY} | seen
                     records.write(case, done[case])
                 report.skipped.append(case)

@@ -25,7 +25,7 @@ from osteon.voting.members import MemberFolder, absences_of
 from osteon.voting.report import Absence, CaseVote, Problem, Undecided, no_voter_error
 from osteon.voting.rules import VoteRules
 from osteon.voting.run_length import EMPTY, RunLengthMask, encode_segmentation
-from osteon.voting.structures import KNOW, NOBODY_KNOWS
+from osteon.voting.structures import HINT, UNKNOWN_NAME
 from osteon.voting.votes import MemberVotes, too_few, voting_masks, weights_for
 
 logger = logging.getLogger(__name__)
@@ -37,19 +37,19 @@ class CaseMasks:
 
     Attributes:
         geometry: The grid that they share.
-        answers: For each member what it says of each structure that it votes on.
+        member_masks: For each member what it says of each structure that it votes on.
         absences: Members without a file.
         problems: Files that could not be used, structures that do not count.
     """
 
     geometry: Geometry
-    answers: tuple[dict[str, RunLengthMask], ...]
+    member_masks: tuple[dict[str, RunLengthMask], ...]
     absences: tuple[Absence, ...]
     problems: tuple[Problem, ...]
 
     def votes_on(self, name: str) -> MemberVotes:
         """What each member says of one structure."""
-        return [answer.get(name) for answer in self.answers]
+        return [masks.get(name) for masks in self.member_masks]
 
 
 class LabelMaps(VoteMembers):
@@ -65,13 +65,13 @@ class LabelMaps(VoteMembers):
         voxels = math.prod(masks.geometry.shape)
         for structure in self.structures:
             members = masks.votes_on(structure.name)
-            voters[structure.name] = sum(answer is not None for answer in members)
+            voters[structure.name] = sum(mask is not None for mask in members)
             if not voters[structure.name]:
                 continue
             absences += [
                 Absence(str(folder.path), case, structure.name)
-                for folder, answer in zip(self.folders, masks.answers, strict=True)
-                if answer and structure.name not in answer
+                for folder, member in zip(self.folders, masks.member_masks, strict=True)
+                if member and structure.name not in member
             ]
             scale, estimate = weights_for(self.rules, structure.name, members, voxels)
             if estimate is not None:
@@ -87,10 +87,10 @@ class LabelMaps(VoteMembers):
         """What the members say of a case. Raises as `vote`."""
         grid = CaseGrid.of(case, self.dataset)
         problems: list[Problem] = []
-        answers = [self._answer(folder, case, grid, problems) for folder in self.folders]
-        if grid.geometry is None or not any(answers):
+        member_masks = [self._read_masks(folder, case, grid, problems) for folder in self.folders]
+        if grid.geometry is None or not any(member_masks):
             raise no_voter_error(case, problems)
-        return CaseMasks(grid.geometry, tuple(answers), absences_of(self.folders, case), tuple(problems))
+        return CaseMasks(grid.geometry, tuple(member_masks), absences_of(self.folders, case), tuple(problems))
 
     def _decide(self, votes: dict[int, tuple[MemberMasks, VoteWeights]], geometry: Geometry) -> Segmentation:
         voxels = math.prod(geometry.shape)
@@ -104,7 +104,7 @@ class LabelMaps(VoteMembers):
                 layer[:] = decide_binary(members, scale, voxels).mask(geometry.shape)
         return Segmentation(masks, geometry, self.structures)
 
-    def _answer(
+    def _read_masks(
         self, folder: MemberFolder, case: str, grid: CaseGrid, problems: list[Problem]
     ) -> dict[str, RunLengthMask]:
         """What a member says of each structure that it votes on; empty where it does not vote."""
@@ -167,6 +167,6 @@ def _layers(path: Path) -> int:
 
 
 def _unknown(path: Path, member: str, case: str, name: str, voxels: int, *, named: bool) -> Problem:
-    way = KNOW if named else "the file names no structures: give --dataset DIR, whose structures its values then mean"
-    what = f"{path}: holds {name} in {voxels} voxels, which {NOBODY_KNOWS}"
+    way = HINT if named else "the file names no structures: give --dataset DIR, whose structures its values then mean"
+    what = f"{path}: holds {name} in {voxels} voxels, which {UNKNOWN_NAME}"
     return Problem("unknown", member, what, way, case, name)

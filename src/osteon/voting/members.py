@@ -11,7 +11,7 @@ from osteon.core.errors import UsageError, missing_file_error
 from osteon.core.file_names import natural_key
 from osteon.formats.label_meanings import LabelMeanings, label_meanings_for
 from osteon.formats.probabilities import SUFFIX as PROBABILITIES
-from osteon.predicting.training_cases import sights_in, worst
+from osteon.predicting.training_cases import read_training_roles, worst
 from osteon.voting.report import Absence
 
 LABEL_SUFFIXES = (".nii.gz", ".seg.nrrd", ".nrrd", ".nii", ".mha", ".mhd")
@@ -30,14 +30,14 @@ class MemberFolder:
         files: Cases and their files.
         twice: Cases that two files claim.
         legend: What numbers mean in files that name no structures, where a dataset.json beside them says it.
-        sights: What its model had to do with each case before, where it is known (`predicting.training_cases`).
+        training_roles: What its model had to do with each case before, where it is known (`predicting.training_cases`).
     """
 
     path: Path
     files: dict[str, Path]
     twice: dict[str, tuple[Path, Path]]
     legend: LabelMeanings | None = None
-    sights: Mapping[str, str] = field(default_factory=dict)
+    training_roles: Mapping[str, str] = field(default_factory=dict)
 
 
 def member_kind(paths: Sequence[Path]) -> MemberKind:
@@ -96,13 +96,13 @@ def open_folder(path: Path, *, probabilities: bool = False) -> MemberFolder:
         way = "predict with --probabilities" if probabilities else "give the folder that `osteon predict` wrote"
         raise UsageError(f"{path}: holds {what}", hint=way)
     return MemberFolder(
-        path, files, twice, None if probabilities else label_meanings_for(files.values()), sights_in(path)
+        path, files, twice, None if probabilities else label_meanings_for(files.values()), read_training_roles(path)
     )
 
 
 def role_of(folders: Sequence[MemberFolder], case: str) -> str | None:
     """What holds of a case for all members that have it together; None where it is not known."""
-    return worst(folder.sights.get(case) for folder in folders if case in folder.files)
+    return worst(folder.training_roles.get(case) for folder in folders if case in folder.files)
 
 
 def cases_of(folders: Sequence[MemberFolder]) -> list[str]:

@@ -19,7 +19,7 @@ from osteon.formats.rle import RleRow, check_runs, decode_rle, parse_runs, read_
 from osteon.formats.rle_convention import RENAME, ConventionEvidence
 from osteon.voting.report import Problem
 from osteon.voting.run_length import RunLengthMask, encode_mask
-from osteon.voting.structures import KNOW, NOBODY_KNOWS
+from osteon.voting.structures import HINT, UNKNOWN_NAME
 
 _WIDTH = 4
 """Picture, structure, line, offset."""
@@ -110,8 +110,8 @@ class RowIndex:
         """The rows of structures that are not `known`."""
         for picture, structure, line, _ in self._rows[~np.isin(self._rows[:, 1], sorted(known))].tolist():
             image, name = pictures.written[picture], self._names[structure]
-            what = f"{self.path}: line {line} marks {name}, which {NOBODY_KNOWS}"
-            yield Problem("unknown", self.member, what, KNOW, image, name, line)
+            what = f"{self.path}: line {line} marks {name}, which {UNKNOWN_NAME}"
+            yield Problem("unknown", self.member, what, HINT, image, name, line)
 
     def read(self, place: tuple[int, int], shape: tuple[int, int]) -> RunLengthMask:
         """One row's runs in a picture of so many rows and columns.

@@ -55,8 +55,8 @@ class VoteRules:
             voting: For each member, whether it votes here.
         """
         weights = np.rint(np.array(self.weight(structure, len(voting))) * UNIT) * np.array(voting)
-        least = self.thresholds.get(structure, self.threshold)
-        enough = weights.sum() // 2 + 1 if least is None else round(least * UNIT)
+        threshold = self.thresholds.get(structure, self.threshold)
+        enough = weights.sum() // 2 + 1 if threshold is None else round(threshold * UNIT)
         return VoteWeights(weights, float(enough))
 
     def to_dict(self) -> dict[str, Any]:
@@ -92,12 +92,12 @@ def make_rules(
     common, single = _thresholds(threshold)
     every, own = _weights(weights, members)
     rules = VoteRules(method, common, single, every, own, () if _is_file(threshold) else tuple(single))
-    for where, least in [("", common), *((f"{name}=", value) for name, value in single.items())]:
+    for where, threshold in [("", common), *((f"{name}=", value) for name, value in single.items())]:
         name = where.removesuffix("=")
         most = sum(rules.weight(name, members))
-        if least is not None and least > most + 0.5 / UNIT:
+        if threshold is not None and threshold > most + 0.5 / UNIT:
             raise UsageError(
-                f"--threshold {where}{least:g}: the {members} members have {most:g} votes together",
+                f"--threshold {where}{threshold:g}: the {members} members have {most:g} votes together",
                 hint="give a smaller threshold, or more members",
             )
     return rules
@@ -171,8 +171,8 @@ def _number(value: object, where: str, *, positive: bool = False) -> float:
     except ValueError:
         number = float("nan")
     if not (1 / UNIT if positive else 0) <= number <= HIGHEST_WEIGHT:
-        least = "above 0" if positive else "from 0"
+        lower_bound = "above 0" if positive else "from 0"
         raise UsageError(
-            f"{where}: {value!r} is not a number {least} to {HIGHEST_WEIGHT:g}", hint=_FORMS if positive else ""
+            f"{where}: {value!r} is not a number {lower_bound} to {HIGHEST_WEIGHT:g}", hint=_FORMS if positive else ""
         )
     return number

@@ -24,7 +24,7 @@ from osteon.voting.label_map_members import VoteMembers, describe_members
 from osteon.voting.members import MemberFolder, absences_of
 from osteon.voting.report import Absence, CaseVote, Problem, no_voter_error
 from osteon.voting.rules import VoteRules
-from osteon.voting.structures import NOBODY_KNOWS
+from osteon.voting.structures import UNKNOWN_NAME
 
 Floats = npt.NDArray[np.float32]
 
@@ -131,5 +131,5 @@ def _knows(member: Probabilities | None, name: str) -> bool:
 
 
 def _unknown(path: Path, folder: MemberFolder, case: str, name: str) -> Problem:
-    what = f"{path}: holds probabilities of {name}, which {NOBODY_KNOWS}"
+    what = f"{path}: holds probabilities of {name}, which {UNKNOWN_NAME}"
     return Problem("unknown", str(folder.path), what, "make it known with --dataset DIR", case, name)

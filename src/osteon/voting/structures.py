@@ -11,8 +11,8 @@ from osteon.core.text import shorten_list
 from osteon.formats.labelmap import is_placeholder
 from osteon.voting.rules import VoteRules
 
-NOBODY_KNOWS = "no other member and no dataset knows"
-KNOW = "correct the name; or make it known with --dataset DIR, or --threshold NAME=VOTES"
+UNKNOWN_NAME = "no other member and no dataset knows"
+HINT = "correct the name; or make it known with --dataset DIR, or --threshold NAME=VOTES"
 
 
 def known_names(

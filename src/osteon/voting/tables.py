@@ -110,11 +110,11 @@ class TableVote:
         problems: list[Problem] = []
         undecided: list[Undecided] = []
         voters, estimates = {}, {}
-        for structure, votes, broken in self.answers(number, image, size):
+        for structure, votes, broken in self.member_votes(number, image, size):
             problems += broken
-            voters[structure] = sum(answer is not None for answer in votes)
+            voters[structure] = sum(vote is not None for vote in votes)
             if voters[structure] or broken:
-                silent = {member.member for member, answer in zip(members, votes, strict=True) if answer is None}
+                silent = {member.member for member, vote in zip(members, votes, strict=True) if vote is None}
                 silent -= {one.member for one in broken} | {one.member for one in absences if one.structure is None}
                 absences += [Absence(member.member, image, structure) for member in members if member.member in silent]
             if not voters[structure]:
@@ -129,7 +129,7 @@ class TableVote:
             yield image, structure, runs_to_text(np.stack([made.starts + 1, made.stops - made.starts], axis=1))
         self.cases[image] = CaseVote(voters, tuple(absences), tuple(problems), tuple(undecided), estimates)
 
-    def answers(self, number: int, image: str, size: Size) -> Iterator[tuple[str, MemberVotes, list[Problem]]]:
+    def member_votes(self, number: int, image: str, size: Size) -> Iterator[tuple[str, MemberVotes, list[Problem]]]:
         """Structure after structure of a picture: what each member says, and the rows that cannot be used.
 
         Args:
@@ -142,8 +142,8 @@ class TableVote:
             votes: list[RunLengthMask | None] = []
             broken: list[Problem] = []
             for member, rows in zip(self.tables.members, places, strict=True):
-                answer = member.read_mask(rows[structure], size, image, name) if structure in rows else None
-                if isinstance(answer, Problem):
-                    broken.append(answer)
-                votes.append(None if isinstance(answer, Problem) else answer)
+                vote = member.read_mask(rows[structure], size, image, name) if structure in rows else None
+                if isinstance(vote, Problem):
+                    broken.append(vote)
+                votes.append(None if isinstance(vote, Problem) else vote)
             yield name, votes, broken

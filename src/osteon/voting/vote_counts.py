@@ -56,7 +56,7 @@ Samples = Iterator[tuple[str, str, VoteSample]]
 
 def sample_masks(votes: MemberVotes, truth: RunLengthMask, voxels: int) -> VoteSample:
     """From yes and no."""
-    voting = np.array([answer is not None for answer in votes])
+    voting = np.array([vote is not None for vote in votes])
     found = find_patterns([*voting_masks(votes), truth], voxels)
     levels = found.inside[:-1].astype(np.uint8) * np.uint8(LEVELS)
     return VoteSample(voting, levels, found.counts, found.inside[-1])
@@ -102,7 +102,7 @@ def label_map_samples(maps: LabelMaps, dataset: Dataset, problems: list[Problem]
     truth = encode_segmentation(dataset.load_segmentation(case))
     for name in _annotated(case, maps.names):
         votes = masks.votes_on(name)
-        if any(answer is not None for answer in votes):
+        if any(vote is not None for vote in votes):
             yield case.id, name, sample_masks(votes, truth.get(name, EMPTY), math.prod(masks.geometry.shape))
 
 
@@ -129,9 +129,9 @@ def table_samples(going: TableVote, dataset: Dataset, problems: list[Problem], n
     size = going.sizes.of(image)
     reference = dataset.load_segmentation(case)
     wanted = _annotated(case, going.tables.names)
-    for name, votes, broken in going.answers(number, image, size):
+    for name, votes, broken in going.member_votes(number, image, size):
         problems += broken
-        if name in wanted and any(answer is not None for answer in votes):
+        if name in wanted and any(vote is not None for vote in votes):
             # a picture's arrays run along its rows first: [column, row, 1]
             truth = encode_mask(_mask(reference, name)[:, :, 0].T)
             yield case.id, name, sample_masks(votes, truth, size[0] * size[1])

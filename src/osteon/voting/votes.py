@@ -28,10 +28,10 @@ def weights_for(
         votes: One member at least votes.
         voxels: Of the whole image.
     """
-    voting = np.array([answer is not None for answer in votes])
+    voting = np.array([vote is not None for vote in votes])
     if rules.method != "staple":
         return rules.scale(structure, voting.tolist()), None
-    found = estimate(find_patterns([answer for answer in votes if answer is not None], voxels))
+    found = estimate(find_patterns([vote for vote in votes if vote is not None], voxels))
     own = found.scale()
     weights = np.zeros(len(votes))
     weights[voting] = own.weights
@@ -46,11 +46,11 @@ def too_few(rules: VoteRules, scale: VoteWeights, votes: MemberVotes) -> str | N
     """Why a structure cannot be voted on although some do; None where it can."""
     if rules.method != "hard" or scale.reachable:
         return None
-    count = sum(answer is not None for answer in votes)
+    count = sum(vote is not None for vote in votes)
     have, need = scale.weights.sum() / UNIT, scale.threshold / UNIT
     return f"{count} of {len(votes)} members vote, with {have:g} votes; {need:g} are needed"
 
 
 def voting_masks(votes: MemberVotes) -> list[RunLengthMask]:
     """What is counted: a member that does not vote says nothing."""
-    return [EMPTY if answer is None else answer for answer in votes]
+    return [EMPTY if vote is None else vote for vote in votes]

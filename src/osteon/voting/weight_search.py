@@ -52,7 +52,7 @@ class FittedVote:
         return {"usual": self.usual, "fitted": self.fitted, "left_out": self.left_out}
 
     @property
-    def taken(self) -> bool:
+    def replaces_default(self) -> bool:
         """Whether it takes the place of the usual rule."""
         return self.threshold is not None or self.weights is not None
 
@@ -65,13 +65,13 @@ def choose_threshold(samples: Sequence[VoteSample], members: int) -> FittedVote:
         members: How many there are.
     """
 
-    def score(sample: VoteSample, least: int) -> float | None:
-        if not least:
+    def score(sample: VoteSample, threshold: int) -> float | None:
+        if not threshold:
             return _by_weights(sample, (1.0,) * members)
-        return sample.dice((sample.levels > 0).sum(axis=0) >= least)
+        return sample.dice((sample.levels > 0).sum(axis=0) >= threshold)
 
     def choose(part: Sequence[VoteSample]) -> int:
-        return max(range(members + 1), key=lambda least: (_mean(part, score, least), -least))
+        return max(range(members + 1), key=lambda threshold: (_mean(part, score, threshold), -threshold))
 
     best, figures = _fit(samples, score, choose, usual=0)
     return FittedVote(best if _is_better(figures) and best else None, None, *figures)

@@ -10,7 +10,7 @@ from nicegui import ui
 from osteon.app.commands import source_name
 from osteon.app.elements import action, caption, card, empty_state, heading, list_card, page_frame
 from osteon.app.item_actions import item_buttons
-from osteon.app.job_cards import job_card, watch_jobs
+from osteon.app.job_cards import job_list, watch_jobs
 from osteon.app.jobs import Job, JobState
 from osteon.app.state import AppState, open_dataset
 from osteon.app.upload_box import UploadBox
@@ -52,8 +52,7 @@ def _active_jobs(app: AppState) -> list[Job]:
 
 
 def _show_all(app: AppState, rows: Sequence[tuple[Job, JobState]]) -> None:
-    for job, state in rows:
-        job_card(app, job, state)
+    job_list(app, rows)
     with ui.element("div").classes("osteon-cols"):
         with ui.column().classes("full-width no-wrap gap-3"):
             heading("Uploads and folders")

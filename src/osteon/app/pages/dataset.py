@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from nicegui import ui
 from nicegui.events import ValueChangeEventArguments
+from pydantic import ValidationError
 
 from osteon.app.commands import source_name, start_audit
 from osteon.app.dataset_edits import correct_cases, correct_structures
@@ -20,7 +22,6 @@ from osteon.app.elements import (
     show_error,
     table,
 )
-from osteon.app.findings import read_audit
 from osteon.app.item_actions import item_page
 from osteon.app.job_cards import job_card, watch_jobs
 from osteon.app.jobs import FINISHED
@@ -31,7 +32,8 @@ from osteon.app.viewer_controls import colour_input
 from osteon.app.wording import translate_action
 from osteon.app.workspace import Item, read_about
 from osteon.auditing.finding import Finding
-from osteon.core.errors import OsteonError, UsageError
+from osteon.core.errors import FileError, OsteonError, UsageError
+from osteon.core.files import read_json
 from osteon.core.text import pluralise, shorten_list
 from osteon.dataset.dataset import Dataset
 
@@ -241,3 +243,13 @@ class _StructureForm:
         names = {name: str(box.value or "") for name, box in self.names.items()}
         await self.page.app.reader.run(correct_structures, self.page.item.path, names, self.colours)
         notify("Saved. Models that were trained before keep the old names")
+
+
+def read_audit(dataset: Path) -> tuple[str, list[Finding], dict[str, list[str]]] | None:
+    """Summary, findings, and the structures found in each case; None where nothing was audited."""
+    try:
+        data: Any = read_json(dataset / "audit/audit.json", "the audit")
+        findings = [Finding.model_validate(finding) for finding in data["findings"]]
+        return str(data["summary"]), findings, {c["id"]: sorted(c.get("structures") or {}) for c in data["cases"]}
+    except (FileError, ValidationError, KeyError, TypeError):
+        return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from nicegui import ui
 
 from osteon.app.elements import action, caption, empty_state, heading, page_frame
-from osteon.app.job_cards import job_card, watch_jobs
+from osteon.app.job_cards import job_list, watch_jobs
 from osteon.app.jobs import FINISHED, Job, JobState
 from osteon.app.state import AppState
 
@@ -30,9 +30,7 @@ def _show_jobs(app: AppState, rows: list[tuple[Job, JobState]]) -> None:
             action("Start", "/", style="main")
     if open_jobs:
         heading("Running and waiting")
-        for row in reversed(open_jobs):
-            job_card(app, *row)
+        job_list(app, open_jobs[::-1])
     if over:
         heading("Ended")
-        for row in over:
-            job_card(app, *row)
+        job_list(app, over)

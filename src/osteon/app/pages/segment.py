@@ -132,7 +132,7 @@ class _SegmentForm:
         except OsteonError:
             return None  # shown when its scans are listed
         held = [case for case in dataset.manifest.cases if case.held_out]
-        return item.id if any(seen.sight_of(case.id, case.content) != TRAINED for case in held) else None
+        return item.id if any(seen.role_of(case.id, case.content) != TRAINED for case in held) else None
 
     def _model(self) -> Path:
         return self.models[str(self.model.value)].path / "model"

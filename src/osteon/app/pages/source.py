@@ -20,7 +20,7 @@ from osteon.app.workspace import read_about
 from osteon.core.errors import OsteonError, UsageError
 from osteon.core.text import pluralise
 from osteon.dataset.modality import MODALITIES
-from osteon.importing.import_options import IMPORT_CHOICES, IMPORT_FLAGS, IMPORT_TEXTS
+from osteon.importing.options import IMPORT_CHOICES, IMPORT_FLAGS, IMPORT_TEXTS
 from osteon.importing.recognition import source_forms
 
 HOLD_OUT = {

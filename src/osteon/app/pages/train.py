@@ -16,6 +16,7 @@ from osteon.app.elements import (
     empty_state,
     heading,
     list_card,
+    note,
     page_frame,
     refresh_on_change,
 )
@@ -24,11 +25,11 @@ from osteon.app.job_cards import phase_chip, watch_jobs
 from osteon.app.jobs import Job, JobState
 from osteon.app.page_cleanup import refreshable
 from osteon.app.pages.run import RunPage
-from osteon.app.plan_summary import show_plan
 from osteon.app.state import AppState
 from osteon.app.workspace import Item, read_about
-from osteon.core.quantities import parse_seconds
+from osteon.core.quantities import format_bytes, parse_seconds
 from osteon.plan.schema import FILE_NAME as PLAN
+from osteon.plan.schema import Plan
 from osteon.planning.options import RECIPE_NAMES
 
 BUDGETS = {
@@ -39,6 +40,7 @@ BUDGETS = {
     "8h": "a night (8 h)",
     "24h": "a day",
 }
+FEW_ITERATIONS = 300
 DIMENSIONS = {"": "as the data need it", "2": "2D, slice by slice", "3": "3D"}
 
 
@@ -160,3 +162,28 @@ class _TrainForm:
         name = str(self.name.value or "") or f"{self.item.title}-{self.recipe.value}"
         run, _ = start_training(self.app, self.item, name, **self._choices())
         ui.navigate.to(run.url)
+
+
+def show_plan(plan: Plan, budget: str) -> None:
+    """The plan's main decisions and its forecast for a training of that time."""
+    cost = plan.forecast
+    times = "×".join
+    rows = [
+        ("Network", plan.network.description),
+        ("Grid", f"{plan.grid.dimensions}D, {times(f'{s:.3g}' for s in plan.grid.spacing_mm)} {plan.unit}"),
+        ("Patch", f"{times(map(str, plan.patch.size))}, batch {plan.patch.batch}"),
+        ("Memory", f"{format_bytes(cost.training_bytes)} to train, {format_bytes(cost.predicting_bytes)} to segment"),
+        ("Disk", format_bytes(cost.cache_bytes)),
+    ]
+    if cost.seconds_per_iteration:
+        count = parse_seconds(budget) / cost.seconds_per_iteration
+        rows.append(("Time", f"{cost.seconds_per_iteration:.2g} s an iteration: about {count:,.0f} in {budget}"))
+        if count < FEW_ITERATIONS:
+            note("This is little time for these data: expect a rough model. Give it longer for real use.")
+    for name, text in rows:
+        with ui.element("div").classes("osteon-row"):
+            caption(name).style("width: 84px")
+            ui.label(text).classes("osteon-grow")
+    with ui.expansion("Why").classes("full-width"):
+        for line in (*plan.grid.why, *plan.patch.why, *plan.training.why, *plan.augmentation.why):
+            ui.label(f"– {line}")

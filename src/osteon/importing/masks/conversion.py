@@ -6,8 +6,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-
 from osteon.core.dice import count_overlap, dice
 from osteon.core.errors import DatasetError, LabelError, OsteonError
 from osteon.core.geometry import Geometry
@@ -21,9 +19,8 @@ from osteon.formats.io import read_geometry, read_segmentation
 from osteon.formats.mask_names import structure_key
 from osteon.importing.masks.cases import MaskCase
 from osteon.importing.masks.dicom import read_dicom_labels
-from osteon.importing.masks.files import MaskFile
+from osteon.importing.masks.files import MaskFile, is_binary
 from osteon.importing.masks.merging import merge_masks, read_mask
-from osteon.importing.masks.values import is_binary
 from osteon.importing.options import ImportOptions
 from osteon.importing.source_forms import ConvertedCase
 
@@ -190,15 +187,9 @@ def _compare_dicom(mask: MaskFile, segmentation: Segmentation) -> tuple[str, boo
         names = ", ".join(s.name for s in other.structures)
         return f"{mask.relative_path}: names other structures ({names}); skipped", True
     scores = []
-    for mine, other_structure in pairs:
-        counted = Structure(name="x", value=1, colour=mine.colour)
-        both = count_overlap(
-            segmentation.mask(mine).view(np.uint8), other.mask(other_structure).view(np.uint8), [counted]
-        )
-        scores.append((mine.name, other_structure.name, dice(both["x"])))
-    listed = ", ".join(
-        f"{mine} against {other_structure} Dice {'none' if d is None else f'{d:.3f}'}"
-        for mine, other_structure, d in scores
-    )
+    for structure, counterpart in pairs:
+        both = count_overlap(segmentation.mask(structure)[None], other.mask(counterpart)[None], [structure])
+        scores.append((structure.name, counterpart.name, dice(both[structure.name])))
+    listed = ", ".join(f"{s} against {t} Dice {'none' if d is None else f'{d:.3f}'}" for s, t, d in scores)
     low = any(d is not None and d < _AGREE for *_, d in scores)
     return f"{mask.relative_path}: shows the same: {listed}; the masks are taken", low

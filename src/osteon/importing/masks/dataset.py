@@ -79,16 +79,18 @@ def _modality_in(case: MaskCase) -> Modality | None:
     return None if modality == "other" else modality
 
 
+def _channel_names(case: MaskCase) -> tuple[str, ...]:
+    """The names of the case's channels; that of a single one says nothing."""
+    scans = case.group.scans
+    return tuple(channel_name(scan.name) for scan in scans) if len(scans) > 1 else ("",)
+
+
 def collect_channels(cases: Sequence[MaskCase], options: ImportOptions) -> list[Channel]:
     """The channels that most cases have; a case with others gets a `problem`."""
-    names = [
-        tuple(channel_name(scan.name) for scan in case.group.scans) for case in cases if not case.group.is_ambiguous
-    ]
-    sets = Counter(channels if len(channels) > 1 else ("",) for channels in names) or Counter([("",)])
-    [(usual, _)] = sets.most_common(1)
-    for case in cases:
-        channels = tuple(channel_name(scan.name) for scan in case.group.scans)
-        if not case.group.is_ambiguous and (channels if len(channels) > 1 else ("",)) != usual and case.problem is None:
+    clear = [case for case in cases if not case.group.is_ambiguous]
+    [(usual, _)] = Counter(map(_channel_names, clear)).most_common(1) or [(("",), 0)]
+    for case in clear:
+        if _channel_names(case) != usual and case.problem is None:
             listed = ", ".join(str(scan.path) for scan in case.group.scans)
             wanted = ", ".join(usual) if len(usual) > 1 else "one scan"
             case.problem = DatasetError(

@@ -19,9 +19,9 @@ from osteon.importing.pseudonyms import Patient
 _DATES = ("PatientBirthDate", "StudyDate", "SeriesDate", "AcquisitionDate", "ContentDate")
 
 
-def read_series_patient(series: Series) -> Patient:
-    """Whom the series shows. Raises FileError."""
-    return read_patient(series.files[0])
+def read_series_patient(series: Series | None) -> Patient:
+    """Whom the series shows; nobody where there is none. Raises FileError."""
+    return Patient() if series is None else read_patient(series.files[0])
 
 
 def read_patient(path: Path) -> Patient:

@@ -17,7 +17,6 @@ from pathlib import Path
 from osteon.core.errors import OsteonError
 from osteon.core.folders import files_below
 from osteon.dataset.manifest import FILE_NAME
-from osteon.formats.dicom_folders import contains_dicom
 from osteon.formats.io import table_of
 from osteon.formats.label_tables import (
     TABLE_NAMES,
@@ -28,27 +27,25 @@ from osteon.formats.label_tables import (
     read_label_table,
 )
 from osteon.formats.mask_names import classify_name, structure_key
-from osteon.formats.registry import stem_of
+from osteon.formats.registry import contains_dicom, stem_of
 from osteon.formats.unsupported import Holds
 from osteon.importing.masks.cases import MaskCase, MaskClassifier
 from osteon.importing.masks.conversion import read_case
 from osteon.importing.masks.dataset import case_ids, check_names, collect_channels, collect_structures, summarise_cases
 from osteon.importing.masks.dicom import read_series_patient
-from osteon.importing.masks.files import SourceInventory, find_source_files, path_below, volume_files
+from osteon.importing.masks.files import SourceInventory, find_source_files, is_binary, path_below, volume_files
 from osteon.importing.masks.groups import ScanGroup
 from osteon.importing.masks.pairing import pair_files
 from osteon.importing.masks.structures import case_stands_last, is_spine
 from osteon.importing.masks.unmatched import no_pairs_error
-from osteon.importing.masks.values import is_binary
-from osteon.importing.options import DICOM_OPTIONS, ImportOptions
-from osteon.importing.pseudonyms import Patient, Pseudonyms
-from osteon.importing.skipped_files import report_skipped_files
-from osteon.importing.source_forms import ConvertedCase, Source, SourceCase, SourceForm
+from osteon.importing.options import DICOM_OPTIONS, BetweenSlices, ImportOptions
+from osteon.importing.pseudonyms import Pseudonyms
+from osteon.importing.source_forms import ConvertedCase, Source, SourceCase, SourceForm, report_skipped_files
 from osteon.importing.structure_names import user_structures
 
 CASE_LISTS = ("dataset.json", "pairs.txt", "pairs.csv", "pairs.tsv")
 """Files that list the cases of a folder."""
-_LOOKED_AT = 20
+_MAX_READ = 20
 """Files whose names say nothing, and whose voxels are looked at to recognise the form."""
 
 
@@ -76,7 +73,7 @@ def explain_mismatch(source: Path) -> str | None:
         return None  # scans as files, and labels as DICOM
     if masks and not scans:
         return "masks, but no scan that they belong to"
-    looked = [is_binary(path) for path in islice(unclear, _LOOKED_AT)]
+    looked = [is_binary(path) for path in islice(unclear, _MAX_READ)]
     if any(looked) and not all(looked):
         return None
     if scans and find_source_files(source).masks:  # called scans, but one is none: `T1` of a vertebra
@@ -124,7 +121,7 @@ def build_source(
     cases = [classifier.classify(group) for group in groups]
     structures = named or collect_structures(cases)
     check_names(cases, structures, by_user=named is not None, priority=options.priority)
-    patients = [read_series_patient(s) if (s := group.scans[0].series) else Patient() for group in groups]
+    patients = [read_series_patient(group.scans[0].series) for group in groups]
     pseudonyms = Pseudonyms(source, patients, keep_identity=options.keep_identity)
     for case, name in zip(cases, case_ids(groups, source, patients, pseudonyms, inventory.warnings), strict=True):
         case.id = name
@@ -141,9 +138,8 @@ def build_source(
     for case, patient in zip(cases, patients, strict=True):
         subject = pseudonyms.subject(patient) or case.group.subject
         convert = partial(read_case, case, found.structures, options)
-        files = _case_files(case)
-        row = _source_case(case, subject, partial(pseudonyms.without_names, convert, patient, files))
-        found.cases.append(replace(row, between_slices=options.between_slices))
+        convert = partial(pseudonyms.without_names, convert, patient, _case_files(case))
+        found.cases.append(_source_case(case, subject, convert, options.between_slices))
         found.lost += [f"{mask.path}: lies beside the case's folder of masks; skipped" for mask in case.skipped]
     used = {table, *(case.table.path for case in cases if case.table is not None)}
     found.warnings += _warn_unused_tables(source, used) + _warn_doubtful_tables(cases, used)
@@ -193,18 +189,16 @@ def _has_one_map_each(groups: list[ScanGroup]) -> bool:
     return bool(labelled) and all(len(paths) == 1 for paths in labelled) and not is_binary(labelled[0][0])
 
 
-def _source_case(case: MaskCase, subject: str | None, convert: partial[ConvertedCase]) -> SourceCase:
-    scans, masks = case.group.scans, case.group.masks
+def _source_case(
+    case: MaskCase, subject: str | None, convert: partial[ConvertedCase], between_slices: BetweenSlices
+) -> SourceCase:
+    scans = case.group.scans
     files = () if any(scan.series for scan in scans) else tuple(scan.path for scan in scans)
     plain = len(files) == 1 and case.problem is None and not case.structure_masks and not case.dicom_labels
+    row = SourceCase(case.id, files, subject=subject, between_slices=between_slices, table=case.table)
     if plain and len(case.label_maps) <= 1:
-        return SourceCase(
-            case.id, files, case.label_maps[0].path if case.label_maps else None, subject, table=case.table
-        )
-    labels = bool(masks)
-    return SourceCase(
-        case.id, files, None, subject, convert=convert, parts=_case_files(case), labels=labels, table=case.table
-    )
+        return replace(row, label=case.label_maps[0].path if case.label_maps else None)
+    return replace(row, convert=convert, parts=_case_files(case), labels=bool(case.group.masks))
 
 
 def _case_files(case: MaskCase) -> tuple[Path, ...]:

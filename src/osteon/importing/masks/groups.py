@@ -19,8 +19,7 @@ from osteon.formats.mask_names import (
     vertebra_name,
 )
 from osteon.formats.registry import stem_of
-from osteon.importing.masks.files import MaskFile, Scan
-from osteon.importing.masks.values import is_binary
+from osteon.importing.masks.files import MaskFile, Scan, is_binary
 
 _SUBJECT = re.compile(r"(sub-[A-Za-z0-9]+)(?:_.*)?")
 """Whom files and folders show, https://bids-specification.readthedocs.io (entity `sub`)."""

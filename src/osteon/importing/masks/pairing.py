@@ -22,8 +22,8 @@ from osteon.importing.masks.grids import GridIndex
 from osteon.importing.masks.groups import ScanGroup, group_scans
 from osteon.importing.masks.owners import GroupNames, NameSimilarity, is_numbered
 from osteon.importing.masks.references import LabelReferences
-from osteon.importing.patterns import compile_path_pattern
 from osteon.importing.series_choice import choose_series, describe_scans, is_one_study
+from osteon.importing.source_forms import compile_path_pattern
 
 NOWHERE = "lies in no folder that holds a scan"
 OTHER_CASE = "is named like another case, which has no scan"
@@ -220,7 +220,7 @@ def pair_by_pattern(
     inventory: SourceInventory, pattern: str, references: LabelReferences, series: str | None = None
 ) -> list[ScanGroup]:
     """The cases that a pattern finds; one that is spelt with other capitals at its masks is the same."""
-    find = compile_path_pattern(pattern, "--case-pattern") or str
+    find = compile_path_pattern(pattern) or str
     cases: dict[str, ScanGroup] = {}
     masks: dict[str, list[MaskFile]] = defaultdict(list)
     items: list[Scan | MaskFile] = [*inventory.scans, *inventory.masks]

@@ -12,7 +12,7 @@ from osteon.importing.masks import pairing
 from osteon.importing.masks.files import MaskFile, Scan, SourceInventory
 from osteon.importing.masks.grids import lies_on_grid
 from osteon.importing.masks.references import LabelReferences
-from osteon.importing.patterns import COMMON_PATTERNS
+from osteon.importing.source_forms import COMMON_PATTERNS
 
 _PATTERNS = (*COMMON_PATTERNS, r"(\d+)\D*$", r"([^/]+)/[^/]*$")
 _LISTED = 3
@@ -51,10 +51,10 @@ def _one_kind_error(source: Path, inventory: SourceInventory) -> DatasetError:
     items: list[Scan | MaskFile] = [*inventory.scans, *inventory.masks]
     by_name = [item for item in items if classify_name(item.relative_path) == what]
     by_values = [item for item in items if item not in by_name]
-    looks = "hold more than one value beside 0" if inventory.scans else "hold one value beside 0"
+    by_count = "hold more than one value beside 0" if inventory.scans else "hold one value beside 0"
     parts = [
         f"{len(chosen)} {why}, such as {chosen[0].relative_path}"
-        for chosen, why in ((by_name, "by their names"), (by_values, looks))
+        for chosen, why in ((by_name, "by their names"), (by_values, by_count))
         if chosen
     ]
     return DatasetError(

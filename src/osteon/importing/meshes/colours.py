@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from osteon.core.errors import DatasetError
 from osteon.formats.stl import read_stl, read_stl_colour
-from osteon.importing.meshes.names import split_words
+from osteon.importing.meshes.folders import split_words
 
 
 @dataclass(frozen=True)

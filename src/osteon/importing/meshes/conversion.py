@@ -24,11 +24,12 @@ from osteon.importing.meshes.frames import (
     MIN_INSIDE,
     FrameEvidence,
     MeshFrame,
+    MeshHeader,
     Points,
     candidate_frames,
+    open_frames,
     weigh_frames,
 )
-from osteon.importing.meshes.headers import MeshHeader, open_frames
 from osteon.importing.meshes.voxelisation import VoxelisedMesh, voxelise
 from osteon.importing.options import ImportOptions
 from osteon.importing.source_forms import ConvertedCase

@@ -7,19 +7,16 @@ from pathlib import Path
 
 from osteon.core.errors import OsteonError
 from osteon.dataset.manifest import Channel
-from osteon.formats.dicom_folders import contains_dicom
+from osteon.formats.registry import contains_dicom
 from osteon.importing.masks.dicom import read_series_patient
 from osteon.importing.masks.files import volume_files
 from osteon.importing.meshes.conversion import MeshConversion, convert_case, decide_frame
-from osteon.importing.meshes.folders import MeshCase
-from osteon.importing.meshes.frames import MeshFrame
-from osteon.importing.meshes.headers import drop_overridden, find_overridden, read_mesh_headers
+from osteon.importing.meshes.frames import MeshFrame, drop_overridden, find_overridden, read_mesh_headers
 from osteon.importing.meshes.sorting import SortedMeshes, mesh_files, sort_files
 from osteon.importing.meshes.structures import MeshStructures, group_meshes
 from osteon.importing.options import DICOM_OPTIONS, ImportOptions
 from osteon.importing.pseudonyms import Patient, Pseudonyms
-from osteon.importing.skipped_files import report_skipped_files
-from osteon.importing.source_forms import ConvertedCase, Source, SourceCase, SourceForm
+from osteon.importing.source_forms import ConvertedCase, Source, SourceCase, SourceForm, fail, report_skipped_files
 from osteon.importing.structure_names import check_priority
 
 
@@ -43,8 +40,7 @@ def read(source: Path, options: ImportOptions) -> Source:
         FileError: None of the cases can be read.
     """
     collection = sort_files(source, options.case_pattern, options.series)
-    series_of = [case.scan.series if case.scan else None for case in collection.cases]
-    patients = [Patient() if series is None else read_series_patient(series) for series in series_of]
+    patients = [read_series_patient(case.scan.series if case.scan else None) for case in collection.cases]
     pseudonyms = Pseudonyms(source, patients, keep_identity=options.keep_identity)
     collection.ids = pseudonyms.hide_ids(collection.ids, patients, collection.warnings)
     grouped = group_meshes(collection.cases, source, options)
@@ -68,7 +64,9 @@ def read(source: Path, options: ImportOptions) -> Source:
         found.summary.append(line)
     for case_id, case, conversion, patient in zip(collection.ids, collection.cases, conversions, patients, strict=True):
         if case.problem is not None or conversion is None:
-            found.cases.append(_failing_case(case_id, case, source))
+            problem = case.problem or OsteonError(f"case {case_id}: cannot be used")
+            parts = tuple(source / mesh for mesh in case.meshes)
+            found.cases.append(SourceCase(case_id, (), convert=partial(fail, problem), parts=parts, labels=True))
         else:
             found.cases.append(_make_case(conversion, frame, pseudonyms, patient))
     report_skipped_files(found, source, ["images", "surfaces"], [".stl"])
@@ -95,10 +93,8 @@ def _plan_conversions(
 def _make_case(
     conversion: MeshConversion, frame: MeshFrame | None, pseudonyms: Pseudonyms, patient: Patient
 ) -> SourceCase:
-    scan, meshes = (
-        conversion.scan,
-        tuple(conversion.source / mesh for mesh in conversion.headers),
-    )  # in the order of their paths
+    scan = conversion.scan
+    meshes = tuple(conversion.source / mesh for mesh in conversion.headers)  # in the order of their paths
     files = (*(scan.series.files if scan.series else ()), *meshes)
     convert: partial[ConvertedCase] | None = None
     if meshes and frame:
@@ -120,17 +116,6 @@ def _make_case(
 def _image_alone(job: MeshConversion) -> ConvertedCase:
     volume, changes = job.image()
     return ConvertedCase(volume, provenance=tuple(changes))
-
-
-def _failing_case(case_id: str, case: MeshCase, source: Path) -> SourceCase:
-    problem = case.problem or OsteonError(f"case {case_id}: cannot be used")
-    return SourceCase(
-        case_id, (), convert=partial(_fail, problem), parts=tuple(source / mesh for mesh in case.meshes), labels=True
-    )
-
-
-def _fail(problem: OsteonError) -> ConvertedCase:
-    raise problem
 
 
 FORM = SourceForm(

@@ -4,22 +4,26 @@ First by the field of view: a frame fits where nearly all corners lie in it and 
 voxels. Where several frames fit, by the bone's edge: across the true surface the CT falls from bone to soft tissue,
 by some 200 HU; across a surface in the wrong place it rises as often as it falls. A frame wins where its contrast is
 large and that of every other is less than half of it.
+
+Some meshes say it themselves: 3D Slicer and osteon write the world into a header, osteon the unit too.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import get_args
+from pathlib import Path, PurePosixPath
+from typing import cast, get_args
 
 import numpy as np
 import numpy.typing as npt
 
+from osteon.core.errors import OsteonError
 from osteon.core.geometry import Geometry
 from osteon.core.volume import Volume
-from osteon.formats.stl import TO_RAS, MeshSpace
-from osteon.importing.options import MeshUnit
+from osteon.formats.stl import TO_RAS, MeshSpace, read_stl_frame
+from osteon.importing.options import ImportOptions, MeshUnit
 
 Points = npt.NDArray[np.float64]
 MM: dict[MeshUnit, float] = {"mm": 1.0, "cm": 10.0, "m": 1000.0}
@@ -166,3 +170,59 @@ def mean_contrast(points: Points, normals: Points, image: Volume) -> float:
     contrasts = np.clip(sides[0] - sides[1], -_MOST_HU, _MOST_HU)
     seen = contrasts[np.isfinite(contrasts)]
     return float(seen.mean()) if len(seen) > len(contrasts) / 2 else 0.0
+
+
+@dataclass(frozen=True)
+class MeshHeader:
+    """What one mesh says; None where nothing."""
+
+    unit: MeshUnit | None = None
+    space: MeshSpace | None = None
+
+    def to_frame(self, points: Points, frame: MeshFrame) -> Points:
+        """Coordinates `[…, 3]` as `frame` expects them, of a mesh that may say another unit or world than others."""
+        factors = TO_RAS[self.space or frame.space] * TO_RAS[frame.space]
+        return points * (factors * MM[self.unit or frame.unit] / MM[frame.unit])
+
+
+def read_mesh_headers(source: Path, meshes: Iterable[PurePosixPath]) -> dict[PurePosixPath, MeshHeader]:
+    """What the headers of meshes say. A file that cannot be read says nothing here, and fails its case later."""
+    found = {}
+    for place in meshes:
+        try:
+            unit, space = read_stl_frame(source / place)
+        except OsteonError:
+            unit = space = None
+        found[place] = MeshHeader(cast("MeshUnit | None", unit), cast("MeshSpace | None", space))
+    return found
+
+
+def find_overridden(headers: Mapping[PurePosixPath, MeshHeader], options: ImportOptions) -> list[str]:
+    """Headers that the user's options contradict, for people: the options win."""
+    lines = []
+    for what, given in (("unit", options.mesh_unit), ("space", options.mesh_space)):
+        against = {
+            place: getattr(one, what) for place, one in headers.items() if getattr(one, what) not in (None, given)
+        }
+        if given is not None and against:
+            place, other = next(iter(against.items()))
+            count = f"{len(against)} mesh{'es' * (len(against) > 1)}"
+            lines.append(f"{place}: its header says {what.upper()}={other}; read as {given}, as told ({count} like it)")
+    return lines
+
+
+def open_frames(headers: Iterable[MeshHeader], options: ImportOptions) -> list[MeshFrame]:
+    """The frames that the user's options and the headers of some meshes leave open.
+
+    Where each mesh says its unit (or world), any will do: `MeshHeader.to_frame` brings the others to it.
+    """
+    units, spaces = zip(*[(one.unit, one.space) for one in headers], strict=True)
+    unit = options.mesh_unit or (units[0] if None not in units else None)
+    space = options.mesh_space or (spaces[0] if None not in spaces else None)
+    return candidate_frames(unit, space)
+
+
+def drop_overridden(header: MeshHeader, options: ImportOptions) -> MeshHeader:
+    """What a header says that no option says otherwise. One that says a world alone means millimetres: 3D Slicer's."""
+    unit = header.unit or ("mm" if header.space else None)
+    return MeshHeader(None if options.mesh_unit else unit, None if options.mesh_space else header.space)

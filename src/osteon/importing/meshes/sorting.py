@@ -13,8 +13,8 @@ from osteon.core.folders import files_below, is_pointer_file
 from osteon.core.text import pluralise
 from osteon.dataset.case_ids import safe_id, unique_ids
 from osteon.dataset.manifest import FILE_NAME
-from osteon.formats.dicom_folders import contains_dicom
 from osteon.formats.mask_names import classify_name
+from osteon.formats.registry import contains_dicom
 from osteon.importing.masks.files import (
     Scan,
     SourceInventory,
@@ -24,8 +24,8 @@ from osteon.importing.masks.files import (
     volume_files,
 )
 from osteon.importing.meshes.folders import Choose, MeshCase, Places, make_case, skip_contradictions, sort_by_place
-from osteon.importing.patterns import COMMON_PATTERNS, compile_path_pattern
 from osteon.importing.series_choice import choose_series
+from osteon.importing.source_forms import COMMON_PATTERNS, compile_path_pattern
 
 
 @dataclass
@@ -66,7 +66,7 @@ def sort_files(source: Path, pattern: str | None, series: str | None = None) -> 
     choose = partial(choose_series, which=series, warnings=warnings, lost=inventory.lost)
     if not scans:
         raise DatasetError(f"{source}: no CT beside the meshes", hint="put the CT (NIfTI, NRRD, DICOM) beside them")
-    find = compile_path_pattern(pattern, "--case-pattern")
+    find = compile_path_pattern(pattern)
     if find is not None:
         cases, unmatched = _sort_by_pattern(scans, meshes, find, choose)
         summary = [f"cases by the pattern {pattern}"]
@@ -144,7 +144,7 @@ def _summarise(cases: Sequence[MeshCase], named: Sequence[MeshCase]) -> list[str
 
 def _sorts_same(pattern: str, cases: Sequence[MeshCase]) -> bool:
     """Whether the pattern gives all files of a case one key, and every case its own."""
-    find = compile_path_pattern(pattern, "--case-pattern") or str
+    find = compile_path_pattern(pattern) or str
     places = ([*([case.scan.relative_path] if case.scan else []), *case.meshes] for case in cases)
     keys = [{(find(str(place)) or "").casefold() for place in paths} for paths in places]
     flat = [key for found in keys for key in found]

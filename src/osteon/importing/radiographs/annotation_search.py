@@ -15,7 +15,6 @@ from osteon.core.text import pluralise, shorten_list
 from osteon.formats.raster import read_orientation
 from osteon.formats.rle import is_rle_csv
 from osteon.importing.options import ImportOptions
-from osteon.importing.patterns import compile_path_pattern
 from osteon.importing.radiographs.annotations import Annotation, PictureAnnotations, conflicting_annotation
 from osteon.importing.radiographs.files import FileIndex, PictureInventory, SourceFile
 from osteon.importing.radiographs.json_files import JsonAnnotations
@@ -23,7 +22,7 @@ from osteon.importing.radiographs.mask_files import separate_masks
 from osteon.importing.radiographs.mask_tables import is_mask_table, read_mask_table, read_table_annotations
 from osteon.importing.radiographs.pictures import add_dicom, report_dicom
 from osteon.importing.radiographs.rle import read_rle_annotations
-from osteon.importing.source_forms import Source
+from osteon.importing.source_forms import Source, compile_path_pattern
 from osteon.importing.structure_names import user_structures
 
 _LISTED = 6
@@ -114,7 +113,7 @@ def find_annotations(
 
     DICOM files are among the pictures where `dicom` says so, or where a file may mark them.
     """
-    case_of_path = compile_path_pattern(options.case_pattern, "--case-pattern")
+    case_of_path = compile_path_pattern(options.case_pattern)
     tables = [(file, *read_mask_table(file, inventory.pictures)) for file in inventory.csv if is_mask_table(file.path)]
     listed = {mask for _, _, masks in tables for mask in masks}
     rest = [file for file in inventory.pictures if file not in listed]

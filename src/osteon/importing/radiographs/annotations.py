@@ -15,7 +15,7 @@ from osteon.core.text import shorten_list
 from osteon.formats.annotation_fields import Points
 from osteon.formats.polygons import distance_outside
 from osteon.importing.radiographs.files import SourceFile, shorten
-from osteon.importing.source_forms import Source
+from osteon.importing.source_forms import Source, fail
 
 Mask = npt.NDArray[np.bool_]
 PictureSize = tuple[int, int]
@@ -53,16 +53,11 @@ def conflicting_annotation(picture: SourceFile, first: Annotation, second: Annot
     """Marks of one kind from two files, or under two names: the case fails, since to take one would lose the other."""
     parts = tuple(dict.fromkeys((*first.parts, *second.parts)))
     names = tuple(dict.fromkeys((*first.names, *second.names)))
-    return Annotation(first.kind, names, parts, partial(_raise_two_entries, picture.path, first.kind, parts))
-
-
-def _raise_two_entries(
-    picture: Path, kind: str, parts: tuple[Path, ...], _: PictureSize, __: Warn
-) -> Iterator[tuple[str, Mask]]:
-    raise DatasetError(
-        f"{picture}: is marked by {kind} twice: {', '.join(map(str, parts[:2]))}",
+    error = DatasetError(
+        f"{picture.path}: is marked by {first.kind} twice: {', '.join(map(str, parts[:2]))}",
         hint="describe a picture in one file and under one name, or give the right file as SOURCE",
     )
+    return Annotation(first.kind, names, parts, partial(fail, error))
 
 
 def check_size(drawn_on: tuple[int, int] | None, size: PictureSize, path: Path) -> None:

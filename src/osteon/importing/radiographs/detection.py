@@ -6,17 +6,15 @@ from itertools import islice
 from pathlib import Path
 
 from osteon.core.errors import FileError
-from osteon.core.files import read_json
 from osteon.core.text import pluralise
 from osteon.formats.coco import is_coco
-from osteon.formats.labelme import is_labelme
-from osteon.formats.polygons import is_outlines
+from osteon.formats.polygons import is_labelme, is_outlines
 from osteon.formats.rle import describe_missing_columns, is_rle_csv
-from osteon.importing.radiographs.files import find_picture_files
+from osteon.importing.radiographs.files import find_picture_files, try_json
 from osteon.importing.radiographs.mask_files import separate_masks
 from osteon.importing.radiographs.mask_tables import is_mask_table
 
-_LOOKED_AT = 20
+_MAX_READ = 20
 
 
 def explain_mismatch(source: Path) -> str | None:
@@ -31,12 +29,12 @@ def explain_mismatch(source: Path) -> str | None:
     inventory = find_picture_files(source)
     if not inventory.pictures and not (inventory.dicom and (inventory.json or inventory.csv)):
         return "no picture (.png, .jpg, .tif, .bmp; DICOM beside outlines or a table)"
-    if any(_is_annotation(file.path) for file in islice(inventory.json, _LOOKED_AT)):
+    if any(_is_annotation(file.path) for file in islice(inventory.json, _MAX_READ)):
         return None
     if any(_is_table(file.path) for file in inventory.csv) or separate_masks(inventory.pictures)[1]:
         return None
-    unreadable = [error for file in inventory.json[:_LOOKED_AT] if (error := explain_unreadable(file.path)) is not None]
-    unreadable += [why for file in inventory.csv[:_LOOKED_AT] if (why := describe_missing_columns(file.path))]
+    unreadable = [error for file in inventory.json[:_MAX_READ] if (error := explain_unreadable(file.path)) is not None]
+    unreadable += [why for file in inventory.csv[:_MAX_READ] if (why := describe_missing_columns(file.path))]
     broken = f" ({unreadable[0]})" if unreadable else ""
     count = (
         f"{pluralise(len(inventory.pictures), 'picture')}"
@@ -51,19 +49,11 @@ def explain_mismatch(source: Path) -> str | None:
 
 def explain_unreadable(path: Path) -> str | None:
     """Why a JSON file cannot be read; None where it can."""
-    try:
-        read_json(path, "the annotation")
-    except FileError as error:
-        return error.message
-    return None
+    return data.message if isinstance(data := try_json(path), FileError) else None
 
 
 def _is_other_form(source: Path) -> bool:
-    path = source / "dataset.json"
-    try:
-        data = read_json(path, "dataset.json") if path.is_file() else None
-    except FileError:
-        return False
+    data = try_json(source / "dataset.json")
     return isinstance(data, dict) and bool(data.keys() & {"training", "channel_names", "file_ending"})
 
 
@@ -72,8 +62,5 @@ def _is_table(path: Path) -> bool:
 
 
 def _is_annotation(path: Path, *, alone: bool = False) -> bool:
-    try:
-        data = read_json(path, "the annotation")
-    except FileError:
-        return False
+    data = try_json(path)
     return is_coco(data) or (not alone and (is_labelme(data) or is_outlines(data)))

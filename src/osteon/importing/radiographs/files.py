@@ -14,10 +14,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from typing import Any
 from urllib.parse import unquote
 
 from osteon.core.errors import DatasetError, FileError
 from osteon.core.file_names import name_key
+from osteon.core.files import read_json
 from osteon.core.folders import files_below, is_pointer_file
 from osteon.dataset.manifest import FILE_NAME
 from osteon.formats.dicom import SUFFIXES as DICOM_SUFFIXES
@@ -96,6 +98,14 @@ def _is_dicom(path: Path) -> bool:
         named = _DICOM_TOO.fullmatch(path.suffix) and path.name.upper() != "DICOMDIR" and path.is_file()
         return bool(named) and looks_like_dicom(path)
     return False
+
+
+def try_json(path: Path) -> Any:
+    """What a JSON file says; the FileError itself where it cannot be read."""
+    try:
+        return read_json(path, "the annotation")
+    except FileError as error:
+        return error
 
 
 class FileIndex:

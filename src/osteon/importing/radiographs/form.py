@@ -23,10 +23,8 @@ from osteon.importing.radiographs.annotations import Annotation
 from osteon.importing.radiographs.detection import explain_mismatch
 from osteon.importing.radiographs.files import PictureInventory, SourceFile, find_picture_files
 from osteon.importing.radiographs.mask_files import check_label_map
-from osteon.importing.radiographs.pictures import picture_ids, picture_patient, picture_subjects
-from osteon.importing.radiographs.rasterisation import convert_picture
-from osteon.importing.skipped_files import report_skipped_files
-from osteon.importing.source_forms import Source, SourceCase, SourceForm
+from osteon.importing.radiographs.pictures import convert_picture, picture_ids, picture_patient, picture_subjects
+from osteon.importing.source_forms import Source, SourceCase, SourceForm, report_skipped_files
 from osteon.importing.structure_names import check_priority
 
 _ANNOTATION_SUFFIXES = (".json", ".csv", ".tsv")

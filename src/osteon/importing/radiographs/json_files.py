@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from osteon.core.errors import DatasetError, FileError, OsteonError
-from osteon.core.files import read_json
-from osteon.formats.coco import is_coco, read_coco
-from osteon.formats.labelme import is_labelme
-from osteon.formats.polygons import fill_polygons, is_outlines, parse_outlines, read_outlines
+from osteon.core.text import shorten_list
+from osteon.formats.coco import CocoFile, CocoImage, is_coco, masks_of, polygons_of, read_coco
+from osteon.formats.coco_rasterisation import fill_coco
+from osteon.formats.polygons import fill_polygons, is_labelme, is_outlines, parse_outlines, read_outlines
 from osteon.importing.radiographs.annotations import (
     Annotation,
     Mask,
@@ -20,11 +20,50 @@ from osteon.importing.radiographs.annotations import (
     PictureSize,
     Warn,
     check_size,
+    report_missing_pictures,
     warn_outside,
 )
-from osteon.importing.radiographs.coco import read_coco_annotations
-from osteon.importing.radiographs.files import FileIndex, SourceFile, count_shared_folders, plain_stem, shorten
-from osteon.importing.source_forms import Source
+from osteon.importing.radiographs.files import (
+    FileIndex,
+    SourceFile,
+    count_shared_folders,
+    plain_stem,
+    shorten,
+    try_json,
+)
+from osteon.importing.source_forms import Source, fail
+
+
+def read_coco_annotations(file: SourceFile, coco: CocoFile, pictures: FileIndex, found: Source) -> PictureAnnotations:
+    """What a COCO file says of the pictures. What none of its categories names is unknown there."""
+    annotations: PictureAnnotations = []
+    missing = []
+    for image in coco.images:
+        picture = pictures.find_referenced(file, image.name)
+        if picture is None:
+            missing += [image.name] if image.shapes or image.boxed else []
+        elif image.shapes or not image.boxed:
+            sought = coco.names if image.annotated is None else image.annotated
+            annotated = tuple(name for name in sought if name not in image.boxed)
+            draw = partial(_draw_coco, file.path, image)
+            annotations.append((picture, Annotation("COCO", tuple(image.shapes), (file.path,), draw, None, annotated)))
+    report_missing_pictures(file.path, missing, found)
+    boxed = [f"{name} in {shorten(image.name)}" for image in coco.images for name in image.boxed]
+    if boxed:
+        found.lost.append(f"{file.path}: a box alone marks {shorten_list(boxed, 3)}: their outlines are unknown")
+    found.warnings += [f"{file.path}: {note}" for note in coco.notes]
+    return annotations
+
+
+def _draw_coco(path: Path, image: CocoImage, size: PictureSize, warn: Warn) -> Iterator[tuple[str, Mask]]:
+    check_size(image.size, size, path)
+    for structure, shapes in image.shapes.items():
+        name = f"{path}: {structure} in {shorten(image.name)}"
+        polygons = polygons_of(shapes, name)
+        warn_outside(polygons, size, name, warn)
+        yield structure, fill_coco(polygons, size)
+        for mask in masks_of(shapes, size, name):
+            yield structure, mask
 
 
 class JsonAnnotations:
@@ -52,10 +91,7 @@ class JsonAnnotations:
         many: PictureAnnotations = []
         self.structure_order: list[str] = []
         for file in files:
-            try:
-                data = read_json(file.path, "the annotation")
-            except FileError as error:
-                data = error
+            data = try_json(file.path)
             if is_coco(data):
                 coco = read_coco(file.path)
                 self.structure_order += [name for name in coco.names if name not in self.structure_order]
@@ -125,7 +161,7 @@ def _read_annotation(file: SourceFile, data: Any) -> Annotation:
         names = tuple(parse_outlines(data, file.path).polygons)
     except OsteonError:
         names = ()  # reported when the case is read
-    return Annotation("outlines in a JSON file of its own", names, (file.path,), partial(_draw, file.path))
+    return Annotation("outlines in a JSON file of its own", names, (file.path,), partial(_draw_outlines, file.path))
 
 
 def _nearest_annotation(
@@ -144,18 +180,14 @@ def _nearest_annotation(
         ]
         return nearest[0][1]
     (one, annotation), (other, _), *_ = nearest
-    fail = partial(_raise_two_files, picture.path, one.path, other.path)
-    return Annotation(annotation.kind, (), tuple(file.path for file, _ in nearest), fail)
-
-
-def _raise_two_files(picture: Path, one: Path, other: Path, _: PictureSize, __: Warn) -> Iterator[tuple[str, Mask]]:
-    raise DatasetError(
-        f"{picture}: is annotated twice, in {one} and {other}",
+    error = DatasetError(
+        f"{picture.path}: is annotated twice, in {one.path} and {other.path}",
         hint="remove one of them, or say which part of a path is the case: --case-pattern",
     )
+    return Annotation(annotation.kind, (), tuple(file.path for file, _ in nearest), partial(fail, error))
 
 
-def _draw(path: Path, size: PictureSize, warn: Warn) -> Iterator[tuple[str, Mask]]:
+def _draw_outlines(path: Path, size: PictureSize, warn: Warn) -> Iterator[tuple[str, Mask]]:
     outlines = read_outlines(path)
     check_size(outlines.size, size, path)
     for name, polygons in outlines.polygons.items():

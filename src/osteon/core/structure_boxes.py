@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -10,7 +10,7 @@ import numpy.typing as npt
 from osteon.core.boxes import Box, bounding_box
 from osteon.core.dice import LabelArray
 from osteon.core.label_values import bounding_boxes
-from osteon.core.labels import Structure
+from osteon.core.labels import Segmentation, Structure
 
 
 def find_boxes(labels: LabelArray, structures: Sequence[Structure]) -> list[Box | None]:
@@ -31,3 +31,11 @@ def crop_mask(labels: LabelArray, structures: Sequence[Structure], number: int, 
     if labels.ndim == 4:
         return np.asarray(labels[number][box.slices] > 0)
     return np.asarray(labels[box.slices] == structures[number].value)
+
+
+def structure_masks(segmentation: Segmentation) -> Iterator[tuple[Structure, Box, npt.NDArray[np.bool_]]]:
+    """Each structure that has a voxel, its box, and its mask within the box."""
+    array, structures = segmentation.array, segmentation.structures
+    for number, box in enumerate(find_boxes(array, structures)):
+        if box is not None:
+            yield structures[number], box, crop_mask(array, structures, number, box)
