@@ -34,6 +34,7 @@ def predict(
     memory: int | None = None,
     probabilities: bool = False,
     series: str | None = None,
+    first_level: str | None = None,
     overwrite: bool = False,
 ) -> PredictReport:
     """Segment files, folders of files, or a dataset's held-out and unlabelled cases into a folder.
@@ -49,6 +50,8 @@ def predict(
         memory: Bytes that may be used; None: most of what is free.
         probabilities: Keep them too, for a soft vote.
         series: Of several DICOM series of a study, the one with this number, SeriesInstanceUID or description.
+        first_level: The name of the first body of the model's series of structures, of vertebrae the uppermost; None:
+            the likeliest.
         overwrite: Do again what is done.
 
     Example:
@@ -70,7 +73,8 @@ def predict(
     if not isinstance(model, Model):
         loaded = choose_engine(loaded, find_model_folder(Path(model)), engine, count_all_passes(loaded.plan, found))
     loaded = loaded.with_postprocessing(os.fspath(postprocess))
-    return predict(loaded, found, Path(out), PredictOptions(find_speed(speed), overwrite, memory, probabilities))
+    options = PredictOptions(find_speed(speed), overwrite, memory, probabilities, first_level)
+    return predict(loaded, found, Path(out), options)
 
 
 def vote(

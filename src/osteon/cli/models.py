@@ -150,6 +150,16 @@ def _print_cost(plan: Plan, budget_s: float | None, epochs: int | None, folds: i
         warn(f"only {format_bytes(free)} are free: make patch.size smaller in plan.yaml")
 
 
+def _parse_first_level(text: str | None) -> str | None:
+    """The name in `FIRST=NAME`. Raises UsageError."""
+    if text is None:
+        return None
+    word, equals, name = text.partition("=")
+    if word.strip().upper() != "FIRST" or not equals or not name.strip():
+        raise UsageError(f"--levels {text}: is not FIRST=NAME", hint="--levels FIRST=L1 where the uppermost is L1")
+    return name.strip()
+
+
 def predict(
     model: Annotated[Path, typer.Argument(help="A model folder, or the run that made it.")],
     scans: Annotated[
@@ -175,6 +185,10 @@ def predict(
         str | None,
         typer.Option(help="DICOM: of several series of a study, the one with this number, UID or description."),
     ] = None,
+    levels: Annotated[
+        str | None,
+        typer.Option(metavar="FIRST=NAME", help="The name of the first body of a series: FIRST=L1 for the uppermost."),
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Repeat what is done.")] = False,
 ) -> None:
     """Segment scans on their own grids. Run it again: what is done is skipped."""
@@ -194,11 +208,13 @@ def predict(
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder}: the last argument is the output's folder, and this is a file", hint="add OUT")
     limit = None if memory is None else parse_bytes(memory)
+    first_level = _parse_first_level(levels)
     loaded = osteon.load_model(model, device=device).with_postprocessing(postprocess)
     found = find_scans(sources, loaded.plan, series, seen=loaded.seen)
     loaded = choose_engine(loaded, find_model_folder(model), engine, count_all_passes(loaded.plan, found))
     info(describe_memory(loaded.plan, found, limit, probabilities=probabilities))
-    report = predict_scans(loaded, found, folder, PredictOptions(find_speed(speed), overwrite, limit, probabilities))
+    options = PredictOptions(find_speed(speed), overwrite, limit, probabilities, first_level)
+    report = predict_scans(loaded, found, folder, options)
     skipped = f", {len(report.skipped)} were done already" if report.skipped else ""
     out.print(f"{pluralise(len(report.done), 'scan')} segmented{skipped}: {escape(str(folder))}")
     if report.trained_on:

@@ -20,6 +20,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from osteon.predicting.bodies import Bodies
+
 MISSED = 0.02
 """Prior of a body that is there and was not found."""
 DISTANCE_SD = 0.2
@@ -80,11 +82,15 @@ class Levels:
 
     Attributes:
         assignments: The likeliest first, three at most.
-        centres: Of each body, in voxels of the plan's grid.
+        bodies: In their order along the sequence's axis.
+        evidence: `[body, slot]` what speaks for each slot, before it is made as sharp as validation has it.
+        steps: From each body to the next, in usual distances.
     """
 
     assignments: tuple[Assignment, ...]
-    centres: tuple[tuple[float, float, float], ...]
+    bodies: Bodies
+    evidence: Floats
+    steps: tuple[float, ...]
 
     @property
     def margin(self) -> float:
@@ -97,6 +103,15 @@ class Levels:
         shown = self.assignments[:2]
         names = " or ".join(assignment.describe() for assignment in shown)
         return f"{names}: {' against '.join(f'{assignment.probability:.0%}' for assignment in shown)}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """For the record of a prediction: the ways to name the bodies, and each body's centre in mm on the scan."""
+        return {
+            "margin": round(self.margin, 4),
+            "assignments": [
+                {"names": list(each.names), "probability": round(each.probability, 4)} for each in self.assignments
+            ],
+        }
 
 
 def make_slots(names: Sequence[str], beyond: int, presence: Sequence[float] | None = None) -> list[Slot]:
@@ -156,36 +171,53 @@ def rank_assignments(
     Returns:
         At most three; none where no assignment has the name that was given.
     """
-    bodies, count = evidence.shape
-    allowed = evidence.copy()
+    allowed = _with_priors(evidence, slots)
     if fixed is not None:
         allowed[fixed[0], [slot.name != fixed[1] for slot in slots]] = -np.inf
-    presence = np.log([slot.presence for slot in slots])
-    allowed += presence
-    total = allowed[0]
-    best: list[list[tuple[float, tuple[int, ...]]]] = [[(float(value), (slot,))] for slot, value in enumerate(total)]
-    for body in range(1, bodies):
-        between = _transitions(float(steps[body - 1]), slots)
-        total = allowed[body] + _logsumexp(total[:, None] + between)
+    everything = _log_total(allowed, steps, slots)
+    best: list[list[tuple[float, tuple[int, ...]]]] = [[(float(value), (n,))] for n, value in enumerate(allowed[0])]
+    for step, here in zip(steps, allowed[1:], strict=True):
+        between = _transitions(step, slots)
         best = [
             heapq.nlargest(
                 3,
                 (
-                    (value + float(between[before, slot] + allowed[body, slot]), (*way, slot))
+                    (value + float(between[before, slot] + here[slot]), (*way, slot))
                     for before in range(slot)
                     if np.isfinite(between[before, slot])
                     for value, way in best[before]
                 ),
             )
-            for slot in range(count)
+            for slot in range(len(slots))
         ]
-    everything = float(_logsumexp(total))
     ranked = heapq.nlargest(3, itertools.chain.from_iterable(best))
     return [
         Assignment(tuple(slots[slot] for slot in way), math.exp(value - everything))
         for value, way in ranked
         if np.isfinite(value)
     ]
+
+
+def log_posterior(
+    evidence: Floats, steps: Sequence[float], slots: Sequence[Slot], names: Sequence[str | None]
+) -> float:
+    """Logarithm of the probability that the bodies have these names; None: any that the model does not know."""
+    allowed = _with_priors(evidence, slots)
+    known = [[(slot.name if slot.number is not None else None) == name for slot in slots] for name in names]
+    given = np.where(known, allowed, -np.inf)
+    return _log_total(given, steps, slots) - _log_total(allowed, steps, slots)
+
+
+def _with_priors(evidence: Floats, slots: Sequence[Slot]) -> Floats:
+    return np.asarray(evidence + np.log([slot.presence for slot in slots]))
+
+
+def _log_total(allowed: Floats, steps: Sequence[float], slots: Sequence[Slot]) -> float:
+    """Logarithm of the sum over all assignments."""
+    total = allowed[0]
+    for step, here in zip(steps, allowed[1:], strict=True):
+        total = here + _logsumexp(total[:, None] + _transitions(step, slots))
+    return float(_logsumexp(total))
 
 
 def _transitions(step: float, slots: Sequence[Slot]) -> Floats:

@@ -16,14 +16,15 @@ from osteon.plan.schema import Plan
 from osteon.predicting.cascade import label_channels
 from osteon.predicting.confidence import Calibration, raw_confidence
 from osteon.predicting.engines import Engine, EngineKind
+from osteon.predicting.level_assignment import Levels
 from osteon.predicting.postprocessing import NONE, Postprocessing, apply_postprocessing, read_postprocessing
 from osteon.predicting.prepared_scan import PreparedScan, check_scan, prepare_scan
 from osteon.predicting.probabilities import Probabilities, collect
 from osteon.predicting.reference_statistics import ReferenceStatistics, measure_statistics
 from osteon.predicting.region import has_small_structures
 from osteon.predicting.restore import OutputSink, restore_outputs, restore_scan
-from osteon.predicting.review import TrainingFacts, reasons_to_review, removed_structures
-from osteon.predicting.sequence import order_names
+from osteon.predicting.review import TrainingFacts, reasons_to_review, reasons_to_review_levels, removed_structures
+from osteon.predicting.sequence import SHARPNESS, order_names
 from osteon.predicting.speed import BALANCED, SpeedPreset
 from osteon.predicting.tiles import predict_batch, stream_probabilities, whole_size
 from osteon.predicting.training_cases import UNKNOWN, SeenScans
@@ -42,6 +43,7 @@ class Prediction:
         confidence: The expected Dice of each, by the model's calibration; the raw figure where it has none.
         reasons: Why a person should look at it; empty where nothing stands out.
         calibrated: Whether the model has a calibration.
+        levels: How the bodies of the plan's sequence were named; None: it has none, or they could not be.
     """
 
     segmentation: Segmentation
@@ -49,6 +51,7 @@ class Prediction:
     confidence: dict[str, float | None]
     reasons: list[str]
     calibrated: bool = True
+    levels: Levels | None = None
 
 
 @dataclass(frozen=True)
@@ -81,13 +84,21 @@ class Model:
         """Segment one scan, on its own grid and orientation; arguments and errors are those of `examine`."""
         return self.examine(scan, name=name, speed=speed).segmentation
 
-    def examine(self, scan: Path | str | Volume, *, name: str = "", speed: SpeedPreset = BALANCED) -> Prediction:
+    def examine(
+        self,
+        scan: Path | str | Volume,
+        *,
+        name: str = "",
+        speed: SpeedPreset = BALANCED,
+        first_level: str | None = None,
+    ) -> Prediction:
         """Segment one scan, with confidences.
 
         Args:
             scan: A file, or a Volume with the channels of the plan.
             name: The scan's, for messages; the path of a file.
             speed: How densely patches lie, and whether mirror images are averaged.
+            first_level: As for `infer`.
 
         Raises:
             FileError: The file cannot be read.
@@ -98,7 +109,7 @@ class Model:
         name = name or ("the volume" if isinstance(scan, Volume) else str(scan))
         volume = scan if isinstance(scan, Volume) else read_volume(Path(scan))
         self.check(volume, name)
-        return self.segment(volume, speed=speed)
+        return self.segment(volume, speed=speed, first_level=first_level)
 
     def check(self, volume: Volume, name: str) -> None:
         """Raise as `examine` where the model cannot take a volume."""
@@ -108,6 +119,11 @@ class Model:
     def calibration(self) -> Calibration:
         """From raw confidences to expected Dice."""
         return Calibration.model_validate(self.validation.get("confidence") or {})
+
+    @property
+    def level_sharpness(self) -> float:
+        """How much what the network says of one body of a sequence counts, by validation."""
+        return float(self.validation.get("levels", {}).get("sharpness", SHARPNESS))
 
     @property
     def engine(self) -> str:
@@ -132,17 +148,22 @@ class Model:
         steps = NONE if source == "none" else read_postprocessing(Path(source), self.plan.structures)
         return replace(self, postprocessing=steps)
 
-    def segment(self, volume: Volume, *, speed: SpeedPreset = BALANCED) -> Prediction:
+    def segment(self, volume: Volume, *, speed: SpeedPreset = BALANCED, first_level: str | None = None) -> Prediction:
         """As `examine`, for a volume that has been checked."""
         prepared = self.prepare(volume)
-        return self.postprocess(prepared, self.infer(prepared, speed=speed), speed=speed)
+        return self.postprocess(prepared, self.infer(prepared, speed=speed, first_level=first_level), speed=speed)
 
     def prepare(self, volume: Volume) -> PreparedScan:
         """A scan on the plan's grid, and on that of the first model of a cascade."""
         return prepare_scan(volume, self.plan, None if self.first is None else self.first.prepare(volume))
 
     def infer(
-        self, prepared: PreparedScan, *, speed: SpeedPreset = BALANCED, folder: Path | None = None
+        self,
+        prepared: PreparedScan,
+        *,
+        speed: SpeedPreset = BALANCED,
+        folder: Path | None = None,
+        first_level: str | None = None,
     ) -> Probabilities:
         """The network's probabilities, with the names of a sequence in order.
 
@@ -150,6 +171,7 @@ class Model:
             prepared: The scan.
             speed: How densely patches lie, and whether mirror images are averaged.
             folder: Where probabilities go into a file; None keeps them in memory.
+            first_level: The name of the sequence's first body, of vertebrae the uppermost, where a person knows it.
         """
         image = torch.from_numpy(prepared.image)
         if self.first is not None and prepared.first is not None:
@@ -159,7 +181,8 @@ class Model:
             image = torch.cat((image, label_channels(labels, self.plan)))
         region = speed.region and has_small_structures(self.reference)
         slabs = stream_probabilities(self.network, image, self.plan, speed=speed, region=region)
-        return order_names(collect(slabs, image.shape[1:], self.plan, folder=folder), self.plan)
+        probabilities = collect(slabs, image.shape[1:], self.plan, folder=folder)
+        return order_names(probabilities, self.plan, first=first_level, sharpness=self.level_sharpness)
 
     def batch_key(self, prepared: PreparedScan) -> tuple[int, ...] | None:
         """Scans of one key, other than None, can go into one batch."""
@@ -170,7 +193,7 @@ class Model:
         images = [torch.from_numpy(one.image) for one in prepared]
         slabs = predict_batch(self.network, images, self.plan, speed=speed)
         whole = [collect([slab], image.shape[1:], self.plan) for slab, image in zip(slabs, images, strict=True)]
-        return [order_names(probabilities, self.plan) for probabilities in whole]
+        return [order_names(each, self.plan, sharpness=self.level_sharpness) for each in whole]
 
     def postprocess(
         self,
@@ -195,7 +218,8 @@ class Model:
         scan = grid_strategy(plan).transform(prepared.geometry).reoriented
         statistics = measure_statistics(prepared.image, labels, plan, scan.spacing_mm, scan.extent_mm)
         facts = TrainingFacts(self.reference, self.validation.get("structures", {}), calibration.is_known)
-        reasons = reasons_to_review(statistics, expected, plan, facts)
+        reasons = reasons_to_review_levels(probabilities.levels)
+        reasons += reasons_to_review(statistics, expected, plan, facts)
         del labels
         crops = refine_structures(self.network, prepared, probabilities.values, plan, speed=speed)
         if sink is not None:
@@ -207,4 +231,4 @@ class Model:
         segmentation = apply_postprocessing(restore_scan(prepared, probabilities, plan, crops), self.postprocessing)
         if self.postprocessing.steps:
             reasons += removed_structures([name for name, figure in raw.items() if figure is not None], segmentation)
-        return Prediction(segmentation, raw, expected, reasons, calibration.is_known)
+        return Prediction(segmentation, raw, expected, reasons, calibration.is_known, probabilities.levels)

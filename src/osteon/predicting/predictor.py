@@ -20,6 +20,7 @@ from osteon.predicting.memory import MemoryPool, available_bytes
 from osteon.predicting.model import Model
 from osteon.predicting.records import RECORD, prediction_records
 from osteon.predicting.scans import Scan
+from osteon.predicting.sequence import check_first_level
 from osteon.predicting.stages import DEFAULTS, PredictOptions, PredictStages
 from osteon.predicting.training_cases import KEY, TRAINED
 
@@ -67,8 +68,10 @@ def predict(model: Model, scans: Sequence[Scan], out: Path, options: PredictOpti
 
     Raises:
         DiskFullError: What is done is kept.
-        UsageError: A file in `out` that `predict` did not write would be replaced.
+        UsageError: A file in `out` that `predict` did not write would be replaced; or no body of the model's sequence
+            has the name of `options.first_level`.
     """
+    check_first_level(model.plan, options.first_level)
     report = PredictReport(out)
     if options.memory is not None:
         return_freed_memory()

@@ -10,6 +10,7 @@ import numpy as np
 from osteon.core.labels import Segmentation
 from osteon.dataset.checks import present_structures
 from osteon.plan.schema import Plan
+from osteon.predicting.level_assignment import Levels
 from osteon.predicting.reference_statistics import ReferenceStatistics
 
 MIN_CASES = 5
@@ -18,6 +19,8 @@ MIN_DICE = 0.7
 """An expected Dice below it is a reason, unless the structure never had a better one."""
 MAX_DICE_DROP = 0.1
 """So is one that lies so far below the structure's usual one."""
+MIN_LEVEL_PROBABILITY = 0.9
+"""Of the names of a sequence, all bodies together."""
 MIN_SHARE_OF_CASES = 0.8
 """A structure of at least this part of the training scans, however few, is missed where it is not found."""
 VOLUME_FACTOR = 1.5
@@ -67,6 +70,13 @@ def reasons_to_review(
         reasons += _unusual_image(statistics, facts.cases)
         reasons += _unusual_grid(statistics, plan, facts.cases)
     return reasons
+
+
+def reasons_to_review_levels(levels: Levels | None) -> list[str]:
+    """Why a person should look at the names of a sequence: another way to name its bodies is nearly as likely."""
+    if levels is None or levels.assignments[0].probability >= MIN_LEVEL_PROBABILITY:
+        return []
+    return [f"names: {levels.describe()}"]
 
 
 def _low_expected_dice(expected: Mapping[str, float | None], usual: Mapping[str, float | None]) -> list[str]:

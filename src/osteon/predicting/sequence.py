@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from osteon.core.errors import UsageError
 from osteon.plan.outputs import OutputLayout, output_layout
 from osteon.plan.schema import Plan, StructureSequence
 from osteon.predicting.bodies import Bodies, Body, bodies_by_core, bodies_by_size
@@ -26,19 +27,41 @@ HALF_BODY = 0.39
 """How far a body reaches to either side of its centre, in levels."""
 CUT_WEIGHT = 0.5
 """What a body counts that the scan's edge cuts; its own part of the usual volume counts besides."""
+MAX_BODIES = 12
+"""Beyond the sequence: names that a person may give its first body."""
 SHARPNESS = 4.0
 """How much one body's levels say, before any validation; `validation.json` may have another figure."""
 
 Floats = npt.NDArray[np.floating[Any]]
 
 
-def name_sequence(values: torch.Tensor, plan: Plan, first: str | None = None) -> tuple[torch.Tensor, Levels | None]:
+def check_first_level(plan: Plan, name: str | None) -> None:
+    """Raises UsageError where a first body cannot have that name."""
+    if name is None:
+        return
+    if plan.sequence is None:
+        raise UsageError(f"--levels FIRST={name}: this model knows no series of structures", hint="leave --levels out")
+    names = [slot.name for slot in make_slots(plan.sequence.names, MAX_BODIES) if slot.name]
+    if name not in names:
+        known = ", ".join(reversed(names) if _first_is_last(plan, plan.sequence) else names)
+        raise UsageError(f"--levels FIRST={name}: there is no {name} in the model's series", hint=f"there are {known}")
+
+
+def _first_is_last(plan: Plan, sequence: StructureSequence) -> bool:
+    """Whether the first body, as people count, is the last along the grid's axis: of vertebrae the uppermost."""
+    return plan.grid.axes[sequence.axis] == "S"
+
+
+def name_sequence(
+    values: torch.Tensor, plan: Plan, *, first: str | None = None, sharpness: float = SHARPNESS
+) -> tuple[torch.Tensor, Levels | None]:
     """Give every body of the plan's sequence one name.
 
     Args:
         values: `[output, i, j, k]` as the network's output is activated, the background first; may be changed.
         plan: With a sequence; without one nothing is changed.
         first: The name of the first body (of vertebrae the uppermost), where a person has said so.
+        sharpness: How much what the network says of one body counts, as validation has found it.
 
     Returns:
         `[1 + structure, i, j, k]` probabilities: within a body all of the sequence's lies on one name, or on the
@@ -50,7 +73,7 @@ def name_sequence(values: torch.Tensor, plan: Plan, first: str | None = None) ->
     if sequence is None or plan.overlapping:
         return values, None
     if layout.levels:
-        return _name_bodies(values, plan, sequence, layout, first)
+        return _name_bodies(values, plan, sequence, layout, first, sharpness)
     array = values.numpy()
     positions = [1 + [s.name for s in plan.structures].index(name) for name in sequence.names]
     total = array[positions].sum(0, dtype=np.float32)
@@ -65,7 +88,7 @@ def name_sequence(values: torch.Tensor, plan: Plan, first: str | None = None) ->
     where = bodies.box.slices
     chances = array[(..., *where)]
     evidence = [_class_evidence(chances, positions, bodies.pieces == body.number, slots) for body in bodies.row]
-    levels = _rank(np.stack(evidence), bodies, slots, plan, sequence, first)
+    levels = _rank(np.stack(evidence), bodies, slots, plan, sequence, first, sharpness)
     if levels is None:
         return values, None
     for body, slot in zip(bodies.row, levels.assignments[0].slots, strict=True):
@@ -77,19 +100,26 @@ def name_sequence(values: torch.Tensor, plan: Plan, first: str | None = None) ->
     return values, levels
 
 
-def order_names(probabilities: Probabilities, plan: Plan, first: str | None = None) -> Probabilities:
+def order_names(
+    probabilities: Probabilities, plan: Plan, *, first: str | None = None, sharpness: float = SHARPNESS
+) -> Probabilities:
     """Of structures, with the names of the plan's sequence in order; may be changed in place.
 
-    As they are where the plan has no sequence. `first`: as for `name_sequence`.
+    As they are where the plan has no sequence. Arguments as for `name_sequence`.
     """
     if plan.sequence is None or plan.overlapping:
         return probabilities
-    values, levels = name_sequence(probabilities.values, plan, first)
+    values, levels = name_sequence(probabilities.values, plan, first=first, sharpness=sharpness)
     return probabilities.with_levels(values, levels)
 
 
 def _name_bodies(
-    values: torch.Tensor, plan: Plan, sequence: StructureSequence, layout: OutputLayout, first: str | None
+    values: torch.Tensor,
+    plan: Plan,
+    sequence: StructureSequence,
+    layout: OutputLayout,
+    first: str | None,
+    sharpness: float,
 ) -> tuple[torch.Tensor, Levels | None]:
     """As `name_sequence`, of a network that finds bodies, cores and levels."""
     array = values.numpy()
@@ -103,7 +133,7 @@ def _name_bodies(
         slots = make_slots(sequence.names, len(bodies.row))
         chances = array[(slice(layout.first_level, None), *where)]
         evidence = [_level_evidence(chances, bodies.pieces == body.number, body, slots) for body in bodies.row]
-        levels = _rank(np.stack(evidence), bodies, slots, plan, sequence, first)
+        levels = _rank(np.stack(evidence), bodies, slots, plan, sequence, first, sharpness)
     result = array[: 1 + len(plan.structures)]
     result[0] = classes[0] + body  # of which a body that has a name takes its own again
     for structure, place in enumerate(layout.class_of):
@@ -117,23 +147,26 @@ def _name_bodies(
 
 
 def _rank(
-    evidence: Floats, bodies: Bodies, slots: list[Slot], plan: Plan, sequence: StructureSequence, first: str | None
+    evidence: Floats,
+    bodies: Bodies,
+    slots: list[Slot],
+    plan: Plan,
+    sequence: StructureSequence,
+    first: str | None,
+    sharpness: float,
 ) -> Levels | None:
     centres = np.array([body.centre_mm for body in bodies.row])
-    steps = np.linalg.norm(np.diff(centres, axis=0), axis=1) / sequence.distance_mm
-    uppermost = len(centres) - 1 if plan.grid.axes[sequence.axis] == "S" else 0
-    ranked = rank_assignments(evidence, steps, slots, fixed=None if first is None else (uppermost, first))
-    if not ranked:
-        return None
-    places = [(i, j, k) for i, j, k in (centres / plan.grid.spacing_mm).tolist()]
-    return Levels(tuple(ranked), tuple(places))
+    steps = tuple((np.linalg.norm(np.diff(centres, axis=0), axis=1) / sequence.distance_mm).tolist())
+    uppermost = len(centres) - 1 if _first_is_last(plan, sequence) else 0
+    ranked = rank_assignments(sharpness * evidence, steps, slots, fixed=None if first is None else (uppermost, first))
+    return Levels(tuple(ranked), bodies, evidence, steps) if ranked else None
 
 
 def _class_evidence(array: Floats, positions: list[int], mask: npt.NDArray[np.bool_], slots: list[Slot]) -> Floats:
     """Log-likelihood of each slot by the classes' probabilities; slots without a number are background."""
     chances = np.stack([array[n][mask] for n in (*positions, 0)]).astype(np.float32)
     means = np.log(np.maximum(chances, MIN_PROBABILITY)).mean(1, dtype=np.float64)
-    return SHARPNESS * np.array([means[-1 if slot.number is None else slot.number] for slot in slots])
+    return np.array([means[-1 if slot.number is None else slot.number] for slot in slots])
 
 
 def _level_evidence(chances: Floats, mask: npt.NDArray[np.bool_], body: Body, slots: list[Slot]) -> Floats:
@@ -143,7 +176,7 @@ def _level_evidence(chances: Floats, mask: npt.NDArray[np.bool_], body: Body, sl
     """
     shown = np.maximum(chances[:, mask].mean(1, dtype=np.float64), MIN_PROBABILITY)
     shown /= shown.sum()
-    weight = SHARPNESS * body.visible * (CUT_WEIGHT if body.cut else 1.0)
+    weight = body.visible * (CUT_WEIGHT if body.cut else 1.0)
     result = []
     for slot in slots:
         expected = _expected_levels(slot.level, len(shown))

@@ -35,12 +35,14 @@ class PredictOptions:
         overwrite: Predict again what is done.
         memory: Bytes that may be used; None: most of what is free.
         probabilities: Write them too, to `<case>.probabilities.npz`.
+        first_level: The name of each scan's first body of the plan's sequence (of vertebrae the uppermost).
     """
 
     speed: SpeedPreset = BALANCED
     overwrite: bool = False
     memory: int | None = None
     probabilities: bool = False
+    first_level: str | None = None
 
 
 DEFAULTS = PredictOptions()
@@ -106,6 +108,7 @@ class PredictStages:
             "model": self.model.sha256,
             "speed": self.options.speed.name,
             "postprocessing": self.model.postprocessing.describe(pixels=self.model.plan.unit == "px"),
+            "first_level": self.options.first_level,
         }
         if (files := self._up_to_date_input(scan, made_by)) is not None:
             self._refresh_record(scan, files)
@@ -197,7 +200,8 @@ class PredictStages:
     def batch_size(self) -> int:
         """How many small scans go into one batch: one alone does not fill a GPU. A CPU gains nothing by it."""
         on_gpu = next(self.model.network.parameters()).device.type != "cpu"
-        return self.model.plan.patch.batch if on_gpu and self.options.memory is None else 1
+        alone = self.options.memory is not None or self.options.first_level is not None
+        return self.model.plan.patch.batch if on_gpu and not alone else 1
 
     def batch_key(self, read: ReadScan) -> tuple[int, ...] | None:
         """Scans of one key, other than None, go into one batch."""
@@ -220,7 +224,10 @@ class PredictStages:
         began = time.monotonic()
         if len(scans) == 1:
             prepared, memory, _ = scans[0]
-            inferred = [self.model.infer(prepared, speed=self.options.speed, folder=memory.folder)]
+            first_level = self.options.first_level
+            inferred = [
+                self.model.infer(prepared, speed=self.options.speed, folder=memory.folder, first_level=first_level)
+            ]
         else:
             inferred = self.model.infer_batch([prepared for prepared, _, _ in scans], speed=self.options.speed)
         seconds = (time.monotonic() - began) / len(scans)
@@ -242,6 +249,7 @@ class PredictStages:
             "confidence": prediction.confidence,
             "calibrated": prediction.calibrated,
             "review": prediction.reasons,
+            **({} if prediction.levels is None else {"levels": prediction.levels.to_dict()}),
             "seconds": round(record["seconds"] + seconds + time.monotonic() - began, 3),
             "osteon": __version__,
         }

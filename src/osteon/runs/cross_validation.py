@@ -24,6 +24,7 @@ from osteon.preparing.cache import prepare_cases
 from osteon.runs.final_validation import PREDICTIONS, UNORDERED, ValidationResult
 from osteon.runs.finish import case_statistics, extras_budget_s, write_model
 from osteon.runs.fit import TrainReport, train
+from osteon.runs.level_calibration import LevelView
 from osteon.runs.options import TrainOptions, check_options
 from osteon.runs.record import RUN, SPLITS, check_plan_fits, has_started, hold_run, record_options, recorded_splits
 from osteon.runs.splits import NO_CONTENTS, CaseContents, check_structures, make_run_folds, structures_on_grid
@@ -112,10 +113,15 @@ def _build_ensemble(
     for part in (PREDICTIONS, f"{UNORDERED}/{PREDICTIONS}"):
         _collect_files([folder / part for folder in folders], run / part)
     validation = ValidationResult(
-        _merge_cases(validations, "cases"), _merge_cases([each["confidence"] for each in validations], "each")
+        _merge_cases(validations, "cases"),
+        _merge_cases([each["confidence"] for each in validations], "each"),
+        {
+            case_id: [LevelView.model_validate(view) for view in views]
+            for case_id, views in _merge_cases([each.get("levels", {}) for each in validations], "cases").items()
+        },
     )
     unordered = None
-    if plan.sequence is not None:
+    if plan.sequence is not None and not plan.sequence.bodies:
         named = [each.get("series", {}) for each in validations]
         unordered = ValidationResult(_merge_cases(named, "as_found_cases"), _merge_cases(named, "as_found_raw"))
     state = TrainingState(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from osteon.core.errors import OsteonError
@@ -16,6 +16,7 @@ from osteon.plan.schema import Plan
 from osteon.predicting.model import Model, Prediction
 from osteon.predicting.predictor import output_path
 from osteon.predicting.sequence import order_names
+from osteon.runs.level_calibration import LevelView, view_levels
 from osteon.runs.scoring import score_scan
 from osteon.training.validation import Scores, mean_over_structures, mean_scores
 
@@ -33,10 +34,12 @@ class ValidationResult:
     Attributes:
         cases: Dice of each case and structure.
         raw: Raw confidence of each case and structure.
+        levels: Of each case what the network said of its bodies.
     """
 
     cases: dict[str, Scores]
     raw: dict[str, dict[str, float | None]]
+    levels: dict[str, list[LevelView]] = field(default_factory=dict)
 
     def mean(self, plan: Plan) -> float | None:
         """Mean Dice over the structures' means."""
@@ -64,6 +67,8 @@ def predict_validation(
                 )
                 probabilities = order_names(probabilities, model.plan)
             prediction = model.postprocess(prepared, probabilities)
+            reference = dataset.load_segmentation(dataset.case(case_id))
+            validation.levels[case_id] = view_levels(model, prepared, prediction.levels, reference)
             _store_prediction(dataset, prediction, case_id, run, model.plan, validation)
         except Exception as error:  # noqa: BLE001 (bugs are raised again)
             failed[case_id] = case_failure(case_id, error)

@@ -34,6 +34,7 @@ from osteon.preparing.cache import CachedCase
 from osteon.preparing.strategies import grid_strategy
 from osteon.runs.card import model_card
 from osteon.runs.final_validation import PREDICTIONS, UNORDERED, ValidationResult, predict_validation, without_sequence
+from osteon.runs.level_calibration import fit_sharpness
 from osteon.runs.options import TrainOptions
 from osteon.runs.postprocessing_search import JudgedCase, choose_steps
 from osteon.runs.record import plan_hash
@@ -175,6 +176,7 @@ def write_model(
         "postprocessing": steps.describe(pixels=plan.unit == "px"),
         "speeds": speeds or {},
         **({"series": sequence} if sequence else {}),
+        **_calibrate_levels(validation, plan),
         "training": {
             "cases": len(model.reference),
             "iterations": state.iteration,
@@ -208,6 +210,16 @@ def _choose_sequence(
         return without_sequence(plan), unordered
     sequence = plan.sequence.model_copy(update={"why": [*plan.sequence.why, message]})
     return plan.model_copy(update={"sequence": sequence}), validation
+
+
+def _calibrate_levels(validation: ValidationResult, plan: Plan) -> dict[str, Any]:
+    """How sharp the levels of a sequence's bodies are, and what that follows from."""
+    views = [view for each in validation.levels.values() for view in each]
+    if plan.sequence is None or not views:
+        return {}
+    sharpness = fit_sharpness(views, plan.sequence)
+    cases = {case_id: [view.model_dump() for view in each] for case_id, each in validation.levels.items()}
+    return {"levels": {"views": len(views), "cases": cases} | ({} if sharpness is None else {"sharpness": sharpness})}
 
 
 def _confidence_pairs(cases: dict[str, Scores], raw: dict[str, dict[str, float | None]]) -> list[tuple[float, float]]:
