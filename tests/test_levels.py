@@ -1,0 +1,381 @@
+"""Bodies of a sequence, found whatever their names, and named all together with a posterior."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from helpers import tiny_plan
+from osteon.core.errors import UsageError
+from osteon.networks.registry import build_network, output_channels
+from osteon.plan.outputs import output_layout
+from osteon.plan.schema import Plan
+from osteon.predicting.level_assignment import (
+    DISTANCE_SD,
+    MAX_MISSED,
+    MISSED,
+    Slot,
+    log_posterior,
+    make_slots,
+    rank_assignments,
+)
+from osteon.predicting.review import reasons_to_review_levels
+from osteon.predicting.sequence import check_first_level, name_sequence
+from osteon.preparing.strategies import grid_strategy
+from osteon.runs.level_calibration import MIN_VIEWS, LevelView, fit_sharpness
+from osteon.training.augmenting import apply_augmentation, draw_parameters
+from osteon.training.losses import deep_supervision_loss
+from osteon.training.targets import make_targets
+
+NAMES = ["L3", "L2", "L1"]
+STRUCTURES = ["sacrum", *NAMES[::-1]]
+SHAPE = (10, 10, 80)
+STEP = 12
+"""Voxels of 1 mm from one body to the next; each is a cube of 8."""
+
+
+def plan(**changes: Any) -> Plan:
+    structures = [{"name": n, "value": v, "colour": f"#0000{v:02d}"} for v, n in enumerate(STRUCTURES, 1)]
+    series = {"axis": 2, "names": NAMES, "distance_mm": float(STEP), "volume_mm3": 512.0, "bodies": True}
+    return tiny_plan({"structures": structures, "series": series, **changes})
+
+
+def cube(start: int, length: int = 8) -> tuple[slice, slice, slice]:
+    return slice(1, 9), slice(1, 9), slice(start, start + length)
+
+
+def outputs(bodies: dict[int, float], *, length: int = 8, spread: float = 0.02) -> torch.Tensor:
+    """What a network might say: bodies from heights on, whose first voxel's middle has a level; certain but for it."""
+    layout = output_layout(plan())
+    array = np.full((layout.total, *SHAPE), 1e-4, np.float32)
+    array[0] = 1
+    for start, level in bodies.items():
+        where = cube(start, length)
+        array[(0, *where)], array[(layout.body, *where)] = 0.1, 0.9
+        array[(layout.core, slice(2, 8), slice(2, 8), slice(start + 1, start + length - 1))] = 0.9
+        heights = np.arange(length) + 0.5
+        for height, place in zip(range(start, start + length), heights, strict=True):
+            coordinate = np.clip(level + (place - 4) / STEP, -1, 3) + 1
+            below = min(int(coordinate), 3)
+            chances = np.full(5, spread)
+            chances[below] += 1 - (coordinate - below)
+            chances[below + 1] += coordinate - below
+            array[(slice(layout.first_level, None), slice(1, 9), slice(1, 9), height)] = (chances / chances.sum())[
+                :, None, None
+            ]
+    return torch.from_numpy(array)
+
+
+def found(values: torch.Tensor, *starts: int) -> list[str]:
+    """The name of most of each body's voxels."""
+    labels = values.argmax(0).numpy()
+    names = ["", *STRUCTURES]
+    return [names[np.bincount(labels[cube(start)].ravel(), minlength=5).argmax()] for start in starts]
+
+
+def test_the_sequence_is_one_class_and_levels_follow() -> None:
+    layout = output_layout(plan())
+    assert layout.class_of == (1, 2, 2, 2)  # the sacrum, and bodies
+    assert (layout.classes, layout.core, layout.first_level, layout.levels, layout.total) == (3, 3, 4, 5, 9)
+    assert [STRUCTURES[n] for n in layout.members] == NAMES
+    assert output_channels(plan()) == 9
+    usual = output_layout(tiny_plan())
+    assert (usual.class_of, usual.total, usual.levels) == ((1, 2), 3, 0)
+    logits = torch.randn(2, 9, 4, 4, 4)
+    made = grid_strategy(plan()).activate(logits.clone())
+    torch.testing.assert_close(made[:, :3], logits[:, :3].softmax(1))
+    torch.testing.assert_close(made[:, 3], logits[:, 3].sigmoid())
+    torch.testing.assert_close(made[:, 4:], logits[:, 4:].softmax(1))
+
+
+def test_levels_go_on_beyond_what_is_labelled() -> None:
+    labels = torch.zeros((1, *SHAPE), dtype=torch.long)
+    for start, number in ((20, 4), (32, 3), (44, 2)):  # L3, L2, L1: the sacrum is 1
+        labels[(0, *cube(start))] = number
+    labels[(0, *cube(2))] = 1
+    targets = make_targets(labels, torch.ones(1, 4, dtype=torch.bool), plan())
+    bodies = targets.bodies
+    assert bodies is not None
+    assert torch.equal(targets.labels.unique(), torch.tensor([0, 1, 2]))
+    middle = bodies.level[0, 5, 5]
+    assert middle[24].item() == pytest.approx(1 + 0.5 / STEP)
+    assert middle[30].item() == pytest.approx(1.5 + 0.5 / STEP)
+    assert middle[48].item() == pytest.approx(3 + 0.5 / STEP)
+    assert middle[60].item() == pytest.approx(4)
+    assert middle[79].item() == 4  # no further
+    assert middle[8].item() == 0
+    known = bodies.known[0, 5, 5]
+    assert not known[62:].any()
+    assert known[29:44].all()  # between them is background
+    assert known[2:10].all()  # the sacrum is labelled
+    assert not known[11:14].any()
+    core = bodies.core[0, 5, 5]
+    assert core[20:52].sum() == 24  # STEP − 8 = 4 voxels are farther than .35 of 8
+
+
+def test_the_core_keeps_away_from_other_bodies() -> None:
+    labels = torch.zeros((1, *SHAPE), dtype=torch.long)
+    labels[(0, *cube(20))], labels[(0, *cube(28))] = 4, 3
+    bodies = make_targets(labels, torch.ones(1, 4, dtype=torch.bool), plan()).bodies
+    assert bodies is not None
+    assert bodies.core[0, 5, 5, 20:36].tolist() == [1] * 5 + [0] * 6 + [1] * 5
+
+
+def test_where_nobody_named_all_of_a_sequence_nothing_around_it_is_background() -> None:
+    labels = torch.zeros((1, *SHAPE), dtype=torch.long)
+    labels[(0, *cube(20))], labels[(0, *cube(32))] = 4, 3
+    annotated = torch.tensor([[True, False, True, True]])
+    bodies = make_targets(labels, annotated, plan()).bodies
+    assert bodies is not None
+    assert not bodies.known[0, 5, 5, 28:32].any()
+    assert bodies.known[0, 5, 5, 20:28].all()
+
+
+def test_one_body_tells_where_the_others_lie() -> None:
+    labels = torch.zeros((1, *SHAPE), dtype=torch.long)
+    labels[(0, *cube(32))] = 3
+    bodies = make_targets(labels, torch.ones(1, 4, dtype=torch.bool), plan()).bodies
+    assert bodies is not None
+    assert bodies.level[0, 5, 5, 48].item() == pytest.approx(3 + 0.5 / STEP)
+    assert bodies.near[0, 5, 5].all()
+    nothing = make_targets(torch.zeros_like(labels), torch.ones(1, 4, dtype=torch.bool), plan()).bodies
+    assert nothing is not None
+    assert not nothing.near.any()
+    assert nothing.known.all()
+
+
+def test_right_answers_cost_nothing_and_unknown_ones_teach_nothing() -> None:
+    labels = torch.zeros((1, *SHAPE), dtype=torch.long)
+    for start, number in ((20, 4), (32, 3), (44, 2)):
+        labels[(0, *cube(start))] = number
+    layout, how = output_layout(plan()), plan()
+    targets = make_targets(labels, torch.ones(1, 4, dtype=torch.bool), how)
+    bodies = targets.bodies
+    assert bodies is not None
+    logits = torch.zeros((1, layout.total, *SHAPE))
+    logits[:, :3] = 40 * torch.nn.functional.one_hot(targets.labels, 3).movedim(-1, 1)
+    logits[:, 3] = 80 * bodies.core - 40
+    below = bodies.level.floor().clamp(0, 3)
+    for number in range(5):
+        part = torch.where(below == number, 1 - bodies.level + below, 0) + torch.where(
+            below == number - 1, bodies.level - below, 0
+        )
+        logits[:, 4 + number] = part.clamp_min(1e-9).log()
+    logits.requires_grad_()
+    loss = deep_supervision_loss([logits], targets, layout, how.training, overlapping=False)
+    part = bodies.level - below
+    entropy = torch.special.entr(part) + torch.special.entr(1 - part)
+    assert loss.item() == pytest.approx(float(entropy[bodies.near].mean()), abs=1e-3)  # targets lie between two
+    wrong = (logits.detach() * 0 + torch.randn(logits.shape)).requires_grad_()
+    deep_supervision_loss([wrong], targets, layout, how.training, overlapping=False).backward()
+    assert wrong.grad is not None
+    assert not wrong.grad[:, :4].movedim(1, -1)[~bodies.known].any()
+    assert wrong.grad[:, :4].movedim(1, -1)[bodies.known].any()
+    assert not wrong.grad[:, 4:].movedim(1, -1)[~bodies.near].any()
+
+
+def test_bodies_get_names_by_their_levels() -> None:
+    values, levels = name_sequence(outputs({20: 0, 32: 1, 44: 2}), plan())
+    assert found(values, 20, 32, 44) == NAMES
+    assert levels is not None
+    assert levels.assignments[0].names == ("L3", "L2", "L1")
+    assert levels.margin > 0.9
+    torch.testing.assert_close(values.sum(0), torch.ones(SHAPE), atol=2e-3, rtol=0)
+    assert len(values) == 5
+
+
+def test_a_body_before_the_first_is_background() -> None:
+    values, levels = name_sequence(outputs({8: -1, 20: 0, 32: 1, 44: 2, 56: 3}), plan())
+    assert found(values, 8, 20, 32, 44, 56) == ["", *NAMES, ""]
+    assert levels is not None
+    assert levels.assignments[0].names == ("L4", "L3", "L2", "L1", "T12")
+
+
+def test_touching_bodies_are_parted_by_their_cores() -> None:
+    values, _ = name_sequence(outputs({20: 0, 28: 1, 36: 2}), plan())
+    assert found(values, 20, 28, 36) == NAMES
+
+
+def test_one_body_alone_gets_a_name() -> None:
+    values, _ = name_sequence(outputs({32: 1}), plan())
+    assert found(values, 32) == ["L2"]
+
+
+def test_where_levels_leave_it_open_the_alternative_is_shown() -> None:
+    values, levels = name_sequence(outputs({20: 0.47, 32: 1.47, 44: 2.47}, spread=0.3), plan(), sharpness=1.0)
+    assert levels is not None
+    assert 0.3 < levels.assignments[0].probability < 0.7
+    best, other = (assignment.describe() for assignment in levels.assignments[:2])
+    assert {best, other} == {"L3…L1", "L2…T12"}
+    assert reasons_to_review_levels(levels) == [f"names: {levels.describe()}"]
+    assert f"{best} or {other}: " in levels.describe()
+    assert found(values, 20, 32, 44) == NAMES
+
+
+def test_a_person_names_the_uppermost() -> None:
+    values, levels = name_sequence(outputs({20: 0, 32: 1, 44: 2}), plan(), first="T12")
+    assert found(values, 20, 32, 44) == ["L2", "L1", ""]
+    assert levels is not None
+    assert reasons_to_review_levels(levels) == []
+    check_first_level(plan(), "T12")
+    with pytest.raises(UsageError, match="no Q7 in the model's series") as refused:
+        check_first_level(plan(), "Q7")
+    assert "L1, L2, L3" in (refused.value.hint or "")
+    with pytest.raises(UsageError, match="no series"):
+        check_first_level(tiny_plan(), "L1")
+
+
+def test_without_a_body_nothing_is_named() -> None:
+    values, levels = name_sequence(outputs({}), plan())
+    assert levels is None
+    assert not values.argmax(0).any()
+
+
+def test_crumbs_are_no_bodies() -> None:
+    raw = outputs({20: 0, 32: 1, 44: 2})
+    raw[(0, slice(3, 5), slice(3, 5), slice(70, 72))] = 0
+    raw[(2, slice(3, 5), slice(3, 5), slice(70, 72))] = 1
+    values, levels = name_sequence(raw, plan())
+    assert levels is not None
+    assert len(levels.bodies.row) == 3
+    assert not values.argmax(0)[3, 3, 70]
+
+
+def test_other_structures_stay() -> None:
+    raw = outputs({20: 0, 32: 1, 44: 2})
+    raw[(0, *cube(2))], raw[(1, *cube(2))] = 0.2, 0.8
+    values, _ = name_sequence(raw, plan())
+    assert found(values, 2, 20) == ["sacrum", "L3"]
+    assert values[1, 5, 5, 5].item() == pytest.approx(0.8)
+
+
+def brute_force(evidence: np.ndarray, steps: Sequence[float], slots: list[Slot]) -> dict[tuple[int, ...], float]:
+    """The probability of every assignment, from the definition."""
+    weights = {}
+    for way in itertools.combinations(range(len(slots)), len(evidence)):
+        weight = 1.0
+        for body, slot in enumerate(way):
+            weight *= np.exp(evidence[body, slot]) * slots[slot].presence
+        for (first, second), step in zip(itertools.pairwise(way), steps, strict=True):
+            total = 0.0
+            between = slots[first + 1 : second]
+            for absent in itertools.product([False, True], repeat=len(between)):
+                missed = absent.count(False)
+                if missed > MAX_MISSED:
+                    continue
+                chance = np.exp(-0.5 * ((step - 1 - missed) / DISTANCE_SD) ** 2)
+                for slot, gone in zip(between, absent, strict=True):
+                    chance *= 1 - slot.presence if gone else slot.presence * MISSED
+                total += chance
+            weight *= total
+        weights[way] = weight
+    everything = sum(weights.values())
+    return {way: weight / everything for way, weight in weights.items()}
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_the_posterior_is_that_of_all_assignments(seed: int) -> None:
+    draw = np.random.default_rng(seed)
+    slots = make_slots(["T11", "T12", "L1", "L2", "L3"], 2)
+    count = int(draw.integers(1, 5))
+    evidence = draw.normal(0, 3, (count, len(slots)))
+    steps = draw.choice([0.9, 1.1, 2.0, 2.9], count - 1)
+    expected = brute_force(evidence, steps.tolist(), slots)
+    made = rank_assignments(evidence, steps.tolist(), slots)
+    ranked = sorted(expected.items(), key=lambda pair: -pair[1])[:3]
+    for assignment, (way, chance) in zip(made, ranked, strict=True):
+        assert assignment.slots == tuple(slots[slot] for slot in way)
+        assert assignment.probability == pytest.approx(chance, rel=1e-6)
+    names = ["L1"] + [None] * (count - 1)
+    consistent = sum(
+        chance
+        for way, chance in expected.items()
+        if slots[way[0]].name == "L1" and all(slots[slot].number is None for slot in way[1:])
+    )
+    got = log_posterior(evidence, steps.tolist(), slots, names)
+    assert np.exp(got) == pytest.approx(consistent, rel=1e-6, abs=1e-12)
+
+
+def levels_of(slots: list[Slot], places: Sequence[float], noise: float = 0.35) -> np.ndarray:
+    return np.array([[-0.5 * ((slot.level - place) / noise) ** 2 for slot in slots] for place in places])
+
+
+@pytest.mark.parametrize(
+    ("places", "steps", "expected"),
+    [
+        ([1, 2, 2.5, 3, 4], [1, 1, 1, 1], ["T11", "T12", "T13", "L1", "L2"]),  # thirteen thoracic
+        ([0, 1, 3, 4], [1, 1, 1], ["T10", "T11", "L1", "L2"]),  # eleven
+        ([0, 1, 3, 4], [1, 2, 1], ["T10", "T11", "L1", "L2"]),  # T12 was not found
+        ([5, 6, 7, 8], [1, 1, 1], ["L3", "L4", "L5", "S1"]),
+        ([1, 2, 3], [1, 1], ["T11", "T12", "L1"]),
+    ],
+)
+def test_exceptions_of_the_spine(places: list[float], steps: list[float], expected: list[str]) -> None:
+    slots = make_slots(["T10", "T11", "T12", "L1", "L2", "L3", "L4", "L5"], 3)
+    best = rank_assignments(levels_of(slots, places), steps, slots)[0]
+    assert list(best.names) == expected
+
+
+def test_a_gap_speaks_against_neighbours() -> None:
+    slots = make_slots(["T10", "T11", "T12", "L1", "L2"], 2)
+    evidence = levels_of(slots, [1, 3], noise=2)
+    near, far = (rank_assignments(evidence, [step], slots)[0] for step in (1.0, 2.0))
+    assert near.slots[1].level - near.slots[0].level == 1
+    assert far.slots[1].level - far.slots[0].level == 2
+
+
+def test_names_beyond_a_sequence_are_those_of_vertebrae() -> None:
+    assert [slot.name for slot in make_slots(["L5", "L4", "L3", "L2", "L1"], 2)] == (
+        ["", "S1", "L5", "L4", "L3", "L2", "L1", "T12", "T11"]
+    )
+    assert [slot.name for slot in make_slots(["spine_T12", "spine_L1", "spine_L2"], 1)] == (
+        ["spine_T11", "spine_T12", "spine_T13", "spine_L1", "spine_L2", "spine_L3"]
+    )
+    assert [slot.name for slot in make_slots(["rib_1", "rib_2", "rib_3"], 1)] == ["", "rib_1", "rib_2", "rib_3", ""]
+
+
+@pytest.mark.parametrize("true", [0.5, 2.0, 8.0])
+def test_sharpness_is_what_makes_probabilities_true(true: float) -> None:
+    """Names drawn from the posterior of a sharpness, which is then found again."""
+    sequence = plan().sequence
+    assert sequence is not None
+    draw = np.random.default_rng(0)
+    views = []
+    for _ in range(150):
+        slots = make_slots(NAMES, 3)
+        evidence = np.repeat(draw.normal(0, 0.7, (1, len(slots))), 3, 0)  # all bodies are wrong together
+        evidence = np.stack([np.roll(row, n) for n, row in enumerate(evidence)])
+        ranked = rank_assignments(true * evidence, [1.0, 1.0], slots)
+        chances = np.array([assignment.probability for assignment in ranked])
+        chosen = ranked[draw.choice(len(ranked), p=chances / chances.sum())]
+        names = [slot.name if slot.number is not None else None for slot in chosen.slots]
+        views.append(LevelView(evidence=evidence.tolist(), steps=[1.0, 1.0], names=names))
+    fitted = fit_sharpness(views, sequence)
+    assert fitted is not None
+    assert true / 2 <= fitted <= true * 2
+    assert fit_sharpness(views[: MIN_VIEWS - 1], sequence) is None
+
+
+def test_batches_are_cropped_along_the_sequence() -> None:
+    how = plan(**{"augmentation.crop_p": 1.0, "patch.size": [8, 8, 40]})
+    lengths, firsts = set(), set()
+    for iteration in range(40):
+        parameters = draw_parameters(how, 0, iteration)
+        image = torch.arange(40.0).expand(2, 1, 8, 8, 40).clone()
+        labels = torch.arange(40).expand(2, 8, 8, 40).clone() % 5
+        made, cut, _ = apply_augmentation(image, labels, torch.ones(2, 4, dtype=torch.bool), parameters, how)
+        assert made.shape[2:] == cut.shape[1:] == (8, 8, made.shape[-1])
+        assert torch.equal(made[0, 0, 0, 0] % 5, cut[0, 0, 0].float())
+        lengths.add(made.shape[-1])
+        firsts.add(int(made[0, 0, 0, 0, 0]))
+    assert min(lengths) >= 0.55 * 40
+    assert max(lengths) == 40
+    assert {length % 2 for length in lengths} == {0}
+    assert len(firsts) > 3
+    network = build_network(how).eval()
+    assert network(torch.zeros(1, 1, 8, 8, min(lengths)))[0].shape[1] == 9
