@@ -13,6 +13,7 @@ import torch
 from helpers import tiny_plan
 from osteon.core.errors import UsageError
 from osteon.networks.registry import build_network, output_channels
+from osteon.networks.transfer import transfer
 from osteon.plan.outputs import output_layout
 from osteon.plan.schema import Plan
 from osteon.predicting.level_assignment import (
@@ -379,3 +380,16 @@ def test_batches_are_cropped_along_the_sequence() -> None:
     assert len(firsts) > 3
     network = build_network(how).eval()
     assert network(torch.zeros(1, 1, 8, 8, min(lengths)))[0].shape[1] == 9
+
+
+def test_a_sequence_goes_on_with_another_models_levels() -> None:
+    source, network = build_network(plan()), build_network(plan())
+    report = transfer(network, plan(), source, plan())
+    assert set(report.structures) == set(STRUCTURES)
+    assert torch.equal(network.heads[-1].weight, source.heads[-1].weight)
+    usual = plan(**{"series.bodies": False})
+    before = build_network(plan())
+    rest = before.heads[-1].weight[2:].clone()
+    report = transfer(before, plan(), build_network(usual), usual)
+    assert report.structures == ["sacrum"]
+    assert torch.equal(before.heads[-1].weight[2:], rest)

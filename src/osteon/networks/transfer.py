@@ -16,6 +16,7 @@ from osteon.dataset.manifest import Channel
 from osteon.networks.registry import build_network
 from osteon.networks.reshape import fit_channels, fit_kernel
 from osteon.networks.unet import UNet
+from osteon.plan.outputs import OutputLayout, output_layout
 from osteon.plan.schema import Plan, Pretrained
 
 MIN_SHARE = 0.05
@@ -84,8 +85,8 @@ def transfer(
         raise _architecture_error(plan, source_plan, 0.0)
     tensors, source_tensors = dict(network.state_dict()), _align_stages(source, network)
     heads, inputs = output_tensors(plan, tensors), _input_tensors(plan, tensors)
-    rows = _rows_of_shared_structures(plan, source_plan)
-    report = TransferReport(dict(named or {}), structures=[name for name in rows if name])
+    shared, rows = _shared_rows(plan, source_plan)
+    report = TransferReport(dict(named or {}), structures=shared)
     result: Tensors = {}
     for name, tensor in tensors.items():
         there = source_tensors.get(name)
@@ -169,22 +170,39 @@ def _align_stages(source: nn.Module, network: nn.Module) -> Tensors:
     return renamed
 
 
-def _rows_of_shared_structures(plan: Plan, source_plan: Plan) -> dict[str, tuple[int, int]]:
-    """Name of a structure that both have → its row in the output, here and there; "" is the background."""
+def _shared_rows(plan: Plan, source_plan: Plan) -> tuple[list[str], dict[int, int]]:
+    """The structures that both have, and for each row of the output that they share the one there.
+
+    Of a sequence whose bodies come before their names it is all of its rows or none.
+    """
     if plan.overlapping != source_plan.overlapping:
-        return {}
-    first = 0 if plan.overlapping else 1
-    there = {structure.name: number for number, structure in enumerate(source_plan.structures, first)}
-    rows = {s.name: (n, there[s.name]) for n, s in enumerate(plan.structures, first) if s.name in there}
-    return {"": (0, 0), **rows} if rows and first else rows
+        return [], {}
+    here, there = output_layout(plan), output_layout(source_plan)
+    numbers = {structure.name: number for number, structure in enumerate(source_plan.structures)}
+    same = _member_names(plan, here) == _member_names(source_plan, there)
+    rows, names = {}, []
+    for number, structure in enumerate(plan.structures):
+        other = numbers.get(structure.name)
+        if other is not None and (same or (number not in here.members and other not in there.members)):
+            names.append(structure.name)
+            rows[here.class_of[number]] = there.class_of[other]
+    if names and not plan.overlapping:
+        rows[0] = 0
+    if same:
+        rows |= {here.core + number: there.core + number for number in range(here.total - here.classes)}
+    return names, rows
 
 
-def _fit_head(tensor: torch.Tensor, there: torch.Tensor | None, rows: Mapping[str, tuple[int, int]]) -> torch.Tensor:
+def _member_names(plan: Plan, layout: OutputLayout) -> list[str]:
+    return [plan.structures[number].name for number in layout.members]
+
+
+def _fit_head(tensor: torch.Tensor, there: torch.Tensor | None, rows: Mapping[int, int]) -> torch.Tensor:
     """An output layer with the rows of what both networks find; the others keep their random start."""
     new = tensor.clone()
     if there is None or there.shape[1:] != tensor.shape[1:]:
         return new
-    for here, from_ in rows.values():
+    for here, from_ in rows.items():
         new[here] = there[from_]
     return new
 
