@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from helpers import tiny_plan
+from helpers import tiny_plan, write_dataset
+from osteon.cli.models import _parse_first_level
 from osteon.core.errors import UsageError
+from osteon.core.geometry import Geometry
+from osteon.core.volume import Volume
+from osteon.exporting.model_files import export_model
+from osteon.formats import read_segmentation, write_volume
 from osteon.networks.registry import build_network, output_channels
 from osteon.networks.transfer import transfer
 from osteon.plan.outputs import output_layout
@@ -25,10 +31,18 @@ from osteon.predicting.level_assignment import (
     make_slots,
     rank_assignments,
 )
+from osteon.predicting.model import Model
+from osteon.predicting.model_folder import save_model
+from osteon.predicting.predictor import predict
+from osteon.predicting.records import read_predictions, read_validation
 from osteon.predicting.review import reasons_to_review_levels
+from osteon.predicting.scans import find_scans
 from osteon.predicting.sequence import check_first_level, name_sequence
+from osteon.predicting.stages import PredictOptions
 from osteon.preparing.strategies import grid_strategy
+from osteon.runs import fit
 from osteon.runs.level_calibration import MIN_VIEWS, LevelView, fit_sharpness
+from osteon.runs.options import TrainOptions
 from osteon.training.augmenting import apply_augmentation, draw_parameters
 from osteon.training.losses import deep_supervision_loss
 from osteon.training.targets import make_targets
@@ -393,3 +407,74 @@ def test_a_sequence_goes_on_with_another_models_levels() -> None:
     report = transfer(before, plan(), build_network(usual), usual)
     assert report.structures == ["sacrum"]
     assert torch.equal(before.heads[-1].weight[2:], rest)
+
+
+def test_an_exported_network_of_bodies_has_no_client(tmp_path: Path) -> None:
+    save_model(tmp_path / "model", Model(build_network(plan()).eval(), plan(), {"dice": 0.5}, ""), "# A card\n")
+    files, notes = export_model("onnx", tmp_path / "model", tmp_path / "out")
+    assert {path.name for path in files} == {"network.onnx", "plan.yaml"}
+    assert "3 classes, bodies' cores, 5 levels" in notes[0]
+
+
+class Network(torch.nn.Module):
+    """Says of every scan what `outputs` does."""
+
+    def __init__(self, values: torch.Tensor) -> None:
+        super().__init__()
+        self.logits = torch.nn.Parameter(values.clamp(1e-6, 1 - 1e-6).log()[None])
+        core = values[output_layout(plan()).core].clamp(1e-6, 1 - 1e-6)
+        self.logits.data[:, output_layout(plan()).core] = (core / (1 - core)).log()
+
+    def forward(self, image: torch.Tensor) -> list[torch.Tensor]:
+        return [self.logits + 0 * image.mean()]
+
+
+@pytest.mark.parametrize("first_level", [None, "L2"])
+def test_a_prediction_records_its_levels(tmp_path: Path, first_level: str | None) -> None:
+    how = plan(**{"patch.size": list(SHAPE)})
+    scan = np.random.default_rng(0).normal(100, 50, SHAPE).astype(np.float32)
+    write_volume(tmp_path / "scan.nii.gz", Volume(scan[None], Geometry(SHAPE, np.eye(4))))
+    model = Model(Network(outputs({20: 0.47, 32: 1.47, 44: 2.47}, spread=0.3)).eval(), how, {}, "")
+    scans = find_scans([tmp_path / "scan.nii.gz"], how)
+    out = tmp_path / "out"
+    report = predict(model, scans, out, PredictOptions(first_level=first_level))
+    record = read_predictions(out)["scan"]
+    best, other, *_ = record["levels"]["assignments"]
+    doubts = [reason for reason in report.review.get("scan", []) if reason.startswith("names: ")]
+    if first_level is None:
+        assert best["names"] == NAMES
+        assert doubts == [f"names: L3…L1 or L2…T12: {best['probability']:.0%} against {other['probability']:.0%}"]
+    else:
+        assert best["names"] == ["L4", "L3", "L2"]
+        assert not doubts
+    labels = read_segmentation(out / "scan.nii.gz")
+    at = labels.array[5, 5, 36]
+    assert at == next(s.value for s in how.structures if s.name == ("L2" if first_level is None else "L3"))
+    assert predict(model, scans, out, PredictOptions(first_level=first_level)).skipped == ["scan"]
+    assert predict(model, scans, out, PredictOptions(first_level="L1")).done == ["scan"]
+
+
+def test_levels_are_given_on_the_command_line() -> None:
+    assert _parse_first_level("FIRST=L1") == _parse_first_level("first = L1") == "L1"
+    assert _parse_first_level(None) is None
+    for text in ("L1", "FIRST=", "LAST=L5"):
+        with pytest.raises(UsageError, match="is not FIRST=NAME"):
+            _parse_first_level(text)
+
+
+def test_a_training_of_bodies_calibrates_its_levels(tmp_path: Path) -> None:
+    cases = {}
+    for number in range(6):
+        shift = number % 3
+        labels = np.zeros((12, 12, 64), np.uint8)
+        for value, start in ((1, 4), (4, 20), (3, 32), (2, 44)):
+            labels[2:10, 2:10, start + shift : start + shift + 8] = value
+        image = np.random.default_rng(number).normal(0, 20, labels.shape) + 200.0 * (labels > 0)
+        cases[f"case{number}"] = (image.astype(np.float32), labels, np.eye(4))
+    how = plan(**{"patch.size": [12, 12, 64], "training.epochs": 2, "augmentation.crop_p": 0.5})
+    dataset = write_dataset(tmp_path / "data", cases, how.structures)
+    fit.train(dataset, how, tmp_path / "run", TrainOptions(device="cpu", folds=3, fold=0))
+    validation = read_validation(tmp_path / "run/model")
+    assert validation["levels"]["views"] == sum(len(views) for views in validation["levels"]["cases"].values())
+    assert (tmp_path / "run/predictions").is_dir()
+    assert "series" not in validation

@@ -14,6 +14,7 @@ from osteon.core.files import atomic_write, write_json
 from osteon.exporting import client
 from osteon.exporting.output_record import OutputRecord
 from osteon.networks.registry import input_channels, output_channels
+from osteon.plan.outputs import output_layout
 from osteon.plan.schema import FILE_NAME as PLAN
 from osteon.plan.schema import Plan, Pretrained, write_plan
 from osteon.predicting.engines import export_onnx, find_engine, openvino_model, write_openvino
@@ -55,8 +56,10 @@ def export_model(form: str, model: Path, out: Path, *, overwrite: bool = False) 
     find_engine(form)
     loaded = load_model(find_model_folder(model))
     plan = loaded.plan
-    with_client = grid_strategy(plan).has_client
-    files = [Path(name) for name in (*FILES[form], PLAN, ABOUT, *([CLIENT] if with_client else []))]
+    layout = output_layout(plan)
+    with_client = grid_strategy(plan).has_client and not layout.levels
+    about = [] if layout.levels else [ABOUT]
+    files = [Path(name) for name in (*FILES[form], PLAN, *about, *([CLIENT] if with_client else []))]
     record = OutputRecord.open(out, overwrite=overwrite)
     with record.claim(form, ""):
         record.check(form, files)
@@ -69,7 +72,8 @@ def export_model(form: str, model: Path, out: Path, *, overwrite: bool = False) 
         else:
             write_openvino(openvino_model(loaded.network, shape, any_size=not _fixed(plan)), out / "network.xml")
         write_plan(out / PLAN, plan)
-        write_json(out / ABOUT, describe_for_client(plan))
+        if about:
+            write_json(out / ABOUT, describe_for_client(plan))
         if with_client:
             with atomic_write(out / CLIENT) as temporary:
                 shutil.copyfile(Path(client.__file__), temporary)
@@ -81,6 +85,12 @@ def export_model(form: str, model: Path, out: Path, *, overwrite: bool = False) 
         "closer looks": plan.zoom is not None and plan.zoom.predict,
         "post-processing": bool(loaded.postprocessing.steps),
     }
+    if layout.levels:
+        channels = f"{layout.classes} classes, bodies' cores, {layout.levels} levels"
+        return [out / file for file in files], [
+            f"no {CLIENT}: the network's outputs are {channels}; names follow from all bodies together, "
+            "which it does not know"
+        ]
     if not with_client:
         notes = [f"no {CLIENT}: it does not know nnU-Net's way of preparing scans, in which this model was trained"]
         if loaded.first is not None:
