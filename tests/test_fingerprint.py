@@ -18,7 +18,7 @@ from osteon.formats import write_volume
 from osteon.planning import fingerprint as module
 from osteon.planning.fingerprint import CaseFacts, Fingerprint, StructureFacts, measure_fingerprint
 from osteon.planning.planner import make_plan
-from osteon.planning.sequences import find_fixed_order, find_sequence, sequence_margin_mm
+from osteon.planning.sequences import find_fixed_order, find_sequence, sequence_margin_mm, sequence_measures
 
 
 def test_one_case_is_measured_exactly(tmp_path: Path) -> None:
@@ -227,3 +227,35 @@ def test_the_margin_is_what_a_scan_leaves_beyond_a_series() -> None:
     short = spine("abc").model_copy(update={"shape": (9, 9, 80)})
     assert sequence_margin_mm(of(short), 2, ["a", "b", "c"]) == 0
     assert sequence_margin_mm(of(spine("ab")), 2, ["a", "b", "c"]) == 0
+
+
+def column(*names: str, steps: float = 30.0, **others: int) -> CaseFacts:
+    """Vertebrae one below the other, and other structures of so many voxels above them all."""
+    bodies = {
+        name: StructureFacts(voxels=40, centre_mm=(5.0, 5.0, 500 - steps * place), extent_mm=(1, 1, 1))
+        for place, name in enumerate(names)
+    }
+    bodies |= {
+        name: StructureFacts(voxels=voxels, centre_mm=(5.0, 5.0, 900.0), extent_mm=(1, 1, 1))
+        for name, voxels in others.items()
+    }
+    return CaseFacts(id="x", shape=(9, 9, 999), spacing_mm=(1, 1, 1), unit="mm", structures=bodies, intensities=[[]])
+
+
+def test_a_series_among_other_structures_is_known_by_its_names() -> None:
+    upper, lower = column("T10", "T11", "T12", "L1", sacrum=400), column("T12", "L1", "L2", "L3", skull=900)
+    cohort = of(*[upper] * 3, *[lower] * 3)
+    assert find_sequence(cohort, 2) == ["L3", "L2", "L1", "T12", "T11", "T10"]  # no case shows all of them
+    assert find_sequence(cohort, 0) == []
+    assert find_sequence(of(*[column("T10", "T12", "T11", "L1", sacrum=400)] * 3), 2) == []  # not in their order
+    assert find_sequence(of(*[column("T10", "T11", "T12", sacrum=400)] * 2), 2) == []  # two cases are too few
+    assert find_sequence(of(*[column("tibia", "femur", "fibula", sacrum=400)] * 3), 2) == []
+    ribs = column("rib_left_9", "rib_left_10", "rib_left_11", "rib_right_9", "rib_right_10", sacrum=400)
+    assert find_sequence(of(*[ribs] * 3), 2) == ["rib_left_11", "rib_left_10", "rib_left_9"]
+
+
+def test_each_pair_of_neighbours_has_its_distance() -> None:
+    cohort = of(*[column("T11", "T12", "L1", steps=25.0)] * 3, *[column("L1", "L2", "L3", steps=36.0)] * 2)
+    distances, volume = sequence_measures(cohort, ["T11", "T12", "L1", "L2", "L3", "L4"])
+    assert distances == [25.0, 25.0, 36.0, 36.0, 25.0]  # no case shows L3 and L4 together
+    assert volume == 40

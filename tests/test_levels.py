@@ -283,7 +283,7 @@ def brute_force(evidence: np.ndarray, steps: Sequence[float], slots: list[Slot])
                 missed = absent.count(False)
                 if missed > MAX_MISSED:
                     continue
-                chance = np.exp(-0.5 * ((step - 1 - missed) / DISTANCE_SD) ** 2)
+                chance = np.exp(-0.5 * ((step / slots[first].distance - 1 - missed) / DISTANCE_SD) ** 2)
                 for slot, gone in zip(between, absent, strict=True):
                     chance *= 1 - slot.presence if gone else slot.presence * MISSED
                 total += chance
@@ -296,7 +296,7 @@ def brute_force(evidence: np.ndarray, steps: Sequence[float], slots: list[Slot])
 @pytest.mark.parametrize("seed", range(6))
 def test_the_posterior_is_that_of_all_assignments(seed: int) -> None:
     draw = np.random.default_rng(seed)
-    slots = make_slots(["T11", "T12", "L1", "L2", "L3"], 2)
+    slots = make_slots(["T11", "T12", "L1", "L2", "L3"], 2, [0.8, 0.9, 1.0, 1.2])
     count = int(draw.integers(1, 5))
     evidence = draw.normal(0, 3, (count, len(slots)))
     steps = draw.choice([0.9, 1.1, 2.0, 2.9], count - 1)
@@ -362,14 +362,14 @@ def test_sharpness_is_what_makes_probabilities_true(true: float) -> None:
     draw = np.random.default_rng(0)
     views = []
     for _ in range(150):
-        slots = make_slots(NAMES, 3)
+        slots = make_slots(NAMES, 3, [float(STEP)] * 2)
         evidence = np.repeat(draw.normal(0, 0.7, (1, len(slots))), 3, 0)  # all bodies are wrong together
         evidence = np.stack([np.roll(row, n) for n, row in enumerate(evidence)])
-        ranked = rank_assignments(true * evidence, [1.0, 1.0], slots)
+        ranked = rank_assignments(true * evidence, [float(STEP)] * 2, slots)
         chances = np.array([assignment.probability for assignment in ranked])
         chosen = ranked[draw.choice(len(ranked), p=chances / chances.sum())]
         names = [slot.name if slot.number is not None else None for slot in chosen.slots]
-        views.append(LevelView(evidence=evidence.tolist(), steps=[1.0, 1.0], names=names))
+        views.append(LevelView(evidence=evidence.tolist(), steps=[float(STEP)] * 2, names=names))
     fitted = fit_sharpness(views, sequence)
     assert fitted is not None
     assert true / 2 <= fitted <= true * 2

@@ -12,8 +12,8 @@ from osteon.core.boxes import Box, bounding_box
 from osteon.core.geometry import Geometry
 from osteon.core.labels import make_structures
 from osteon.core.structure_boxes import crop_mask, find_boxes
+from osteon.dataset.name_rows import find_name_rows
 from osteon.evaluating.components import ComponentMatch, match_components
-from osteon.evaluating.levels import find_sequences
 from osteon.evaluating.scores import score_case
 from osteon.formats.labelmap import value_counts
 
@@ -146,7 +146,7 @@ def test_laws_of_matching(one: np.ndarray, other: np.ndarray, least: float) -> N
     ],
 )
 def test_rows_are_known_by_their_names(names: list[str], rows: list[list[int]]) -> None:
-    assert find_sequences(make_structures(names)) == rows
+    assert find_name_rows(names) == rows
 
 
 SPINE = make_structures(["L1", "L2", "L3", "sacrum"])

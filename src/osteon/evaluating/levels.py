@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -12,35 +11,11 @@ from osteon.core.boxes import Box
 from osteon.core.dice import LabelArray
 from osteon.core.labels import Structure
 from osteon.core.structure_boxes import crop_mask
+from osteon.dataset.name_rows import find_name_rows
 from osteon.evaluating.components import label_components
-from osteon.formats.labelmap import is_placeholder
 
 SMALLEST = 0.3
 """A piece is a body where it covers this part of the reference it lies on: a rim that reaches a neighbour is none."""
-SHORTEST = 3
-"""Structures that make a row; two alike are rather a left and a right one."""
-
-_VERTEBRA = re.compile(r"(.*(?:[^a-zA-Z])|)[CTLS](\d{1,2})")
-_NUMBER = re.compile(r"\d+")
-
-
-def find_sequences(structures: Sequence[Structure]) -> list[list[int]]:
-    """Structures in a row, as positions: their names differ in one number alone (`rib_left_1`, `rib_left_2` …).
-
-    The vertebrae C, T, L and S are one row. Names that programs make up (`label_3`) say nothing. A row has three
-    members at least.
-    """
-    rows: dict[str, list[int]] = {}
-    for number, structure in enumerate(structures):
-        vertebra = _VERTEBRA.fullmatch(structure.name)
-        if vertebra:
-            key = f"{vertebra[1]}vertebra"
-        elif len(_NUMBER.findall(structure.name)) == 1 and not is_placeholder(structure.name):
-            key = _NUMBER.sub("#", structure.name)
-        else:
-            continue
-        rows.setdefault(key, []).append(number)
-    return [row for row in rows.values() if len(row) >= SHORTEST]
 
 
 def count_wrong_levels(
@@ -63,7 +38,7 @@ def count_wrong_levels(
         voxels: Of each annotated structure in the reference, by position; others are unknown and stay out.
     """
     counts = {}
-    for row in find_sequences(structures):
+    for row in find_name_rows([structure.name for structure in structures]):
         for number in row:
             box = boxes[number]
             others = {other: voxels[other] for other in row if other != number and voxels.get(other)}

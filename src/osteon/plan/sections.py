@@ -72,6 +72,7 @@ class StructureSequence(Section):
         axis: The array axis along which they follow.
         names: In their order along it.
         distance_mm: Usual distance from one centre to the next.
+        distances_mm: That of each name and the next, where they differ; None: `distance_mm`.
         volume_mm3: Usual volume of one.
         bodies: Whether the network finds bodies whatever their names, and for each place how far along the sequence it
             lies; names follow from all bodies together. Else each name is a class of the network's.
@@ -82,6 +83,18 @@ class StructureSequence(Section):
     distance_mm: PositiveFloat
     volume_mm3: PositiveFloat
     bodies: bool = False
+    distances_mm: list[PositiveFloat] | None = None
+
+    @property
+    def neighbour_distances(self) -> list[float]:
+        """Mm from each name's centre to the next."""
+        return self.distances_mm or [self.distance_mm] * (len(self.names) - 1)
+
+    @model_validator(mode="after")
+    def _distance_for_each(self) -> StructureSequence:
+        if self.distances_mm is not None and len(self.distances_mm) != len(self.names) - 1:
+            raise ValueError(f"distances_mm: {len(self.distances_mm)} for {len(self.names)} names; one fewer is needed")
+        return self
 
 
 Optimiser = Literal["adam", "adamw", "sgd"]

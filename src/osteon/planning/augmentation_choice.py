@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+import numpy as np
+
 from osteon.core.text import pluralise, significant
 from osteon.dataset.dataset import Dataset
 from osteon.plan.schema import Augmentation, Grid
@@ -83,7 +85,7 @@ def _bend_sequence(fingerprint: Fingerprint, why: list[str]) -> dict[str, object
     for axis in range(3):
         names = find_sequence(fingerprint, axis)
         if names:
-            grain = significant(ELASTIC_GRAIN * sequence_measures(fingerprint, names)[0])
+            grain = significant(ELASTIC_GRAIN * float(np.median(sequence_measures(fingerprint, names)[0])))
             most = significant(ELASTIC_SHARE * grain)
             why.append(
                 f"bent smoothly by up to {most:g} mm over some {grain:g} mm: {', '.join(names)} are a row, and rows "

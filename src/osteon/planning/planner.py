@@ -42,6 +42,8 @@ MAX_BATCH_SLICES = 32
 """In a 2D batch, where the choice is the planner's."""
 CROP_P = 0.5
 """Of batches that are cropped along a sequence."""
+MAX_DISTANCE_RATIO = 1.25
+"""Of distances of neighbours in a sequence: where they differ by more, each has its own in the plan."""
 UNLIMITED_VOXELS = 1 << 62
 """Voxels: a size of images that was asked for is not made smaller."""
 
@@ -206,11 +208,13 @@ def _choose_sequence(fingerprint: Fingerprint, grid: Grid) -> StructureSequence 
     for position in (0, 1, 2):
         names = find_sequence(fingerprint, grid.world_axes[position])
         if names:
-            distance_mm, volume_mm3 = sequence_measures(fingerprint, names)
+            distances_mm, volume_mm3 = sequence_measures(fingerprint, names)
+            differ = max(distances_mm) > MAX_DISTANCE_RATIO * min(distances_mm)
             return StructureSequence(
                 axis=position,
                 names=names,
-                distance_mm=significant(distance_mm),
+                distance_mm=significant(float(np.median(distances_mm))),
+                distances_mm=[significant(distance) for distance in distances_mm] if differ else None,
                 volume_mm3=significant(volume_mm3),
                 why=[
                     f"{', '.join(names)} look the same and keep their order along {grid.axes[position]} in all cases: "

@@ -3,40 +3,72 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from osteon.planning.fingerprint import Fingerprint
+from osteon.dataset.name_rows import find_name_rows
+from osteon.planning.fingerprint import Fingerprint, StructureFacts
+
+MIN_CASES = 3
+"""In which two structures must keep their order."""
+
+
+MAX_VOLUME_RATIO = 2.0
+"""Of two members' median volumes: of any two of a row that no names show, of neighbours in one that they do."""
 
 
 def find_sequence(fingerprint: Fingerprint, axis: int) -> list[str]:
     """Structures that look the same and keep their order along a world axis, as vertebrae do.
 
-    They are told apart by what lies beyond them, never by where in the scan they happen to be.
+    Either all structures of the dataset, which are told apart by what lies beyond them and never by where in the scan
+    they happen to be; or those among others whose names are a row (`T11`, `T12`, `L1`), of which the longest is taken.
 
     Args:
         fingerprint: The measured cases.
         axis: 0 R, 1 A, 2 S.
 
     Returns:
-        At least three names in their order, whose median volumes differ by a factor of two at most; else none.
+        At least three names in their order; else none.
     """
-    names = {name for case in fingerprint.cases for name in case.structures}
-    occurrences = {
-        name: [(c.structures[name], c.spacing_mm) for c in fingerprint.cases if name in c.structures] for name in names
-    }
     volumes = {
-        name: float(np.median([structure.voxels * np.prod(spacing) for structure, spacing in each]))
-        for name, each in occurrences.items()
+        name: float(np.median([facts.voxels * np.prod(spacing) for facts, spacing in each]))
+        for name, each in _occurrences(fingerprint).items()
     }
-    if len(names) < 3 or max(volumes.values()) > 2 * min(volumes.values()):
+    names = sorted(volumes)
+    alike = len(names) >= 3 and max(volumes.values()) <= MAX_VOLUME_RATIO * min(volumes.values())
+    if alike and all(_order(fingerprint, axis, *pair)[0] for pair in itertools.combinations(names, 2)):
+        each = _occurrences(fingerprint)
+        return sorted(
+            names, key=lambda name: float(np.median([structure.centre_mm[axis] for structure, _ in each[name]]))
+        )
+    rows = [[names[position] for position in row] for row in find_name_rows(names)]
+    found = [ordered for row in rows if (ordered := _order_row(fingerprint, axis, row, volumes))]
+    return max(found, key=len, default=[])
+
+
+def _order_row(fingerprint: Fingerprint, axis: int, row: list[str], volumes: Mapping[str, float]) -> list[str]:
+    """A row of names along the axis; none where its members change places, are too few together or too unlike."""
+    ways = set()
+    for first, second in itertools.combinations(row, 2):
+        way, count = _order(fingerprint, axis, first, second)
+        if count >= MIN_CASES:
+            ways.add(way)
+    for first, second in itertools.pairwise(row):
+        if max(volumes[first], volumes[second]) > MAX_VOLUME_RATIO * min(volumes[first], volumes[second]):
+            return []
+    if ways not in ({1}, {-1}):
         return []
-    if not all(_order(fingerprint, axis, *pair)[0] for pair in itertools.combinations(sorted(names), 2)):
-        return []
-    return sorted(
-        names, key=lambda name: float(np.median([structure.centre_mm[axis] for structure, _ in occurrences[name]]))
-    )
+    return row if ways == {1} else row[::-1]
+
+
+def _occurrences(fingerprint: Fingerprint) -> dict[str, list[tuple[StructureFacts, tuple[float, float, float]]]]:
+    """Each structure's facts in each case that shows it, with the case's spacing."""
+    found: dict[str, list[tuple[StructureFacts, tuple[float, float, float]]]] = {}
+    for case in fingerprint.cases:
+        for name, facts in case.structures.items():
+            found.setdefault(name, []).append((facts, case.spacing_mm))
+    return found
 
 
 def sequence_margin_mm(fingerprint: Fingerprint, axis: int, names: Sequence[str]) -> float:
@@ -59,18 +91,21 @@ def sequence_margin_mm(fingerprint: Fingerprint, axis: int, names: Sequence[str]
     return max(margins)
 
 
-def sequence_measures(fingerprint: Fingerprint, names: Sequence[str]) -> tuple[float, float]:
-    """Median distance (mm) between the centres of neighbours in a sequence, and median volume (mm³) of its members."""
-    distances, volumes = [], []
+def sequence_measures(fingerprint: Fingerprint, names: Sequence[str]) -> tuple[list[float], float]:
+    """Median distance (mm) between the centres of each two neighbours in a sequence, and median volume (mm³) of all.
+
+    Two that no case shows together are as far apart as neighbours usually are.
+    """
+    distances: list[list[float]] = [[] for _ in names[1:]]
+    volumes = []
     for case in fingerprint.cases:
         members = [case.structures.get(name) for name in names]
         volumes += [facts.voxels * float(np.prod(case.spacing_mm)) for facts in members if facts is not None]
-        distances += [
-            float(np.linalg.norm(np.subtract(one.centre_mm, other.centre_mm)))
-            for one, other in itertools.pairwise(members)
-            if one is not None and other is not None
-        ]
-    return float(np.median(distances)), float(np.median(volumes))
+        for known, (one, other) in zip(distances, itertools.pairwise(members), strict=True):
+            if one is not None and other is not None:
+                known.append(float(np.linalg.norm(np.subtract(one.centre_mm, other.centre_mm))))
+    usual = float(np.median([distance for known in distances for distance in known]))
+    return [float(np.median(known)) if known else usual for known in distances], float(np.median(volumes))
 
 
 def find_fixed_order(fingerprint: Fingerprint, axis: int, partners: dict[str, str]) -> tuple[str, str, int] | None:
@@ -104,6 +139,6 @@ def _order(fingerprint: Fingerprint, axis: int, first: str, second: str) -> tupl
         for case in fingerprint.cases
         if first in case.structures and second in case.structures
     ]
-    if len(gaps) < 3 or (min(gaps) < 2 and max(gaps) > -2):
+    if len(gaps) < MIN_CASES or (min(gaps) < 2 and max(gaps) > -2):
         return 0, len(gaps)
     return (1 if gaps[0] > 0 else -1), len(gaps)

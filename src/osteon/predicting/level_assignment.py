@@ -12,7 +12,6 @@ from __future__ import annotations
 import heapq
 import itertools
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +19,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from osteon.dataset.name_rows import split_vertebra
 from osteon.predicting.bodies import Bodies
 
 MISSED = 0.02
@@ -31,7 +31,6 @@ MAX_MISSED = 3
 EXCEPTIONS = {"T12": 0.96, "T13": 0.03, "L5": 0.97, "L6": 0.04}
 """Priors of vertebrae that not everybody has, or that not everybody lacks: eleven or thirteen thoracic, four or six
 lumbar ones (Tins and Balain, Insights into Imaging 7, 2016: numeric variants in some 8 % of people)."""
-_VERTEBRA = re.compile(r"(.*(?:[^a-zA-Z])|)([CTLS]\d{1,2})")
 
 Floats = npt.NDArray[np.floating[Any]]
 
@@ -45,12 +44,14 @@ class Slot:
         number: Its position among the model's names, from 0; None: the model does not know the name.
         level: The coordinate that the network gives it: `number`, or what lies between or beyond.
         presence: Prior of its body being there.
+        distance: Usual distance from its centre to the next slot's, in the unit of the steps.
     """
 
     name: str
     number: int | None
     level: float
     presence: float = 1.0
+    distance: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ class Levels:
         assignments: The likeliest first, three at most.
         bodies: In their order along the sequence's axis.
         evidence: `[body, slot]` what speaks for each slot, before it is made as sharp as validation has it.
-        steps: From each body to the next, in usual distances.
+        steps: From each body to the next, in mm.
     """
 
     assignments: tuple[Assignment, ...]
@@ -114,30 +115,33 @@ class Levels:
         }
 
 
-def make_slots(names: Sequence[str], beyond: int, presence: Sequence[float] | None = None) -> list[Slot]:
+def make_slots(names: Sequence[str], beyond: int, distances: Sequence[float] | None = None) -> list[Slot]:
     """The slots of a row.
 
     Args:
-        names: In their order; of vertebrae either way round.
+        names: In their order; of vertebrae either way round, with priors as in `EXCEPTIONS`.
         beyond: How many slots without a name follow at either end.
-        presence: Prior of each name's body; None: 1, and of vertebrae as in `EXCEPTIONS`.
+        distances: From each name to the next; None: 1 everywhere.
     """
-    given = [1.0] * len(names) if presence is None else list(presence)
-    matches = [_VERTEBRA.fullmatch(name) for name in names]
-    labels = [match[2] if match else "" for match in matches]
-    slots = []
-    for number, (name, label) in enumerate(zip(names, labels, strict=True)):
-        prior = min(given[number], EXCEPTIONS.get(label, 1.0))
-        slots.append(Slot(name, number, float(number), prior))
-    prefix = matches[0][1] if all(matches) and matches[0] else ""
+    known = list(distances or [1.0] * (len(names) - 1))
+    after = [*known, known[-1]]
+    vertebrae = [split_vertebra(name) for name in names]
+    labels = ["" if parts is None else f"{parts[1]}{parts[2]}" for parts in vertebrae]
+    slots = [
+        Slot(name, n, float(n), EXCEPTIONS.get(label, 1.0), after[n])
+        for n, (name, label) in enumerate(zip(names, labels, strict=True))
+    ]
+    first_parts = vertebrae[0]
+    prefix = first_parts[0] if first_parts is not None and all(vertebrae) else ""
     for extra, neighbours in (("T13", {"T12", "L1"}), ("L6", {"L5", "S1"})):
         for place in range(len(labels) - 1):
             if {labels[place], labels[place + 1]} == neighbours and extra not in labels:
-                slots.append(Slot(prefix + extra, None, place + 0.5, EXCEPTIONS[extra]))
+                slots.append(Slot(prefix + extra, None, place + 0.5, EXCEPTIONS[extra], after[place]))
     slots.sort(key=lambda slot: slot.level)
-    before, after = _names_beyond(labels, beyond)
-    first = [Slot(prefix + name if name else "", None, float(-n)) for n, name in enumerate(before, 1)]
-    last = [Slot(prefix + name if name else "", None, len(names) - 1.0 + n) for n, name in enumerate(after, 1)]
+    before, following = _names_beyond(labels, beyond)
+    first = [Slot(prefix + name if name else "", None, float(-n), 1.0, after[0]) for n, name in enumerate(before, 1)]
+    end = len(names) - 1.0
+    last = [Slot(prefix + name if name else "", None, end + n, 1.0, after[-1]) for n, name in enumerate(following, 1)]
     return [*first[::-1], *slots, *last]
 
 
@@ -164,7 +168,7 @@ def rank_assignments(
 
     Args:
         evidence: `[body, slot]` log-likelihood of each body in each slot.
-        steps: From each body to the next, as a multiple of the usual distance of neighbours there.
+        steps: From each body to the next, in the unit of the slots' distances.
         slots: As `make_slots` gives them.
         fixed: The name of one body (its number) that a person has given; other assignments are left out.
 
@@ -226,9 +230,10 @@ def _transitions(step: float, slots: Sequence[Slot]) -> Floats:
     result = np.full((count, count), -np.inf)
     for first in range(count):
         ways = {0: 0.0}  # bodies that were not found between → log-probability
+        far = step / slots[first].distance
         for second in range(first + 1, count):
             result[first, second] = _logsumexp(
-                np.array([chance - 0.5 * ((step - 1 - missed) / DISTANCE_SD) ** 2 for missed, chance in ways.items()])
+                np.array([chance - 0.5 * ((far - 1 - missed) / DISTANCE_SD) ** 2 for missed, chance in ways.items()])
             )
             slot, longer = slots[second], dict[int, float]()
             for missed, chance in ways.items():

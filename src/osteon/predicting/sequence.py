@@ -84,7 +84,7 @@ def name_sequence(
     bodies = bodies_by_size(total > others, plan, sequence)
     if len(bodies.row) < 2 or bodies.box is None:
         return values, None
-    slots = make_slots(sequence.names, len(bodies.row))
+    slots = make_slots(sequence.names, len(bodies.row), sequence.neighbour_distances)
     where = bodies.box.slices
     chances = array[(..., *where)]
     evidence = [_class_evidence(chances, positions, bodies.pieces == body.number, slots) for body in bodies.row]
@@ -130,7 +130,7 @@ def _name_bodies(
     levels, where = None, (slice(None),) * 3
     if bodies.box is not None:
         where = bodies.box.slices
-        slots = make_slots(sequence.names, len(bodies.row))
+        slots = make_slots(sequence.names, len(bodies.row), sequence.neighbour_distances)
         chances = array[(slice(layout.first_level, None), *where)]
         evidence = [_level_evidence(chances, bodies.pieces == body.number, body, slots) for body in bodies.row]
         levels = _rank(np.stack(evidence), bodies, slots, plan, sequence, first, sharpness)
@@ -156,7 +156,7 @@ def _rank(
     sharpness: float,
 ) -> Levels | None:
     centres = np.array([body.centre_mm for body in bodies.row])
-    steps = tuple((np.linalg.norm(np.diff(centres, axis=0), axis=1) / sequence.distance_mm).tolist())
+    steps = tuple(np.linalg.norm(np.diff(centres, axis=0), axis=1).tolist())
     uppermost = len(centres) - 1 if _first_is_last(plan, sequence) else 0
     ranked = rank_assignments(sharpness * evidence, steps, slots, fixed=None if first is None else (uppermost, first))
     return Levels(tuple(ranked), bodies, evidence, steps) if ranked else None

@@ -36,7 +36,7 @@ class LevelView(BaseModel):
 
     Attributes:
         evidence: `[body][slot]`, as `level_assignment.Levels` has it.
-        steps: From each body to the next, in usual distances.
+        steps: From each body to the next, in mm.
         names: Of each body; None where the reference has none.
     """
 
@@ -99,7 +99,7 @@ def fit_sharpness(views: Sequence[LevelView], sequence: StructureSequence) -> fl
     def goodness(sharpness: float) -> float:
         total = 0.0
         for view in views:
-            slots = make_slots(sequence.names, len(view.names))
+            slots = make_slots(sequence.names, len(view.names), sequence.neighbour_distances)
             chance = math.exp(log_posterior(sharpness * np.array(view.evidence), view.steps, slots, view.names))
             total += math.log(MISLABELLED + (1 - MISLABELLED) * chance)
         return total
