@@ -6,7 +6,8 @@
 Each scan is predicted by the fold that has not seen it: as it is, and cropped by 20, 40 and 60 mm at its upper or lower
 end. A scan is named right where each vertebra of which at least 30 % of its voxels are left has most of them under its
 own name. The margin is what the prediction itself says of its names (the least confidence of a structure, where the
-model gives no margin): AUROC says how well it tells scans with a wrong name from the others.
+model gives no margin): AUROC says how well it tells scans with a wrong name from the others. How sharp a fold's margins
+are is fitted on the other folds' validation scans.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import argparse
 import os
 from collections import defaultdict
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -26,8 +28,9 @@ from osteon.core.boxes import Box
 from osteon.core.labels import Segmentation
 from osteon.core.volume import Volume
 from osteon.dataset.dataset import Dataset
-from osteon.predicting.model import Prediction
+from osteon.predicting.model import Model, Prediction
 from osteon.predicting.model_folder import load_model
+from osteon.runs.level_calibration import LevelView, fit_sharpness
 
 SHARED = Path(os.environ.get("OSTEON_SHARED_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 CROPS_MM = (0, 20, 40, 60)
@@ -68,9 +71,8 @@ def judge(prediction: Segmentation, reference: Segmentation, box: Box) -> tuple[
 
 def margin_of(prediction: Prediction) -> float:
     """What a prediction says of its names: the higher, the surer."""
-    margin = getattr(prediction, "margin", None)
-    if margin is not None:
-        return float(margin)
+    if prediction.levels is not None:
+        return prediction.levels.margin
     known = [value for value in prediction.raw.values() if value is not None]
     return min(known) if known else 0.0
 
@@ -83,11 +85,22 @@ def auroc(margins: list[float], right: list[bool]) -> float | None:
     return float(((bad[:, None] < good) + 0.5 * (bad[:, None] == good)).mean())
 
 
+def read_views(model: Model) -> list[LevelView]:
+    """What a fold's network said of the bodies in its validation scans."""
+    cases = model.validation.get("levels", {}).get("cases", {})
+    return [LevelView.model_validate(view) for views in cases.values() for view in views]
+
+
 def evaluate(run: Path, dataset: Dataset) -> dict[tuple[str, int], list[dict[str, Any]]]:
     """Each scan, whole and cropped, by the fold that has not seen it."""
     results = defaultdict(list)
-    for folder in sorted(run.glob("fold-*")):
-        model = load_model(folder / "model")
+    models = {folder: load_model(folder / "model") for folder in sorted(run.glob("fold-*"))}
+    views = {folder: read_views(model) for folder, model in models.items()}
+    for folder, model in models.items():
+        others = [view for other, found in views.items() if other != folder for view in found]
+        if model.plan.sequence is not None and others:
+            levels = {"levels": {"sharpness": fit_sharpness(others, model.plan.sequence)}}
+            model = replace(model, validation=model.validation | levels)
         for case_id in yaml.safe_load((folder / "splits.yaml").read_text())["validation"]:
             case = dataset.case(case_id)
             image, reference = dataset.load_image(case), dataset.load_segmentation(case)
