@@ -1,0 +1,72 @@
+"""Scores of numbered pieces over a cohort, for each structure: pooled over all pieces, and as means over cases."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from osteon.core.statistics import SampleStatistics, bootstrap_interval, sample_statistics
+from osteon.evaluating.instances import InstanceScores
+
+_COUNTS = ("false_positives", "false_negatives", "merges", "splits")
+CASE_METRICS = ("panoptic_quality", "segmentation_quality", "f1", "best_iou", "merges", "splits")
+"""Attributes of `InstanceScores` that are averaged over cases, in the order of files."""
+
+
+@dataclass(frozen=True)
+class InstanceSummary:
+    """The pieces of one structure in a cohort.
+
+    Attributes:
+        structure: Its name.
+        cases: Cases with a piece on either side; all figures are theirs.
+        absent: Cases with no piece on either side.
+        pooled: All pieces as if they were of one case: its PQ and F1 are those of the cohort, its counts sums.
+        metrics: `CASE_METRICS` over the cases in which each exists: `metrics["merges"].mean` is merges a case.
+        pair_metrics: `dice`, `hd95_mm` … over all pairs, and n how many; the intervals come from drawing cases anew.
+    """
+
+    structure: str
+    cases: int
+    absent: int
+    pooled: InstanceScores
+    metrics: Mapping[str, SampleStatistics]
+    pair_metrics: Mapping[str, SampleStatistics]
+
+
+def summarise_instances(scores: Sequence[InstanceScores]) -> list[InstanceSummary]:
+    """One summary for each structure, in the order in which `scores` first names them."""
+    by_structure: dict[str, list[InstanceScores]] = {}
+    for score in scores:
+        by_structure.setdefault(score.structure, []).append(score)
+    return [_summarise_structure(structure, own) for structure, own in by_structure.items()]
+
+
+def _summarise_structure(structure: str, scores: Sequence[InstanceScores]) -> InstanceSummary:
+    present = [score for score in scores if not score.is_absent]
+    pooled = InstanceScores(
+        case="all",
+        structure=structure,
+        pairs=tuple(pair for score in present for pair in score.pairs),
+        best_ious=tuple(iou for score in present for iou in score.best_ious),
+        **{name: sum(getattr(score, name) for score in present) for name in _COUNTS},
+    )
+    names = dict.fromkeys(name for pair in pooled.pairs for name in pair.metrics)
+    return InstanceSummary(
+        structure,
+        cases=len(present),
+        absent=len(scores) - len(present),
+        pooled=pooled,
+        metrics={name: sample_statistics(getattr(score, name) for score in present) for name in CASE_METRICS},
+        pair_metrics={name: _over_pairs(present, name) for name in names},
+    )
+
+
+def _over_pairs(scores: Sequence[InstanceScores], name: str) -> SampleStatistics:
+    """One metric over all pairs; the interval is that of drawing cases, since the pieces of one are not independent."""
+    values = [[pair.metrics[name] for pair in score.pairs if name in pair.metrics] for score in scores]
+    sums, counts = (np.array([f(own) for own in values if own], dtype=np.float64) for f in (sum, len))
+    low, high = bootstrap_interval(lambda weights: (weights @ sums) / (weights @ counts), len(counts))
+    return replace(sample_statistics(value for own in values for value in own), low=low, high=high)
