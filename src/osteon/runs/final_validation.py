@@ -68,7 +68,8 @@ def predict_validation(
                 probabilities = order_names(probabilities, model.plan)
             prediction = model.postprocess(prepared, probabilities)
             reference = dataset.load_segmentation(dataset.case(case_id))
-            validation.levels[case_id] = view_levels(model, prepared, prediction.levels, reference)
+            if views := view_levels(model, prepared, prediction.levels, reference):
+                validation.levels[case_id] = views
             _store_prediction(dataset, prediction, case_id, run, model.plan, validation)
         except Exception as error:  # noqa: BLE001 (bugs are raised again)
             failed[case_id] = case_failure(case_id, error)
