@@ -6,19 +6,17 @@ vertebra's name follows from its neighbours, not from its place in the image.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from osteon.core.files import write_text
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation, make_structures
 from osteon.core.volume import Volume
-from osteon.formats.nrrd import write_nrrd
 from osteon.phantoms.grid import acquire_image, correlated_noise, oblique_grid, voxel_centres
-from osteon.phantoms.record import SOURCE, CaseTruth, CohortRequest, PhantomKind, write_truth
+from osteon.phantoms.record import CaseTruth, CohortRequest, PhantomKind, write_pair, write_pairs, write_truth
 from osteon.phantoms.shapes import Field, Points, RandomWaves, chain, partial_volume, smooth_step
 from osteon.phantoms.vertebra import Column, Vertebra, draw_column
 
@@ -46,15 +44,8 @@ def make_spine(folder: Path, number: int, request: CohortRequest) -> CaseTruth:
     image = acquire_image(signal, _bias(rng, geometry), rng.uniform(14, 24), rng)
     segmentation = Segmentation(labels, geometry, STRUCTURES)
     case = f"spine_{number + 1:03d}"
-    write_nrrd(folder / SOURCE / f"images/{case}_image.nrrd", Volume(image[None], geometry))
-    write_nrrd(folder / SOURCE / f"labels/{case}_label.nrrd", Volume(labels[None], geometry))
+    write_pair(folder, case, Volume(image[None], geometry), segmentation, "nrrd")
     return write_truth(folder, case, segmentation)
-
-
-def write_pairs(folder: Path, cases: Sequence[CaseTruth]) -> None:
-    """Write the list. Raises FileError."""
-    lines = [f"images/{case.id}_image.nrrd,labels/{case.id}_label.nrrd\n" for case in cases]
-    write_text(folder / SOURCE / "pairs.txt", "".join(lines))
 
 
 def _tissues(rng: np.random.Generator, geometry: Geometry, column: Column) -> tuple[Field, npt.NDArray[np.uint8]]:
@@ -161,6 +152,6 @@ KIND = PhantomKind(
     what="sagittal MR of lumbar spines as NRRD pairs, listed in pairs.txt",
     size=128,
     make=make_spine,
-    finish=write_pairs,
+    finish=partial(write_pairs, suffix="nrrd"),
     options="--modality mr --labels L1=1,L2=2,L3=3,L4=4,L5=5",
 )
