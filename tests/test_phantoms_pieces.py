@@ -15,6 +15,7 @@ from osteon.importing.pairs import read
 from osteon.phantoms.humerus import draw_humerus
 from osteon.phantoms.pieces import COUNTS, break_bone
 from osteon.phantoms.registry import make_request, write_phantoms
+from phantom_checks import best_threshold_dice
 
 CASES = 10
 
@@ -83,3 +84,9 @@ def test_bone_in_contact_has_moved_hardly_at_all() -> None:
     one, other = (f.movement for f in break_bone(rng, humerus, 2).fragments)
     at = np.array([[0.0], [0.0], [-30.0]], dtype=np.float32)
     assert np.linalg.norm(one.undo(at) - other.undo(at)) < 0.8
+
+
+def test_a_threshold_does_not_find_the_pieces(humeri: Path) -> None:
+    image = read_volume(humeri / "source/images/humerus_001_image.nii.gz").array[0]
+    truth = read_segmentation(humeri / "truth/humerus_001.nii.gz").array
+    assert all(best_threshold_dice(image, truth == value) < 0.6 for value in range(1, 5))

@@ -25,7 +25,10 @@ def phantom(
     ] = None,
     variants: Annotated[
         PhantomVariants | None,
-        typer.Option(help="Humerus: numbered pieces without names."),
+        typer.Option(
+            help="Spine: thoracic and lumbar levels with exceptions as often as in people, or each in turn. "
+            "Humerus: numbered pieces without names."
+        ),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing phantoms.")] = False,
 ) -> None:
