@@ -75,7 +75,7 @@ def break_bone(rng: np.random.Generator, humerus: Humerus, count: int) -> Fractu
         parts += _break(rng, humerus, parts.pop(), contact=(step + count) % 2 == 0)
     values = rng.permutation(count) + 1
     fragments = [Fragment(int(v), p.bounds, p.movement) for v, p in zip(values, parts, strict=True)]
-    return Fracture(tuple(fragments), loss_mm=rng.uniform(0.45, 0.8))
+    return Fracture(tuple(fragments), loss_mm=rng.uniform(0.7, 1.1))
 
 
 def _break(rng: np.random.Generator, humerus: Humerus, part: Part, *, contact: bool) -> list[Part]:
