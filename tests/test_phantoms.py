@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from pathlib import Path
@@ -14,7 +15,7 @@ from scipy import ndimage
 
 from helpers import to_index
 from osteon.cli.main import app
-from osteon.cli.option_values import PhantomKind, PhantomLayout
+from osteon.cli.option_values import PhantomKind, PhantomLayout, PhantomVariants
 from osteon.core.errors import UsageError
 from osteon.core.geometry import Geometry
 from osteon.formats import read_segmentation, read_volume
@@ -24,6 +25,7 @@ from osteon.phantoms.registry import KINDS, make_request, write_phantoms
 from runs import command
 
 SIZE = 40
+VARIANTS = [name for kind in KINDS.values() for name in kind.variants]
 
 
 @pytest.fixture(scope="module")
@@ -133,12 +135,31 @@ def test_some_files_say_their_colour(humeri: Path) -> None:
     assert colours == {None, "#e5484d"}
 
 
+@pytest.mark.parametrize(
+    ("kind", "labels", "mean"),
+    [
+        ("spine", "e130077058bd3d17", 243.094401),
+        ("humerus", "3a36cf7d1dd125db", -472.666926),
+    ],
+)
+def test_without_variants_a_cohort_is_what_it_has_always_been(
+    kind: str, labels: str, mean: float, tmp_path: Path
+) -> None:
+    write_phantoms(tmp_path, make_request(kind, cases=1, seed=5, size=48))
+    assert "variants" not in json.loads((tmp_path / "truth.json").read_text())["phantoms"]
+    truth = read_segmentation(next((tmp_path / "truth").iterdir()))
+    assert hashlib.sha256(truth.array.tobytes()).hexdigest()[:16] == labels
+    image = next(path for path in (tmp_path / "source").rglob("*") if re.search("CT|image[.]|_image", path.name))
+    assert read_volume(image).array.mean() == pytest.approx(mean, rel=1e-4)  # a processor may round another way
+
+
 # All kinds
 
 
 def test_the_command_knows_all_kinds_and_layouts() -> None:
     assert list(get_args(PhantomKind)) == list(KINDS)
     assert list(get_args(PhantomLayout)) == list(KIND.layouts)
+    assert list(get_args(PhantomVariants)) == VARIANTS
 
 
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -189,6 +210,9 @@ def test_what_was_interrupted_is_made_anew(tmp_path: Path, monkeypatch: pytest.M
         ({"seed": -1}, "seed -1"),
         ({"size": 3}, "24 to 320"),
         ({"layout": "pile"}, "layout pile"),
+        ({"variants": "people"}, "variants people is not known for humerus"),
+        ({"variants": "pieces", "layout": "heap"}, "layout heap"),
+        ({"kind": "hand", "variants": "all"}, "variants all is not known for hand"),
     ],
 )
 def test_what_cannot_be_asked_for(wrong: dict, message: str) -> None:
@@ -201,11 +225,13 @@ def files(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_case_follows_from_seed_and_number(kind: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("kind", "variants"), [(kind.name, name) for kind in KINDS.values() for name in (None, *kind.variants)]
+)
+def test_a_case_follows_from_seed_and_number(kind: str, variants: str | None, tmp_path: Path) -> None:
     size = {"hand": 192}.get(kind, 32)
     for name, cases, seed in (("a", 1, 3), ("b", 2, 3), ("c", 1, 4)):
-        write_phantoms(tmp_path / name, make_request(kind, cases=cases, seed=seed, size=size))
+        write_phantoms(tmp_path / name, make_request(kind, cases=cases, seed=seed, size=size, variants=variants))
     a, b, c = (files(tmp_path / name / "truth") for name in "abc")
     assert len(b) == 2 * len(a)
     assert all(b[name] == data for name, data in a.items())
@@ -218,7 +244,7 @@ def test_a_case_follows_from_seed_and_number(kind: str, tmp_path: Path) -> None:
 
 def test_the_page_describes_kinds_sizes_and_options() -> None:
     page = (Path(__file__).parents[1] / "docs/phantom.md").read_text(encoding="utf-8")
-    assert re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE) == list(KINDS)
+    assert re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE) == [*KINDS, *VARIANTS]
     assert all(f"{kind.size} ({kind.name})" in page for kind in KINDS.values())
     parameters = typer.main.get_command(app).commands["phantom"].params  # type: ignore[attr-defined]
     options = {option for row in parameters for option in row.opts if option.startswith("--")}

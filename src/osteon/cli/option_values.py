@@ -28,6 +28,7 @@ VoteMethod = Literal["hard", "soft", "staple"]
 FitPart = Literal["threshold", "weights"]
 PhantomKind = Literal["humerus", "limb", "spine", "hand", "lung"]
 PhantomLayout = Literal["mixed", "folders", "heap"]
+PhantomVariants = Literal["pieces", "people", "all"]
 
 
 def choices(values: Any) -> str:

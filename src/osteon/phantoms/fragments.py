@@ -14,6 +14,7 @@ import numpy.typing as npt
 from osteon.core.geometry import Geometry
 from osteon.formats.nifti import write_nifti
 from osteon.formats.stl import TO_RAS, Mesh, write_stl
+from osteon.phantoms import pieces
 from osteon.phantoms.fracture import HEAD, SHAFT, comminute
 from osteon.phantoms.humerus import STRUCTURES, draw_humerus
 from osteon.phantoms.record import SOURCE, CaseTruth, CohortRequest, PhantomKind, write_truth
@@ -51,18 +52,18 @@ def make_fragments(folder: Path, number: int, request: CohortRequest) -> CaseTru
     lead = f"{case}_" if heaped else ""
     write_nifti(place / f"{lead}CT.nii.gz", volume)
     names = {s.value: s for s in STRUCTURES}
-    pieces: dict[str, int] = {}
+    counts: dict[str, int] = {}
     for value, depth in humerus.depths():
         mesh = surface(depth, humerus.ras)
         if mesh is None:
             continue
         colour = names[value].name
-        pieces[colour] = pieces.get(colour, 0) + 1
-        piece = f"_{pieces[colour]}" if pieces[colour] > 1 else ""
+        counts[colour] = counts.get(colour, 0) + 1
+        piece = f"_{counts[colour]}" if counts[colour] > 1 else ""
         # Every third case comes from a program that writes the colour into the file as well.
         mesh = replace(mesh, colour=names[value].colour if number % 3 == 0 else None)
         write_stl(place / f"{lead}{colour}{piece}.stl", mesh)
-    return write_truth(folder, case, segmentation, pieces=pieces)
+    return write_truth(folder, case, segmentation, pieces=counts)
 
 
 def surface(depth: Field, grid: Geometry) -> Mesh | None:
@@ -104,4 +105,5 @@ KIND = PhantomKind(
     make=make_fragments,
     options="--modality ct",
     layouts=("mixed", "folders", "heap"),
+    variants={"pieces": pieces.KIND},
 )

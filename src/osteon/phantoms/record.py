@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from osteon.core.files import write_text
 from osteon.core.labels import Segmentation, Structure
 from osteon.core.random_streams import item_generator
+from osteon.core.volume import Volume
 from osteon.formats.nifti import write_nifti
+from osteon.formats.nrrd import write_nrrd
 from osteon.formats.seg_nrrd import write_seg_nrrd
 
 SOURCE, TRUTH = "source", "truth"
@@ -28,6 +31,7 @@ class CohortRequest:
         seed: Each case follows from the seed and its own number alone.
         size: Voxels or pixels along the longest axis; the field of view does not depend on it.
         layout: How the files lie, where the kind knows several ways; empty elsewhere.
+        variants: A row of the kind's `variants`; empty for the kind itself.
     """
 
     kind: str
@@ -35,6 +39,11 @@ class CohortRequest:
     seed: int
     size: int
     layout: str = ""
+    variants: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """As the sidecar has it: variants are left out where none were asked for."""
+        return {key: value for key, value in asdict(self).items() if value or key != "variants"}
 
     def rng(self, number: int) -> np.random.Generator:
         """Where the randomness of case `number` (from 0) comes from."""
@@ -65,6 +74,7 @@ class PhantomKind:
         options: Options of `osteon import` beside the source.
         source: What `osteon import` is to be given, below the cohort's folder.
         layouts: The ways in which the files may lie, the usual one first; none where there is one way.
+        variants: Rows that take this one's place, by what `--variants` calls them.
     """
 
     name: str
@@ -75,6 +85,7 @@ class PhantomKind:
     options: str = ""
     source: str = SOURCE
     layouts: tuple[str, ...] = ()
+    variants: Mapping[str, PhantomKind] = field(default_factory=dict)
 
 
 def write_truth(folder: Path, case: str, segmentation: Segmentation, **more: Any) -> CaseTruth:
@@ -91,6 +102,20 @@ def write_truth(folder: Path, case: str, segmentation: Segmentation, **more: Any
     counts = {s.name: int(np.count_nonzero(segmentation.mask(s))) for s in segmentation.structures}
     sizes = {name: round(count * voxel, 4) for name, count in counts.items() if count}
     return CaseTruth(case, labels, sizes, "area_px" if picture else "volume_cm3", more)
+
+
+def write_pair(folder: Path, case: str, volume: Volume, segmentation: Segmentation, suffix: str) -> None:
+    """Write an image and its label map beside each other, as NRRD or NIfTI. Raises FileError."""
+    write = write_nrrd if suffix == "nrrd" else write_nifti
+    write(folder / SOURCE / f"images/{case}_image.{suffix}", volume)
+    label = Volume(segmentation.array[None], segmentation.geometry)
+    write(folder / SOURCE / f"labels/{case}_label.{suffix}", label)
+
+
+def write_pairs(folder: Path, cases: Sequence[CaseTruth], *, suffix: str) -> None:
+    """Write the list of what `write_pair` wrote. Raises FileError."""
+    lines = [f"images/{case.id}_image.{suffix},labels/{case.id}_label.{suffix}\n" for case in cases]
+    write_text(folder / SOURCE / "pairs.txt", "".join(lines))
 
 
 def make_description(

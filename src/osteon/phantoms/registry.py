@@ -8,7 +8,6 @@ DIR/truth.json  what was asked for; the true size of every structure in every ca
 from __future__ import annotations
 
 import shutil
-from dataclasses import asdict
 from pathlib import Path
 
 from osteon.core.errors import UsageError
@@ -27,23 +26,33 @@ SIDECAR = "truth.json"
 MIN_SIZE = 24
 
 
-def find_kind(name: str) -> PhantomKind:
-    """The kind of that name, a plugin's too. Raises UsageError that lists the names."""
+def find_kind(name: str, variants: str = "") -> PhantomKind:
+    """The kind of that name, a plugin's too, or its row of `variants`. Raises UsageError that lists the names."""
     kinds = with_plugins("osteon.phantoms", KINDS, PhantomKind)
     if name not in kinds:
         raise UsageError(f"there is no phantom {name}", hint=f"choose one of: {', '.join(kinds)}")
-    return kinds[name]
+    kind = kinds[name]
+    if variants and variants not in kind.variants:
+        known = f"give one of: {', '.join(kind.variants)}" if kind.variants else "leave --variants out"
+        raise UsageError(f"--variants {variants} is not known for {name}", hint=known)
+    return kind.variants[variants] if variants else kind
 
 
 def make_request(
-    kind: str, *, cases: int = 6, seed: int = 0, size: int | None = None, layout: str | None = None
+    kind: str,
+    *,
+    cases: int = 6,
+    seed: int = 0,
+    size: int | None = None,
+    layout: str | None = None,
+    variants: str | None = None,
 ) -> CohortRequest:
     """A request that can be fulfilled.
 
     Raises:
-        UsageError: There is no such kind or layout, or a number makes no sense.
+        UsageError: There is no such kind, layout or variants, or a number makes no sense.
     """
-    row = find_kind(kind)
+    row = find_kind(kind, variants or "")
     if cases < 1 or seed < 0:
         raise UsageError(
             f"a cohort of {cases} cases with seed {seed} cannot be made",
@@ -57,7 +66,7 @@ def make_request(
     if layout is not None and layout not in row.layouts:
         known = f"one of: {', '.join(row.layouts)}" if row.layouts else "none: its files lie in one way"
         raise UsageError(f"--layout {layout} is not known for {kind}", hint=f"give {known}")
-    return CohortRequest(kind, cases, seed, size or row.size, layout or next(iter(row.layouts), ""))
+    return CohortRequest(kind, cases, seed, size or row.size, layout or next(iter(row.layouts), ""), variants or "")
 
 
 def write_phantoms(folder: Path, request: CohortRequest, *, overwrite: bool = False) -> bool:
@@ -75,7 +84,7 @@ def write_phantoms(folder: Path, request: CohortRequest, *, overwrite: bool = Fa
         UsageError: The folder holds other things, or another cohort.
         FileError: A file cannot be written.
     """
-    folder, kind = Path(folder), find_kind(request.kind)
+    folder, kind = Path(folder), find_kind(request.kind, request.variants)
     if _is_there(folder, request, overwrite):
         return False
     for part in (SOURCE, TRUTH):
@@ -96,7 +105,7 @@ def _is_there(folder: Path, request: CohortRequest, overwrite: bool) -> bool:
     record = read_json(folder / SIDECAR, "the phantoms' record") if (folder / SIDECAR).is_file() else None
     if not isinstance(record, dict) or "phantoms" not in record:
         raise UsageError(f"{folder}: holds other things than phantoms", hint="give a new or an empty folder")
-    if record["phantoms"] == asdict(request):
+    if record["phantoms"] == request.to_dict():
         return len(record.get("cases", {})) == request.cases and not overwrite
     if not overwrite:
         raise UsageError(
@@ -108,7 +117,7 @@ def _is_there(folder: Path, request: CohortRequest, overwrite: bool) -> bool:
 
 def _write_sidecar(folder: Path, request: CohortRequest, cases: list[CaseTruth]) -> None:
     rows = {case.id: {"labels": case.labels, case.unit: case.sizes, **case.more} for case in cases}
-    write_json(folder / SIDECAR, {"phantoms": asdict(request), "cases": rows})
+    write_json(folder / SIDECAR, {"phantoms": request.to_dict(), "cases": rows})
 
 
 def _short(asked: object) -> str:

@@ -7,26 +7,32 @@ vertebra's name follows from its neighbours, not from its place in the image.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
-from osteon.core.files import write_text
 from osteon.core.geometry import Geometry
-from osteon.core.labels import Segmentation, make_structures
+from osteon.core.labels import Segmentation, Structure, make_structures
 from osteon.core.volume import Volume
-from osteon.formats.nrrd import write_nrrd
-from osteon.phantoms.grid import acquire_image, correlated_noise, oblique_grid, voxel_centres
-from osteon.phantoms.record import SOURCE, CaseTruth, CohortRequest, PhantomKind, write_truth
-from osteon.phantoms.shapes import Field, Points, RandomWaves, chain, partial_volume, smooth_step
+from osteon.phantoms.grid import acquire_image, oblique_grid
+from osteon.phantoms.long_column import ANATOMIES, NECK, draw_long_column
+from osteon.phantoms.record import CaseTruth, CohortRequest, PhantomKind, write_pair, write_pairs, write_truth
+from osteon.phantoms.spine_mr import coil_bias, draw_tissues
 from osteon.phantoms.vertebra import Column, Vertebra, draw_column
 
 STRUCTURES = make_structures(["L1", "L2", "L3", "L4", "L5"])
+AXES = ((0, 0, -1), (-1, 0, 0), (0, -1, 0))
+"""Sagittal slices: i to the back, j to the feet, k to the left."""
 FIELD_MM = (140.8, 281.6, 89.6)
 SHIFT_MM = 38.0
 """The field's middle lies up to so far above or below that of L3; L1 and L5 stay inside."""
-MARROW, CORTEX, CSF, CORD, FAT, MUSCLE, VESSEL, ANNULUS = 330.0, 45.0, 820.0, 300.0, 560.0, 130.0, 35.0, 80.0
+LEVELS = make_structures([f"T{n + 1}" for n in range(13)] + [f"L{n + 1}" for n in range(6)])
+LEVELS_FIELD_MM = (150.0, 112.0)
+"""From front to back, and across."""
+EXCEPTIONS = 0.08
+"""Part of the columns with other than 12 thoracic and 5 lumbar vertebrae, or with a transitional one."""
 
 
 def make_spine(folder: Path, number: int, request: CohortRequest) -> CaseTruth:
@@ -39,121 +45,97 @@ def make_spine(folder: Path, number: int, request: CohortRequest) -> CaseTruth:
     column = draw_column(rng)
     edge = FIELD_MM[1] / request.size
     centre = (rng.uniform(-6, 6), rng.uniform(-32, -22), rng.uniform(-SHIFT_MM, SHIFT_MM))
-    geometry = oblique_grid(
-        rng, [[0, 0, -1], [-1, 0, 0], [0, -1, 0]], FIELD_MM, (edge, edge, 2.8 * max(edge / 2.2, 0.5)), centre, degrees=4
-    )
-    signal, labels = _tissues(rng, geometry, column)
-    image = acquire_image(signal, _bias(rng, geometry), rng.uniform(14, 24), rng)
-    segmentation = Segmentation(labels, geometry, STRUCTURES)
-    case = f"spine_{number + 1:03d}"
-    write_nrrd(folder / SOURCE / f"images/{case}_image.nrrd", Volume(image[None], geometry))
-    write_nrrd(folder / SOURCE / f"labels/{case}_label.nrrd", Volume(labels[None], geometry))
+    geometry = oblique_grid(rng, AXES, FIELD_MM, (edge, edge, 2.8 * max(edge / 2.2, 0.5)), centre, degrees=4)
+    return _write_scan(folder, f"spine_{number + 1:03d}", rng, geometry, column, STRUCTURES)
+
+
+def make_levels(folder: Path, number: int, request: CohortRequest) -> CaseTruth:
+    """Write one pair that shows 8 to 12 vertebrae of a whole column (14 where 13 thoracic ones are to be counted).
+
+    The field shows what tells an exception: the sacrum where lumbar vertebrae are more or fewer, the neck where
+    thoracic ones are; and always the sacrum or the last ribs, so that the names can be told.
+
+    Raises:
+        FileError: A file cannot be written.
+    """
+    rng = request.rng(number)
+    kind = draw_exception(rng, number, request)
+    column = draw_long_column(rng, ANATOMIES[kind])
+    low, high = _field(rng, column, kind)
+    edge = (high - low) / request.size
+    seen = [v.centre_mm for v in column.vertebrae if low < v.centre_mm[2] < high]
+    across = (np.min(seen, axis=0) + np.max(seen, axis=0)) / 2
+    centre = (across[0] + rng.uniform(-5, 5), across[1] + rng.uniform(-29, -22), (low + high) / 2)
+    field = (LEVELS_FIELD_MM[0], high - low, LEVELS_FIELD_MM[1])
+    geometry = oblique_grid(rng, AXES, field, (edge, edge, 2.8 * max(edge / 2.2, 0.5)), centre, degrees=3)
+    case = _write_scan(folder, f"spine_{number + 1:03d}", rng, geometry, column, LEVELS)
+    shares = {v.name: _share_of_body(v, geometry) for v in column.vertebrae if v.name in case.sizes}
+    cut = {name: shares[name] for name in case.sizes if shares[name] < 0.995}
+    return replace(case, more={"exception": kind, **asdict(ANATOMIES[kind]), "names": list(case.sizes), "cut": cut})
+
+
+def draw_exception(rng: np.random.Generator, number: int, request: CohortRequest) -> str:
+    """A row of `ANATOMIES`: the next one in turn, or mostly the usual one."""
+    kinds = list(ANATOMIES)
+    if request.variants == "all":
+        return kinds[number % len(kinds)]
+    return kinds[int(rng.integers(1, len(kinds)))] if rng.uniform() < EXCEPTIONS else kinds[0]
+
+
+def _field(rng: np.random.Generator, column: Column, kind: str) -> tuple[float, float]:
+    """The field's lower and upper end in mm: in the sacrum or a vertebra not above L1; in a vertebra further up."""
+    named = [v for v in column.vertebrae[::-1] if v.name[0] != "C"]
+    lumbar = [v for v in named if v.name[0] == "L"]
+    sacrum = kind.endswith(("lumbar", "fused"))
+    if sacrum or (not kind.endswith("thoracic") and rng.uniform() < 0.55):
+        low, first = column.promontory_mm[2] - rng.uniform(25, 65), 0
+    else:
+        lowest = lumbar[-1] if kind.endswith("thoracic") else lumbar[1]
+        low = rng.uniform(lowest.centre_mm[2] - 0.5 * lowest.high, lumbar[-1].centre_mm[2] + 0.5 * lumbar[-1].high)
+        first = next(n for n, v in enumerate(named) if v.centre_mm[2] + v.high > low)
+    last = named[min(first + int(rng.integers(7, 12)), len(named) - 1)]
+    if kind.endswith("thoracic"):
+        last = column.vertebrae[NECK - 1]
+    return float(low), float(last.centre_mm[2] + rng.uniform(-0.8, 0.9) * last.high)
+
+
+def _share_of_body(vertebra: Vertebra, geometry: Geometry) -> float:
+    """The part of a vertebral body that lies in the field."""
+    around = np.array([vertebra.wide, vertebra.deep, vertebra.high * 1.2])
+    own = np.stack(np.meshgrid(*np.linspace(-around, around, 24).T, indexing="ij")).reshape(3, -1).astype(np.float32)
+    own = own[:, vertebra.body(own) < 0]
+    to_index = np.linalg.inv(geometry.affine_ras)
+    world = vertebra.turn @ own + vertebra.centre_mm[:, None]
+    place = to_index[:3, :3] @ world + to_index[:3, 3:]
+    inside = ((place > -0.5) & (place < np.array(geometry.shape)[:, None] - 0.5)).all(axis=0)
+    return round(float(inside.mean()), 3)
+
+
+def _write_scan(
+    folder: Path,
+    case: str,
+    rng: np.random.Generator,
+    geometry: Geometry,
+    column: Column,
+    structures: Sequence[Structure],
+) -> CaseTruth:
+    """Scan a column and write the pair. Raises FileError."""
+    signal, labels = draw_tissues(rng, geometry, column, structures)
+    image = acquire_image(signal, coil_bias(rng, geometry), rng.uniform(14, 24), rng)
+    segmentation = Segmentation(labels, geometry, tuple(structures))
+    write_pair(folder, case, Volume(image[None], geometry), segmentation, "nrrd")
     return write_truth(folder, case, segmentation)
 
 
-def write_pairs(folder: Path, cases: Sequence[CaseTruth]) -> None:
-    """Write the list. Raises FileError."""
-    lines = [f"images/{case.id}_image.nrrd,labels/{case.id}_label.nrrd\n" for case in cases]
-    write_text(folder / SOURCE / "pairs.txt", "".join(lines))
-
-
-def _tissues(rng: np.random.Generator, geometry: Geometry, column: Column) -> tuple[Field, npt.NDArray[np.uint8]]:
-    """What each voxel would send, and what it belongs to, both `[i, j, k]`."""
-    points = voxel_centres(geometry)
-    voxel = float(np.cbrt(geometry.voxel_volume_mm3))
-    uneven = correlated_noise(rng, geometry.shape)
-    signal = _soft(rng, points, voxel)
-    _canal(rng, signal, points, column, voxel)
-    labels = np.zeros(points.shape[1], dtype=np.uint8)
-    best = np.zeros(points.shape[1], dtype=np.float32)
-    values = {s.name: s.value for s in STRUCTURES}
-    marrow = MARROW * rng.uniform(0.85, 1.2)
-    for vertebra in column.vertebrae:
-        near = np.flatnonzero(np.abs(points[2] - vertebra.centre_mm[2]) < 60)
-        own = vertebra.to_local(points[:, near])
-        wet = rng.uniform(0.15, 1.0)
-        _disc(signal, near, own, vertebra, wet, voxel)
-        depth = -vertebra.distance(own)
-        # Blood drains from the body through its back wall: a bright notch half-way up.
-        vein = np.exp(-((own[2] / 2.2) ** 2) - ((own[0] / 6) ** 2)) * (1 - smooth_step(np.abs(own[1] + 11), 3, 8))
-        content = marrow + 30 * uneven[near] + 260 * vein
-        _put(signal, near, depth, content, voxel)
-        wins = depth > best[near]
-        labels[near[wins]] = values.get(vertebra.name, 0)
-        best[near[wins]] = depth[wins]
-    near = np.flatnonzero(points[2] < column.promontory_mm[2] + 40)
-    depth = -column.sacrum(points[:, near])
-    _put(signal, near, depth, marrow * 1.05 + 30 * uneven[near], voxel)
-    labels[near[depth > best[near]]] = 0
-    return signal.reshape(geometry.shape), labels.reshape(geometry.shape)
-
-
-def _put(signal: Field, near: npt.NDArray[np.intp], depth: Field, content: Field, voxel: float) -> None:
-    """Lay bone of a thin dark cortex and `content` over what is there."""
-    inside, deep = partial_volume(depth, voxel), partial_volume(depth - 1.3, voxel)
-    signal[near] = signal[near] * (1 - inside) + (CORTEX * (1 - deep) + content * deep) * inside
-
-
-def _disc(signal: Field, near: npt.NDArray[np.intp], own: Points, vertebra: Vertebra, wet: float, voxel: float) -> None:
-    """The disc below a vertebra: a dark ring about a nucleus that is brighter the more water it holds."""
-    around = vertebra.radius(own)
-    below = -own[2] - vertebra.high
-    part = (
-        partial_volume((1.02 - around) * np.float32(vertebra.deep), voxel)
-        * partial_volume(below + 4, voxel)
-        * partial_volume(16 - below, voxel)
+def _levels(what: str) -> PhantomKind:
+    return PhantomKind(
+        name="spine",
+        what=f"sagittal MR of thoracic and lumbar spines, {what}, as NRRD pairs listed in pairs.txt",
+        size=128,
+        make=make_levels,
+        finish=partial(write_pairs, suffix="nrrd"),
+        options="--modality mr --labels " + ",".join(f"{s.name}={s.value}" for s in LEVELS),
     )
-    nucleus = (1 - smooth_step(around, 0.45, 0.75)) * np.exp(-(((below - 5) / 4) ** 2))
-    signal[near] = signal[near] * (1 - part) + (ANNULUS + 520 * np.float32(wet) * nucleus) * part
-
-
-def _canal(rng: np.random.Generator, signal: Field, points: Points, column: Column, voxel: float) -> None:
-    """Epidural fat, cerebrospinal fluid, the cord down to L1 and the roots below it."""
-    knots = [(place, 8.2) for place in column.canal_mm]
-    near = np.flatnonzero(np.abs(points[0]) < 40)
-    p = points[:, near]
-    depth = -chain(p, knots)
-    tip = column.vertebrae[2].centre_mm[2] + rng.uniform(-12, 8)
-    cord = -chain(p, [(place, 4.6) for place in column.canal_mm]) * smooth_step(p[2], tip, tip + 25)
-    strands = RandomWaves.draw(rng, wavelengths_mm=[5, 4, 3.4], sd=1.0)(
-        p * np.array([[1], [1], [0.05]], dtype=np.float32)
-    )
-    rear = smooth_step(strands, 0.2, 1.2) * (p[2] < tip + 10)
-    fluid = CSF - 420 * rear * partial_volume(depth - 2, voxel)
-    fluid = fluid + (CORD - fluid) * partial_volume(cord, voxel) * smooth_step(p[2], tip - 2, tip + 12)
-    sleeve = partial_volume(depth + 3.5, voxel)
-    here = signal[near] * (1 - sleeve) + FAT * sleeve
-    part = partial_volume(depth, voxel)
-    signal[near] = here * (1 - part) + fluid * part
-
-
-def _soft(rng: np.random.Generator, points: Points, voxel: float) -> Field:
-    """Abdomen in front, muscles beside and behind, fat under the skin, air behind the back."""
-    x, y, z = points
-    waves = RandomWaves.draw(rng, wavelengths_mm=[70, 48, 36, 26], sd=1.0)(points)
-    fibre = RandomWaves.draw(rng, wavelengths_mm=[18, 12, 9, 7], sd=1.0)
-    streak = fibre(points * np.array([[1], [1], [0.25]], dtype=np.float32))
-    front = FAT * 0.8 - 360 * smooth_step(waves, -0.1, 0.5) + 190 * smooth_step(waves * np.sin(z / 14), 0.5, 1.1)
-    back = MUSCLE + 14 * streak + 400 * np.exp(-((streak / 0.16) ** 2)) * smooth_step(-y, 30, 70)
-    psoas = partial_volume(20 - np.hypot((np.abs(x) - 38) / 1.0, (y + 4) / 1.2), voxel)
-    signal = front + (back - front) * np.maximum(smooth_step(-y, 10, 26), psoas)
-    for place, radius in (((-4, 30), 9.0), ((17, 27), 10.5)):
-        course = np.hypot(x - place[0] - 4 * np.sin(z / 60), y - place[1] - z * z / 2600)
-        split = partial_volume(radius - course, voxel) * smooth_step(z, -75, -55)
-        signal = signal + (VESSEL - signal) * split
-    skin = 93 + 3 * np.float32(rng.normal()) + 3 * np.sin(z / 55) + x * x / 500
-    fascia = y + skin - np.float32(rng.uniform(8, 13)) - 3.5 * np.exp(-((x / 9) ** 2))
-    signal = signal + (FAT + 10 * streak - signal) * partial_volume(-fascia, voxel)
-    return np.asarray(signal * partial_volume(y + skin, voxel), dtype=np.float32)
-
-
-def _bias(rng: np.random.Generator, geometry: Geometry) -> Field:
-    """Logarithm of the sensitivity of a coil under the back: high near the skin, uneven along it."""
-    back, down, side = np.meshgrid(
-        *[np.linspace(-1, 1, n, dtype=np.float32) for n in geometry.shape], indexing="ij", sparse=True
-    )
-    a, b, c = (np.float32(v) for v in rng.normal(0, (0.05, 0.12, 0.08)))
-    return np.asarray((0.38 + a) * back + b * down + c * side - 0.25 * down**4, dtype=np.float32)
 
 
 KIND = PhantomKind(
@@ -161,6 +143,7 @@ KIND = PhantomKind(
     what="sagittal MR of lumbar spines as NRRD pairs, listed in pairs.txt",
     size=128,
     make=make_spine,
-    finish=write_pairs,
+    finish=partial(write_pairs, suffix="nrrd"),
     options="--modality mr --labels L1=1,L2=2,L3=3,L4=4,L5=5",
+    variants={"people": _levels("exceptions as in people"), "all": _levels("each exception in turn")},
 )

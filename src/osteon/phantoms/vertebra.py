@@ -19,7 +19,7 @@ TILT_DEGREES = {"T11": -9, "T12": -12, "L1": -11, "L2": -7, "L3": 0, "L4": 9, "L
 
 @dataclass(frozen=True)
 class Vertebra:
-    """One vertebra: where it stands, its half sizes in mm, and its own proportions."""
+    """One vertebra: where it stands, its half sizes in mm, its own proportions, and its disc's depth."""
 
     name: str
     centre_mm: npt.NDArray[np.float64]
@@ -28,6 +28,7 @@ class Vertebra:
     deep: float
     high: float
     process: float
+    disc_mm: float = 16.0
 
     def to_local(self, points: Points) -> Points:
         """Points in the vertebra's own frame."""
@@ -62,6 +63,11 @@ class Vertebra:
         joined = smooth_union(smooth_union(pedicle, upper, 5), smooth_union(lamina, lower, 5), 5)
         return smooth_union(joined, np.minimum(spine, side), 6)
 
+    def ribs(self, p: Points) -> Field | None:
+        """Distance to the ribs beside it; None where there are none."""
+        del p
+        return None
+
     def distance(self, p: Points) -> Field:
         """Distance `[n]` to the whole vertebra at points `[3, n]` of its own frame; negative inside."""
         return smooth_union(self.body(p), self.arch(p), 4)
@@ -82,6 +88,10 @@ class Column:
     promontory_mm: npt.NDArray[np.float64]
     slope: npt.NDArray[np.float64]
     canal_mm: npt.NDArray[np.float64]
+
+    def straighten(self, points: Points) -> Points:
+        """Points where they would lie about a straight column; a short one is taken as straight."""
+        return points
 
     def sacrum(self, points: Points) -> Field:
         """Distance `[n]` to the sacrum: a wedge that bends backward, with wings."""
@@ -133,9 +143,16 @@ def draw_column(rng: np.random.Generator) -> Column:
         )
         for n, ((name, at, high), turn) in enumerate(zip(stations, frames, strict=True))
     )
-    last = vertebrae[-1]
-    slope = last.turn @ rotation((-rng.uniform(11, 17), 0, 0))
-    promontory = last.centre_mm - last.turn[:, 2] * (last.high + disc * 0.55) - slope[:, 2] * disc * 0.5
+    promontory, slope = place_sacrum(rng, vertebrae[-1], disc)
     canal = [v.centre_mm + v.turn @ (0, -25.0, z) for v in vertebrae for z in (14.0, -14.0)]
     canal += [promontory + slope @ (0, -26.0, 0), promontory + slope @ (0, -23.0, -60.0)]
     return Column(vertebrae, promontory, slope, np.array(canal))
+
+
+def place_sacrum(
+    rng: np.random.Generator, last: Vertebra, disc: float
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """The middle of the sacrum's upper end plate, `disc` mm below the last vertebra, and its frame `[3, 3]`."""
+    slope = last.turn @ rotation((-rng.uniform(11, 17), 0, 0))
+    promontory = last.centre_mm - last.turn[:, 2] * (last.high + disc * 0.55) - slope[:, 2] * disc * 0.5
+    return promontory, slope
