@@ -518,7 +518,8 @@ def test_many_alike_cases_are_one_finding_and_no_table_of_all_pairs(monkeypatch:
     cases[6].id = "c6"
     monkeypatch.setattr("osteon.auditing.rules_duplicates.BLOCK", 3000)
     tracemalloc.start()
-    kinds = [(finding.kind, finding) for finding in find_duplicates(SimpleNamespace(cases=cases))]  # type: ignore[arg-type]
+    cohort: Any = SimpleNamespace(cases=cases)
+    kinds = [(finding.kind, finding) for finding in find_duplicates(cohort)]
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     found = [finding for kind, finding in kinds if kind == "near-duplicate"]

@@ -174,10 +174,10 @@ def test_an_encoder_of_a_package_has_weights_and_values_of_its_own(
     assert "it has femora" in refused.value.hint
     section = {"name": "unet", "encoder": "plain", "weights": "femora"}
     plan = Plan.model_validate(plan_data({**FLAT, "network": section, "patch.size": [64, 64, 1]}))
-    encoder = build_network(plan, fresh=True).eval().encoder
+    encoder: Any = build_network(plan, fresh=True).eval().encoder
     image = torch.randn(1, 1, 64, 64)
     with torch.no_grad():
-        features = encoder(image)  # type: ignore[operator]
+        features = encoder(image)
         expected = published_encoder.eval()((image * 50 + 100).expand(1, 3, 64, 64))
     for one, other in zip(features[1:], expected[1:], strict=True):
         torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-3)

@@ -113,7 +113,8 @@ def find_extra_pieces(cohort: Cohort) -> Iterator[Finding]:
                 continue
             fractions = [size / facts.voxels for size in facts.pieces]
             large = fractions[1] >= LARGE_PIECE
-            listed = ", ".join(f"{size} voxels ({share:.0%})" for size, share in zip(facts.pieces[:4], fractions))  # noqa: B905
+            largest = zip(facts.pieces[:4], fractions[:4], strict=True)
+            listed = ", ".join(f"{size} voxels ({share:.0%})" for size, share in largest)
             yield Finding(
                 severity="warning" if large else "note",
                 kind="pieces",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +12,7 @@ from osteon.core.boxes import Box
 
 Unit = Literal["mm", "px"]
 Affine = npt.NDArray[np.float64]
+Scalar = TypeVar("Scalar", bound="np.generic[Any]")
 
 POSITION_TOLERANCE = 0.1
 """Two grids are the same when no corner voxel's centre lies further from its counterpart than this part of the
@@ -159,13 +160,13 @@ class AxisPermutation:
     order: tuple[int, ...]
     flipped: tuple[bool, ...]
 
-    def apply(self, array: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
+    def apply(self, array: npt.NDArray[Scalar]) -> npt.NDArray[Scalar]:
         """Reorient the last three axes of an array `[…, i, j, k]`; a view, no copy."""
         lead = array.ndim - 3
         where = (slice(None),) * lead + tuple(slice(None, None, -1 if f else 1) for f in self.flipped)
         return array[where].transpose(*range(lead), *(lead + axis for axis in self.order))
 
-    def undo(self, array: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
+    def undo(self, array: npt.NDArray[Scalar]) -> npt.NDArray[Scalar]:
         """The inverse of `apply`; a view, no copy."""
         lead = array.ndim - 3
         back = array.transpose(*range(lead), *(lead + int(axis) for axis in np.argsort(self.order)))

@@ -40,7 +40,7 @@ def place_segmentation(
     if offset is None or place is None:
         aligned = align_segmentation(segmentation, geometry, name=name, image_name=image_name, hint=hint)
         return aligned, ""
-    labels: npt.NDArray[np.integer] = turn.apply(segmentation.array)  # type: ignore[assignment]
+    labels: npt.NDArray[np.integer] = turn.apply(segmentation.array)
     there, here = place
     inside = labels[(..., *here.slices)]
     marked = int(np.count_nonzero(labels))

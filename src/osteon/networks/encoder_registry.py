@@ -76,14 +76,15 @@ class EncoderEntry:
 
     def build_checked(self, **options: Any) -> nn.Module:
         """The encoder. Raises PlanError where it has not the features that decoders need."""
-        encoder = self.build(**options)
-        count = len(encoder.out_channels)  # type: ignore[arg-type]
+        encoder: Any = self.build(**options)
+        count = len(encoder.out_channels)
         if count != HALVINGS + 1:
             raise PlanError(
                 f"network.encoder: {self.name} gives {count} maps, its image among them, not {HALVINGS + 1}",
                 hint="take another encoder, or correct the package that it comes from: docs/plugins.md",
             )
-        return encoder
+        built: nn.Module = encoder
+        return built
 
 
 @contextmanager

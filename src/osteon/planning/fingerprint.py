@@ -187,7 +187,7 @@ def _measure_case(work: tuple[Dataset, Case]) -> CaseFacts:
     segmentation = dataset.load_segmentation(case)
     permutation = reorient_to_ras(image.geometry)
     geometry = permutation.geometry(image.geometry)
-    turned = Segmentation(permutation.apply(segmentation.array), geometry, segmentation.structures)  # type: ignore[arg-type]
+    turned = Segmentation(permutation.apply(segmentation.array), geometry, segmentation.structures)
     return CaseFacts(
         id=case.id,
         mark=mark,

@@ -109,8 +109,8 @@ def label_fidelity(dataset: Dataset, fingerprint: Fingerprint, spacing: Vector) 
         labels = permutation.apply(segmentation.array)
         shape = resampled_shape(geometry.shape, geometry.spacing_mm, spacing.tolist())
         resample = resample_multi_hot if segmentation.overlapping else resample_index_map
-        restored = resample(resample(labels, shape), geometry.shape)  # type: ignore[arg-type]
-        counts = count_overlap(restored, labels, segmentation.structures)  # type: ignore[arg-type]
+        restored = resample(resample(labels, shape), geometry.shape)
+        counts = count_overlap(restored, labels, segmentation.structures)
         scores += [score for score in map(dice, counts.values()) if score is not None]
     return float(np.mean(scores)) if scores else 1.0
 

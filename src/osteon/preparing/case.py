@@ -52,7 +52,7 @@ def encode_labels(segmentation: Segmentation, plan: Plan) -> Labels:
         return array[positions]  # type: ignore[return-value]
     values = [structure.value for structure in segmentation.structures]
     kind = np.uint8 if len(positions) < 256 else np.uint16
-    return remap_values(array, {values[position]: n for n, position in enumerate(positions, start=1)}, kind)  # type: ignore[arg-type, return-value]
+    return remap_values(array, {values[position]: n for n, position in enumerate(positions, start=1)}, kind)  # type: ignore[return-value]
 
 
 def resample_labels(labels: Labels, shape: tuple[int, int, int]) -> Labels:
