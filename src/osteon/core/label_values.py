@@ -58,6 +58,19 @@ def remap_values(
     return result
 
 
+def merge_ranges(labels: npt.NDArray[np.integer], ranges: Sequence[range]) -> npt.NDArray[np.integer]:
+    """Replace each value of a range by its first; the array itself where none has to be."""
+    highest = int(labels.max(initial=0))
+    several = [values for values in ranges if len(values) > 1 and values[0] < highest]
+    if not several:
+        return labels
+    result = labels.copy(order="K")
+    for plane in result:  # a plane at a time: masks take a byte for each voxel
+        for values in several:
+            plane[(plane > values[0]) & (plane <= min(values[-1], highest))] = values[0]
+    return result
+
+
 def bounding_boxes(labels: IntegerArray, values: Sequence[int]) -> list[Box | None]:
     """The smallest box around each of `values` in an index map `[i, j, k]`; None for one that is not in it."""
     around = bounding_box(labels)

@@ -5,18 +5,21 @@ from __future__ import annotations
 import colorsys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from itertools import pairwise
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from osteon.core.boxes import Box
 from osteon.core.errors import LabelError
 from osteon.core.geometry import Geometry
-from osteon.core.label_values import MAX_VALUE
+from osteon.core.label_values import MAX_VALUE, merge_ranges
 
 BACKGROUND = 0
+USUAL_PIECES = 99
+"""How many pieces a structure may have in a case, where nothing says otherwise."""
 
 
 class Structure(BaseModel):
@@ -28,6 +31,9 @@ class Structure(BaseModel):
         colour: `#rrggbb`.
         side: `left` or `right` where that is part of what it is.
         counterpart: Name of the same structure on the other side; the two swap when an image is mirrored.
+        instances: True where its pieces are numbered in each case, and a number means nothing beyond its case: each
+            value from `value` to `last_value` is one piece. None: it is one.
+        last_value: The last value of its pieces; None where it has none, or for `USUAL_PIECES`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -37,6 +43,31 @@ class Structure(BaseModel):
     colour: str = Field(pattern=r"^#[0-9a-fA-F]{6}$")
     side: Literal["left", "right"] | None = None
     counterpart: str | None = None
+    instances: Literal[True] | None = None
+    last_value: int | None = Field(default=None, le=MAX_VALUE)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _pieces_have_a_last_value(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        data = {key: value for key, value in data.items() if (key, value) != ("instances", False)}
+        if data.get("instances") and data.get("last_value") is None and isinstance(data.get("value"), int):
+            data["last_value"] = data["value"] + USUAL_PIECES - 1
+        return data
+
+    @model_validator(mode="after")
+    def _is_a_range(self) -> Structure:
+        if (self.last_value is not None) != bool(self.instances):
+            raise ValueError("last_value: is given where `instances` is true, and nowhere else")
+        if self.last_value is not None and self.last_value < self.value:
+            raise ValueError(f"last_value: {self.last_value} is below value, {self.value}")
+        return self
+
+    @property
+    def values(self) -> range:
+        """The values that are its own in an index map."""
+        return range(self.value, (self.last_value or self.value) + 1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +76,8 @@ class Segmentation:
 
     Attributes:
         array: An index map `[i, j, k]` of structure values (0 background), or multi-hot `[structure, i, j, k]` of
-            0/1 in the order of `structures` where they may overlap.
+            0/1 in the order of `structures` where they may overlap. Of a structure with `instances` each piece has a
+            value, or all of them have the structure's own (`merged`).
         geometry: Where the voxels lie, RAS+ millimetres.
         structures: The structures that the array may hold.
     """
@@ -73,7 +105,44 @@ class Segmentation:
         if self.overlapping:
             position = [s.name for s in self.structures].index(structure.name)
             return np.asarray(self.array[position][part] > 0)
+        if structure.instances:
+            values = structure.values
+            return np.asarray((self.array[part] >= values[0]) & (self.array[part] <= values[-1]))
         return np.asarray(self.array[part] == structure.value)
+
+    def pieces(self, structure: Structure) -> npt.NDArray[np.int64]:
+        """`[i, j, k]`: the number of each piece of a structure, from 1; 0 elsewhere. One that has none is piece 1."""
+        return np.where(self.mask(structure), self.array.astype(np.int64) - (structure.value - 1), 0)
+
+    def merged(self) -> Segmentation:
+        """The same with all pieces of a structure under its own value; itself where there are none."""
+        ranges = [structure.values for structure in self.structures if structure.instances]
+        if not ranges or self.overlapping:
+            return self
+        return Segmentation(merge_ranges(self.array, ranges), self.geometry, self.structures)
+
+
+def check_values(structures: Sequence[Structure], *, overlapping: bool = False) -> None:
+    """Raise ValueError where two structures share a name or a value, or those that overlap have pieces."""
+    names = [structure.name for structure in structures]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"structure name given twice: {', '.join(twice)}")
+    in_order = sorted(structures, key=lambda structure: structure.value)
+    for lower, upper in pairwise(in_order):
+        if lower.values[-1] >= upper.value:
+            if not (lower.instances or upper.instances):
+                raise ValueError(f"structure value given twice: {upper.value}")
+            raise ValueError(
+                f"structure value given twice: {upper.name} has {upper.value}, which is a piece of {lower.name} "
+                f"({lower.value} to {lower.values[-1]})"
+            )
+    pieces = [structure.name for structure in structures if structure.instances]
+    if pieces and overlapping:
+        raise ValueError(
+            f"structures overlap, and pieces of {', '.join(pieces)} are numbered: one number for each voxel cannot "
+            "say both"
+        )
 
 
 def palette(count: int) -> list[str]:

@@ -88,8 +88,12 @@ class Dataset:
             check_content(volume, case.content, f"{name}: {self.resolve(case.images[0])}")
         return volume
 
-    def load_segmentation(self, case: Case) -> Segmentation:
+    def load_segmentation(self, case: Case, *, pieces: bool = False) -> Segmentation:
         """The reference on the image's grid: multi-hot where the manifest says `overlapping`, an index map else.
+
+        Args:
+            case: Of this dataset.
+            pieces: Of structures with `instances`, whether each piece keeps its value; else all have the structure's.
 
         Raises:
             FileError: A file is missing or damaged.
@@ -101,7 +105,7 @@ class Dataset:
             raise DatasetError(f"case {case.id}: has no segmentation", hint="use the cases of `manifest.labelled`")
         path = self.resolve(case.segmentation)
         name, image_name = f"case {case.id}: {path}", str(self.resolve(case.images[0]))
-        segmentation = read_segmentation(path, self.structures)
+        segmentation = read_segmentation(path, self.structures, pieces=pieces)
         aligned = align_segmentation(segmentation, self.geometry(case), name=name, image_name=image_name)
         return to_multi_hot(aligned) if self.manifest.overlapping else to_index_map(aligned, name)
 

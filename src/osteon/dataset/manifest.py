@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from osteon.core.errors import DatasetError
 from osteon.core.files import read_yaml, write_yaml
-from osteon.core.labels import Structure
+from osteon.core.labels import Structure, check_values
 from osteon.core.schema_versions import migrate
 from osteon.dataset.modality import Modality
 
@@ -96,8 +96,7 @@ class Manifest(BaseModel):
         named = {s.name: s for s in self.structures}
         if not named and any(case.segmentation is not None for case in self.cases):
             raise ValueError("structures: none is named, and there are cases with labels")
-        _unique("structure name", [s.name for s in self.structures])
-        _unique("structure value", [s.value for s in self.structures])
+        check_values(self.structures, overlapping=self.overlapping)
         _unique("case id", [c.id for c in self.cases])
         for structure in self.structures:
             if structure.counterpart is None:

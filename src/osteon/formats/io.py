@@ -45,7 +45,11 @@ def read_geometry(path: Path) -> Geometry:
 
 
 def read_segmentation(
-    path: Path, structures: Sequence[Structure] | None = None, *, table: LabelTable | None = None
+    path: Path,
+    structures: Sequence[Structure] | None = None,
+    *,
+    table: LabelTable | None = None,
+    pieces: bool = False,
 ) -> Segmentation:
     """Read labels: an index map, or multi-hot where the file's structures overlap.
 
@@ -53,11 +57,17 @@ def read_segmentation(
         path: The file. Floats are taken where all of them are whole numbers.
         structures: What the labels mean. None takes the file's own names, `label_<value>` where it has none.
         table: What names the file's values; None asks its header, and the table that lies beside it.
+        pieces: Of structures with `instances`, whether each piece keeps its value; else all have the structure's.
 
     Raises:
         FileError: As `read_volume`.
         LabelError: Values are not whole numbers, or are not among `structures`; the message lists values and voxels.
     """
+    found = _read_segmentation(path, structures, table)
+    return found if pieces else found.merged()
+
+
+def _read_segmentation(path: Path, structures: Sequence[Structure] | None, table: LabelTable | None) -> Segmentation:
     row = readable_format(path)
     table = table or table_of(path)
     own = None if table is None else row.read_segmentation(Path(path), None)

@@ -114,13 +114,19 @@ def match_structures(
     Returns:
         Own value → known value, and the own structures that are not known.
     """
-    values = {structure.name: structure.value for structure in known}
-    mapping = {s.value: values[s.name] for s in own if s.name in values}
+    named = {structure.name: structure for structure in known}
+    mapping = {
+        value: meant
+        for s in own
+        if s.name in named
+        for value, meant in zip(s.values, named[s.name].values, strict=False)  # pieces keep their numbers
+    }
+    values = {structure.value for structure in known}
     unknown = []
     for structure in own:
-        if structure.name in values:
+        if structure.name in named:
             continue
-        free = structure.value in values.values() and structure.value not in mapping.values()
+        free = structure.value in values and structure.value not in mapping.values()
         if free and (by_value or is_placeholder(structure.name)):
             mapping[structure.value] = structure.value
         else:
@@ -163,7 +169,7 @@ def make_index_map(
     if any(value < 0 for value in counts):
         raise _unknown_value_error({v: n for v, n in counts.items() if v < 0}, own, known or own, name)
     if known is None:
-        named = {structure.value: structure for structure in own}
+        named = {value for structure in own for value in structure.values if value in counts}
         extra = [value for value in counts if value not in named]
         if len(extra) > _MAX_UNNAMED:
             raise LabelError(
@@ -173,8 +179,8 @@ def make_index_map(
         made = make_structures([f"label_{value}" for value in extra], extra)
         return labels, tuple(sorted((*own, *made), key=lambda s: s.value))
     mapping, unknown = match_structures(own, known, by_value=by_value)
-    spoken_for = {s.value for s in own}
-    values = {s.value for s in known}
+    spoken_for = {value for s in own for value in s.values}
+    values = {value for s in known for value in s.values}
     taken = set(mapping.values())  # a value without a name is not what a named one already stands for
     mapping |= {value: value for value in counts if value not in spoken_for and value in values - taken}
     strange = {value: number for value, number in counts.items() if value not in mapping}

@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from osteon.core.errors import PlanError
 from osteon.core.files import read_yaml, write_yaml
-from osteon.core.labels import Structure
+from osteon.core.labels import Structure, check_values
 from osteon.core.schema_versions import migrate
 from osteon.dataset.manifest import Channel, describe_errors, newer_version_hint
 from osteon.plan.grid_sections import Grid, Intensity, NnUNetPreparation
@@ -112,9 +112,7 @@ class Plan(BaseModel):
 
     def _check_structures(self) -> None:
         by_name = {structure.name: structure for structure in self.structures}
-        for key, values in (("name", [s.name for s in self.structures]), ("value", [s.value for s in self.structures])):
-            if len(set(values)) != len(values):
-                raise ValueError(f"structures: a {key} is given twice")
+        check_values(self.structures, overlapping=self.overlapping)
         for structure in self.structures:
             counterpart = by_name.get(structure.counterpart) if structure.counterpart else structure
             if counterpart is None:
@@ -135,6 +133,8 @@ class Plan(BaseModel):
                 raise ValueError(f"zoom.structures: {name} is not a structure; there are {', '.join(by_name)}")
         if self.zoom is not None and self.sequence is not None and self.sequence.bodies:
             raise ValueError("zoom: a series whose bodies come before their names has no closer look; take one out")
+        if self.zoom is not None and any(structure.instances for structure in self.structures):
+            raise ValueError("zoom: pieces of a structure are parted on one grid, without a closer look; take zoom out")
         if self.augmentation.crop_p and self.fixed_patch:
             raise ValueError("augmentation.crop_p: this network takes patches of one size alone; set it to 0")
         sequence_names = self.sequence.names if self.sequence is not None else []
@@ -178,6 +178,8 @@ class Plan(BaseModel):
                     del intensity[key]
         for structure in parts["structures"]:
             del structure["colour"]
+            if structure["instances"] is None:
+                del structure["instances"], structure["last_value"]
         if self.zoom is not None:
             parts["zoom"] = self.zoom.model_dump(mode="json", include={"structures", "factor", "margin_mm"})
             parts["zoom"]["patch"] = self.patch.size  # a crop is no smaller
