@@ -15,11 +15,13 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from osteon.core.boxes import Box
 from osteon.core.errors import LabelError
 from osteon.core.geometry import Geometry
-from osteon.core.label_values import MAX_VALUE, merge_ranges
+from osteon.core.label_values import MAX_VALUE, bounding_boxes, merge_ranges
 
 BACKGROUND = 0
 USUAL_PIECES = 99
 """How many pieces a structure may have in a case, where nothing says otherwise."""
+MAX_PIECES = 1 << 14
+"""How many it may have at all: values are looked up one by one."""
 
 
 class Structure(BaseModel):
@@ -62,12 +64,18 @@ class Structure(BaseModel):
             raise ValueError("last_value: is given where `instances` is true, and nowhere else")
         if self.last_value is not None and self.last_value < self.value:
             raise ValueError(f"last_value: {self.last_value} is below value, {self.value}")
+        if len(self.values) > MAX_PIECES:
+            raise ValueError(f"last_value: {self.value} to {self.last_value} are more than {MAX_PIECES} pieces")
         return self
 
     @property
     def values(self) -> range:
         """The values that are its own in an index map."""
         return range(self.value, (self.last_value or self.value) + 1)
+
+    def piece(self, number: int) -> Structure:
+        """One of its pieces, counted from 0, as a structure of its own."""
+        return Structure(name=f"{self.name} {number + 1}", value=self.value + number, colour=self.colour)
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,6 +128,17 @@ class Segmentation:
         if not ranges or self.overlapping:
             return self
         return Segmentation(merge_ranges(self.array, ranges), self.geometry, self.structures)
+
+    def split(self) -> Segmentation:
+        """The same with each piece as a structure of its own, called `<structure> <number>`; pieces that are there."""
+        if self.overlapping or not any(structure.instances for structure in self.structures):
+            return self
+        split: list[Structure] = []
+        for structure in self.structures:
+            boxes = bounding_boxes(self.array, structure.values) if structure.instances else []
+            split += [structure.piece(n) for n, box in enumerate(boxes) if box is not None]
+            split += [] if structure.instances else [structure]
+        return Segmentation(self.array, self.geometry, tuple(split))
 
 
 def check_values(structures: Sequence[Structure], *, overlapping: bool = False) -> None:

@@ -19,6 +19,7 @@ from osteon.formats.voxel_stream import array_type
 
 _PLACEHOLDER = re.compile(r"(label|segment)[ _-]?\d+", re.IGNORECASE)
 """Names that programs make up (`label_3`, `Segment_1`) say no more than the value beside them."""
+_NUMBER = re.compile(r"[ _.-]*\d+$")
 _LISTED = 10
 """How many strange values a message lists."""
 _SLAB = 1 << 20
@@ -30,6 +31,11 @@ _MAX_UNNAMED = 500
 def is_placeholder(name: str) -> bool:
     """Whether a structure's name is one that programs make up, such as `label_3`."""
     return _PLACEHOLDER.fullmatch(name) is not None
+
+
+def piece_stem(name: str) -> str:
+    """The name without the number at its end, `fragment` for `fragment_2`; the name itself where it has none."""
+    return _NUMBER.sub("", name)
 
 
 def smallest_uint(highest: int) -> type[np.unsignedinteger[Any]]:
@@ -121,14 +127,15 @@ def match_structures(
         if s.name in named
         for value, meant in zip(s.values, named[s.name].values, strict=False)  # pieces keep their numbers
     }
-    values = {structure.value for structure in known}
+    values = {value for structure in known for value in structure.values}
     unknown = []
     for structure in own:
         if structure.name in named:
             continue
+        whole = named.get(piece_stem(structure.name))
         free = structure.value in values and structure.value not in mapping.values()
-        if free and (by_value or is_placeholder(structure.name)):
-            mapping[structure.value] = structure.value
+        if free and (by_value or is_placeholder(structure.name) or (whole and structure.value in whole.values)):
+            mapping |= {value: value for value in structure.values if value in values}
         else:
             unknown.append(structure)
     return mapping, unknown
@@ -137,7 +144,7 @@ def match_structures(
 def match_layers(found: Segmentation, known: Sequence[Structure]) -> tuple[npt.NDArray[np.uint8], list[Structure]]:
     """Multi-hot labels in the order of `known`, by name, and the structures with voxels that are not known."""
     mapping, unknown = match_structures(found.structures, known, by_value=False)
-    place = {structure.value: n for n, structure in enumerate(known)}
+    place = {value: n for n, structure in enumerate(known) for value in structure.values}
     layers = np.zeros((len(known), *found.geometry.shape), np.uint8)
     for structure in found.structures:
         if structure.value in mapping:
@@ -220,7 +227,7 @@ def _unknown_value_error(
     listed = ", ".join(f"{value}{names.get(value, '')} in {number} voxels" for value, number in first.items())
     if len(counts) > len(first):
         listed += f", and {len(counts) - len(first)} more values"
-    have = ", ".join(f"{s.name}={s.value}" for s in known) or "none"
+    have = ", ".join(f"{s.name}={s.value}{f'-{s.last_value}' if s.instances else ''}" for s in known) or "none"
     return UnknownValueError(
         f"{name}: holds labels that no structure has: {listed} (structures: {have})",
         hint="add the missing structures (--labels NAME=VALUE,…), or correct the label file",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,7 +30,9 @@ from osteon.dataset.dataset import read_channels
 from osteon.dataset.label_placement import place_segmentation
 from osteon.dataset.manifest import Case, describe_errors
 from osteon.formats.io import describe_header_warnings, read_segmentation, table_of, write_segmentation, write_volume
+from osteon.formats.labelmap import make_index_map, to_index_map
 from osteon.importing.between_slices import resolve_gaps
+from osteon.importing.pieces import overlap_error
 from osteon.importing.source_forms import ConvertedCase, Source, SourceCase
 
 _LOSS = 0.05
@@ -49,6 +51,7 @@ class ReadSettings:
         made_from: From `ImportOrigin.digest`: what was read before counts where it is the same.
         repair_geometry: Resample a label that does not lie on its image's grid.
         allow_empty: Take an empty label.
+        pieces: Values are to be pieces, so that structures may not overlap.
     """
 
     found: Source
@@ -56,6 +59,7 @@ class ReadSettings:
     made_from: str
     repair_geometry: bool
     allow_empty: bool
+    pieces: bool = False
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,7 @@ class ImportedCase:
         present: Names of the structures that have a voxel.
         overlaps: Whether a voxel belongs to several structures.
         warnings: What a person should look at; each names the case.
+        highest: The highest value of its label.
     """
 
     entry: Case
@@ -75,6 +80,7 @@ class ImportedCase:
     present: tuple[str, ...] = ()
     overlaps: bool = False
     warnings: tuple[str, ...] = ()
+    highest: int = 0
 
 
 @dataclass
@@ -127,9 +133,10 @@ def import_case(case: SourceCase, settings: ReadSettings, protected: Collection[
     else:
         path = _path_in_manifest(case.label, folder)
     overlaps = segmentation.overlapping and bool((np.count_nonzero(segmentation.array, axis=0) > 1).any())
+    highest = int(segmentation.array.max(initial=0))
     update = {"segmentation": path, "provenance": [*entry.provenance, *labels.provenance]}
     entry = entry.model_copy(update=update)
-    return ImportedCase(entry, segmentation.structures, present, overlaps, (*warnings, *labels.warnings))
+    return ImportedCase(entry, segmentation.structures, present, overlaps, (*warnings, *labels.warnings), highest)
 
 
 def _make_entry(case: SourceCase, converted: ConvertedCase, content: str, folder: Path) -> Case:
@@ -155,14 +162,17 @@ def _check(labels: _Labels, case: SourceCase, *, allow_empty: bool) -> tuple[str
     Raises:
         LabelError: None has, and the label may not be empty.
     """
-    labels.segmentation, filled, lines = resolve_gaps(labels.segmentation, case.between_slices)
+    whole = labels.segmentation.structures
+    labels.segmentation, filled, lines = resolve_gaps(labels.segmentation.split(), case.between_slices)
+    labels.segmentation = Segmentation(labels.segmentation.array, labels.segmentation.geometry, whole)
     labels.changed |= filled
     labels.provenance += lines
     labels.warnings += [f"{labels.name}: {line}" for line in lines]
-    present = present_structures(labels.segmentation) if allow_empty else check_labels(labels.segmentation, labels.name)
+    merged = labels.segmentation.merged()
+    present = present_structures(merged) if allow_empty else check_labels(merged, labels.name)
     if not present:
         labels.warnings.append(f"{labels.name}: the label is empty")
-    for structure in find_background_like(labels.segmentation):
+    for structure in find_background_like(merged):
         covers = "covers more than half of the image and most of its sides"
         labels.warnings.append(f"case {case.id}: {structure} {covers}: is it the background, or the mask inverted?")
     return present
@@ -219,8 +229,11 @@ def _read_labels(case: SourceCase, converted: ConvertedCase, volume: Volume, set
     if case.label is None:
         return None
     table, structures = case.table or table_of(case.label), settings.found.structures
-    segmentation = read_segmentation(case.label, structures, table=table)
+    segmentation = read_segmentation(case.label, structures, table=table, pieces=True)
     labels = _Labels(segmentation, f"case {case.id}: {case.label}", changed=False)
+    if settings.pieces and segmentation.overlapping:
+        labels.segmentation, labels.changed = _unite_layers(case.label, structures), True
+        labels.provenance.append(f"segmentation from the layers of {case.label.absolute()}")
     known = None if structures is None else {s.name: s.value for s in structures}
     if table is not None and (known is None or any(known.get(s.name, s.value) != s.value for s in table.structures)):
         meant = ", ".join(f"{s.value} {s.name}" for s in table.structures[:_LISTED])
@@ -230,6 +243,16 @@ def _read_labels(case: SourceCase, converted: ConvertedCase, volume: Volume, set
     image_name, repair = str(case.images[0]), settings.repair_geometry
     _lay_on_image(labels, case.label, volume.geometry, image_name, repair_geometry=repair)
     return labels
+
+
+def _unite_layers(path: Path, structures: Sequence[Structure] | None) -> Segmentation:
+    """The layers of a file as one index map. Raises LabelError where two share a voxel, or as `make_index_map`."""
+    layers = read_segmentation(path)
+    if shared := int(np.count_nonzero(np.count_nonzero(layers.array, axis=0) > 1)):
+        raise overlap_error(f"{path}: {shared} voxels belong to several structures")
+    united = to_index_map(layers, path)
+    array, named = make_index_map(united.array, united.structures, structures, path, by_value=False)
+    return Segmentation(array, united.geometry, named)
 
 
 def _lay_on_image(labels: _Labels, file: Path, grid: Geometry, image_name: str, *, repair_geometry: bool) -> None:

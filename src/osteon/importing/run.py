@@ -16,6 +16,7 @@ from osteon.importing.case_selection import choose_cases
 from osteon.importing.import_case import merge_warnings
 from osteon.importing.import_manifest import build_manifest, check_patterns, check_structures, find_structures, hold_out
 from osteon.importing.options import ImportKeywords, ImportOptions
+from osteon.importing.pieces import close_range, name_of_labels, number_pieces, owner_names
 from osteon.importing.read_cases import ReadSettings, read_cases, remove_records
 from osteon.importing.recognition import find_form
 from osteon.importing.reimport import ImportOrigin, digest_inputs, find_previous_import
@@ -96,6 +97,8 @@ def import_dataset(
         for line in (f"form {form.name}: {form.description}{why}", *found.summary):
             announce(line)
     found.warnings += _adopt_names(found, cases, by_user=options.structures is not None)
+    if options.fragments == "instances" and found.structures is not None:
+        found.structures = number_pieces(found.structures, name_of_labels(cases))
     cases = _find_subjects(cases, options)
     with lock_folder(folder, "another import", "wait until it has ended, or choose another folder"):
         if not overwrite and (before := find_previous_import(folder, origin)) is not None:  # made meanwhile
@@ -129,12 +132,16 @@ def _import_cases(
     workers: int | None,
 ) -> ImportReport:
     """Read the cases and write the manifest; the folder is held."""
-    settings = ReadSettings(found, folder, origin.digest(), options.repair_geometry, options.allow_empty)
+    pieces = options.fragments == "instances"
+    settings = ReadSettings(found, folder, origin.digest(), options.repair_geometry, options.allow_empty, pieces)
     imported, failed = read_cases(settings, cases, workers)
     structures = find_structures(found, imported, failed, str(source))
+    if pieces:
+        structures = close_range(number_pieces(structures, name_of_labels(cases)), max(c.highest for c in imported))
     manifest = build_manifest(found, structures, imported, origin, complete=not failed and not found.lost)
     manifest, warnings = hold_out(manifest, options, [case.id for case in cases if case.id in failed])
-    present = {case.entry.id: case.present for case in imported if case.entry.segmentation is not None}
+    labelled = [case for case in imported if case.entry.segmentation is not None]
+    present = {case.entry.id: owner_names(case.present, case.structures, structures) for case in labelled}
     report = ImportReport(folder, form.name, manifest, failed, [], found.lost, present)
     report.warnings.extend(
         [

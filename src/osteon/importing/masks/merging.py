@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from itertools import combinations
 from pathlib import Path
@@ -13,9 +14,11 @@ import numpy.typing as npt
 from osteon.core.errors import LabelError
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation, Structure, make_structures
+from osteon.core.text import shorten_list
 from osteon.dataset.label_placement import place_segmentation
 from osteon.formats.io import read_volume
 from osteon.formats.labelmap import smallest_uint
+from osteon.importing.pieces import overlap_error
 
 Mask = npt.NDArray[np.bool_]
 _LISTED = 6
@@ -66,32 +69,58 @@ def merge_masks(
     """One segmentation of all masks, and a line for each pair that overlaps.
 
     Args:
-        masks: Name and mask `[i, j, k]`; each name is one of `structures` and comes once.
+        masks: Name and mask `[i, j, k]`; each name is one of `structures` and comes once, or once for each piece.
         structures: The dataset's, in order.
         geometry: The scan's grid.
         priority: The first wins where masks overlap, unlisted ones come last in order of `structures`; None keeps
             overlaps as multi-hot `[structure, i, j, k]`.
+
+    Raises:
+        LabelError: There are pieces, and masks overlap without a priority; or there are more than values for them.
     """
-    packed = {name: np.packbits(mask, axis=-1) for name, mask in masks}
-    present = [structure for structure in structures if structure.name in packed]
-    lines = []
-    for one, other in combinations(present, 2):
-        shared = int(np.bitwise_count(packed[one.name] & packed[other.name]).sum())
-        if shared:
-            lines.append(f"{one.name} and {other.name} share {shared} voxels")
+    order, number = list(priority or ()), {s.name: n for n, s in enumerate(structures)}
+    found: list[tuple[Structure, Structure, npt.NDArray[np.uint8]]] = []
+    times: Counter[str] = Counter()
+    for name, mask in masks:
+        owner = structures[number[name]]
+        if owner.instances and times[name] >= len(owner.values):
+            raise LabelError(
+                f"{name} has more than {len(owner.values)} pieces", hint=f"--labels {name}=FIRST-LAST makes room"
+            )
+        drawn = owner.piece(times[name]) if owner.instances else owner
+        found.append((owner, drawn, np.packbits(mask, axis=-1)))
+        times[name] += 1
+    found.sort(key=lambda part: (number[part[0].name], part[1].value))
+    lines = _describe_overlaps([(drawn, bits) for _, drawn, bits in found])
+    pieces = [structure.name for structure in structures if structure.instances]
+    if lines and priority is None and pieces:
+        raise overlap_error(shorten_list(lines, _LISTED), ",".join(pieces))
     if lines and priority is None:
         layers = np.zeros((len(structures), *geometry.shape), dtype=np.uint8)
-        for layer, structure in zip(layers, structures, strict=True):
-            if structure.name in packed:
-                _draw(layer, packed[structure.name], 1)
+        for owner, _, bits in found:
+            _draw(layers[number[owner.name]], bits, 1)
         return Segmentation(layers, geometry, tuple(structures)), [f"{line}; kept as overlap" for line in lines]
-    labels = np.zeros(geometry.shape, dtype=smallest_uint(max(s.value for s in structures)))
-    order = list(priority or ())
-    ranked = sorted(present, key=lambda s: order.index(s.name) if s.name in order else len(order))
-    for structure in reversed(ranked):
-        _draw(labels, packed[structure.name], structure.value)
-    rule = " before ".join(s.name for s in ranked)
+    highest = max([*(s.value for s in structures), *(drawn.value for _, drawn, _ in found)])
+    labels = np.zeros(geometry.shape, dtype=smallest_uint(highest))
+    ranked = sorted(found, key=lambda part: order.index(part[0].name) if part[0].name in order else len(order))
+    for _, drawn, bits in reversed(ranked):
+        _draw(labels, bits, drawn.value)
+    rule = " before ".join(drawn.name for _, drawn, _ in ranked)
     return Segmentation(labels, geometry, tuple(structures)), [f"{line}; resolved by {rule}" for line in lines]
+
+
+def _describe_overlaps(packed: Sequence[tuple[Structure, npt.NDArray[np.uint8]]]) -> list[str]:
+    """A line for each pair of packed masks that share voxels."""
+    united, shared = np.zeros_like(packed[0][1]) if packed else np.zeros(0, np.uint8), False
+    for _, bits in packed:
+        shared |= bool((united & bits).any())
+        united |= bits
+    if not shared:  # pairs are many where pieces are
+        return []
+    counts = (
+        (one.name, other.name, int(np.bitwise_count(a & b).sum())) for (one, a), (other, b) in combinations(packed, 2)
+    )
+    return [f"{one} and {other} share {count} voxels" for one, other, count in counts if count]
 
 
 def _draw(labels: npt.NDArray[Any], packed: npt.NDArray[np.uint8], value: int) -> None:
