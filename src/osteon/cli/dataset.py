@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +14,7 @@ from osteon.cli.import_options import with_import_options
 from osteon.cli.output import info, out, report_failures, report_not_imported, report_notes
 from osteon.cli.plan_options import given_options, is_given, parse_plan_options, with_plan_options
 from osteon.cli.shared_options import device_option
+from osteon.cli.terminal import can_ask
 from osteon.core.errors import UsageError
 from osteon.core.progress import format_duration
 from osteon.core.quantities import format_bytes, parse_seconds
@@ -42,6 +44,7 @@ def import_(
         overwrite=overwrite,
         workers=workers,
         announce=lambda line: out.print(escape(line)),
+        ask=partial(typer.confirm, default=True, err=True) if can_ask() else None,
     )
     if report.repeated:
         info(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,8 +30,9 @@ from osteon.dataset.dataset import read_channels
 from osteon.dataset.label_placement import place_segmentation
 from osteon.dataset.manifest import Case, describe_errors
 from osteon.formats.io import describe_header_warnings, read_segmentation, table_of, write_segmentation, write_volume
-from osteon.formats.labelmap import make_index_map, to_index_map
+from osteon.formats.labelmap import is_placeholder, make_index_map, to_index_map
 from osteon.importing.between_slices import resolve_gaps
+from osteon.importing.piece_places import Place, measure_places
 from osteon.importing.pieces import overlap_error
 from osteon.importing.source_forms import ConvertedCase, Source, SourceCase
 
@@ -73,6 +74,7 @@ class ImportedCase:
         overlaps: Whether a voxel belongs to several structures.
         warnings: What a person should look at; each names the case.
         highest: The highest value of its label.
+        places: Where its values lie that nothing names, from `measure_places`.
     """
 
     entry: Case
@@ -81,6 +83,7 @@ class ImportedCase:
     overlaps: bool = False
     warnings: tuple[str, ...] = ()
     highest: int = 0
+    places: Mapping[str, Place] = field(default_factory=dict)
 
 
 @dataclass
@@ -136,7 +139,10 @@ def import_case(case: SourceCase, settings: ReadSettings, protected: Collection[
     highest = int(segmentation.array.max(initial=0))
     update = {"segmentation": path, "provenance": [*entry.provenance, *labels.provenance]}
     entry = entry.model_copy(update=update)
-    return ImportedCase(entry, segmentation.structures, present, overlaps, (*warnings, *labels.warnings), highest)
+    warnings += labels.warnings
+    unnamed = settings.found.structures is None and all(is_placeholder(name) for name in present)
+    places = measure_places(segmentation) if unnamed and not segmentation.overlapping else {}
+    return ImportedCase(entry, segmentation.structures, present, overlaps, tuple(warnings), highest, places)
 
 
 def _make_entry(case: SourceCase, converted: ConvertedCase, content: str, folder: Path) -> Case:

@@ -11,13 +11,15 @@ from osteon.core.errors import LabelError, UsageError
 from osteon.core.file_names import name_key
 from osteon.core.labels import MAX_PIECES, USUAL_PIECES, Structure, check_values, make_structures
 from osteon.formats.labelmap import is_placeholder, piece_stem
-from osteon.formats.mask_names import MASK_WORDS, SCAN_WORDS, structure_key
+from osteon.formats.mask_names import MASK_WORDS, SCAN_WORDS, name_words, structure_key
 from osteon.formats.registry import stem_of, suffix_of
 from osteon.importing.source_forms import SourceCase
 
 FRAGMENT = "fragment"
 """What pieces are called where no name says of what."""
-_NO_BONES = frozenset("case patient pat subject sub ses session anon study left right stl mesh dataset data".split())
+_NO_BONES = frozenset(
+    name_words("case patient pat subject sub ses session anon study left right stl mesh dataset data")
+)
 """Words that stand in the names of many files, and call no bone."""
 _RANGES = "say which values are pieces of what: --labels NAME=FIRST-LAST,…"
 
@@ -104,9 +106,7 @@ def number_pieces(structures: Sequence[Structure], name: str) -> tuple[Structure
 def close_range(structures: Sequence[Structure], highest: int) -> tuple[Structure, ...]:
     """The structures with the last value of an open range: the highest that was found, or that of the usual number."""
     return tuple(
-        with_pieces(s, max(highest, s.value + USUAL_PIECES - 1))
-        if s.instances and len(s.values) == MAX_PIECES
-        else s
+        with_pieces(s, max(highest, s.value + USUAL_PIECES - 1)) if s.instances and len(s.values) == MAX_PIECES else s
         for s in structures
     )
 

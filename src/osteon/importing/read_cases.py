@@ -132,7 +132,12 @@ def _from_record(settings: ReadSettings, record: Mapping[str, Any] | None) -> Im
         structures = tuple(Structure.model_validate(structure) for structure in kept["structures"])
         plain = {name: tuple(kept[name]) for name in ("present", "warnings")}
         imported = ImportedCase(
-            entry, structures, overlaps=bool(kept["overlaps"]), highest=int(kept["highest"]), **plain
+            entry,
+            structures,
+            overlaps=bool(kept["overlaps"]),
+            highest=int(kept["highest"]),
+            places=dict(kept["places"]),
+            **plain,
         )
     except (KeyError, TypeError, ValidationError):
         return None
