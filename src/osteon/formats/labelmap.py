@@ -181,7 +181,8 @@ def make_index_map(
         if len(extra) > _MAX_UNNAMED:
             raise LabelError(
                 f"{name}: holds {len(extra)} different values without names; it looks like an image, not labels",
-                hint="check that image and label are not swapped, or name the structures (--labels NAME=VALUE,…)",
+                hint="check that image and label are not swapped, or name the structures (--labels NAME=VALUE,… or "
+                "NAME=FIRST-LAST of numbered pieces)",
             )
         made = make_structures([f"label_{value}" for value in extra], extra)
         return labels, tuple(sorted((*own, *made), key=lambda s: s.value))

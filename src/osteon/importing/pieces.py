@@ -21,7 +21,7 @@ _NO_BONES = frozenset(
     name_words("case patient pat subject sub ses session anon study left right stl mesh dataset data")
 )
 """Words that stand in the names of many files, and call no bone."""
-_RANGES = "say which values are pieces of what: --labels NAME=FIRST-LAST,…"
+_RANGES = "say which values are pieces of what: --labels NAME=FIRST-LAST,…; or number the names: tibia_1, tibia_2"
 
 
 def with_pieces(structure: Structure, last: int) -> Structure:
@@ -59,6 +59,12 @@ def lay_out(names: Sequence[str], pieces: Mapping[str, int]) -> tuple[Structure,
     return tuple(with_pieces(s, end) if s.name in pieces else s for s, end in zip(made, last, strict=True))
 
 
+def stems_with_pieces(names: Iterable[str]) -> tuple[Structure, ...]:
+    """Structures of the names without the numbers at their ends, each with pieces."""
+    stems = {structure_key(stem): stem for name in names if (stem := piece_stem(name) or FRAGMENT)}
+    return lay_out(list(stems.values()), dict.fromkeys(stems.values(), 1))
+
+
 def number_pieces(structures: Sequence[Structure], name: str) -> tuple[Structure, ...]:
     """The structures as pieces of others, as `--fragments instances` asks for it.
 
@@ -73,7 +79,7 @@ def number_pieces(structures: Sequence[Structure], name: str) -> tuple[Structure
     Raises:
         UsageError: A structure would have one value, or values of two alternate.
     """
-    if any(structure.instances for structure in structures):
+    if not structures or any(structure.instances for structure in structures):
         return tuple(structures)
     groups: dict[str, list[Structure]] = defaultdict(list)
     for structure in sorted(structures, key=lambda s: s.value):

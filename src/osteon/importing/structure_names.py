@@ -189,7 +189,7 @@ def find_contradictions(known: Sequence[Structure], files: Iterable[FileStructur
         DatasetError: A value to which the dataset gives a name of its own stands for different structures in the files.
     """
     values = {structure.name: structure.value for structure in known}
-    names = {structure.value: structure.name for structure in known}
+    names = {structure.value: structure.name for structure in known if not structure.instances}
     names_of: dict[int, dict[str, Path]] = defaultdict(dict)
     other: list[tuple[FileStructures, Structure]] = []
     for file in files:

@@ -139,7 +139,7 @@ def _architecture_error(plan: Plan, source_plan: Plan, share: float) -> UsageErr
 
 def output_tensors(plan: Plan, tensors: Mapping[str, torch.Tensor]) -> set[str]:
     """The output layers' tensors: those that would be larger with one structure more."""
-    more = Structure(name="\0", value=max(s.value for s in plan.structures) + 1, colour="#000000")
+    more = Structure(name="\0", value=max(s.values[-1] for s in plan.structures) + 1, colour="#000000")
     return _tensors_of_other_shape(plan.model_copy(update={"structures": [*plan.structures, more]}), tensors)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, repeat
 from pathlib import Path
 
 from osteon.core.dice import count_overlap, dice
@@ -21,7 +22,7 @@ from osteon.formats.mask_names import structure_key
 from osteon.importing.masks.cases import MaskCase
 from osteon.importing.masks.dicom import read_dicom_labels
 from osteon.importing.masks.files import MaskFile, is_binary
-from osteon.importing.masks.merging import merge_masks, read_mask
+from osteon.importing.masks.merging import merge_masks, read_mask, read_pieces
 from osteon.importing.options import ImportOptions
 from osteon.importing.pieces import owner_of
 from osteon.importing.source_forms import ConvertedCase
@@ -57,14 +58,15 @@ class _Conversion:
     def read_masks(self, structures: Sequence[Structure]) -> Segmentation:
         """One mask file for each structure."""
         masks, placements = [], list[str]()
+        numbered = {structure.name for structure in structures if structure.instances}
         for name, mask in sorted(self.case.structure_masks.items(), key=lambda item: natural_key(item[0])):
-            array, change, placement = read_mask(
-                mask.path, self.geometry, name=str(mask.path), image_name=str(self.scan)
-            )
+            owner = owner_of(name, structures) or name
+            read = read_pieces if owner in numbered else read_mask
+            arrays, change, placement = read(mask.path, self.geometry, name=str(mask.path), image_name=str(self.scan))
             placements += [f"{mask.relative_path} is {placement}"] if placement else []
             self.provenance.append(f"{name} from {mask.relative_path}" + (f": {change}" if change else ""))
-            masks.append((owner_of(name, structures) or name, array))
-        segmentation, overlaps = merge_masks(masks, structures, self.geometry, self.priority)
+            masks.append(zip(repeat(owner), arrays, strict=False))
+        segmentation, overlaps = merge_masks(chain(*masks), structures, self.geometry, self.priority)
         more = f" (the same for {len(placements) - 1} more masks)" if len(placements) > 1 else ""
         self.warnings += [*overlaps, *(line + more for line in placements[:1])]
         return segmentation

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from osteon.core.boxes import Box, bounding_box
 from osteon.core.errors import LabelError
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation, Structure, make_structures
 from osteon.core.text import shorten_list
 from osteon.dataset.label_placement import place_segmentation
-from osteon.formats.io import read_volume
+from osteon.formats.io import read_segmentation, read_volume
 from osteon.formats.labelmap import smallest_uint
 from osteon.importing.pieces import overlap_error
 
@@ -24,7 +26,21 @@ Mask = npt.NDArray[np.bool_]
 _LISTED = 6
 
 
-def read_mask(path: Path, geometry: Geometry, *, name: str, image_name: str) -> tuple[Mask, str, str]:
+def read_pieces(path: Path, geometry: Geometry, *, name: str, image_name: str) -> tuple[Iterator[Mask], str, str]:
+    """The masks `[i, j, k]` of a file's values, each a piece, on the scan's grid; the rest as `read_mask`.
+
+    Raises:
+        FileError, LabelError: The file cannot be read, or is no label map.
+        GeometryError: As `read_mask`.
+    """
+    labels, placement = place_segmentation(read_segmentation(path), geometry, name=name, image_name=image_name)
+    values = ", ".join(str(structure.value) for structure in labels.structures)
+    change = f"its values {values} taken as pieces" if len(labels.structures) > 1 else ""
+    masks = (labels.mask(structure) for structure in labels.structures)
+    return masks, "; ".join(part for part in (change, placement) if part), placement
+
+
+def read_mask(path: Path, geometry: Geometry, *, name: str, image_name: str) -> tuple[Iterator[Mask], str, str]:
     """A binary mask `[i, j, k]` on the scan's grid, what was done to it, and how it was laid (empty where it was not).
 
     Taken are 0/1, 0/255, 0 and any other one whole number, and a mask of 0 alone, in any type.
@@ -57,7 +73,11 @@ def read_mask(path: Path, geometry: Geometry, *, name: str, image_name: str) -> 
     change = f"its value {int(value)} taken as the structure" if value not in (0, 1) else ""
     turned = mask_grid.axis_codes != geometry.axis_codes
     axes = f"its axes {mask_grid.axis_codes} turned to the scan's {geometry.axis_codes}" if turned else ""
-    return aligned.array.view(np.bool_), "; ".join(part for part in (change, axes, placement) if part), placement
+    return (
+        iter([aligned.array.view(np.bool_)]),
+        "; ".join(part for part in (change, axes, placement) if part),
+        placement,
+    )
 
 
 def merge_masks(
@@ -79,7 +99,7 @@ def merge_masks(
         LabelError: There are pieces, and masks overlap without a priority; or there are more than values for them.
     """
     order, number = list(priority or ()), {s.name: n for n, s in enumerate(structures)}
-    found: list[tuple[Structure, Structure, npt.NDArray[np.uint8]]] = []
+    found: list[_PackedMask] = []
     times: Counter[str] = Counter()
     for name, mask in masks:
         owner = structures[number[name]]
@@ -87,43 +107,75 @@ def merge_masks(
             raise LabelError(
                 f"{name} has more than {len(owner.values)} pieces", hint=f"--labels {name}=FIRST-LAST makes room"
             )
-        drawn = owner.piece(times[name]) if owner.instances else owner
-        found.append((owner, drawn, np.packbits(mask, axis=-1)))
+        found.append(_PackedMask.of(mask, owner, owner.piece(times[name]) if owner.instances else owner))
         times[name] += 1
-    found.sort(key=lambda part: (number[part[0].name], part[1].value))
-    lines = _describe_overlaps([(drawn, bits) for _, drawn, bits in found])
+    found.sort(key=lambda part: (number[part.owner.name], part.drawn.value))
+    lines = _describe_overlaps(found, geometry)
     pieces = [structure.name for structure in structures if structure.instances]
     if lines and priority is None and pieces:
         raise overlap_error(shorten_list(lines, _LISTED), ",".join(pieces))
     if lines and priority is None:
         layers = np.zeros((len(structures), *geometry.shape), dtype=np.uint8)
-        for owner, _, bits in found:
-            _draw(layers[number[owner.name]], bits, 1)
+        for part in found:
+            part.draw(layers[number[part.owner.name]], 1)
         return Segmentation(layers, geometry, tuple(structures)), [f"{line}; kept as overlap" for line in lines]
-    highest = max([*(s.value for s in structures), *(drawn.value for _, drawn, _ in found)])
+    highest = max([*(s.value for s in structures), *(part.drawn.value for part in found)])
     labels = np.zeros(geometry.shape, dtype=smallest_uint(highest))
-    ranked = sorted(found, key=lambda part: order.index(part[0].name) if part[0].name in order else len(order))
-    for _, drawn, bits in reversed(ranked):
-        _draw(labels, bits, drawn.value)
-    rule = " before ".join(drawn.name for _, drawn, _ in ranked)
+    ranked = sorted(found, key=lambda part: order.index(part.owner.name) if part.owner.name in order else len(order))
+    for part in reversed(ranked):
+        part.draw(labels, part.drawn.value)
+    rule = " before ".join(part.drawn.name for part in ranked)
     return Segmentation(labels, geometry, tuple(structures)), [f"{line}; resolved by {rule}" for line in lines]
 
 
-def _describe_overlaps(packed: Sequence[tuple[Structure, npt.NDArray[np.uint8]]]) -> list[str]:
-    """A line for each pair of packed masks that share voxels."""
-    united, shared = np.zeros_like(packed[0][1]) if packed else np.zeros(0, np.uint8), False
-    for _, bits in packed:
-        shared |= bool((united & bits).any())
-        united |= bits
-    if not shared:  # pairs are many where pieces are
+@dataclass(frozen=True, eq=False)
+class _PackedMask:
+    """A mask in its box, packed: of many pieces each takes little.
+
+    Attributes:
+        owner: Its structure.
+        drawn: The same, or its piece.
+        box: In which it lies.
+        bits: `[i, j, k / 8]` of the box.
+    """
+
+    owner: Structure
+    drawn: Structure
+    box: Box
+    bits: npt.NDArray[np.uint8]
+
+    @classmethod
+    def of(cls, mask: Mask, owner: Structure, drawn: Structure) -> _PackedMask:
+        """Pack a mask `[i, j, k]`."""
+        box = bounding_box(mask) or Box((0, 0, 0), (0, 0, 0))
+        return cls(owner, drawn, box, np.packbits(mask[box.slices], axis=-1))
+
+    def unpack(self) -> Mask:
+        """The mask inside its box."""
+        return np.unpackbits(self.bits, axis=-1, count=self.box.shape[2]).view(np.bool_)
+
+    def draw(self, labels: npt.NDArray[Any], value: int) -> None:
+        """Set its voxels to a value, plane by plane."""
+        for plane, bits in zip(labels[self.box.slices], self.bits, strict=True):
+            mask = np.unpackbits(bits, axis=-1, count=plane.shape[-1]).view(np.bool_)
+            np.copyto(plane, value, where=mask)
+
+    def count_shared(self, other: _PackedMask) -> int:
+        """Voxels that both have."""
+        if not self.box.intersects(other.box):
+            return 0
+        shared = self.box.intersection(other.box)
+        one, two = (part.unpack()[shared.move([-n for n in part.box.first]).slices] for part in (self, other))
+        return int(np.count_nonzero(one & two))
+
+
+def _describe_overlaps(packed: Sequence[_PackedMask], geometry: Geometry) -> list[str]:
+    """A line for each pair of masks that share voxels."""
+    times = np.zeros(geometry.shape, dtype=np.uint8)
+    for part in packed:
+        plane = times[part.box.slices]
+        np.minimum(plane + part.unpack(), 2, out=plane)
+    if times.max(initial=0) < 2:  # pairs are many where pieces are
         return []
-    counts = (
-        (one.name, other.name, int(np.bitwise_count(a & b).sum())) for (one, a), (other, b) in combinations(packed, 2)
-    )
-    return [f"{one} and {other} share {count} voxels" for one, other, count in counts if count]
-
-
-def _draw(labels: npt.NDArray[Any], packed: npt.NDArray[np.uint8], value: int) -> None:
-    """Set the voxels of a packed mask to a value, plane by plane."""
-    for plane, bits in zip(labels, packed, strict=True):
-        np.copyto(plane, value, where=np.unpackbits(bits, axis=-1, count=plane.shape[-1]).view(np.bool_))
+    pairs = ((one.drawn.name, other.drawn.name, one.count_shared(other)) for one, other in combinations(packed, 2))
+    return [f"{one} and {other} share {count} voxels" for one, other, count in pairs if count]
