@@ -8,6 +8,7 @@ to each way of naming them.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from osteon.plan.outputs import OutputLayout, output_layout
 from osteon.plan.schema import Plan, StructureSequence
 from osteon.predicting.bodies import Bodies, Body, bodies_by_core, bodies_by_size
 from osteon.predicting.level_assignment import Levels, Slot, make_slots, rank_assignments
+from osteon.predicting.pieces import find_pieces
 from osteon.predicting.probabilities import Probabilities
 
 MIN_PROBABILITY = 1e-3
@@ -70,10 +72,11 @@ def name_sequence(
         then nothing is changed).
     """
     sequence, layout = plan.sequence, output_layout(plan)
+    if sequence is not None and layout.levels:
+        return _name_bodies(values, plan, sequence, layout, first, sharpness)
+    values = values[: layout.classes]
     if sequence is None or plan.overlapping:
         return values, None
-    if layout.levels:
-        return _name_bodies(values, plan, sequence, layout, first, sharpness)
     array = values.numpy()
     positions = [1 + [s.name for s in plan.structures].index(name) for name in sequence.names]
     total = array[positions].sum(0, dtype=np.float32)
@@ -100,14 +103,17 @@ def name_sequence(
     return values, levels
 
 
-def order_names(
+def decode_outputs(
     probabilities: Probabilities, plan: Plan, *, first: str | None = None, sharpness: float = SHARPNESS
 ) -> Probabilities:
-    """Of structures, with the names of the plan's sequence in order; may be changed in place.
+    """Of structures, with the names of the plan's sequence in order, and pieces parted; may be changed in place.
 
-    As they are where the plan has no sequence. Arguments as for `name_sequence`.
+    As they are where the plan has neither. Arguments as for `name_sequence`.
     """
-    if plan.sequence is None or plan.overlapping:
+    layout = output_layout(plan)
+    if layout.instances and len(probabilities.values) == layout.total:
+        probabilities = replace(probabilities, pieces=find_pieces(probabilities.values, plan))
+    elif plan.sequence is None or plan.overlapping:
         return probabilities
     values, levels = name_sequence(probabilities.values, plan, first=first, sharpness=sharpness)
     return probabilities.with_levels(values, levels)
