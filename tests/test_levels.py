@@ -263,6 +263,30 @@ def test_crumbs_are_no_bodies() -> None:
     assert not values.argmax(0)[3, 3, 70]
 
 
+def beside(first: dict[int, float], second: dict[int, float]) -> torch.Tensor:
+    """Two rows in one scan, 30 mm apart."""
+    left, right = outputs(first), outputs(second)
+    between = torch.full((len(left), 20, *SHAPE[1:]), 1e-4)
+    between[0] = 1
+    return torch.cat((left, between, right), 1)
+
+
+def test_two_people_in_one_scan_are_named_one_by_one() -> None:
+    values, levels = name_sequence(beside({20: 0, 32: 1, 44: 2}, {26: 0, 38: 1, 50: 2}), plan())
+    assert found(values[:, :10], 20, 32, 44) == NAMES
+    assert found(values[:, 30:], 26, 38, 50) == NAMES
+    assert levels is not None
+    assert reasons_to_review_levels(levels)[0].startswith("2 rows of bodies side by side")
+
+
+def test_a_body_beside_the_row_is_none() -> None:
+    values, levels = name_sequence(beside({20: 0, 32: 1, 44: 2}, {26: 1}), plan())
+    assert found(values[:, :10], 20, 32, 44) == NAMES
+    assert found(values[:, 30:], 26) == [""]
+    assert levels is not None
+    assert levels.rows == 1
+
+
 def test_other_structures_stay() -> None:
     raw = outputs({20: 0, 32: 1, 44: 2})
     raw[(0, *cube(2))], raw[(1, *cube(2))] = 0.2, 0.8
