@@ -188,7 +188,7 @@ def _shared_rows(plan: Plan, source_plan: Plan) -> tuple[list[str], dict[int, in
             rows[here.class_of[number]] = there.class_of[other]
     if names and not plan.overlapping:
         rows[0] = 0
-    if same:
+    if same and here.has_cores == there.has_cores:
         rows |= {here.core + number: there.core + number for number in range(here.total - here.classes)}
     return names, rows
 

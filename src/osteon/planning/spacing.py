@@ -77,6 +77,8 @@ def coarser_spacing(
 
     if fits(1.0):
         return spacing, []
+    if numbered := [structure.name for structure in dataset.structures if structure.instances]:
+        return spacing, [f"not coarser: what parts the pieces of {', '.join(numbered)} may be one voxel wide"]
     factor, kept_dice = 1.0, 1.0
     for candidate in FACTORS[1:]:
         fidelity = label_fidelity(dataset, fingerprint, coarsened(candidate))
