@@ -262,5 +262,5 @@ FORM = SourceForm(
     explain_mismatch,
     read,
     "dataset.json and files called CASE_0000",
-    frozenset({"priority"}),
+    frozenset({"priority", "fragments"}),
 )

@@ -128,9 +128,7 @@ class ImportOptions:
             for_all=True,
         ),
     )
-    fragments: Fragments | None = field(
-        default=None, metadata=_words("--fragments", "classes when left out", for_all=True)
-    )
+    fragments: Fragments | None = field(default=None, metadata=_words("--fragments", "classes when left out"))
     modality: Modality | None = field(
         default=None, metadata=_help("ct, mr, xray or other, over what the source says.", for_all=True)
     )

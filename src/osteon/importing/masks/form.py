@@ -217,5 +217,5 @@ FORM = SourceForm(
     explain_mismatch,
     read,
     "scans and masks that no list names",
-    DICOM_OPTIONS | {"case_pattern", "priority", "ignore_references", "between_slices"},
+    DICOM_OPTIONS | {"fragments", "case_pattern", "priority", "ignore_references", "between_slices"},
 )
