@@ -147,6 +147,7 @@ def test_a_label_map_without_images_axes_keeps_its_pieces(tmp_path: Path) -> Non
         report, (labels,) = take(source, fragments="instances", **more)
         assert str(report.manifest.cases[0].segmentation).startswith("labels/")
         assert values(labels) == [1, 2, 4]
+    assert read_segmentation(report.folder / "labels/p0.nii.gz").structures[0].last_value == 99
     renamed = (report.manifest.structures[0].model_copy(update={"name": "other"}),)
     path = report.folder / str(report.manifest.cases[0].segmentation)
     assert values(read_segmentation(path, renamed, pieces=True)) == [1, 2, 4]
@@ -321,6 +322,29 @@ def test_the_audit_reports_tiny_pieces_and_shared_numbers(tmp_path: Path) -> Non
     assert all(f.cases == ["p0"] and f.structures == ["fragment"] for f in found.values())
     assert "numbers 5 (1 voxel), 6 (1 voxel)" in found["tiny-pieces"].what
     assert "number 2 (256 and 256 voxels)" in found["shared-number"].what
+
+
+def test_pieces_are_drawn_between_slices_each_by_itself(tmp_path: Path) -> None:
+    labels = blocks(1, 2, 3)
+    labels[1::2] = 0
+    (tmp_path / "source/p1").mkdir(parents=True)
+    write_volume(tmp_path / "source/p1/ct.nii.gz", picture())
+    write_volume(tmp_path / "source/p1/seg.nii.gz", Volume(labels[None], GRID))
+    for options in ({"structures": {"bone": "1-9"}}, {"fragments": "instances"}):
+        _, (filled,) = take(tmp_path / "source", **options)
+        assert np.array_equal(filled.array[4:11], blocks(1, 2, 3)[4:11])
+
+
+def test_vertebrae_as_verse_has_them(tmp_path: Path) -> None:
+    for case, row in (("sub-v1", (20, 21, 22)), ("sub-v2", (19, 20))):
+        scan = tmp_path / "verse/rawdata" / case / f"{case}_ct.nii.gz"
+        mask = tmp_path / "verse/derivatives" / case / f"{case}_seg-vert_msk.nii.gz"
+        for path, volume in ((scan, picture(len(row))), (mask, Volume(blocks(*row)[None], GRID))):
+            path.parent.mkdir(parents=True)
+            write_volume(path, volume)
+    report, labels = take(tmp_path / "verse", fragments="instances")
+    assert ranges(report) == {"vert": (19, 117)}
+    assert [values(each) for each in labels] == [[20, 21, 22], [19, 20]]
 
 
 def test_numbered_structures() -> None:

@@ -6,7 +6,7 @@ import os
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +33,7 @@ from osteon.formats.io import describe_header_warnings, read_segmentation, table
 from osteon.formats.labelmap import is_placeholder, make_index_map, to_index_map
 from osteon.importing.between_slices import resolve_gaps
 from osteon.importing.piece_places import Place, measure_places
-from osteon.importing.pieces import overlap_error
+from osteon.importing.pieces import close_range, overlap_error
 from osteon.importing.source_forms import ConvertedCase, Source, SourceCase
 
 _LOSS = 0.05
@@ -129,20 +129,21 @@ def import_case(case: SourceCase, settings: ReadSettings, protected: Collection[
         write_volume(_writable(folder / entry.images[0], protected), volume)
     if labels is None:
         return ImportedCase(entry, warnings=tuple(warnings))
-    segmentation = labels.segmentation
+    highest = int(labels.segmentation.array.max(initial=0))
+    structures = close_range(labels.segmentation.structures, highest)
+    segmentation = replace(labels.segmentation, structures=structures)
     if labels.changed or case.label is None:
         path = f"labels/{case.id}{'.seg.nrrd' if segmentation.overlapping else '.nii.gz'}"
         write_segmentation(_writable(folder / path, protected), segmentation)
     else:
         path = _path_in_manifest(case.label, folder)
     overlaps = segmentation.overlapping and bool((np.count_nonzero(segmentation.array, axis=0) > 1).any())
-    highest = int(segmentation.array.max(initial=0))
     update = {"segmentation": path, "provenance": [*entry.provenance, *labels.provenance]}
     entry = entry.model_copy(update=update)
     warnings += labels.warnings
     unnamed = settings.found.structures is None and all(is_placeholder(name) for name in present)
     places = measure_places(segmentation) if unnamed and not segmentation.overlapping else {}
-    return ImportedCase(entry, segmentation.structures, present, overlaps, tuple(warnings), highest, places)
+    return ImportedCase(entry, structures, present, overlaps, tuple(warnings), highest, places)
 
 
 def _make_entry(case: SourceCase, converted: ConvertedCase, content: str, folder: Path) -> Case:

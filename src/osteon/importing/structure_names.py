@@ -30,8 +30,8 @@ def user_structures(given: Mapping[str, int | str] | None) -> tuple[Structure, .
     """
     if not given:
         return None
-    last = {name: _parse_range(name, value)[1] for name, value in given.items() if isinstance(value, str)}
-    named = {name: v if isinstance(v, int) else _parse_range(name, v)[0] for name, v in given.items()}
+    ranges = {name: _parse_range(name, value) for name, value in given.items() if isinstance(value, str)}
+    named = {name: ranges[name][0] if isinstance(value, str) else value for name, value in given.items()}
     named = {n: v for n, v in named.items() if (n.lower(), v) != ("background", BACKGROUND)}
     hint = "--labels L1=1,L2=2, for example; 0 is the background and needs no name"
     if not named:
@@ -46,7 +46,7 @@ def user_structures(given: Mapping[str, int | str] | None) -> tuple[Structure, .
         if others := [other for other in named if other != name and named[other] == value]:
             raise UsageError(f"--labels: {name} and {others[0]} both have the value {value}", hint=hint)
     made = make_structures(list(named), list(named.values()))
-    structures = tuple(with_pieces(s, last[s.name]) if s.name in last else s for s in made)
+    structures = tuple(with_pieces(s, ranges[s.name][1]) if s.name in ranges else s for s in made)
     try:
         check_values(structures)
     except ValueError as error:
