@@ -73,8 +73,11 @@ def reasons_to_review(
 
 
 def reasons_to_review_levels(levels: Levels | None) -> list[str]:
-    """Why a person should look at the names of a sequence: another way to name its bodies is nearly as likely."""
-    if levels is None or levels.assignments[0].probability >= MIN_LEVEL_PROBABILITY:
+    """Why a person should look at the names of a sequence: another way to name its bodies is nearly as likely.
+
+    Nothing where a person has picked one.
+    """
+    if levels is None or levels.picked is not None or levels.assignments[0].probability >= MIN_LEVEL_PROBABILITY:
         return []
     return [f"names: {levels.describe()}"]
 

@@ -157,9 +157,13 @@ def _rank(
 ) -> Levels | None:
     centres = np.array([body.centre_mm for body in bodies.row])
     steps = tuple(np.linalg.norm(np.diff(centres, axis=0), axis=1).tolist())
-    uppermost = len(centres) - 1 if _first_is_last(plan, sequence) else 0
-    ranked = rank_assignments(sharpness * evidence, steps, slots, fixed=None if first is None else (uppermost, first))
-    return Levels(tuple(ranked), bodies, evidence, steps) if ranked else None
+    weighed, first_is_last = sharpness * evidence, _first_is_last(plan, sequence)
+    ranked = rank_assignments(weighed, steps, slots)
+    if first is not None:
+        body = len(centres) - 1 if first_is_last else 0
+        picked = rank_assignments(weighed, steps, slots, fixed=(body, first))[:1]
+        ranked = picked and [*picked, *(other for other in ranked if other.slots != picked[0].slots)][:3]
+    return Levels(tuple(ranked), bodies, evidence, steps, first_is_last, first) if ranked else None
 
 
 def _class_evidence(array: Floats, positions: list[int], mask: npt.NDArray[np.bool_], slots: list[Slot]) -> Floats:
