@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from nicegui import ui
@@ -126,6 +127,8 @@ class ResultPage:
         cases = {} if found is None else {case.id: case for case in found[1].manifest.cases}
         labelled = any(cases[name].segmentation for name in names if name in cases)
         with ui.element("div").classes("osteon-row"):
+            if scored and found is not None and self._is_outdated(self.item.path / "metrics.json"):
+                action("Score again", lambda: start_evaluation(self.app, self.item, found[0]), icon="rule")
             if scored:
                 action(
                     "Compare with the reference",
@@ -169,6 +172,13 @@ class ResultPage:
             table(rows, headings, key="n", page_size=15)
             if not flat:
                 caption(LENGTH)
+            if self._is_outdated(self.app.workspace.root / volumes_table(self.item)):
+                caption("A case was segmented again, or its pieces were corrected, after these were measured.")
+                action("Measure again", self._measure, icon="straighten").mark("measure")
+
+    def _is_outdated(self, made: Path) -> bool:
+        """Whether a case has changed since a file was made of the result."""
+        return any(path.stat().st_mtime > made.stat().st_mtime for path in result_files(self.item).values())
 
     def _explain_no_volumes(self) -> None:
         """Why there are no volumes yet, and what to do about it."""

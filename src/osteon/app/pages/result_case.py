@@ -7,17 +7,19 @@ from typing import Any
 
 from nicegui import ui
 
+from osteon.app.corrections import corrections_of
 from osteon.app.elements import action, caption, card, note, notify_error, page_frame, refresh_on_change
 from osteon.app.job_cards import watch_jobs
 from osteon.app.jobs import Job
 from osteon.app.level_choices import LevelChoice, level_choices
+from osteon.app.piece_editor import PieceEditor
 from osteon.app.result_commands import start_renaming
 from osteon.app.results import prediction_records, result_files, result_scene
 from osteon.app.state import AppState
 from osteon.app.view_group import ViewPane
 from osteon.app.viewer import Viewer, case_header
 from osteon.app.workspace import Item
-from osteon.core.errors import OsteonError
+from osteon.core.errors import OsteonError, UsageError
 
 
 def case_page(app: AppState, result_id: str, case_id: str) -> None:
@@ -35,7 +37,7 @@ class _CasePage:
     """The page of a case."""
 
     def __init__(self, app: AppState, item: Item, name: str, names: list[str]) -> None:
-        self.app, self.item, self.name = app, item, name
+        self.app, self.item, self.name, self.file = app, item, name, result_files(item)[name]
         with case_header(names, name, lambda other: f"{item.url}/{app.case_id(item, other)}") as step:
             pass
         record = prediction_records(item).get(name, {})
@@ -46,7 +48,8 @@ class _CasePage:
             result_scene(app, item, name)
         except OsteonError as error:
             notify_error(error)
-        Viewer(self._scene, [ViewPane("", ("b",))], step)
+        own = self.file.resolve().is_relative_to(app.workspace.root)
+        Viewer(self._scene, [ViewPane("", ("b",))], step, editor=PieceEditor(app, self.file) if own else None)
 
     async def _scene(self, full_resolution: bool) -> tuple[str, dict[str, Any]]:
         request = result_scene(self.app, self.item, self.name, full_resolution=full_resolution)
@@ -77,6 +80,9 @@ class _CasePage:
 
     def _pick_button(self, choice: LevelChoice) -> None:
         text = f"{choice.names} is right" if choice.shown else f"Name it {choice.names}"
-        action(text, lambda: start_renaming(self.app, self.item, self.name, choice.first), icon="check").mark(
-            f"pick-{choice.first}"
-        )
+        action(text, lambda: self._pick(choice.first), icon="check").mark(f"pick-{choice.first}")
+
+    def _pick(self, first: str) -> None:
+        if corrections_of(self.file):
+            raise UsageError("its pieces were corrected, and would be lost", hint="undo the corrections first")
+        start_renaming(self.app, self.item, self.name, first)
