@@ -86,6 +86,7 @@ class Levels:
         bodies: In their order along the sequence's axis.
         evidence: `[body, slot]` what speaks for each slot, before it is made as sharp as validation has it.
         steps: From each body to the next, in mm.
+        rows: How many rows of bodies lie side by side, each with names of its own; this is the least sure of them.
         first_is_last: Whether the first body, as people count, is the last of them: of vertebrae the uppermost.
         picked: The name of the first body that a person has given; the assignment that follows from it is in front.
     """
@@ -94,6 +95,7 @@ class Levels:
     bodies: Bodies
     evidence: Floats
     steps: tuple[float, ...]
+    rows: int = 1
     first_is_last: bool = False
     picked: str | None = None
 

@@ -254,7 +254,7 @@ def _load_judged_case(dataset: Dataset, plan: Plan, case_id: str, run: Path) -> 
 def _postprocess_case(dataset: Dataset, plan: Plan, case_id: str, run: Path, steps: Postprocessing) -> Scores:
     """Write a case's prediction with the steps taken, and score it."""
     path = output_path(run / PREDICTIONS, case_id, plan)
-    processed = apply_postprocessing(read_segmentation(path, plan.structures), steps)
+    processed = apply_postprocessing(read_segmentation(path, plan.structures, pieces=True), steps)
     write_segmentation(path, processed)
     return score_scan(dataset, plan, case_id, processed)
 

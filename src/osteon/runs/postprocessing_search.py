@@ -121,9 +121,13 @@ def _read_references(plan: Plan, cases: Sequence[str], load: LoadCase) -> dict[s
 
 def _candidates(plan: Plan, shown: Mapping[str, _ReferenceFacts]) -> list[PostprocessingStep]:
     width = min(plan.grid.spacing_mm[: plan.grid.dimensions])
+    numbered = {structure.name for structure in plan.structures if structure.instances}
     steps = []
     for name, facts in shown.items():
         if len(facts.volumes) < MIN_CASES:
+            continue
+        if name in numbered:  # a piece that is taken away, or grown together with another, counts for little in Dice
+            steps.append(PostprocessingStep(structure=name, step="fill_holes"))
             continue
         median_volume = median(facts.volumes)
         steps.append(PostprocessingStep(structure=name, step="largest"))

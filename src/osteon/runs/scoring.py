@@ -29,7 +29,7 @@ def score_scan(dataset: Dataset, plan: Plan, case_id: str, segmentation: Segment
     annotated_names = case.annotated
     annotated = [annotated_names is None or s.name in annotated_names for s in plan.structures]
     reference = select_structures(dataset.load_segmentation(case), plan.structures)
-    return case_dice(segmentation.array, reference, plan.structures, annotated)
+    return case_dice(segmentation.merged().array, reference, plan.structures, annotated)
 
 
 def measure_speeds(
