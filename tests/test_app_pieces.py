@@ -282,10 +282,34 @@ def test_corrected_pieces_are_not_lost_by_other_names(tmp_path: Path) -> None:
     assert not visit(tmp_path, steps).jobs.all()
 
 
+def test_what_was_measured_before_a_correction_is_measured_again(tmp_path: Path) -> None:
+    root = fractures(tmp_path)
+    table = root / "exports/mine-volumes/volumes.csv"
+    table.parent.mkdir(parents=True)
+    table.write_text("case,structure,volume_cm3,voxels\na,bone,3.4,3400\n")
+
+    async def steps(user: User, app: AppState) -> None:
+        await user.open(app.workspace.item("results", "mine").url)
+        await user.should_see("Length is measured")
+        await user.should_not_see("Measure again")
+        os.utime(table, (0, 0))
+        await user.open(app.workspace.item("results", "mine").url)
+        await click(user, "Measure again")
+
+    assert [job.command for job in visit(tmp_path, steps).jobs.all()] == ["export"]
+
+
 @pytest.fixture(scope="module")
 def visitor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Visitor]:
     chromium()
     root = fractures(tmp_path_factory.mktemp("pieces") / "w")
+    labels = np.zeros((300, 200, 1), np.uint8)
+    labels[20:51, 40:61], labels[250:281, 150:171] = 1, 2
+    geometry = Geometry(labels.shape, TO_RAS, "px")
+    write_volume(root / "sources/hands/hand.nii.gz", Volume(labels[None].astype(np.float32), geometry))
+    write_segmentation(root / "results/flat/hand.nii.gz", Segmentation(labels, geometry, (BONE,)))
+    entry = {"input": [[str(root / "sources/hands/hand.nii.gz")]]}
+    write_json(root / "results/flat/predictions.json", {"hand": entry})
     with open_visitor(root) as made:
         yield made
 
@@ -326,4 +350,21 @@ def test_a_click_goes_to_a_piece_and_an_edit_leaves_the_view_there(visitor: Visi
     visitor.click("Cancel")
     visitor.click("Split", exact=True)
     visitor.sees("this piece is connected and has no neck")
+    assert visitor.errors == []
+
+
+def test_a_click_goes_to_a_piece_of_a_picture(visitor: Visitor) -> None:
+    item = Workspace.open(visitor.server.root).item("results", "flat")
+    visitor.open(f"{item.url}/{Workspace.open(visitor.server.root).keyed_hash('results', 'flat', 'hand')}")
+    visitor.sees("shown after")
+    visitor.sees("651 pixels")
+    visitor.click("Go to bone, piece 2")
+    view = "document.querySelector('.osteon-view canvas').osteonView"
+    wait(lambda: visitor.page.evaluate(f"() => [{view}.at.x, {view}.at.y]") == [265.5, 160.5], seconds=10)
+    visitor.page.get_by_role("checkbox", name="Tick bone, piece 1").click()
+    visitor.page.get_by_role("checkbox", name="Tick bone, piece 2").click()
+    visitor.click("Merge", exact=True)
+    visitor.sees("bone: 1 piece")
+    visitor.sees("1302 pixels")
+    shot(visitor, "pieces-picture")
     assert visitor.errors == []
