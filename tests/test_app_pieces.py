@@ -102,9 +102,11 @@ def test_pieces_have_colours_near_their_structures_and_of_their_own() -> None:
     assert len({piece_colour("#808080", n) for n in range(1, 8)}) == 7, "of grey, too"
 
 
-def test_a_scene_has_the_places_of_pieces_in_mm(tmp_path: Path) -> None:
+@pytest.mark.parametrize("structures", [None, (METAL, BONE)], ids=["the file's", "a dataset's"])
+def test_a_scene_has_the_places_of_pieces_in_mm(tmp_path: Path, structures: tuple[Structure, ...] | None) -> None:
     root = fractures(tmp_path)
-    request = SceneRequest("a", (root / "sources/arms/a.nii.gz",), second=LabelSource(root / "results/mine/a.nii.gz"))
+    labels = LabelSource(root / "results/mine/a.nii.gz", structures)
+    request = SceneRequest("a", (root / "sources/arms/a.nii.gz",), second=labels)
     info = make_scene(request, tmp_path / "scene")
     rows = {row["name"]: row["piece"] for row in info["parts"]["b"][0]["structures"]}
     assert rows["metal"] is None
@@ -270,6 +272,23 @@ def test_pieces_are_listed_below_their_structure_and_corrected(tmp_path: Path) -
     visit(tmp_path, steps)
 
 
+def test_two_results_are_compared_piece_by_piece_and_not_corrected(tmp_path: Path) -> None:
+    root = fractures(tmp_path)
+    fractures(tmp_path, "other")
+    correct_pieces(root / "results/other/a.nii.gz", PieceEdit("renumber", (4,), 2))
+
+    async def steps(user: User, app: AppState) -> None:
+        mine, other = (app.workspace.item("results", name) for name in ("mine", "other"))
+        await user.open(f"/compare/{mine.id}/{other.id}/{app.case_id(other, 'a')}")
+        await settled(user, "bone: 4 pieces")
+        shown = [next(iter(user.find(marker=f"view-{n}").elements)).props["scene"]["layers"] for n in (0, 1)]
+        names = [[s["name"].rpartition(" ")[2] for layer in view for s in layer["structures"]] for view in shown]
+        assert names == [["1", "4", "9", "metal"], ["1", "2", "9", "metal"]]
+        await user.should_not_see("Correct the pieces")
+
+    visit(tmp_path, steps)
+
+
 def test_corrected_pieces_are_not_lost_by_other_names(tmp_path: Path) -> None:
     root = fractures(tmp_path, levels=LEVELS)
     correct_pieces(root / "results/mine/a.nii.gz", PieceEdit("split", (4,)))
@@ -357,7 +376,7 @@ def test_a_click_goes_to_a_piece_of_a_picture(visitor: Visitor) -> None:
     item = Workspace.open(visitor.server.root).item("results", "flat")
     visitor.open(f"{item.url}/{Workspace.open(visitor.server.root).keyed_hash('results', 'flat', 'hand')}")
     visitor.sees("shown after")
-    visitor.sees("651 pixels")
+    visitor.sees("651 px")
     visitor.click("Go to bone, piece 2")
     view = "document.querySelector('.osteon-view canvas').osteonView"
     wait(lambda: visitor.page.evaluate(f"() => [{view}.at.x, {view}.at.y]") == [265.5, 160.5], seconds=10)
@@ -365,6 +384,6 @@ def test_a_click_goes_to_a_piece_of_a_picture(visitor: Visitor) -> None:
     visitor.page.get_by_role("checkbox", name="Tick bone, piece 2").click()
     visitor.click("Merge", exact=True)
     visitor.sees("bone: 1 piece")
-    visitor.sees("1302 pixels")
+    visitor.sees("1302 px")
     shot(visitor, "pieces-picture")
     assert visitor.errors == []

@@ -106,7 +106,7 @@ class StructureList:
     def _size(self, piece: VisiblePiece) -> str:
         info = self.views.info
         if info["unit"] != "mm" or not self.views.is_volume:
-            return pluralise(piece.voxels, "pixel")
+            return f"{piece.voxels} px"
         i, j, k = info["spacing_mm"]
         return f"{piece.voxels * i * j * k / 1000:.3g} cm³"
 
