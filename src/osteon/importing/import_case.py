@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -30,10 +30,10 @@ from osteon.dataset.dataset import read_channels
 from osteon.dataset.label_placement import place_segmentation
 from osteon.dataset.manifest import Case, describe_errors
 from osteon.formats.io import describe_header_warnings, read_segmentation, table_of, write_segmentation, write_volume
-from osteon.formats.labelmap import is_placeholder, make_index_map, to_index_map
+from osteon.formats.labelmap import is_placeholder
 from osteon.importing.between_slices import resolve_gaps
 from osteon.importing.piece_places import Place, measure_places
-from osteon.importing.pieces import close_range, overlap_error
+from osteon.importing.pieces import close_range, unite_layers
 from osteon.importing.source_forms import ConvertedCase, Source, SourceCase
 
 _LOSS = 0.05
@@ -239,7 +239,7 @@ def _read_labels(case: SourceCase, converted: ConvertedCase, volume: Volume, set
     segmentation = read_segmentation(case.label, structures, table=table, pieces=True)
     labels = _Labels(segmentation, f"case {case.id}: {case.label}", changed=False)
     if settings.pieces and segmentation.overlapping:
-        labels.segmentation, labels.changed = _unite_layers(case.label, structures), True
+        labels.segmentation, labels.changed = unite_layers(case.label, structures), True
         labels.provenance.append(f"segmentation from the layers of {case.label.absolute()}")
     known = None if structures is None else {s.name: s.value for s in structures}
     if table is not None and (known is None or any(known.get(s.name, s.value) != s.value for s in table.structures)):
@@ -250,16 +250,6 @@ def _read_labels(case: SourceCase, converted: ConvertedCase, volume: Volume, set
     image_name, repair = str(case.images[0]), settings.repair_geometry
     _lay_on_image(labels, case.label, volume.geometry, image_name, repair_geometry=repair)
     return labels
-
-
-def _unite_layers(path: Path, structures: Sequence[Structure] | None) -> Segmentation:
-    """The layers of a file as one index map. Raises LabelError where two share a voxel, or as `make_index_map`."""
-    layers = read_segmentation(path)
-    if shared := int(np.count_nonzero(np.count_nonzero(layers.array, axis=0) > 1)):
-        raise overlap_error(f"{path}: {shared} voxels belong to several structures")
-    united = to_index_map(layers, path)
-    array, named = make_index_map(united.array, united.structures, structures, path, by_value=False)
-    return Segmentation(array, united.geometry, named)
 
 
 def _lay_on_image(labels: _Labels, file: Path, grid: Geometry, image_name: str, *, repair_geometry: bool) -> None:

@@ -6,11 +6,15 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
 
 from osteon.core.errors import LabelError, UsageError
 from osteon.core.file_names import name_key
-from osteon.core.labels import MAX_PIECES, USUAL_PIECES, Structure, check_values, make_structures
-from osteon.formats.labelmap import is_placeholder, piece_stem
+from osteon.core.labels import MAX_PIECES, USUAL_PIECES, Segmentation, Structure, check_values, make_structures
+from osteon.formats.io import read_segmentation
+from osteon.formats.labelmap import is_placeholder, make_index_map, piece_stem, to_index_map
 from osteon.formats.mask_names import MASK_WORDS, SCAN_WORDS, name_words, structure_key
 from osteon.formats.registry import stem_of, suffix_of
 from osteon.importing.source_forms import SourceCase
@@ -138,6 +142,16 @@ def overlap_error(what: str, priority: str = "") -> LabelError:
         f"{what}; pieces are numbered, and one number for each voxel cannot say both",
         hint=f"{way_out}--fragments classes keeps the overlap",
     )
+
+
+def unite_layers(path: Path, structures: Sequence[Structure] | None) -> Segmentation:
+    """The layers of a file as one index map. Raises LabelError where two share a voxel, or as `make_index_map`."""
+    layers = read_segmentation(path)
+    if shared := int(np.count_nonzero(np.count_nonzero(layers.array, axis=0) > 1)):
+        raise overlap_error(f"{path}: {shared} voxels belong to several structures")
+    united = to_index_map(layers, path)
+    array, named = make_index_map(united.array, united.structures, structures, path, by_value=False)
+    return Segmentation(array, united.geometry, named)
 
 
 def owner_of(name: str, structures: Sequence[Structure]) -> str | None:
