@@ -103,11 +103,13 @@ def _certain_where_unknown(logits: torch.Tensor, labels: torch.Tensor, known: to
 
 
 def _core_loss(logits: torch.Tensor, targets: CoreTargets) -> torch.Tensor:
-    """Binary cross-entropy and Dice, of logits `[batch, 1, i, j, k]`."""
+    """Binary cross-entropy, and the Dice of cores or of what parts them, whichever is rarer: `[batch, 1, i, j, k]`."""
     known, core = targets.known.float()[:, None], targets.core[:, None]
     voxels = F.binary_cross_entropy_with_logits(logits, core, reduction="none")
     everywhere = torch.ones((len(core), 1), dtype=torch.bool, device=core.device)
-    overlap = tversky_loss(logits.sigmoid() * known, core * known, everywhere, 0.5)
+    turned = (2 * (core * known).sum() > known.sum()).float()
+    chances = torch.lerp(logits.sigmoid(), 1 - logits.sigmoid(), turned)
+    overlap = tversky_loss(chances * known, torch.lerp(core, 1 - core, turned) * known, everywhere, 0.5)
     return (voxels * known).sum() / known.sum().clamp_min(1) + overlap
 
 

@@ -102,15 +102,12 @@ def make_targets(labels: torch.Tensor, annotated: torch.Tensor, plan: Plan) -> T
         return Targets(labels, annotated)
     numbers = labels % (len(plan.structures) + 1)
     classes = torch.tensor([0, *layout.class_of], device=labels.device)[numbers]
-    core = torch.zeros_like(labels, dtype=torch.bool)
-    known = torch.ones_like(core)
+    inside = torch.zeros_like(labels, dtype=torch.bool)
     for number in layout.instances:
-        core |= numbers == number + 1
-    if layout.instances:
-        core &= ~_near_another(labels, [PIECE_CONTACT] * 3)
-        known = (classes > 0) | _complete(annotated, layout.instances, labels.device)
+        inside |= numbers == number + 1
+    core = inside & ~_near_another(labels, [PIECE_CONTACT] * 3) if layout.instances else inside.clone()
     if sequence is None or not layout.levels:
-        return Targets(classes, annotated, CoreTargets(core.float(), known))
+        return Targets(classes, annotated, CoreTargets(core.float(), inside))  # beside pieces the classes decide
     size = sequence.volume_mm3 ** (1 / 3)
     contact = [round(CONTACT * size / spacing) for spacing in plan.grid.spacing_mm]
     core |= (classes == layout.body) & ~_near_another(numbers, contact)
@@ -121,7 +118,8 @@ def make_targets(labels: torch.Tensor, annotated: torch.Tensor, plan: Plan) -> T
     for structure, place in enumerate(layout.class_of):
         if structure not in layout.members:
             known_classes[:, place - 1] = annotated[:, structure]
-    cores = CoreTargets(core.float(), known & ~unknown)
+    known = ~unknown & (inside | _complete(annotated, layout.instances, labels.device))
+    cores = CoreTargets(core.float(), known)
     return Targets(classes, known_classes, cores, LevelTargets(level, near, ~unknown))
 
 
