@@ -1,14 +1,19 @@
-"""Scores of numbered pieces over a cohort, for each structure: pooled over all pieces, and as means over cases."""
+"""Scores of numbered pieces over a cohort, for each structure: pooled over all pieces, and as means over cases.
+
+And as files have them: a row for each case and structure, a mapping for each summary.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from statistics import fmean
+from typing import Any
 
 import numpy as np
 
+from osteon.core.instances import InstanceScores
 from osteon.core.statistics import SampleStatistics, bootstrap_interval, sample_statistics
-from osteon.evaluating.instances import InstanceScores
 
 _COUNTS = ("false_positives", "false_negatives", "merges", "splits")
 CASE_METRICS = ("panoptic_quality", "segmentation_quality", "f1", "best_iou", "merges", "splits")
@@ -34,6 +39,32 @@ class InstanceSummary:
     pooled: InstanceScores
     metrics: Mapping[str, SampleStatistics]
     pair_metrics: Mapping[str, SampleStatistics]
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON has it."""
+        return {
+            "cases": self.cases,
+            "absent": self.absent,
+            **{name: getattr(self.pooled, name) for name in ("true_positives", *_COUNTS)},
+            **{f"pooled_{name}": getattr(self.pooled, name) for name in CASE_METRICS[:4]},
+            "by_case": {name: asdict(values) for name, values in self.metrics.items()},
+            "by_pair": {name: asdict(values) for name, values in self.pair_metrics.items()},
+        }
+
+
+def instances_to_row(score: InstanceScores) -> dict[str, str | float | int | None]:
+    """The pieces of one structure in one case by the names of columns; Dice and distances are means over its pairs."""
+    found = score.true_positives
+    names = dict.fromkeys(name for pair in score.pairs for name in pair.metrics)
+    return {
+        "case": score.case,
+        "structure": score.structure,
+        "reference_pieces": found + score.false_negatives,
+        "predicted_pieces": found + score.false_positives,
+        "true_positives": found,
+        **{name: getattr(score, name) for name in (*_COUNTS[:2], *CASE_METRICS)},
+        **{name: fmean(pair.metrics[name] for pair in score.pairs) for name in names},
+    }
 
 
 def summarise_instances(scores: Sequence[InstanceScores]) -> list[InstanceSummary]:

@@ -140,7 +140,11 @@ def are_placeholders(own: Sequence[Structure]) -> bool:
 
 
 def read_named_labels(
-    path: Path, known: Sequence[Structure] | None = None, legend: LabelMeanings | None = None
+    path: Path,
+    known: Sequence[Structure] | None = None,
+    legend: LabelMeanings | None = None,
+    *,
+    pieces: bool = False,
 ) -> Segmentation:
     """Read somebody's labels as what their names say: those in the header, or else the legend's.
 
@@ -150,21 +154,27 @@ def read_named_labels(
         path: The file.
         known: The structures wanted; None takes the file's own.
         legend: What numbers without names mean; None takes them as those of `known`.
+        pieces: As for `read_segmentation`.
 
     Raises:
         FileError: As `read_segmentation`.
         LabelError: As `read_segmentation`; or it holds a structure of a name that is not known.
     """
+    found = _read_named_labels(path, known, legend)
+    return found if pieces else found.merged()
+
+
+def _read_named_labels(path: Path, known: Sequence[Structure] | None, legend: LabelMeanings | None) -> Segmentation:
     own = read_structures(path)
     if are_placeholders(own):
         if legend is None:
-            return read_segmentation(path, known)
-        found = legend.name(read_segmentation(path), path)
+            return read_segmentation(path, known, pieces=True)
+        found = legend.name(read_segmentation(path, pieces=True), path)
         return found if known is None else _in_terms_of(found, known, path)
     names = {structure.name for structure in known or own}
     if all(structure.name in names for structure in own):
-        return read_segmentation(path, known)
-    found = read_segmentation(path)
+        return read_segmentation(path, known, pieces=True)
+    found = read_segmentation(path, pieces=True)
     if legend is not None and legend.chosen:
         chosen = {numbers[0]: name for name, numbers in legend.numbers.items()}
         renamed = tuple(
@@ -180,7 +190,7 @@ def _in_terms_of(found: Segmentation, known: Sequence[Structure], path: Path) ->
     if not found.overlapping:
         array, structures = make_index_map(found.array, found.structures, known, path, by_value=False)
         return Segmentation(array, found.geometry, structures)
-    layers, unknown = match_layers(found, known)
+    layers, unknown = match_layers(found, known, path)
     if unknown:
         strange, names = (", ".join(s.name for s in structures) for structures in (unknown, known))
         raise LabelError(

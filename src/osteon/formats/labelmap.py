@@ -19,6 +19,8 @@ from osteon.formats.voxel_stream import array_type
 
 _PLACEHOLDER = re.compile(r"(label|segment)[ _-]?\d+", re.IGNORECASE)
 """Names that programs make up (`label_3`, `Segment_1`) say no more than the value beside them."""
+_PIECE = re.compile(r"(.+)[ _-](\d{1,9})")
+"""A class that is one numbered piece of a structure, such as `fragment_2`."""
 _LISTED = 10
 """How many strange values a message lists."""
 _SLAB = 1 << 20
@@ -108,8 +110,9 @@ def match_structures(
 ) -> tuple[dict[int, int], list[Structure]]:
     """Which known value each of a file's own structures stands for.
 
-    A name that is known decides. Otherwise the value does where the file's name says nothing (`label_3`), or where
-    `by_value` says that the format's values are its meaning.
+    A name that is known decides; of a structure with numbered pieces also one with the number, such as `femur_2`.
+    Otherwise the value does where the file's name says nothing (`label_3`), or where `by_value` says that the format's
+    values are its meaning.
 
     Returns:
         Own value → known value, and the own structures that are not known.
@@ -121,10 +124,13 @@ def match_structures(
         if s.name in named
         for value, meant in zip(s.values, named[s.name].values, strict=False)  # pieces keep their numbers
     }
-    values = {structure.value for structure in known}
+    values = {value for structure in known for value in structure.values}
     unknown = []
     for structure in own:
         if structure.name in named:
+            continue
+        if (piece := value_of_piece(structure.name, named)) is not None:
+            mapping[structure.value] = piece
             continue
         free = structure.value in values and structure.value not in mapping.values()
         if free and (by_value or is_placeholder(structure.name)):
@@ -134,9 +140,28 @@ def match_structures(
     return mapping, unknown
 
 
-def match_layers(found: Segmentation, known: Sequence[Structure]) -> tuple[npt.NDArray[np.uint8], list[Structure]]:
-    """Multi-hot labels in the order of `known`, by name, and the structures with voxels that are not known."""
+def value_of_piece(name: str, known: Mapping[str, Structure]) -> int | None:
+    """The value of a numbered piece that is called after its structure and its number; None for any other name."""
+    match = _PIECE.fullmatch(name)
+    whole = known.get(match[1]) if match else None
+    if match is None or whole is None or not whole.instances or not 1 <= int(match[2]) <= len(whole.values):
+        return None
+    return whole.values[int(match[2]) - 1]
+
+
+def match_layers(
+    found: Segmentation, known: Sequence[Structure], name: str | Path
+) -> tuple[npt.NDArray[np.integer], list[Structure]]:
+    """Multi-hot labels in the order of `known`, by name, and the structures with voxels that are not known.
+
+    An index map where some of `known` have numbered pieces. Raises LabelError, naming the file `name`, where then
+    voxels are shared.
+    """
     mapping, unknown = match_structures(found.structures, known, by_value=False)
+    if any(structure.instances for structure in known):
+        index, highest = to_index_map(found, name).array, max(s.values[-1] for s in known)
+        strange = [s for s in unknown if (index == s.value).any()]
+        return remap_values(index, mapping, smallest_uint(highest)), strange
     place = {structure.value: n for n, structure in enumerate(known)}
     layers = np.zeros((len(known), *found.geometry.shape), np.uint8)
     for structure in found.structures:

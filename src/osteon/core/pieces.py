@@ -1,0 +1,91 @@
+"""The numbered pieces of a structure (`Structure.instances`) as structures of their own, and back."""
+
+from __future__ import annotations
+
+import colorsys
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from osteon.core.boxes import bounding_box
+from osteon.core.labels import Segmentation, Structure
+
+_SHADES = ((0.0, 1.0), (0.0, 0.6), (0.07, 0.85), (-0.07, 0.85), (0.07, 0.55), (-0.07, 0.55))
+"""Turn of the hue and factor of the brightness, of one piece after the other."""
+
+
+def piece_colour(colour: str, number: int) -> str:
+    """The colour `#rrggbb` of a structure's piece `number`, from 1: the first has the structure's own."""
+    hue, saturation, brightness = colorsys.rgb_to_hsv(*(byte / 255 for byte in bytes.fromhex(colour.removeprefix("#"))))
+    turn, factor = _SHADES[(number - 1) % len(_SHADES)]
+    paler = 1 - 0.25 * ((number - 1) // len(_SHADES) % 3)
+    rgb = colorsys.hsv_to_rgb((hue + turn) % 1.0, saturation * paler, brightness * factor)
+    return "#" + "".join(f"{round(255 * part):02x}" for part in rgb)
+
+
+def piece_structure(structure: Structure, number: int) -> Structure:
+    """A piece, numbered from 1, as a structure: `femur 2`, with the value that it has in an index map."""
+    changes = {
+        "name": f"{structure.name} {number}",
+        "value": structure.value + number - 1,
+        "colour": piece_colour(structure.colour, number),
+        "counterpart": None,
+        "instances": None,
+        "last_value": None,
+    }
+    return structure.model_copy(update=changes)
+
+
+def split_pieces(segmentation: Segmentation) -> tuple[Segmentation, tuple[Structure, ...]]:
+    """The segmentation with a structure for each numbered piece that it holds, and the structure that each is of.
+
+    A structure without a piece here stays, without voxels, so that it can be told from one that nobody knows.
+    """
+    found: list[tuple[Structure, Structure]] = []
+    for structure in segmentation.structures:
+        values = np.unique(segmentation.array[segmentation.mask(structure)]) if structure.instances else ()
+        plain = structure.model_copy(update={"instances": None, "last_value": None})
+        own = [piece_structure(structure, int(value) - structure.value + 1) for value in values] or [plain]
+        found += [(piece, structure) for piece in own]
+    pieces, wholes = zip(*found, strict=True) if found else ((), ())
+    return Segmentation(segmentation.array, segmentation.geometry, pieces), wholes
+
+
+def piece_numbers(segmentation: Segmentation, structure: Structure) -> npt.NDArray[np.integer]:
+    """As `Segmentation.pieces`, in the smallest type that holds the numbers: `[i, j, k]`, from 1."""
+    mask = segmentation.mask(structure)
+    numbers = np.zeros(mask.shape, np.min_scalar_type(len(structure.values)))
+    numbers[mask] = segmentation.array[mask].astype(np.int64) - (structure.value - 1)
+    return numbers
+
+
+def restore_pieces(merged: Segmentation, pieces: Segmentation) -> Segmentation:
+    """A merged segmentation with the pieces that another numbers, on the same grid.
+
+    What only `merged` has is of the nearest piece of its structure; a structure that is nowhere in `pieces` is one.
+    """
+    array: npt.NDArray[np.integer] = merged.array.astype(np.promote_types(merged.array.dtype, pieces.array.dtype))
+    for structure in merged.structures:
+        if not structure.instances:
+            continue
+        mask, known = merged.mask(structure), pieces.mask(structure)
+        both = mask & known
+        array[both] = pieces.array[both]
+        box = bounding_box(mask | known)
+        if box is None or not known.any() or np.array_equal(both, mask):
+            continue
+        new, numbers = (mask & ~known)[box.slices], pieces.array[box.slices]
+        spacing = pieces.geometry.spacing_mm
+        nearest = ndimage.distance_transform_edt(
+            ~known[box.slices], spacing, return_distances=False, return_indices=True
+        )
+        array[box.slices][new] = numbers[tuple(axis[new] for axis in nearest)]
+    return Segmentation(array, merged.geometry, merged.structures)
+
+
+def describe_merging(structures: Sequence[Structure]) -> list[str]:
+    """A line that says whose numbered pieces become one where only classes are known; none where nothing has pieces."""
+    names = [structure.name for structure in structures if structure.instances]
+    return [f"{', '.join(names)}: numbered pieces are merged, each structure is one"] if names else []

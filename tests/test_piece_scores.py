@@ -1,0 +1,165 @@
+"""Numbered pieces in `osteon evaluate`, `osteon compare` and at the end of a training."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from helpers import spacing_affine, write_dataset
+from osteon.core.errors import LabelError, UsageError
+from osteon.core.geometry import Geometry
+from osteon.core.labels import Segmentation, Structure, make_structures
+from osteon.dataset.dataset import Dataset
+from osteon.evaluating.evaluate import evaluate
+from osteon.evaluating.scores import MetricOptions
+from osteon.formats import write_segmentation
+from osteon.formats.label_meanings import read_named_labels
+from runs import command
+
+BONE = Structure(name="bone", value=1, colour="#c08040", instances=True, last_value=20)
+METAL = Structure(name="metal", value=30, colour="#778899")
+STRUCTURES = (BONE, METAL)
+SHAPE = (12, 8, 6)
+GRID = Geometry(SHAPE, spacing_affine(1, 1, 2))
+Labels = npt.NDArray[np.uint8]
+Captured = pytest.CaptureFixture[str]
+
+
+def truth(*numbers: int) -> Labels:
+    """Three bones of 4×4×4 voxels, and metal in a row of 8."""
+    labels = np.zeros(SHAPE, np.uint8)
+    for place, number in enumerate(numbers):
+        labels[4 * place : 4 * place + 4, 0:4, 0:4] = number
+    labels[0, :, 5] = 30
+    return labels
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Dataset:
+    """Two cases with three pieces each, numbered otherwise; c has metal alone, and nobody looked for bone in d."""
+    image = np.random.default_rng(0).normal(0, 10, SHAPE).astype(np.float32)
+    labels = {"a": truth(1, 2, 3), "b": truth(7, 2, 20), "c": truth(), "d": truth()}
+    cases = {name: (image, own, GRID.affine_ras) for name, own in labels.items()}
+    return write_dataset(tmp_path / "data", cases, STRUCTURES, annotated={"d": ["metal"]})
+
+
+def predict(folder: Path, structures: tuple[Structure, ...] = STRUCTURES, **cases: Labels) -> Path:
+    for name, labels in cases.items():
+        write_segmentation(folder / f"{name}.nii.gz", Segmentation(labels, GRID, structures))
+    return folder
+
+
+def merged(labels: Labels) -> Labels:
+    """The first two bones under one number."""
+    labels = labels.copy()
+    labels[4:8, 0:4, 0:4] = labels[0, 0, 0]
+    return labels
+
+
+def test_pieces_are_scored_beside_their_class(tmp_path: Path, data: Dataset) -> None:
+    folder = predict(tmp_path / "p", a=truth(3, 1, 2), b=merged(truth(1, 2, 3)), c=truth(), d=truth(5))
+    result = evaluate(folder, data.folder, tmp_path / "out")
+    assert {(s.case, s.structure): s.dice for s in result.scores if s.case in "ab"} == {
+        (case, name): 1.0 for case in "ab" for name in ("bone", "metal")
+    }
+    assert [(p.case, p.true_positives, p.false_positives, p.false_negatives, p.merges) for p in result.pieces] == [
+        ("a", 3, 0, 0, 0),
+        ("b", 1, 1, 2, 1),
+        ("c", 0, 0, 0, 0),
+    ]
+    assert [(pair.predicted, pair.reference) for pair in result.pieces[0].pairs] == [(3, 1), (1, 2), (2, 3)]
+    (summary,) = result.piece_summaries
+    assert (summary.cases, summary.absent, summary.metrics["f1"].mean) == (2, 1, pytest.approx((1 + 2 / 5) / 2))
+    assert summary.metrics["merges"].mean == 0.5
+    assert summary.pair_metrics["dice"].mean == 1.0
+    with (tmp_path / "out/pieces.csv").open(newline="") as text:
+        rows = {row["case"]: row for row in csv.DictReader(text)}
+    assert (rows["b"]["reference_pieces"], rows["b"]["predicted_pieces"], rows["b"]["f1"]) == ("3", "2", "0.4")
+    assert (rows["a"]["dice"], rows["a"]["hd95_mm"], rows["c"]["f1"]) == ("1.0", "0.0", "")
+    pieces = json.loads((tmp_path / "out/metrics.json").read_text())["pieces"]
+    assert pieces["structures"]["bone"]["by_case"]["merges"]["mean"] == 0.5
+    assert pieces["structures"]["bone"]["pooled_f1"] == pytest.approx(8 / 11)
+    assert pieces["cases"]["a"]["bone"]["pairs"][0] == {
+        "predicted": 3, "reference": 1, "iou": 1.0, "dice": 1.0, "hd_mm": 0.0, "hd95_mm": 0.0, "assd_mm": 0.0
+    }  # fmt: skip
+
+
+def test_the_command_shows_them(tmp_path: Path, data: Dataset, capsys: Captured) -> None:
+    folder = predict(tmp_path / "p", a=truth(3, 1, 2), b=merged(truth(1, 2, 3)))
+    assert command("evaluate", folder, data.folder) == 0
+    shown = capsys.readouterr().out
+    assert "numbered pieces" in shown
+    assert "0.700" in shown
+    assert "0.50" in shown
+    assert (folder / "pieces.csv").is_file()
+
+
+def test_without_distances_pieces_are_counted_all_the_same(tmp_path: Path, data: Dataset) -> None:
+    folder = predict(tmp_path / "p", a=truth(3, 1, 2))
+    (score,) = evaluate(folder, data.folder, measures=MetricOptions(surfaces=False)).pieces
+    assert [dict(pair.distances) for pair in score.pairs] == [{}] * 3
+
+
+def test_nothing_of_it_where_no_structure_has_pieces(tmp_path: Path) -> None:
+    plain = make_structures(["femur"], [1])
+    folders = [predict(tmp_path / name, plain, a=np.minimum(truth(1), 1)) for name in ("p", "r")]
+    result = evaluate(*folders, tmp_path / "out")
+    assert (result.pieces, result.piece_summaries) == ((), ())
+    assert not (tmp_path / "out/pieces.csv").exists()
+    assert "pieces" not in json.loads((tmp_path / "out/metrics.json").read_text())
+
+
+@pytest.mark.parametrize("names", [["bone_1", "bone_2", "bone_3"], ["bone 1", "bone-2", "bone 3"]])
+def test_classes_that_are_called_after_pieces_are_pieces(tmp_path: Path, data: Dataset, names: list[str]) -> None:
+    """A training on one class for each number is scored as what it found: pieces."""
+    classes = make_structures([*names, "metal"], [4, 5, 6, 9])
+    labels = truth(6, 4, 5)
+    labels[labels == 30] = 9
+    folder = predict(tmp_path / "p", classes, a=labels)
+    result = evaluate(folder, data.folder)
+    assert not result.failures
+    assert [score.dice for score in result.scores] == [1.0, 1.0]
+    assert [(p.predicted, p.reference) for p in result.pieces[0].pairs] == [(3, 1), (1, 2), (2, 3)]
+
+
+def test_classes_without_names_are_the_pieces_that_their_numbers_are(tmp_path: Path, data: Dataset) -> None:
+    placeholders = make_structures(["label_1", "label_2", "label_3", "label_30"], [1, 2, 3, 30])
+    (score,) = evaluate(predict(tmp_path / "p", placeholders, a=truth(2, 3, 1)), data.folder).pieces
+    assert score.f1 == 1.0
+
+
+def test_other_classes_become_pieces_on_demand(tmp_path: Path, data: Dataset) -> None:
+    colours = make_structures(["red", "green", "blue", "metal"], [1, 2, 3, 30])
+    folder = predict(tmp_path / "p", colours, a=truth(2, 3, 1))
+    assert "red" in evaluate(folder, data.folder).failures[0].message
+    (score,) = evaluate(folder, data.folder, labels={"bone_1": 1, "bone_2": 2, "bone_3": 3, "metal": 30}).pieces
+    assert score.f1 == 1.0
+    with pytest.raises(UsageError, match="no structure bone_21"):
+        evaluate(folder, data.folder, labels={"bone_21": 1})
+
+
+def test_pieces_in_layers_are_told_apart_or_refused(tmp_path: Path) -> None:
+    classes = make_structures(["bone 1", "bone 2"])
+    layers = np.stack([truth(1) == 1, truth(0, 2) == 2]).astype(np.uint8)
+    path = tmp_path / "a.seg.nrrd"
+    write_segmentation(path, Segmentation(layers, GRID, classes))
+    found = read_named_labels(path, STRUCTURES, pieces=True)
+    assert {int(n) for n in np.unique(found.array)} == {0, 1, 2}
+    layers[1, 0, 0, 0] = 1
+    write_segmentation(path, Segmentation(layers, GRID, classes))
+    with pytest.raises(LabelError, match="overlap in 1 voxel"):
+        read_named_labels(path, STRUCTURES, pieces=True)
+
+
+@pytest.mark.parametrize("names", [["bone_1", "bone_2", "bone_3"], ["label_1", "label_2", "label_3"]])
+def test_files_may_be_the_reference(tmp_path: Path, names: list[str]) -> None:
+    reference = predict(tmp_path / "r", STRUCTURES, a=truth(1, 2, 3))
+    folder = predict(tmp_path / "p", make_structures([*names, "metal"], [1, 2, 3, 30]), a=truth(2, 3, 1))
+    result = evaluate(folder, reference)
+    assert result.structures == STRUCTURES
+    assert [score.f1 for score in result.pieces] == [1.0]
