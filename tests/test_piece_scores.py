@@ -10,15 +10,25 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from helpers import spacing_affine, write_dataset
+from helpers import spacing_affine, tiny_plan, write_dataset
 from osteon.core.errors import LabelError, UsageError
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation, Structure, make_structures
+from osteon.core.pieces import restore_pieces
 from osteon.dataset.dataset import Dataset
 from osteon.evaluating.evaluate import evaluate
 from osteon.evaluating.scores import MetricOptions
 from osteon.formats import write_segmentation
+from osteon.formats.io import read_segmentation
 from osteon.formats.label_meanings import read_named_labels
+from osteon.networks.registry import build_network
+from osteon.predicting.model import Model
+from osteon.predicting.postprocessing import Postprocessing, PostprocessingStep
+from osteon.runs import finish
+from osteon.runs.final_validation import ValidationResult
+from osteon.runs.options import TrainOptions
+from osteon.runs.piece_scores import describe_piece_scores, score_predicted_pieces
+from osteon.training.checkpoint import TrainingState
 from runs import command
 
 BONE = Structure(name="bone", value=1, colour="#c08040", instances=True, last_value=20)
@@ -163,3 +173,52 @@ def test_files_may_be_the_reference(tmp_path: Path, names: list[str]) -> None:
     result = evaluate(folder, reference)
     assert result.structures == STRUCTURES
     assert [score.f1 for score in result.pieces] == [1.0]
+
+
+def trained(structures: tuple[Structure, ...] = STRUCTURES) -> Model:
+    plan = tiny_plan({"structures": [s.model_dump(exclude_none=True) for s in structures]})
+    return Model(build_network(plan).eval(), plan, {}, "")
+
+
+def test_the_end_of_a_training_scores_pieces_and_keeps_them(
+    tmp_path: Path, data: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, run = trained(), tmp_path / "run"
+    speck = merged(truth(1, 2, 3))
+    speck[9, 6, 2] = 4
+    predict(run / "predictions", a=truth(2, 1, 3), b=speck)
+    small = PostprocessingStep(structure="bone", step="least_size", amount=0.01)
+    monkeypatch.setattr(finish, "choose_steps", lambda *_: Postprocessing(steps=[small]))
+    validation = ValidationResult({"a": {}, "b": {}}, {})
+    written = finish.write_model(data, model, validation, None, run, TrainingState(), TrainOptions())
+    assert written["structures"] == {"bone": 1.0, "metal": 1.0}
+    assert written["pieces"]["structures"] == {"bone": {"f1": 0.7, "merges": 0.5, "splits": 0.0, "cases": 2}}
+    assert written["pieces"]["cases"]["b"] == {"bone": {"f1": 0.4, "merges": 1, "splits": 0}}
+    assert "pieces of bone: F1 0.700, merges 0.50 and splits 0.00 a case" in (run / "model/card.md").read_text()
+    kept = read_segmentation(run / "predictions/b.nii.gz", pieces=True)
+    assert np.array_equal(kept.array, merged(truth(1, 2, 3)))
+
+
+def test_without_pieces_nothing_is_said(tmp_path: Path, data: Dataset) -> None:
+    plain = (Structure(name="bone", value=1, colour="#c08040"), METAL)
+    assert score_predicted_pieces(data, trained(plain).plan, ["a"], tmp_path) == {}
+    assert describe_piece_scores({}) == []
+
+
+def test_a_case_without_a_piece_on_either_side_counts_nowhere(tmp_path: Path, data: Dataset) -> None:
+    predict(tmp_path, c=truth(), d=truth(5))
+    found = score_predicted_pieces(data, trained().plan, ["c", "d"], tmp_path)
+    assert found == {"structures": {"bone": {"f1": None, "merges": None, "splits": None, "cases": 0}}, "cases": {}}
+    assert describe_piece_scores(found) == []
+
+
+def test_voxels_that_are_new_go_to_the_nearest_piece() -> None:
+    pieces = Segmentation(truth(2, 0, 3), GRID, STRUCTURES)
+    whole = truth(1, 1, 1)
+    whole[0, 0, 0] = 0
+    restored = restore_pieces(Segmentation(whole, GRID, STRUCTURES), pieces).array
+    assert [restored[i, 1, 1] for i in (0, 4, 5, 6, 7, 8)] == [2, 2, 2, 3, 3, 3]
+    assert restored[0, 0, 0] == 0
+    assert (restored[0, :, 5] == 30).all()
+    alone = restore_pieces(Segmentation(whole, GRID, STRUCTURES), Segmentation(truth(), GRID, STRUCTURES))
+    assert np.array_equal(alone.array, whole)

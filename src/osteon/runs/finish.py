@@ -16,6 +16,7 @@ import torch
 
 from osteon.core.errors import OsteonError
 from osteon.core.labels import Segmentation
+from osteon.core.pieces import restore_pieces
 from osteon.core.progress import format_duration
 from osteon.core.text import pluralise
 from osteon.core.version import __version__
@@ -36,6 +37,7 @@ from osteon.runs.card import model_card
 from osteon.runs.final_validation import PREDICTIONS, UNORDERED, ValidationResult, predict_validation, without_sequence
 from osteon.runs.level_calibration import fit_sharpness
 from osteon.runs.options import TrainOptions
+from osteon.runs.piece_scores import score_predicted_pieces
 from osteon.runs.postprocessing_search import JudgedCase, choose_steps
 from osteon.runs.record import plan_hash
 from osteon.runs.scoring import measure_speeds, round_dice, score_scan, select_structures
@@ -168,10 +170,12 @@ def write_model(
     if steps.steps:
         cases = {case_id: _postprocess_case(dataset, plan, case_id, run, steps) for case_id in cases}
     means = mean_scores(list(cases.values()), plan.structures)
+    pieces = score_predicted_pieces(dataset, plan, cases, run / PREDICTIONS)
     result = {
         "dice": round_dice(mean_over_structures(means)),
         "structures": {name: round_dice(value) for name, value in means.items()},
         "cases": round_scores(cases),
+        **({"pieces": pieces} if pieces else {}),
         "confidence": calibrate(_confidence_pairs(cases, validation.raw)).model_dump() | {"each": validation.raw},
         "postprocessing": steps.describe(pixels=plan.unit == "px"),
         "speeds": speeds or {},
@@ -254,8 +258,9 @@ def _load_judged_case(dataset: Dataset, plan: Plan, case_id: str, run: Path) -> 
 def _postprocess_case(dataset: Dataset, plan: Plan, case_id: str, run: Path, steps: Postprocessing) -> Scores:
     """Write a case's prediction with the steps taken, and score it."""
     path = output_path(run / PREDICTIONS, case_id, plan)
-    processed = apply_postprocessing(read_segmentation(path, plan.structures), steps)
-    write_segmentation(path, processed)
+    prediction = read_segmentation(path, plan.structures, pieces=True)
+    processed = apply_postprocessing(prediction.merged(), steps)
+    write_segmentation(path, restore_pieces(processed, prediction))
     return score_scan(dataset, plan, case_id, processed)
 
 

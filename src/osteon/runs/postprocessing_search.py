@@ -122,11 +122,13 @@ def _read_references(plan: Plan, cases: Sequence[str], load: LoadCase) -> dict[s
 def _candidates(plan: Plan, shown: Mapping[str, _ReferenceFacts]) -> list[PostprocessingStep]:
     width = min(plan.grid.spacing_mm[: plan.grid.dimensions])
     steps = []
+    in_pieces = {structure.name for structure in plan.structures if structure.instances}
     for name, facts in shown.items():
         if len(facts.volumes) < MIN_CASES:
             continue
         median_volume = median(facts.volumes)
-        steps.append(PostprocessingStep(structure=name, step="largest"))
+        if name not in in_pieces:  # of which one alone would stay
+            steps.append(PostprocessingStep(structure=name, step="largest"))
         steps += [
             PostprocessingStep(structure=name, step="least_size", amount=significant(part * median_volume, DIGITS))
             for part in SIZES

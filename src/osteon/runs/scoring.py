@@ -24,12 +24,12 @@ MAX_TIMED_CASES = 6
 
 
 def score_scan(dataset: Dataset, plan: Plan, case_id: str, segmentation: Segmentation) -> Scores:
-    """Dice of each annotated structure of one case."""
+    """Dice of each annotated structure of one case; all pieces of one are one."""
     case = dataset.case(case_id)
     annotated_names = case.annotated
     annotated = [annotated_names is None or s.name in annotated_names for s in plan.structures]
     reference = select_structures(dataset.load_segmentation(case), plan.structures)
-    return case_dice(segmentation.array, reference, plan.structures, annotated)
+    return case_dice(segmentation.merged().array, reference, plan.structures, annotated)
 
 
 def measure_speeds(
