@@ -24,6 +24,7 @@ from osteon.formats.label_meanings import read_named_labels
 from osteon.networks.registry import build_network
 from osteon.predicting.model import Model
 from osteon.predicting.postprocessing import Postprocessing, PostprocessingStep
+from osteon.reporting.compare import compare
 from osteon.runs import finish
 from osteon.runs.final_validation import ValidationResult
 from osteon.runs.options import TrainOptions
@@ -222,3 +223,39 @@ def test_voxels_that_are_new_go_to_the_nearest_piece() -> None:
     assert (restored[0, :, 5] == 30).all()
     alone = restore_pieces(Segmentation(whole, GRID, STRUCTURES), Segmentation(truth(), GRID, STRUCTURES))
     assert np.array_equal(alone.array, whole)
+
+
+@pytest.fixture
+def contest(tmp_path: Path) -> tuple[Dataset, Path, Path]:
+    """Seven cases; one finds every piece but for a voxel, the other takes two pieces for one, and has classes."""
+    image = np.random.default_rng(0).normal(0, 10, SHAPE).astype(np.float32)
+    labels = {f"c{n}": truth(1 + n, 9 - n, 10 + n) for n in range(4)} | {f"d{n}": truth(1, 2 + n, 20) for n in range(3)}
+    data = write_dataset(tmp_path / "data", {n: (image, own, GRID.affine_ras) for n, own in labels.items()}, STRUCTURES)
+    good, classes = truth(3, 1, 2), make_structures(["bone_1", "bone_2", "bone_3", "metal"], [1, 2, 3, 30])
+    good[8, 0, 0] = 0
+    right = predict(tmp_path / "right", **dict.fromkeys(labels, good))
+    return data, right, predict(tmp_path / "wrong", classes, **dict.fromkeys(labels, merged(good)))
+
+
+def test_pieces_are_compared_and_tested(tmp_path: Path, contest: tuple[Dataset, Path, Path], capsys: Captured) -> None:
+    data, right, wrong = contest
+    made = compare([wrong, right], data.folder, tmp_path / "out")
+    assert made.structures == STRUCTURES
+    loser = next(entry.name for entry in made.entries if entry is not made.entries[0])
+    assert made.pieces_against_best[loser].metric == "f1"
+    assert {entry.name: entry.piece_summaries[0].metrics["f1"].mean for entry in made.entries} == {
+        "right": 1.0, "wrong": pytest.approx(0.4)
+    }  # fmt: skip
+    test = made.pieces_against_best[loser].structures[0]
+    assert (test.n, test.shown) == (7, "right")
+    with (tmp_path / "out/comparison.csv").open(newline="") as text:
+        rows = {row["name"]: row for row in csv.DictReader(text)}
+    assert (rows["right"]["mean_f1_bone"], rows["wrong"]["mean_merges_bone"]) == ("1.0", "1.0")
+    assert float(rows["right"]["mean_pair_dice_bone"]) == pytest.approx((1 + 1 + 126 / 127) / 3, abs=1e-6)
+    with (tmp_path / "out/pieces.csv").open(newline="") as text:
+        assert len(list(csv.DictReader(text))) == 2 * 7
+    page = (tmp_path / "out/report.html").read_text(encoding="utf-8")
+    assert "Numbered pieces of bone" in page
+    assert "right better" in page
+    assert command("compare", right, wrong, "--reference", data.folder, "--to", tmp_path / "again") == 0
+    assert "right: bone" in capsys.readouterr().out

@@ -28,6 +28,7 @@ def compare(
 ) -> None:
     """Compare runs, predictions and tables on the same scans: tables, tests, charts and pictures on one page."""
     import osteon
+    from osteon.evaluating.table import piece_table
 
     if to.exists() and not to.is_dir():
         raise UsageError(f"{to}: is a file, and a folder is needed", hint="give another one with --to")
@@ -46,6 +47,9 @@ def compare(
             ranks.get(entry.name, "1"), escape(entry.name), mean, interval, percent, str(len(comparison.cases))
         )
     out.print(table, soft_wrap=False)
+    lines = [(f"{e.name}: {s.structure}", s) for e in comparison.entries for s in e.piece_summaries]
+    if lines:
+        out.print(piece_table(lines, first=""), soft_wrap=False)
     if comparison.ranking:
         out.print(escape(comparison.ranking.verdict))
     out.print(f"the page: {escape(str(comparison.page))}")

@@ -14,10 +14,9 @@ import numpy as np
 
 from osteon.core.instances import InstanceScores
 from osteon.core.statistics import SampleStatistics, bootstrap_interval, sample_statistics
+from osteon.evaluating.metrics import INSTANCE_METRICS
 
 _COUNTS = ("false_positives", "false_negatives", "merges", "splits")
-CASE_METRICS = ("panoptic_quality", "segmentation_quality", "f1", "best_iou", "merges", "splits")
-"""Attributes of `InstanceScores` that are averaged over cases, in the order of files."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +28,7 @@ class InstanceSummary:
         cases: Cases with a piece on either side; all figures are theirs.
         absent: Cases with no piece on either side.
         pooled: All pieces as if they were of one case: its PQ and F1 are those of the cohort, its counts sums.
-        metrics: `CASE_METRICS` over the cases in which each exists: `metrics["merges"].mean` is merges a case.
+        metrics: `INSTANCE_METRICS` over the cases in which each exists: `metrics["merges"].mean` is merges a case.
         pair_metrics: `dice`, `hd95_mm` … over all pairs, and n how many; the intervals come from drawing cases anew.
     """
 
@@ -46,7 +45,7 @@ class InstanceSummary:
             "cases": self.cases,
             "absent": self.absent,
             **{name: getattr(self.pooled, name) for name in ("true_positives", *_COUNTS)},
-            **{f"pooled_{name}": getattr(self.pooled, name) for name in CASE_METRICS[:4]},
+            **{f"pooled_{name}": getattr(self.pooled, name) for name in INSTANCE_METRICS if name not in _COUNTS},
             "by_case": {name: asdict(values) for name, values in self.metrics.items()},
             "by_pair": {name: asdict(values) for name, values in self.pair_metrics.items()},
         }
@@ -62,7 +61,7 @@ def instances_to_row(score: InstanceScores) -> dict[str, str | float | int | Non
         "reference_pieces": found + score.false_negatives,
         "predicted_pieces": found + score.false_positives,
         "true_positives": found,
-        **{name: getattr(score, name) for name in (*_COUNTS[:2], *CASE_METRICS)},
+        **{name: getattr(score, name) for name in (*_COUNTS[:2], *INSTANCE_METRICS)},
         **{name: fmean(pair.metrics[name] for pair in score.pairs) for name in names},
     }
 
@@ -90,7 +89,7 @@ def _summarise_structure(structure: str, scores: Sequence[InstanceScores]) -> In
         cases=len(present),
         absent=len(scores) - len(present),
         pooled=pooled,
-        metrics={name: sample_statistics(getattr(score, name) for score in present) for name in CASE_METRICS},
+        metrics={name: sample_statistics(getattr(score, name) for score in present) for name in INSTANCE_METRICS},
         pair_metrics={name: _over_pairs(present, name) for name in names},
     )
 
