@@ -32,10 +32,13 @@ def piece_structure(structure: Structure, number: int) -> Structure:
         "value": structure.value + number - 1,
         "colour": piece_colour(structure.colour, number),
         "counterpart": None,
-        "instances": None,
-        "last_value": None,
     }
-    return structure.model_copy(update=changes)
+    return without_pieces(structure).model_copy(update=changes)
+
+
+def without_pieces(structure: Structure) -> Structure:
+    """The structure where all of its pieces are one."""
+    return structure.model_copy(update={"instances": None, "last_value": None})
 
 
 def split_pieces(segmentation: Segmentation) -> tuple[Segmentation, tuple[Structure, ...]]:
@@ -45,9 +48,10 @@ def split_pieces(segmentation: Segmentation) -> tuple[Segmentation, tuple[Struct
     """
     found: list[tuple[Structure, Structure]] = []
     for structure in segmentation.structures:
-        values = np.unique(segmentation.array[segmentation.mask(structure)]) if structure.instances else ()
-        plain = structure.model_copy(update={"instances": None, "last_value": None})
-        own = [piece_structure(structure, int(value) - structure.value + 1) for value in values] or [plain]
+        numbered = structure.instances and not segmentation.overlapping
+        values = np.unique(segmentation.array[segmentation.mask(structure)]) if numbered else ()
+        own = [piece_structure(structure, int(value) - structure.value + 1) for value in values]
+        own = own or [without_pieces(structure)]
         found += [(piece, structure) for piece in own]
     pieces, wholes = zip(*found, strict=True) if found else ((), ())
     return Segmentation(segmentation.array, segmentation.geometry, pieces), wholes
