@@ -19,7 +19,9 @@ def compare(
         list[Path], typer.Argument(help="Runs (their validation), folders of predictions, or CSVs of RLE.")
     ],
     reference: Annotated[Path, typer.Option(help="The dataset, or a folder of label files.")],
-    to: Annotated[Path, typer.Option(help="Folder of report.html, comparison.csv, cases.csv.")] = Path("comparison"),
+    to: Annotated[Path, typer.Option(help="Folder of report.html, comparison.csv, cases.csv (and pieces.csv).")] = Path(
+        "comparison"
+    ),
     tolerance: Annotated[str, typer.Option(help="Tolerance of the NSD, in mm (px in pictures): 2, or 1,2,3.")] = "2",
     overlap_only: Annotated[bool, typer.Option("--overlap-only", help="No distances and no pieces: faster.")] = False,
     labels: Annotated[
