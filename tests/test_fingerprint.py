@@ -18,7 +18,13 @@ from osteon.formats import write_volume
 from osteon.planning import fingerprint as module
 from osteon.planning.fingerprint import CaseFacts, Fingerprint, StructureFacts, measure_fingerprint
 from osteon.planning.planner import make_plan
-from osteon.planning.sequences import find_fixed_order, find_sequence, sequence_margin_mm, sequence_measures
+from osteon.planning.sequences import (
+    describe_broken_rows,
+    find_fixed_order,
+    find_sequence,
+    sequence_margin_mm,
+    sequence_measures,
+)
 
 
 def test_one_case_is_measured_exactly(tmp_path: Path) -> None:
@@ -252,6 +258,17 @@ def test_a_series_among_other_structures_is_known_by_its_names() -> None:
     assert find_sequence(of(*[column("tibia", "femur", "fibula", sacrum=400)] * 3), 2) == []
     ribs = column("rib_left_9", "rib_left_10", "rib_left_11", "rib_right_9", "rib_right_10", sacrum=400)
     assert find_sequence(of(*[ribs] * 3), 2) == ["rib_left_11", "rib_left_10", "rib_left_9"]
+
+
+def test_labels_that_break_a_row_are_named() -> None:
+    right, wrong = column("L1", "L2", "L3", "L4", "L5"), column("L1", "L3", "L2", "L4", "L5")
+    cohort = of(*[right] * 4, wrong.model_copy(update={"id": "spine_7"}))
+    assert find_sequence(cohort, 2) == []
+    (warning,) = describe_broken_rows(cohort)
+    assert warning.startswith("L1 … L5 are no series")
+    assert "in case spine_7 L2 and L3 have changed places along S;" in warning
+    assert describe_broken_rows(of(*[right] * 4)) == []
+    assert describe_broken_rows(of(*[column("tibia", "femur", "fibula")] * 3)) == []
 
 
 def test_each_pair_of_neighbours_has_its_distance() -> None:

@@ -114,51 +114,52 @@ def test_levels_go_on_beyond_what_is_labelled() -> None:
         labels[(0, *cube(start))] = number
     labels[(0, *cube(2))] = 1
     targets = make_targets(labels, torch.ones(1, 4, dtype=torch.bool), plan())
-    bodies = targets.bodies
-    assert bodies is not None
+    levels, cores = targets.levels, targets.cores
+    assert levels is not None
+    assert cores is not None
     assert torch.equal(targets.labels.unique(), torch.tensor([0, 1, 2]))
-    middle = bodies.level[0, 5, 5]
+    middle = levels.level[0, 5, 5]
     assert middle[24].item() == pytest.approx(1 + 0.5 / STEP)
     assert middle[30].item() == pytest.approx(1.5 + 0.5 / STEP)
     assert middle[48].item() == pytest.approx(3 + 0.5 / STEP)
     assert middle[60].item() == pytest.approx(4)
     assert middle[79].item() == 4  # no further
     assert middle[8].item() == 0
-    known = bodies.known[0, 5, 5]
+    known = levels.known[0, 5, 5]
     assert not known[62:].any()
     assert known[29:44].all()  # between them is background
     assert known[2:10].all()  # the sacrum is labelled
     assert not known[11:14].any()
-    core = bodies.core[0, 5, 5]
+    core = cores.core[0, 5, 5]
     assert core[20:52].sum() == 24  # STEP − 8 = 4 voxels are farther than .35 of 8
 
 
 def test_the_core_keeps_away_from_other_bodies() -> None:
     labels = torch.zeros((1, *SHAPE), dtype=torch.long)
     labels[(0, *cube(20))], labels[(0, *cube(28))] = 4, 3
-    bodies = make_targets(labels, torch.ones(1, 4, dtype=torch.bool), plan()).bodies
-    assert bodies is not None
-    assert bodies.core[0, 5, 5, 20:36].tolist() == [1] * 5 + [0] * 6 + [1] * 5
+    cores = make_targets(labels, torch.ones(1, 4, dtype=torch.bool), plan()).cores
+    assert cores is not None
+    assert cores.core[0, 5, 5, 20:36].tolist() == [1] * 5 + [0] * 6 + [1] * 5
 
 
 def test_where_nobody_named_all_of_a_sequence_nothing_around_it_is_background() -> None:
     labels = torch.zeros((1, *SHAPE), dtype=torch.long)
     labels[(0, *cube(20))], labels[(0, *cube(32))] = 4, 3
     annotated = torch.tensor([[True, False, True, True]])
-    bodies = make_targets(labels, annotated, plan()).bodies
-    assert bodies is not None
-    assert not bodies.known[0, 5, 5, 28:32].any()
-    assert bodies.known[0, 5, 5, 20:28].all()
+    levels = make_targets(labels, annotated, plan()).levels
+    assert levels is not None
+    assert not levels.known[0, 5, 5, 28:32].any()
+    assert levels.known[0, 5, 5, 20:28].all()
 
 
 def test_one_body_tells_where_the_others_lie() -> None:
     labels = torch.zeros((1, *SHAPE), dtype=torch.long)
     labels[(0, *cube(32))] = 3
-    bodies = make_targets(labels, torch.ones(1, 4, dtype=torch.bool), plan()).bodies
-    assert bodies is not None
-    assert bodies.level[0, 5, 5, 48].item() == pytest.approx(3 + 0.5 / STEP)
-    assert bodies.near[0, 5, 5].all()
-    nothing = make_targets(torch.zeros_like(labels), torch.ones(1, 4, dtype=torch.bool), plan()).bodies
+    levels = make_targets(labels, torch.ones(1, 4, dtype=torch.bool), plan()).levels
+    assert levels is not None
+    assert levels.level[0, 5, 5, 48].item() == pytest.approx(3 + 0.5 / STEP)
+    assert levels.near[0, 5, 5].all()
+    nothing = make_targets(torch.zeros_like(labels), torch.ones(1, 4, dtype=torch.bool), plan()).levels
     assert nothing is not None
     assert not nothing.near.any()
     assert nothing.known.all()
@@ -170,28 +171,29 @@ def test_right_answers_cost_nothing_and_unknown_ones_teach_nothing() -> None:
         labels[(0, *cube(start))] = number
     layout, how = output_layout(plan()), plan()
     targets = make_targets(labels, torch.ones(1, 4, dtype=torch.bool), how)
-    bodies = targets.bodies
-    assert bodies is not None
+    levels, cores = targets.levels, targets.cores
+    assert levels is not None
+    assert cores is not None
     logits = torch.zeros((1, layout.total, *SHAPE))
     logits[:, :3] = 40 * torch.nn.functional.one_hot(targets.labels, 3).movedim(-1, 1)
-    logits[:, 3] = 80 * bodies.core - 40
-    below = bodies.level.floor().clamp(0, 3)
+    logits[:, 3] = 80 * cores.core - 40
+    below = levels.level.floor().clamp(0, 3)
     for number in range(5):
-        part = torch.where(below == number, 1 - bodies.level + below, 0) + torch.where(
-            below == number - 1, bodies.level - below, 0
+        part = torch.where(below == number, 1 - levels.level + below, 0) + torch.where(
+            below == number - 1, levels.level - below, 0
         )
         logits[:, 4 + number] = part.clamp_min(1e-9).log()
     logits.requires_grad_()
     loss = deep_supervision_loss([logits], targets, layout, how.training, overlapping=False)
-    part = bodies.level - below
+    part = levels.level - below
     entropy = torch.special.entr(part) + torch.special.entr(1 - part)
-    assert loss.item() == pytest.approx(float(entropy[bodies.near].mean()), abs=1e-3)  # targets lie between two
+    assert loss.item() == pytest.approx(float(entropy[levels.near].mean()), abs=1e-3)  # targets lie between two
     wrong = (logits.detach() * 0 + torch.randn(logits.shape)).requires_grad_()
     deep_supervision_loss([wrong], targets, layout, how.training, overlapping=False).backward()
     assert wrong.grad is not None
-    assert not wrong.grad[:, :4].movedim(1, -1)[~bodies.known].any()
-    assert wrong.grad[:, :4].movedim(1, -1)[bodies.known].any()
-    assert not wrong.grad[:, 4:].movedim(1, -1)[~bodies.near].any()
+    assert not wrong.grad[:, :4].movedim(1, -1)[~levels.known].any()
+    assert wrong.grad[:, :4].movedim(1, -1)[levels.known].any()
+    assert not wrong.grad[:, 4:].movedim(1, -1)[~levels.near].any()
 
 
 def test_bodies_get_names_by_their_levels() -> None:
@@ -259,6 +261,30 @@ def test_crumbs_are_no_bodies() -> None:
     assert levels is not None
     assert len(levels.bodies.row) == 3
     assert not values.argmax(0)[3, 3, 70]
+
+
+def beside(first: dict[int, float], second: dict[int, float]) -> torch.Tensor:
+    """Two rows in one scan, 30 mm apart."""
+    left, right = outputs(first), outputs(second)
+    between = torch.full((len(left), 20, *SHAPE[1:]), 1e-4)
+    between[0] = 1
+    return torch.cat((left, between, right), 1)
+
+
+def test_two_people_in_one_scan_are_named_one_by_one() -> None:
+    values, levels = name_sequence(beside({20: 0, 32: 1, 44: 2}, {26: 0, 38: 1, 50: 2}), plan())
+    assert found(values[:, :10], 20, 32, 44) == NAMES
+    assert found(values[:, 30:], 26, 38, 50) == NAMES
+    assert levels is not None
+    assert reasons_to_review_levels(levels)[0].startswith("2 rows of bodies side by side")
+
+
+def test_a_body_beside_the_row_is_none() -> None:
+    values, levels = name_sequence(beside({20: 0, 32: 1, 44: 2}, {26: 1}), plan())
+    assert found(values[:, :10], 20, 32, 44) == NAMES
+    assert found(values[:, 30:], 26) == [""]
+    assert levels is not None
+    assert levels.rows == 1
 
 
 def test_other_structures_stay() -> None:
@@ -413,7 +439,7 @@ def test_an_exported_network_of_bodies_has_no_client(tmp_path: Path) -> None:
     save_model(tmp_path / "model", Model(build_network(plan()).eval(), plan(), {"dice": 0.5}, ""), "# A card\n")
     files, notes = export_model("onnx", tmp_path / "model", tmp_path / "out")
     assert {path.name for path in files} == {"network.onnx", "plan.yaml"}
-    assert "3 classes, bodies' cores, 5 levels" in notes[0]
+    assert "3 classes, cores, 5 levels" in notes[0]
 
 
 class Network(torch.nn.Module):

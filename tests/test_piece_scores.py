@@ -14,7 +14,6 @@ from helpers import spacing_affine, tiny_plan, write_dataset
 from osteon.core.errors import LabelError, UsageError
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation, Structure, make_structures
-from osteon.core.pieces import restore_pieces
 from osteon.dataset.dataset import Dataset
 from osteon.evaluating.evaluate import evaluate
 from osteon.evaluating.scores import MetricOptions
@@ -211,18 +210,6 @@ def test_a_case_without_a_piece_on_either_side_counts_nowhere(tmp_path: Path, da
     found = score_predicted_pieces(data, trained().plan, ["c", "d"], tmp_path)
     assert found == {"structures": {"bone": {"f1": None, "merges": None, "splits": None, "cases": 0}}, "cases": {}}
     assert describe_piece_scores(found) == []
-
-
-def test_voxels_that_are_new_go_to_the_nearest_piece() -> None:
-    pieces = Segmentation(truth(2, 0, 3), GRID, STRUCTURES)
-    whole = truth(1, 1, 1)
-    whole[0, 0, 0] = 0
-    restored = restore_pieces(Segmentation(whole, GRID, STRUCTURES), pieces).array
-    assert [restored[i, 1, 1] for i in (0, 4, 5, 6, 7, 8)] == [2, 2, 2, 3, 3, 3]
-    assert restored[0, 0, 0] == 0
-    assert (restored[0, :, 5] == 30).all()
-    alone = restore_pieces(Segmentation(whole, GRID, STRUCTURES), Segmentation(truth(), GRID, STRUCTURES))
-    assert np.array_equal(alone.array, whole)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The numbered pieces of a structure (`Structure.instances`) as structures of their own, and back."""
+"""The numbered pieces of a structure (`Structure.instances`) as structures of their own."""
 
 from __future__ import annotations
 
@@ -7,9 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
 
-from osteon.core.boxes import bounding_box
 from osteon.core.labels import Segmentation, Structure
 
 _SHADES = ((0.0, 1.0), (0.0, 0.6), (0.07, 0.85), (-0.07, 0.85), (0.07, 0.55), (-0.07, 0.55))
@@ -63,30 +61,6 @@ def piece_numbers(segmentation: Segmentation, structure: Structure) -> npt.NDArr
     numbers = np.zeros(mask.shape, np.min_scalar_type(len(structure.values)))
     numbers[mask] = segmentation.array[mask].astype(np.int64) - (structure.value - 1)
     return numbers
-
-
-def restore_pieces(merged: Segmentation, pieces: Segmentation) -> Segmentation:
-    """A merged segmentation with the pieces that another numbers, on the same grid.
-
-    What only `merged` has is of the nearest piece of its structure; a structure that is nowhere in `pieces` is one.
-    """
-    array: npt.NDArray[np.integer] = merged.array.astype(np.promote_types(merged.array.dtype, pieces.array.dtype))
-    for structure in merged.structures:
-        if not structure.instances:
-            continue
-        mask, known = merged.mask(structure), pieces.mask(structure)
-        both = mask & known
-        array[both] = pieces.array[both]
-        box = bounding_box(mask | known)
-        if box is None or not known.any() or np.array_equal(both, mask):
-            continue
-        new, numbers = (mask & ~known)[box.slices], pieces.array[box.slices]
-        spacing = pieces.geometry.spacing_mm
-        nearest = ndimage.distance_transform_edt(
-            ~known[box.slices], spacing, return_distances=False, return_indices=True
-        )
-        array[box.slices][new] = numbers[tuple(axis[new] for axis in nearest)]
-    return Segmentation(array, merged.geometry, merged.structures)
 
 
 def describe_merging(structures: Sequence[Structure]) -> list[str]:

@@ -57,8 +57,8 @@ def export_model(form: str, model: Path, out: Path, *, overwrite: bool = False) 
     loaded = load_model(find_model_folder(model))
     plan = loaded.plan
     layout = output_layout(plan)
-    with_client = grid_strategy(plan).has_client and not layout.levels
-    about = [] if layout.levels else [ABOUT]
+    with_client = grid_strategy(plan).has_client and not layout.has_cores
+    about = [] if layout.has_cores else [ABOUT]
     files = [Path(name) for name in (*FILES[form], PLAN, *about, *([CLIENT] if with_client else []))]
     record = OutputRecord.open(out, overwrite=overwrite)
     with record.claim(form, ""):
@@ -85,11 +85,11 @@ def export_model(form: str, model: Path, out: Path, *, overwrite: bool = False) 
         "closer looks": plan.zoom is not None and plan.zoom.predict,
         "post-processing": bool(loaded.postprocessing.steps),
     }
-    if layout.levels:
-        channels = f"{layout.classes} classes, bodies' cores, {layout.levels} levels"
+    if layout.has_cores:
+        channels = f"{layout.classes} classes, cores" + (f", {layout.levels} levels" if layout.levels else "")
         return [out / file for file in files], [
-            f"no {CLIENT}: the network's outputs are {channels}; names follow from all bodies together, "
-            "which it does not know"
+            f"no {CLIENT}: the network's outputs are {channels}; pieces, and names along a series, follow from the "
+            "whole of them, which it does not know"
         ]
     if not with_client:
         notes = [f"no {CLIENT}: it does not know nnU-Net's way of preparing scans, in which this model was trained"]

@@ -139,7 +139,7 @@ def _architecture_error(plan: Plan, source_plan: Plan, share: float) -> UsageErr
 
 def output_tensors(plan: Plan, tensors: Mapping[str, torch.Tensor]) -> set[str]:
     """The output layers' tensors: those that would be larger with one structure more."""
-    more = Structure(name="\0", value=max(s.value for s in plan.structures) + 1, colour="#000000")
+    more = Structure(name="\0", value=max(s.values[-1] for s in plan.structures) + 1, colour="#000000")
     return _tensors_of_other_shape(plan.model_copy(update={"structures": [*plan.structures, more]}), tensors)
 
 
@@ -188,7 +188,7 @@ def _shared_rows(plan: Plan, source_plan: Plan) -> tuple[list[str], dict[int, in
             rows[here.class_of[number]] = there.class_of[other]
     if names and not plan.overlapping:
         rows[0] = 0
-    if same:
+    if same and here.has_cores == there.has_cores:
         rows |= {here.core + number: there.core + number for number in range(here.total - here.classes)}
     return names, rows
 

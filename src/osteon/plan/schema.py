@@ -98,6 +98,8 @@ class Plan(BaseModel):
             self._check_flat()
         if self.grid.nnunet is not None and (self.zoom is not None or self.sequence is not None):
             raise ValueError("grid.nnunet: nnU-Net's models know no zoom and no series; take these sections out")
+        if self.grid.nnunet is not None and any(structure.instances for structure in self.structures):
+            raise ValueError("grid.nnunet: nnU-Net's models part no pieces (`instances`); take this section out")
         if self.grid.nnunet is None and any(intensity.inside for intensity in self.intensities):
             raise ValueError("intensities: `inside` belongs to nnU-Net's way of preparing (grid.nnunet)")
         return self

@@ -12,8 +12,8 @@ from osteon.planning.fingerprint import Fingerprint, StructureFacts
 
 MIN_CASES = 3
 """In which two structures must keep their order."""
-
-
+MAX_BROKEN = 0.2
+"""Part of the neighbours that are out of order, at most, where a row is thought to be one but for wrong labels."""
 MAX_VOLUME_RATIO = 2.0
 """Of two members' median volumes: of any two of a row that no names show, of neighbours in one that they do."""
 
@@ -60,6 +60,38 @@ def _order_row(fingerprint: Fingerprint, axis: int, row: list[str], volumes: Map
     if ways not in ({1}, {-1}):
         return []
     return row if ways == {1} else row[::-1]
+
+
+def describe_broken_rows(fingerprint: Fingerprint) -> list[str]:
+    """Warnings about rows of names that are none in the images: most cases have them in order, and some do not."""
+    names = sorted(_occurrences(fingerprint))
+    warnings = []
+    for row in ([names[position] for position in positions] for positions in find_name_rows(names)):
+        per_axis = [_neighbours_in_order(fingerprint, axis, row) for axis in range(3)]
+        ways = max(per_axis, key=lambda ways: abs(sum(ways.values())))
+        usual = 1 if sum(ways.values()) > 0 else -1
+        others = [pair for pair, way in ways.items() if way != usual]
+        if others and len(others) <= MAX_BROKEN * len(ways):
+            case, first, second = others[0]
+            axis = "RAS"[per_axis.index(ways)]
+            more = f", and {len(others) - 1} more such pairs" if len(others) > 1 else ""
+            warnings.append(
+                f"{row[0]} … {row[-1]} are no series, so names are not made to follow in order: in case {case} {first} "
+                f"and {second} have changed places along {axis}{more}; correct the labels that are wrong, or leave "
+                "these cases out"
+            )
+    return warnings
+
+
+def _neighbours_in_order(fingerprint: Fingerprint, axis: int, row: Sequence[str]) -> dict[tuple[str, str, str], int]:
+    """Case and two neighbours of a row: 1 where the second lies beyond the first along the axis, −1 where before."""
+    return {
+        (case.id, first, second): int(np.sign(there[second].centre_mm[axis] - there[first].centre_mm[axis]))
+        for case in fingerprint.cases
+        for there in (case.structures,)
+        for first, second in itertools.pairwise(row)
+        if first in there and second in there
+    }
 
 
 def _occurrences(fingerprint: Fingerprint) -> dict[str, list[tuple[StructureFacts, tuple[float, float, float]]]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median_low
 from typing import Any
 
@@ -26,6 +26,11 @@ MAX_ROUNDS = 20
 """Of moving a cut between bodies that touch to where it halves the way between their centres."""
 MIN_CORE = 0.06
 """A core of less than this part of a body's usual volume is none."""
+BESIDE = 0.6
+"""Two bodies are of two rows that lie side by side (two people in one scan) where they are farther apart across the
+row than this part of the usual distance,"""
+STEEPEST = 2.0
+"""and than so many times along it: no row leans so much."""
 REACH = 2
 """Voxels around a body that take its name with it: the border, where the background is still ahead."""
 
@@ -65,6 +70,22 @@ class Bodies:
     pieces: Numbers
     with_border: Numbers
     box: Box | None
+
+    def rows(self, sequence: StructureSequence) -> list[Bodies]:
+        """The same bodies in as many rows as lie side by side: usually one. One body beside a row is none."""
+        rows: list[list[Body]] = []
+        for body in self.row:
+            here = np.array(body.centre_mm)
+            steps = [here - row[-1].centre_mm for row in rows]
+            along = [step[sequence.axis] for step in steps]
+            across = [float(np.linalg.norm(np.delete(step, sequence.axis))) for step in steps]
+            free = [n for n in range(len(rows)) if across[n] <= max(BESIDE * sequence.distance_mm, STEEPEST * along[n])]
+            if free:
+                rows[min(free, key=lambda n: across[n])].append(body)
+            else:
+                rows.append([body])
+        longest = max(map(len, rows), default=0)
+        return [replace(self, row=tuple(row)) for row in rows if len(row) > 1 or longest == 1]
 
 
 _NOTHING = np.zeros((0, 0, 0), np.int32)

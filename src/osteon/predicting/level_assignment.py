@@ -86,12 +86,14 @@ class Levels:
         bodies: In their order along the sequence's axis.
         evidence: `[body, slot]` what speaks for each slot, before it is made as sharp as validation has it.
         steps: From each body to the next, in mm.
+        rows: How many rows of bodies lie side by side, each with names of its own; this is the least sure of them.
     """
 
     assignments: tuple[Assignment, ...]
     bodies: Bodies
     evidence: Floats
     steps: tuple[float, ...]
+    rows: int = 1
 
     @property
     def margin(self) -> float:

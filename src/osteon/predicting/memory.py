@@ -38,6 +38,8 @@ PER_PROBABILITY = 8
 """Bytes of a voxel of an output on the scan's grid: it, and what it is interpolated from, or it turned back."""
 PER_BODY_VOXEL = 48
 """Bytes of a voxel of the plan's grid while bodies of a sequence are parted: distances, nearest voxels, numbers."""
+PER_PIECE_VOXEL = 48
+"""Likewise while pieces of a structure are: connected parts, cores, what is flooded, numbers."""
 FREE_SHARE = 0.8
 """Of the machine's free memory, where no limit is given."""
 
@@ -111,6 +113,8 @@ def scan_bytes(plan: Plan, geometry: Geometry, *, probabilities: bool = False) -
     layout = output_layout(plan)
     if layout.levels:  # the classes beside what becomes of them
         stages.append(kept + probabilities_bytes(layout.classes, shape) + PER_BODY_VOXEL * grid)
+    if layout.instances:  # where the whole grid is one connected part
+        stages.append(kept + PER_PIECE_VOXEL * grid)
     return max(stages), probabilities_bytes(output_channels(plan), shape)
 
 

@@ -17,6 +17,7 @@ from osteon.predicting.cascade import label_channels
 from osteon.predicting.confidence import Calibration, raw_confidence
 from osteon.predicting.engines import Engine, EngineKind
 from osteon.predicting.level_assignment import Levels
+from osteon.predicting.pieces import number_pieces
 from osteon.predicting.postprocessing import NONE, Postprocessing, apply_postprocessing, read_postprocessing
 from osteon.predicting.prepared_scan import PreparedScan, check_scan, prepare_scan
 from osteon.predicting.probabilities import Probabilities, collect
@@ -24,7 +25,7 @@ from osteon.predicting.reference_statistics import ReferenceStatistics, measure_
 from osteon.predicting.region import has_small_structures
 from osteon.predicting.restore import OutputSink, restore_outputs, restore_scan
 from osteon.predicting.review import TrainingFacts, reasons_to_review, reasons_to_review_levels, removed_structures
-from osteon.predicting.sequence import SHARPNESS, order_names
+from osteon.predicting.sequence import SHARPNESS, decode_outputs
 from osteon.predicting.speed import BALANCED, SpeedPreset
 from osteon.predicting.tiles import predict_batch, stream_probabilities, whole_size
 from osteon.predicting.training_cases import UNKNOWN, SeenScans
@@ -182,7 +183,7 @@ class Model:
         region = speed.region and has_small_structures(self.reference)
         slabs = stream_probabilities(self.network, image, self.plan, speed=speed, region=region)
         probabilities = collect(slabs, image.shape[1:], self.plan, folder=folder)
-        return order_names(probabilities, self.plan, first=first_level, sharpness=self.level_sharpness)
+        return decode_outputs(probabilities, self.plan, first=first_level, sharpness=self.level_sharpness)
 
     def batch_key(self, prepared: PreparedScan) -> tuple[int, ...] | None:
         """Scans of one key, other than None, can go into one batch."""
@@ -193,7 +194,7 @@ class Model:
         images = [torch.from_numpy(one.image) for one in prepared]
         slabs = predict_batch(self.network, images, self.plan, speed=speed)
         whole = [collect([slab], image.shape[1:], self.plan) for slab, image in zip(slabs, images, strict=True)]
-        return [order_names(each, self.plan, sharpness=self.level_sharpness) for each in whole]
+        return [decode_outputs(each, self.plan, sharpness=self.level_sharpness) for each in whole]
 
     def postprocess(
         self,
@@ -228,7 +229,9 @@ class Model:
                 sink(output if prepared.part is None else pad_to_grid(output, *prepared.part, outside))
                 outside = 0.0
                 del output  # before there is another one; enumerate would keep it
-        segmentation = apply_postprocessing(restore_scan(prepared, probabilities, plan, crops), self.postprocessing)
+        segmentation = restore_scan(prepared, probabilities, plan, crops)
+        segmentation = number_pieces(segmentation, probabilities.pieces, plan)
+        segmentation = apply_postprocessing(segmentation, self.postprocessing)
         if self.postprocessing.steps:
             reasons += removed_structures([name for name, figure in raw.items() if figure is not None], segmentation)
         return Prediction(segmentation, raw, expected, reasons, calibration.is_known, probabilities.levels)

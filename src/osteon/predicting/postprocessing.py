@@ -14,6 +14,7 @@ from osteon.core.errors import PlanError, UsageError
 from osteon.core.files import read_yaml, write_yaml
 from osteon.core.labels import Segmentation, Structure
 from osteon.dataset.manifest import describe_errors
+from osteon.predicting.pieces import keep_pieces
 from osteon.predicting.postprocessing_steps import STEPS, Mask, Slices, apply_to_part, describe_step
 
 FILE_NAME = "postprocessing.yaml"
@@ -108,11 +109,11 @@ def apply_postprocessing(segmentation: Segmentation, chosen: Postprocessing) -> 
     """The segmentation after all steps, one after the other; the given one is not changed."""
     if not chosen.steps:
         return segmentation
-    array = segmentation.array.copy()
-    result = Segmentation(array, segmentation.geometry, segmentation.structures)
+    merged = segmentation.merged()
+    result = Segmentation(merged.array.copy(), segmentation.geometry, segmentation.structures)
     for step in chosen.steps:
         apply_step(result, step)
-    return result
+    return keep_pieces(result, segmentation)
 
 
 def apply_step(segmentation: Segmentation, step: PostprocessingStep) -> None:

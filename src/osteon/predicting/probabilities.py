@@ -17,6 +17,7 @@ from osteon.core.platform import release_pages, reserve_space
 from osteon.networks.registry import output_channels
 from osteon.plan.schema import Plan
 from osteon.predicting.level_assignment import Levels
+from osteon.predicting.pieces import PieceMap
 from osteon.predicting.sparse_resampling import argmax_output
 from osteon.predicting.tiles import Slab
 from osteon.preparing.strategies import grid_strategy
@@ -36,6 +37,7 @@ class Probabilities:
         axis: Across which planes come.
         file: What the values are mapped from; None: they are in memory.
         levels: How the bodies of the plan's sequence were named; None: it has none, or they could not be.
+        pieces: Of structures whose pieces are numbered.
     """
 
     values: torch.Tensor
@@ -43,6 +45,7 @@ class Probabilities:
     axis: int
     file: np.memmap[Any, Any] | None = None
     levels: Levels | None = None
+    pieces: tuple[PieceMap, ...] = ()
 
     @staticmethod
     def from_tensor(values: torch.Tensor, plan: Plan) -> Probabilities:

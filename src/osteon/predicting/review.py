@@ -73,10 +73,17 @@ def reasons_to_review(
 
 
 def reasons_to_review_levels(levels: Levels | None) -> list[str]:
-    """Why a person should look at the names of a sequence: another way to name its bodies is nearly as likely."""
-    if levels is None or levels.assignments[0].probability >= MIN_LEVEL_PROBABILITY:
+    """Why a person should look at the names of a sequence: another way to name its bodies is nearly as likely, or
+    there are several rows of them.
+    """
+    if levels is None:
         return []
-    return [f"names: {levels.describe()}"]
+    reasons = []
+    if levels.rows > 1:
+        reasons.append(f"{levels.rows} rows of bodies side by side, each named by itself: is this one person?")
+    if levels.assignments[0].probability < MIN_LEVEL_PROBABILITY:
+        reasons.append(f"names: {levels.describe()}")
+    return reasons
 
 
 def _low_expected_dice(expected: Mapping[str, float | None], usual: Mapping[str, float | None]) -> list[str]:

@@ -8,6 +8,8 @@ to each way of naming them.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +21,7 @@ from osteon.plan.outputs import OutputLayout, output_layout
 from osteon.plan.schema import Plan, StructureSequence
 from osteon.predicting.bodies import Bodies, Body, bodies_by_core, bodies_by_size
 from osteon.predicting.level_assignment import Levels, Slot, make_slots, rank_assignments
+from osteon.predicting.pieces import find_pieces
 from osteon.predicting.probabilities import Probabilities
 
 MIN_PROBABILITY = 1e-3
@@ -70,10 +73,11 @@ def name_sequence(
         then nothing is changed).
     """
     sequence, layout = plan.sequence, output_layout(plan)
+    if sequence is not None and layout.levels:
+        return _name_bodies(values, plan, sequence, layout, first, sharpness)
+    values = values[: layout.classes]
     if sequence is None or plan.overlapping:
         return values, None
-    if layout.levels:
-        return _name_bodies(values, plan, sequence, layout, first, sharpness)
     array = values.numpy()
     positions = [1 + [s.name for s in plan.structures].index(name) for name in sequence.names]
     total = array[positions].sum(0, dtype=np.float32)
@@ -84,30 +88,37 @@ def name_sequence(
     bodies = bodies_by_size(total > others, plan, sequence)
     if len(bodies.row) < 2 or bodies.box is None:
         return values, None
-    slots = make_slots(sequence.names, len(bodies.row), sequence.neighbour_distances)
     where = bodies.box.slices
     chances = array[(..., *where)]
-    evidence = [_class_evidence(chances, positions, bodies.pieces == body.number, slots) for body in bodies.row]
-    levels = _rank(np.stack(evidence), bodies, slots, plan, sequence, first, sharpness)
-    if levels is None:
-        return values, None
-    for body, slot in zip(bodies.row, levels.assignments[0].slots, strict=True):
-        mask = bodies.with_border == body.number
-        for number, position in enumerate(positions):
-            array[(position, *where)][mask] = total[where][mask] if number == slot.number else 0
-        if slot.number is None:
-            array[(0, *where)][mask] += total[where][mask]
-    return values, levels
+    found = _name_rows(
+        bodies,
+        lambda body, slots: _class_evidence(chances, positions, bodies.pieces == body.number, slots),
+        plan,
+        sequence,
+        first,
+        sharpness,
+    )
+    for levels in found:
+        for body, slot in zip(levels.bodies.row, levels.assignments[0].slots, strict=True):
+            mask = bodies.with_border == body.number
+            for number, position in enumerate(positions):
+                array[(position, *where)][mask] = total[where][mask] if number == slot.number else 0
+            if slot.number is None:
+                array[(0, *where)][mask] += total[where][mask]
+    return values, _least_sure(found)
 
 
-def order_names(
+def decode_outputs(
     probabilities: Probabilities, plan: Plan, *, first: str | None = None, sharpness: float = SHARPNESS
 ) -> Probabilities:
-    """Of structures, with the names of the plan's sequence in order; may be changed in place.
+    """Of structures, with the names of the plan's sequence in order, and pieces parted; may be changed in place.
 
-    As they are where the plan has no sequence. Arguments as for `name_sequence`.
+    As they are where the plan has neither. Arguments as for `name_sequence`.
     """
-    if plan.sequence is None or plan.overlapping:
+    layout = output_layout(plan)
+    if layout.instances and len(probabilities.values) == layout.total:
+        probabilities = replace(probabilities, pieces=find_pieces(probabilities.values, plan))
+    elif plan.sequence is None or plan.overlapping:
         return probabilities
     values, levels = name_sequence(probabilities.values, plan, first=first, sharpness=sharpness)
     return probabilities.with_levels(values, levels)
@@ -127,39 +138,54 @@ def _name_bodies(
     body = classes[layout.body]
     others = np.delete(classes, layout.body, 0).max(0)
     bodies = bodies_by_core(body > others, array[layout.core] > 0.5, plan, sequence)
-    levels, where = None, (slice(None),) * 3
-    if bodies.box is not None:
-        where = bodies.box.slices
-        slots = make_slots(sequence.names, len(bodies.row), sequence.neighbour_distances)
-        chances = array[(slice(layout.first_level, None), *where)]
-        evidence = [_level_evidence(chances, bodies.pieces == body.number, body, slots) for body in bodies.row]
-        levels = _rank(np.stack(evidence), bodies, slots, plan, sequence, first, sharpness)
+    where = (slice(None),) * 3 if bodies.box is None else bodies.box.slices
+    chances = array[(slice(layout.first_level, None), *where)]
+    found = _name_rows(
+        bodies,
+        lambda body, slots: _level_evidence(chances, bodies.pieces == body.number, body, slots),
+        plan,
+        sequence,
+        first,
+        sharpness,
+    )
     result = array[: 1 + len(plan.structures)]
     result[0] = classes[0] + body  # of which a body that has a name takes its own again
     for structure, place in enumerate(layout.class_of):
         result[1 + structure] = 0 if place == layout.body else classes[place]
-    for found, slot in zip(bodies.row, levels.assignments[0].slots if levels else (), strict=False):
-        if slot.number is not None:
-            mask = bodies.with_border == found.number
-            result[(1 + layout.members[slot.number], *where)][mask] = body[where][mask]
-            result[(0, *where)][mask] -= body[where][mask]
-    return values[: len(result)], levels
+    for levels in found:
+        for one, slot in zip(levels.bodies.row, levels.assignments[0].slots, strict=True):
+            if slot.number is not None:
+                mask = bodies.with_border == one.number
+                result[(1 + layout.members[slot.number], *where)][mask] = body[where][mask]
+                result[(0, *where)][mask] -= body[where][mask]
+    return values[: len(result)], _least_sure(found)
 
 
-def _rank(
-    evidence: Floats,
+def _name_rows(
     bodies: Bodies,
-    slots: list[Slot],
+    evidence_of: Callable[[Body, list[Slot]], Floats],
     plan: Plan,
     sequence: StructureSequence,
     first: str | None,
     sharpness: float,
-) -> Levels | None:
-    centres = np.array([body.centre_mm for body in bodies.row])
-    steps = tuple(np.linalg.norm(np.diff(centres, axis=0), axis=1).tolist())
-    uppermost = len(centres) - 1 if _first_is_last(plan, sequence) else 0
-    ranked = rank_assignments(sharpness * evidence, steps, slots, fixed=None if first is None else (uppermost, first))
-    return Levels(tuple(ranked), bodies, evidence, steps) if ranked else None
+) -> list[Levels]:
+    """The names of each row of bodies, of which there are several where two people lie in one scan."""
+    named = []
+    rows = bodies.rows(sequence)
+    for own in rows:
+        slots = make_slots(sequence.names, len(own.row), sequence.neighbour_distances)
+        evidence = np.stack([evidence_of(body, slots) for body in own.row])
+        centres = np.array([body.centre_mm for body in own.row])
+        steps = tuple(np.linalg.norm(np.diff(centres, axis=0), axis=1).tolist())
+        uppermost = len(centres) - 1 if _first_is_last(plan, sequence) else 0
+        fixed = None if first is None else (uppermost, first)
+        if ranked := rank_assignments(sharpness * evidence, steps, slots, fixed=fixed):
+            named.append(Levels(tuple(ranked), own, evidence, steps, len(rows)))
+    return named
+
+
+def _least_sure(rows: list[Levels]) -> Levels | None:
+    return min(rows, key=lambda levels: levels.margin, default=None)
 
 
 def _class_evidence(array: Floats, positions: list[int], mask: npt.NDArray[np.bool_], slots: list[Slot]) -> Floats:

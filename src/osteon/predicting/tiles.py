@@ -235,7 +235,7 @@ def _background_logits(patch: torch.Tensor, plan: Plan) -> torch.Tensor:
     logits = torch.full((len(patch), layout.total, *patch.shape[2:]), -BACKGROUND_LOGIT if plan.overlapping else 0.0)
     if not plan.overlapping:
         logits[:, 0] = BACKGROUND_LOGIT
-    if layout.levels:
+    if layout.has_cores:
         logits[:, layout.core] = -BACKGROUND_LOGIT
     return logits
 

@@ -2,6 +2,7 @@
 
 cache/<key>/<case id>.image.npy        [channel, i, j, k] float16
 cache/<key>/<case id>.labels.npy       [i, j, k] or [structure, i, j, k]
+cache/<key>/<case id>.pieces.npy       [i, j, k], where a structure has numbered pieces
 cache/<key>/<case id>.foreground.npy   [n, 4] int32: structure number (from 0), i, j, k
 cache/<key>/fine/<case id>.<n>.*.npy   the same of the n-th crop around the plan's zoom structures, at the finer spacing
 cache/<key>/<case id>.json             written last: the case is complete, from which files it was made, and each
@@ -40,7 +41,7 @@ from osteon.dataset.checks import content_hash, present_structures
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import Case
 from osteon.plan.schema import Plan
-from osteon.preparing.case import prepare_labels
+from osteon.preparing.case import prepare_pieces
 from osteon.preparing.strategies import grid_strategy
 from osteon.preparing.zoomed import zoom_indices, zoomed_crops
 
@@ -82,6 +83,11 @@ class CachedCase:
     def labels(self) -> npt.NDArray[np.integer]:
         """Index `[i, j, k]` or multi-hot `[structure, i, j, k]`."""
         return _open(self.folder / f"{self.id}.labels.npy")
+
+    @property
+    def pieces(self) -> npt.NDArray[np.integer]:
+        """`[i, j, k]`: of structures with `instances` which piece, from 0; 0 elsewhere."""
+        return _open(self.folder / f"{self.id}.pieces.npy")
 
     @property
     def foreground(self) -> npt.NDArray[np.int32]:
@@ -226,13 +232,13 @@ def _prepare_case(work: tuple[Dataset, Plan, Case]) -> None:
 
 def _write_case(dataset: Dataset, plan: Plan, case: Case, folder: Path) -> None:
     mark = stamp_case(dataset, case)
-    volume, segmentation = dataset.load_image(case), dataset.load_segmentation(case)
+    volume, segmentation = dataset.load_image(case), dataset.load_segmentation(case, pieces=True)
     strategy = grid_strategy(plan)
     box = strategy.crop_box(volume.array) if plan.grid.drop_slices is None else None  # slices are counted in the whole
     if box is not None:
         volume, segmentation = volume.crop(box), segmentation.crop(box)
     image, intensities = strategy.prepare(volume)
-    labels = prepare_labels(segmentation, plan)
+    labels, pieces = prepare_pieces(segmentation, plan)
     kept = plan.grid.kept_slices(image.shape[3])
     if not kept:
         raise PlanError(
@@ -241,13 +247,13 @@ def _write_case(dataset: Dataset, plan: Plan, case: Case, folder: Path) -> None:
         )
     (folder / f"{case.id}.json").unlink(missing_ok=True)  # while arrays change, the case is not complete
     crc32: dict[str, int] = {}
-    present = _write_arrays(folder, case.id, plan, image, labels, kept, range(len(plan.structures)), crc32)
+    present = _write_arrays(folder, case.id, plan, image, labels, kept, range(len(plan.structures)), crc32, pieces)
     facts: dict[str, Any] = {
         "mark": mark.model_dump(),
         "crc32": crc32,
         "shape": image.shape[1:],
         "present": present,
-        "structures": present_structures(segmentation),
+        "structures": present_structures(segmentation.merged()),
         "content": case.content or content_hash(volume),
     }
     if plan.zoom is not None:
@@ -269,12 +275,15 @@ def _write_arrays(
     kept: Sequence[int],
     structures: Iterable[int],
     crc32: dict[str, int],
+    pieces: npt.NDArray[np.integer] | None = None,
 ) -> list[int]:
     """Write one case or crop; the numbers of the `structures` that `kept` slices show. Checksums go into `crc32`."""
     foreground = foreground_index(labels, structures)
     foreground = foreground[np.isin(foreground[:, 3], kept)]
     in_slices = np.asfortranarray if plan.grid.dimensions == 2 else np.asarray  # one slice then lies in one piece
     arrays = {"image": in_slices(image.astype(np.float16)), "labels": in_slices(labels), "foreground": foreground}
+    if pieces is not None:
+        arrays["pieces"] = in_slices(pieces)
     for kind, array in arrays.items():
         with atomic_write(folder / f"{name}.{kind}.npy") as temporary:
             np.save(temporary, array, allow_pickle=False)

@@ -9,6 +9,8 @@ from osteon.core.errors import PlanError
 from osteon.core.label_values import remap_values
 from osteon.core.labels import Segmentation
 from osteon.core.volume import Volume
+from osteon.formats.labelmap import smallest_uint
+from osteon.plan.outputs import encode_pieces
 from osteon.plan.schema import Plan
 from osteon.preparing.resample import resample_index_map, resample_multi_hot
 from osteon.preparing.strategies import grid_strategy
@@ -25,6 +27,36 @@ def prepare_labels(segmentation: Segmentation, plan: Plan) -> Labels:
     """As `encode_labels`, on the plan's grid."""
     shape = grid_strategy(plan).transform(segmentation.geometry).shape
     return resample_labels(encode_labels(segmentation, plan), shape)
+
+
+def prepare_pieces(segmentation: Segmentation, plan: Plan) -> tuple[Labels, Labels | None]:
+    """As `prepare_labels`; and the piece of its structure that each voxel belongs to, from 0.
+
+    None where no structure has numbered pieces. Both are resampled as one: a voxel has the number of a
+    piece of its own structure.
+
+    Args:
+        segmentation: With its pieces.
+        plan: Structures and grid.
+    """
+    merged = segmentation.merged()
+    if not any(structure.instances for structure in plan.structures):
+        return prepare_labels(merged, plan), None
+    numbers = encode_labels(merged, plan)
+    pieces = np.zeros(numbers.shape, np.int64)
+    named = {structure.name: structure for structure in segmentation.structures}
+    permutation = grid_strategy(plan).transform(segmentation.geometry).permutation
+    for structure in plan.structures:
+        if structure.instances:
+            own = permutation.apply(segmentation.pieces(named[structure.name]))
+            found = np.unique(own[own > 0])
+            pieces += remap_values(own, {int(number): n for n, number in enumerate(found)}, np.int64)
+    base = len(plan.structures) + 1
+    codes = encode_pieces(numbers.astype(np.int64), pieces, len(plan.structures))
+    shape = grid_strategy(plan).transform(segmentation.geometry).shape
+    codes = resample_labels(codes.astype(smallest_uint(int(codes.max()))), shape)
+    several = codes // base
+    return (codes % base).astype(numbers.dtype), several.astype(np.uint8 if several.max() < 256 else np.uint16)  # type: ignore[return-value]
 
 
 def encode_labels(segmentation: Segmentation, plan: Plan) -> Labels:

@@ -143,8 +143,9 @@ class OsteonStrategy(GridStrategy):
             return logits.sigmoid_()
         layout = output_layout(self.plan)
         _softmax_in_place(logits[:, : layout.classes])
-        if layout.levels:
+        if layout.has_cores:
             logits[:, layout.core].sigmoid_()
+        if layout.levels:
             _softmax_in_place(logits[:, layout.first_level :])
         return logits
 

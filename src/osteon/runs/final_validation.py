@@ -15,7 +15,7 @@ from osteon.formats.io import write_segmentation
 from osteon.plan.schema import Plan
 from osteon.predicting.model import Model, Prediction
 from osteon.predicting.predictor import output_path
-from osteon.predicting.sequence import order_names
+from osteon.predicting.sequence import decode_outputs
 from osteon.runs.level_calibration import LevelView, view_levels
 from osteon.runs.scoring import score_scan
 from osteon.training.validation import Scores, mean_over_structures, mean_scores
@@ -65,7 +65,7 @@ def predict_validation(
                 _store_prediction(
                     dataset, plain.postprocess(prepared, probabilities), case_id, run / UNORDERED, plain.plan, unordered
                 )
-                probabilities = order_names(probabilities, model.plan)
+                probabilities = decode_outputs(probabilities, model.plan)
             prediction = model.postprocess(prepared, probabilities)
             reference = dataset.load_segmentation(dataset.case(case_id))
             if views := view_levels(model, prepared, prediction.levels, reference):

@@ -16,7 +16,6 @@ import torch
 
 from osteon.core.errors import OsteonError
 from osteon.core.labels import Segmentation
-from osteon.core.pieces import restore_pieces
 from osteon.core.progress import format_duration
 from osteon.core.text import pluralise
 from osteon.core.version import __version__
@@ -258,9 +257,8 @@ def _load_judged_case(dataset: Dataset, plan: Plan, case_id: str, run: Path) -> 
 def _postprocess_case(dataset: Dataset, plan: Plan, case_id: str, run: Path, steps: Postprocessing) -> Scores:
     """Write a case's prediction with the steps taken, and score it."""
     path = output_path(run / PREDICTIONS, case_id, plan)
-    prediction = read_segmentation(path, plan.structures, pieces=True)
-    processed = apply_postprocessing(prediction.merged(), steps)
-    write_segmentation(path, restore_pieces(processed, prediction))
+    processed = apply_postprocessing(read_segmentation(path, plan.structures, pieces=True), steps)
+    write_segmentation(path, processed)
     return score_scan(dataset, plan, case_id, processed)
 
 

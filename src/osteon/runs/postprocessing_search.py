@@ -121,14 +121,16 @@ def _read_references(plan: Plan, cases: Sequence[str], load: LoadCase) -> dict[s
 
 def _candidates(plan: Plan, shown: Mapping[str, _ReferenceFacts]) -> list[PostprocessingStep]:
     width = min(plan.grid.spacing_mm[: plan.grid.dimensions])
+    numbered = {structure.name for structure in plan.structures if structure.instances}
     steps = []
-    in_pieces = {structure.name for structure in plan.structures if structure.instances}
     for name, facts in shown.items():
         if len(facts.volumes) < MIN_CASES:
             continue
+        if name in numbered:  # a piece that is taken away, or grown together with another, counts for little in Dice
+            steps.append(PostprocessingStep(structure=name, step="fill_holes"))
+            continue
         median_volume = median(facts.volumes)
-        if name not in in_pieces:  # of which one alone would stay
-            steps.append(PostprocessingStep(structure=name, step="largest"))
+        steps.append(PostprocessingStep(structure=name, step="largest"))
         steps += [
             PostprocessingStep(structure=name, step="least_size", amount=significant(part * median_volume, DIGITS))
             for part in SIZES

@@ -19,7 +19,7 @@ from osteon.plan.overlay import closest_names
 from osteon.plan.schema import Plan, Training
 from osteon.training.host_to_device import send_like
 from osteon.training.loss_terms import binary_cross_entropy, cross_entropy, log_odds, merge_unannotated, tversky_loss
-from osteon.training.targets import BodyTargets, Targets
+from osteon.training.targets import CoreTargets, LevelTargets, Targets
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def find_loss(name: str) -> Loss:
 CERTAIN = 30.0
 """A logit beside which others have no probability."""
 CORE_WEIGHT = 0.5
-"""Of the loss of a sequence's cores, beside that of the classes; the one of levels has 1."""
+"""Of the loss of cores, beside that of the classes; the one of levels has 1."""
 
 
 def deep_supervision_loss(
@@ -84,11 +84,13 @@ def deep_supervision_loss(
     for stage, output in enumerate(logits):
         here = targets.at(output.shape[2:])
         classes = output[:, : layout.classes]
-        if here.bodies is not None:
-            classes = _certain_where_unknown(classes, here.labels, here.bodies.known)
+        if here.levels is not None:
+            classes = _certain_where_unknown(classes, here.labels, here.levels.known)
         part = stage_loss(classes, here.labels, annotated, training, overlapping=overlapping, complete=complete)
-        if here.bodies is not None:
-            part = part + _sequence_loss(output.float(), here.bodies, layout)
+        if here.cores is not None:
+            part = part + CORE_WEIGHT * _core_loss(output[:, layout.core, None].float(), here.cores)
+        if here.levels is not None:
+            part = part + _level_loss(output[:, layout.first_level :].float(), here.levels)
         total = total + part / 2**stage
         weights += 1 / 2**stage
     return total / weights
@@ -100,21 +102,24 @@ def _certain_where_unknown(logits: torch.Tensor, labels: torch.Tensor, known: to
     return torch.where(known[:, None], logits, right)
 
 
-def _sequence_loss(logits: torch.Tensor, targets: BodyTargets, layout: OutputLayout) -> torch.Tensor:
-    """Binary cross-entropy and Dice of the cores, and cross-entropy of the levels, whose targets lie between two."""
-    known = targets.known.float()[:, None]
-    core, target = logits[:, layout.core, None], targets.core[:, None]
-    voxels = F.binary_cross_entropy_with_logits(core, target, reduction="none")
+def _core_loss(logits: torch.Tensor, targets: CoreTargets) -> torch.Tensor:
+    """Binary cross-entropy and Dice, of logits `[batch, 1, i, j, k]`."""
+    known, core = targets.known.float()[:, None], targets.core[:, None]
+    voxels = F.binary_cross_entropy_with_logits(logits, core, reduction="none")
     everywhere = torch.ones((len(core), 1), dtype=torch.bool, device=core.device)
-    loss = CORE_WEIGHT * (voxels * known).sum() / known.sum().clamp_min(1)
-    loss = loss + CORE_WEIGHT * tversky_loss(core.sigmoid() * known, target * known, everywhere, 0.5)
-    chances = logits[:, layout.first_level :].log_softmax(1)
-    below = targets.level.floor().clamp(0, layout.levels - 2)
+    overlap = tversky_loss(logits.sigmoid() * known, core * known, everywhere, 0.5)
+    return (voxels * known).sum() / known.sum().clamp_min(1) + overlap
+
+
+def _level_loss(logits: torch.Tensor, targets: LevelTargets) -> torch.Tensor:
+    """Cross-entropy of logits `[batch, level, i, j, k]`, whose targets lie between two levels."""
+    chances = logits.log_softmax(1)
+    below = targets.level.floor().clamp(0, logits.shape[1] - 2)
     part = targets.level - below
     number = below.long()[:, None]
     right = (1 - part) * chances.gather(1, number)[:, 0] + part * chances.gather(1, number + 1)[:, 0]
     near = targets.near.float()
-    return loss - (right * near).sum() / near.sum().clamp_min(1)
+    return -(right * near).sum() / near.sum().clamp_min(1)
 
 
 def stage_loss(

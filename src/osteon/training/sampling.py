@@ -10,6 +10,7 @@ import numpy.typing as npt
 import torch
 
 from osteon.core.random_streams import Stream, generator
+from osteon.plan.outputs import encode_pieces
 from osteon.plan.schema import Plan
 from osteon.preparing.cache import CachedCase
 from osteon.preparing.strategies import grid_strategy
@@ -40,7 +41,8 @@ class Batch:
     Attributes:
         iteration: Number of the iteration, from 0.
         image: `[batch, channel, i, j, k]` float32.
-        labels: Index `[batch, i, j, k]` int64 or multi-hot `[batch, structure, i, j, k]` float32.
+        labels: Index `[batch, i, j, k]` int64 (with numbered pieces as `plan.outputs.encode_pieces` has them) or
+            multi-hot `[batch, structure, i, j, k]` float32.
         annotated: `[batch, structure]` bool: whether anybody looked for the structure in that case. It stays on the
             host: what is to be computed depends on it.
         arrival: Where image and labels are still being copied to a GPU: the event at whose end they are there.
@@ -143,10 +145,15 @@ class PatchSampler:
         image = np.zeros((len(draws), len(plan.channels), *plan.patch.size), dtype=np.float32)
         lead = (len(plan.structures),) if plan.overlapping else ()
         repeat = grid_strategy(plan).padding == "replicate"
+        has_pieces = any(structure.instances for structure in plan.structures)
         labels = np.zeros((len(draws), *lead, *plan.patch.size), dtype=np.float32 if plan.overlapping else np.int64)
         for number, (draw, case) in enumerate(zip(draws, cases, strict=True)):
             for source, target in ((case.image, image[number]), (case.labels, labels[number])):
                 copy_patch(source, draw.origin, target, repeat=repeat)
+            if has_pieces:
+                pieces = np.zeros(plan.patch.size, dtype=np.int64)
+                copy_patch(case.pieces, draw.origin, pieces, repeat=repeat)
+                labels[number] = encode_pieces(labels[number], pieces, len(plan.structures))
         annotated = torch.tensor([case.annotated for case in cases], dtype=torch.bool)
         return Batch(iteration, torch.from_numpy(image), torch.from_numpy(labels), annotated)
 

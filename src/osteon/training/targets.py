@@ -1,4 +1,4 @@
-"""What a network is to answer to a batch: the labels as they are, or bodies, their cores and levels.
+"""What a network is to answer to a batch: the labels as they are, the cores of pieces and bodies, and levels.
 
 Levels: a sequence's members have the coordinates 0, 1, 2 … at their centres. Between two centres it is interpolated
 along the sequence's axis, and beyond the first and the last it goes on in the same way, so that a place is described
@@ -8,6 +8,7 @@ such a body looks like those of the sequence, and only where it lies says that n
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,23 +28,36 @@ TUBE = 0.95
 """Radius around the centres' line in which levels are learnt, as a part of a body's size."""
 CONTACT = 0.35
 """The core of a body keeps this distance from other bodies, as a part of a body's size."""
+PIECE_CONTACT = 2
+"""The core of a piece keeps so many voxels from other pieces: pieces may be of any size."""
 
 
 @dataclass(frozen=True)
-class BodyTargets:
-    """What is to be found of a sequence's bodies, each `[batch, i, j, k]`.
+class CoreTargets:
+    """The cores of a sequence's bodies and of numbered pieces, each `[batch, i, j, k]`.
 
     Attributes:
-        known: bool: where classes and cores are known.
         core: float: 1 in cores.
-        level: float: the coordinate + 1, from 0 (before the sequence) to the members' number + 1 (beyond it).
-        near: bool: where levels are learnt.
+        known: bool: where that is known.
     """
 
-    known: torch.Tensor
     core: torch.Tensor
+    known: torch.Tensor
+
+
+@dataclass(frozen=True)
+class LevelTargets:
+    """Where along a sequence a place lies, each `[batch, i, j, k]`.
+
+    Attributes:
+        level: float: the coordinate + 1, from 0 (before the sequence) to the members' number + 1 (beyond it).
+        near: bool: where levels are learnt.
+        known: bool: where it is known whether there is a body.
+    """
+
     level: torch.Tensor
     near: torch.Tensor
+    known: torch.Tensor
 
 
 @dataclass(frozen=True)
@@ -53,12 +67,14 @@ class Targets:
     Attributes:
         labels: Classes `[batch, i, j, k]` int64, or multi-hot `[batch, structure, i, j, k]` float.
         annotated: `[batch, class]` bool, without the background, on the host: whether anybody looked for it.
-        bodies: Of the plan's sequence; None where its names are classes, or there is none.
+        cores: None where nothing is to be parted.
+        levels: Of the plan's sequence; None where its names are classes, or there is none.
     """
 
     labels: torch.Tensor
     annotated: torch.Tensor
-    bodies: BodyTargets | None = None
+    cores: CoreTargets | None = None
+    levels: LevelTargets | None = None
 
     def at(self, shape: torch.Size) -> Targets:
         """Every n-th voxel, so that they fit a coarser stage `[i, j, k]`."""
@@ -67,43 +83,58 @@ class Targets:
         def thin(values: torch.Tensor) -> torch.Tensor:
             return values[..., ::i, ::j, ::k]
 
-        bodies = None if self.bodies is None else BodyTargets(*(thin(part) for part in vars(self.bodies).values()))
-        return Targets(thin(self.labels), self.annotated, bodies)
+        cores = None if self.cores is None else CoreTargets(*(thin(part) for part in vars(self.cores).values()))
+        levels = None if self.levels is None else LevelTargets(*(thin(part) for part in vars(self.levels).values()))
+        return Targets(thin(self.labels), self.annotated, cores, levels)
 
 
 def make_targets(labels: torch.Tensor, annotated: torch.Tensor, plan: Plan) -> Targets:
     """The targets of an augmented batch.
 
     Args:
-        labels: Index `[batch, i, j, k]` int64, n for the n-th structure, or multi-hot `[batch, structure, i, j, k]`.
+        labels: Index `[batch, i, j, k]` int64, n for the n-th structure, or multi-hot `[batch, structure, i, j, k]`;
+            of numbered pieces as `plan.outputs.encode_pieces` has them.
         annotated: `[batch, structure]` bool, on the host.
         plan: Structures and sequence.
     """
     layout, sequence = output_layout(plan), plan.sequence
-    if not layout.levels or sequence is None:
+    if not layout.has_cores:
         return Targets(labels, annotated)
-    table = torch.tensor([0, *layout.class_of], device=labels.device)
-    classes = table[labels]
+    numbers = labels % (len(plan.structures) + 1)
+    classes = torch.tensor([0, *layout.class_of], device=labels.device)[numbers]
+    core = torch.zeros_like(labels, dtype=torch.bool)
+    known = torch.ones_like(core)
+    for number in layout.instances:
+        core |= numbers == number + 1
+    if layout.instances:
+        core &= ~_near_another(labels, [PIECE_CONTACT] * 3)
+        known = (classes > 0) | _complete(annotated, layout.instances, labels.device)
+    if sequence is None or not layout.levels:
+        return Targets(classes, annotated, CoreTargets(core.float(), known))
     size = sequence.volume_mm3 ** (1 / 3)
-    core = (classes == layout.body) & ~_near_another(labels, CONTACT * size, plan)
-    level, near = _levels(labels, layout, sequence, plan)
-    number = len(layout.members)
-    beyond = (level < 0.5) | (level > number + 0.5)
-    complete = annotated[:, list(layout.members)].all(1).to(labels.device)[:, None, None, None]
-    unknown = near & (classes == 0) & (beyond | ~complete)
-    known = torch.ones(len(annotated), layout.classes - 1, dtype=torch.bool)
+    contact = [round(CONTACT * size / spacing) for spacing in plan.grid.spacing_mm]
+    core |= (classes == layout.body) & ~_near_another(numbers, contact)
+    level, near = _levels(numbers, layout, sequence, plan)
+    beyond = (level < 0.5) | (level > len(layout.members) + 0.5)
+    unknown = near & (classes == 0) & (beyond | ~_complete(annotated, layout.members, labels.device))
+    known_classes = torch.ones(len(annotated), layout.classes - 1, dtype=torch.bool)
     for structure, place in enumerate(layout.class_of):
         if structure not in layout.members:
-            known[:, place - 1] = annotated[:, structure]
-    return Targets(classes, known, BodyTargets(~unknown, core.float(), level, near))
+            known_classes[:, place - 1] = annotated[:, structure]
+    cores = CoreTargets(core.float(), known & ~unknown)
+    return Targets(classes, known_classes, cores, LevelTargets(level, near, ~unknown))
 
 
-def _near_another(labels: torch.Tensor, radius_mm: float, plan: Plan) -> torch.Tensor:
-    """Where voxels of a structure have those of another within a box of that radius."""
+def _complete(annotated: torch.Tensor, structures: Sequence[int], device: torch.device) -> torch.Tensor:
+    """`[batch, 1, 1, 1]`: whether all of these structures are annotated."""
+    return annotated[:, list(structures)].all(1).to(device)[:, None, None, None]
+
+
+def _near_another(labels: torch.Tensor, reaches: Sequence[int]) -> torch.Tensor:
+    """Where voxels of one label have those of another within a box that reaches so many voxels along each axis."""
     none = float(labels.max()) + 1
     highest, lowest = labels[:, None].float(), torch.where(labels == 0, none, labels.float())[:, None]
-    for axis, spacing in enumerate(plan.grid.spacing_mm):
-        reach = round(radius_mm / spacing)
+    for axis, reach in enumerate(reaches):
         if not reach or labels.shape[1 + axis] == 1:
             continue
         window = [2 * reach + 1 if a == axis else 1 for a in range(3)]

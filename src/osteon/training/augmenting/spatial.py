@@ -27,9 +27,15 @@ def mirror_patches(
         image[number] = image[number].flip(dims)
         labels[number] = labels[number].flip(dims)
         if sideways is not None and axes[sideways]:
-            labels[number] = labels[number][here] if plan.overlapping else swap[labels[number]]
+            labels[number] = labels[number][here] if plan.overlapping else _swap_sides(labels[number], swap)
             annotated[number] = annotated[number][partners]
     return image, labels, annotated
+
+
+def _swap_sides(labels: torch.Tensor, swap: torch.Tensor) -> torch.Tensor:
+    """Labels with the numbers of `swap`; pieces (`plan.outputs.encode_pieces`) stay what they are."""
+    numbers = labels % len(swap)
+    return labels - numbers + swap[numbers]
 
 
 def resample_patches(
