@@ -109,6 +109,19 @@ def test_the_command_shows_them(tmp_path: Path, data: Dataset, capsys: Captured)
     assert (folder / "pieces.csv").is_file()
 
 
+def test_pieces_of_scans_that_were_trained_on_are_in_no_mean(tmp_path: Path, data: Dataset, capsys: Captured) -> None:
+    folder = predict(tmp_path / "p", a=truth(3, 1, 2), b=merged(truth(1, 2, 3)))
+    (folder / "predictions.json").write_text(json.dumps({"b": {"seen": "trained on", "output": "b.nii.gz"}}))
+    result = evaluate(folder, data.folder, tmp_path / "out")
+    assert result.piece_summaries[0].metrics["f1"].mean == 1.0
+    with (tmp_path / "out/pieces.csv").open(newline="") as text:
+        assert [(row["case"], row["seen"]) for row in csv.DictReader(text)] == [("a", ""), ("b", "trained on")]
+    assert command("evaluate", folder, data.folder) == 0
+    shown = capsys.readouterr().out
+    assert shown.index("1.000", shown.index("numbered pieces")) < shown.index("numbered pieces, trained on: no test")
+    assert "0.400" in shown
+
+
 def test_without_distances_pieces_are_counted_all_the_same(tmp_path: Path, data: Dataset) -> None:
     folder = predict(tmp_path / "p", a=truth(3, 1, 2))
     (score,) = evaluate(folder, data.folder, measures=MetricOptions(surfaces=False)).pieces

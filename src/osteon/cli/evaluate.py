@@ -34,6 +34,7 @@ def evaluate(
 ) -> None:
     """Dice, distances, NSD and volume error of each structure, over all cases that have a prediction."""
     import osteon
+    from osteon.evaluating.instance_summary import summarise_instances
     from osteon.evaluating.table import group_table, piece_table, summary_table
     from osteon.predicting.training_cases import VALIDATED
 
@@ -63,6 +64,9 @@ def evaluate(
             ),
             soft_wrap=False,
         )
+        if own := summarise_instances([score for score in result.pieces if score.case in known]):
+            lines = [(summary.structure, summary) for summary in own]
+            out.print(piece_table(lines, result.structures, title=f"numbered pieces, {title}"), soft_wrap=False)
         warn(
             f"the model was trained on {len(known)} of {len(known) + len(result.cases_unseen)} cases, which "
             f"are in none of the other metrics: {shorten(known)}"

@@ -77,6 +77,7 @@ def piece_table(
     structures: Sequence[Structure] = (),
     *,
     first: str = "structure",
+    title: str = "numbered pieces",
 ) -> Table:
     """A table of numbered pieces: a line for each name and summary. Figures are means over cases, or over pairs."""
     columns = [
@@ -91,7 +92,7 @@ def piece_table(
             if any(f"{name}_{unit}" in summary.pair_metrics for _, summary in lines):
                 columns.append(Column(f"{name.upper()}\n{unit}", _mean_of_pairs(f"{name}_{unit}")))
     columns.append(Column("cases", lambda s: str(s.cases)))
-    table = _new_table(first, columns, "numbered pieces", [name for name, _ in lines])
+    table = _new_table(first, columns, title, [name for name, _ in lines])
     colours = {structure.name: structure.colour for structure in structures}
     for name, summary in lines:
         table.add_row(_name(name, colours), *(column.cell(summary) for column in columns))
