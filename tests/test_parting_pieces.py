@@ -19,6 +19,8 @@ from osteon.networks.registry import build_network
 from osteon.networks.transfer import transfer
 from osteon.plan.outputs import encode_pieces, output_layout
 from osteon.plan.schema import Plan
+from osteon.planning.fingerprint import measure_fingerprint
+from osteon.planning.spacing import coarser_spacing
 from osteon.predicting.memory import scan_bytes
 from osteon.predicting.pieces import MIN_PIECE, find_pieces, keep_pieces, number_pieces
 from osteon.predicting.postprocessing import Postprocessing, PostprocessingStep, apply_postprocessing
@@ -234,6 +236,16 @@ def test_sides_swap_and_pieces_stay() -> None:
 def test_plans_that_make_no_sense(changes: dict[str, Any], what: str) -> None:
     with pytest.raises(PlanError, match=what):
         plan(**changes)
+
+
+def test_the_grid_is_as_fine_as_the_scans(tmp_path: Path) -> None:
+    labels = np.zeros((8, 8, 16), np.uint8)
+    labels[2:6, 2:6, 2:8], labels[2:6, 2:6, 8:14] = 1, 2
+    dataset = write_dataset(tmp_path, {"a": (labels.astype(np.float32), labels, np.eye(4))}, STRUCTURES[:1])
+    fingerprint = measure_fingerprint(dataset)
+    spacing, why = coarser_spacing(dataset, fingerprint, np.ones(3), 1.0, 64)
+    assert spacing.tolist() == [1, 1, 1]
+    assert "the pieces of humerus" in why[0]
 
 
 def test_weights_of_a_model_without_pieces_are_taken() -> None:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import numpy.typing as npt
 
 from osteon.core.dice import count_overlap, dice
 from osteon.core.geometry import reorient_to_ras
-from osteon.core.labels import Structure
 from osteon.core.text import pluralise
 from osteon.dataset.dataset import Dataset
 from osteon.planning.fingerprint import Fingerprint
@@ -80,6 +77,8 @@ def coarser_spacing(
 
     if fits(1.0):
         return spacing, []
+    if numbered := [structure.name for structure in dataset.structures if structure.instances]:
+        return spacing, [f"not coarser: what parts the pieces of {', '.join(numbered)} may be one voxel wide"]
     factor, kept_dice = 1.0, 1.0
     for candidate in FACTORS[1:]:
         fidelity = label_fidelity(dataset, fingerprint, coarsened(candidate))
@@ -100,34 +99,22 @@ def coarser_spacing(
 def label_fidelity(dataset: Dataset, fingerprint: Fingerprint, spacing: Vector) -> float:
     """Mean Dice of the labels after resampling to `spacing` (R, A, S, mm) and back: the best a model could reach.
 
-    Measured on a few cases spread over the dataset. Numbered pieces count one by one: they must be told apart.
+    Measured on a few cases spread over the dataset.
     """
     picks = np.unique(np.linspace(0, len(fingerprint.cases) - 1, FIDELITY_CASES).astype(int))
     scores = []
     for pick in picks:
         case = dataset.case(fingerprint.cases[pick].id)
-        segmentation = dataset.load_segmentation(case, pieces=True)
+        segmentation = dataset.load_segmentation(case)
         permutation = reorient_to_ras(segmentation.geometry)
         geometry = permutation.geometry(segmentation.geometry)
         labels = permutation.apply(segmentation.array)
         shape = resampled_shape(geometry.shape, geometry.spacing_mm, spacing.tolist())
         resample = resample_multi_hot if segmentation.overlapping else resample_index_map
         restored = resample(resample(labels, shape), geometry.shape)
-        counts = count_overlap(restored, labels, _each_piece(segmentation.structures, labels))
+        counts = count_overlap(restored, labels, segmentation.structures)
         scores += [score for score in map(dice, counts.values()) if score is not None]
     return float(np.mean(scores)) if scores else 1.0
-
-
-def _each_piece(structures: Sequence[Structure], labels: npt.NDArray[np.integer]) -> list[Structure]:
-    """The structures; in place of one whose pieces are numbered one for each of these."""
-    values = set(np.unique(labels).tolist()) if any(structure.instances for structure in structures) else set()
-    result = []
-    for structure in structures:
-        if not structure.instances:
-            result.append(structure)
-        for value in values.intersection(structure.values) if structure.instances else ():
-            result.append(Structure(name=f"{structure.name} {value}", value=value, colour=structure.colour))
-    return result
 
 
 def _range(spacings: Vector) -> str:
