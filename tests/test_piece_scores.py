@@ -156,6 +156,22 @@ def test_classes_without_names_are_the_pieces_that_their_numbers_are(tmp_path: P
     assert score.f1 == 1.0
 
 
+def test_classes_that_count_under_another_name_are_pieces_which_is_said(tmp_path: Path, data: Dataset) -> None:
+    """Of a reference with one structure of numbered pieces, and predictions that do not have it."""
+    classes = make_structures(["fragment_1", "fragment_2", "fragment_3", "metal"], [4, 5, 6, 30])
+    labels = truth(6, 4, 5)
+    folder = predict(tmp_path / "p", classes, a=labels, b=labels)
+    result = evaluate(folder, data.folder)
+    assert [score.f1 for score in result.pieces] == [1.0, 1.0]
+    assert any("fragment taken as bone (bone 1=4, bone 2=5, bone 3=6)" in note for note in result.notes)
+    made = compare([folder], data.folder, tmp_path / "out")
+    assert not made.failures
+    others = make_structures(["fragment_1", "plate_1", "metal"], [4, 5, 30])
+    assert len(evaluate(predict(tmp_path / "q", others, a=truth(4, 5)), data.folder).failures) == 1
+    both = make_structures(["fragment_1", "bone", "metal"], [4, 5, 30])
+    assert len(evaluate(predict(tmp_path / "r", both, a=truth(4, 5)), data.folder).failures) == 1
+
+
 def test_other_classes_become_pieces_on_demand(tmp_path: Path, data: Dataset) -> None:
     colours = make_structures(["red", "green", "blue", "metal"], [1, 2, 3, 30])
     folder = predict(tmp_path / "p", colours, a=truth(2, 3, 1))

@@ -13,7 +13,13 @@ from osteon.core.labels import Segmentation, Structure, palette
 from osteon.core.text import shorten_list
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import FILE_NAME, Case
-from osteon.formats.label_meanings import LabelMeanings, has_placeholder_names, label_meanings_for, read_named_labels
+from osteon.formats.label_meanings import (
+    LabelMeanings,
+    has_placeholder_names,
+    label_meanings_for,
+    piece_meanings_for,
+    read_named_labels,
+)
 from osteon.formats.labelmap import is_placeholder, value_of_piece
 from osteon.formats.registry import known_suffixes, stem_of, suffix_of
 
@@ -129,6 +135,10 @@ def match_predictions(
     missing = tuple(case for case in make if case in expected - set(predictions)) if prediction.is_dir() else ()
     unmatched = tuple(case for case in predictions if case not in make) if not reference.is_file() else ()
     pairs, notes = _resolve_numbers(pairs, known, legend, reference)
+    counted = None if legend is not None else piece_meanings_for(predictions.values(), known)
+    if counted is not None:
+        pairs = [replace(pair, legend=counted) for pair in pairs]
+        notes = (*notes, f"the predictions' classes are scored as pieces: {counted.source} ({counted})")
     return Pairing(tuple(pairs), known, missing, unmatched, notes)
 
 

@@ -142,11 +142,17 @@ def match_structures(
 
 def value_of_piece(name: str, known: Mapping[str, Structure]) -> int | None:
     """The value of a numbered piece that is called after its structure and its number; None for any other name."""
-    match = _PIECE.fullmatch(name)
-    whole = known.get(match[1]) if match else None
-    if match is None or whole is None or not whole.instances or not 1 <= int(match[2]) <= len(whole.values):
+    stem, number = split_number(name) or ("", 0)
+    whole = known.get(stem)
+    if whole is None or not whole.instances or not 1 <= number <= len(whole.values):
         return None
-    return whole.values[int(match[2]) - 1]
+    return whole.values[number - 1]
+
+
+def split_number(name: str) -> tuple[str, int] | None:
+    """What a name counts and its number: `fragment` and 2 of `fragment_2`; None for one that does not end so."""
+    match = _PIECE.fullmatch(name)
+    return (match[1], int(match[2])) if match else None
 
 
 def match_layers(

@@ -25,7 +25,7 @@ from osteon.evaluating.ranking import rank_runs
 from osteon.evaluating.record import DIGITS, Evaluation, Failure
 from osteon.evaluating.scores import ALL_METRICS, MetricOptions, Score
 from osteon.evaluating.summary import Summary, overall, summarise
-from osteon.formats.label_meanings import LabelMeanings, label_meanings_for
+from osteon.formats.label_meanings import LabelMeanings, label_meanings_for, piece_meanings_for
 from osteon.formats.rle_convention import DEFAULT_CONVENTION
 from osteon.predicting.training_cases import TRAINED
 from osteon.reporting.comparison import ComparisonResult, Entry
@@ -129,7 +129,8 @@ def _score(
         found: Evaluation = evaluate(submission.predictions, reference, measures=measures, labels=labels)
         for note in found.notes:
             logger.warning(f"{submission.name}: {note}")
-        legend = label_meanings_for(find_label_files(submission.predictions, "the prediction").values(), labels)
+        files = find_label_files(submission.predictions, "the prediction").values()
+        legend = label_meanings_for(files, labels) or piece_meanings_for(files, found.structures)
         return _ScoredCases(
             found.structures, found.scores, found.failures, found.missing, legend, found.training_roles, found.pieces
         )
