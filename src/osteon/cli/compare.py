@@ -51,7 +51,7 @@ def compare(
     out.print(table, soft_wrap=False)
     lines = [(f"{e.name}: {s.structure}", s) for e in comparison.entries for s in e.piece_summaries]
     if lines:
-        out.print(piece_table(lines, first=""), soft_wrap=False)
+        out.print(piece_table(lines, first="", width=out.width), soft_wrap=False)
     if comparison.ranking:
         out.print(escape(comparison.ranking.verdict))
     out.print(f"the page: {escape(str(comparison.page))}")

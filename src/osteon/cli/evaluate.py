@@ -55,7 +55,7 @@ def evaluate(
     if result.cases_unseen or not known:
         out.print(summary_table(result.summaries, result.overall, result.structures, width=out.width), soft_wrap=False)
     if pieces:
-        out.print(piece_table(pieces, result.structures), soft_wrap=False)
+        out.print(piece_table(pieces, result.structures, width=out.width), soft_wrap=False)
     if known:
         title = "trained on: no test"
         out.print(
@@ -66,7 +66,8 @@ def evaluate(
         )
         if own := summarise_instances([score for score in result.pieces if score.case in known]):
             lines = [(summary.structure, summary) for summary in own]
-            out.print(piece_table(lines, result.structures, title=f"numbered pieces, {title}"), soft_wrap=False)
+            heading = f"numbered pieces, {title}"
+            out.print(piece_table(lines, result.structures, title=heading, width=out.width), soft_wrap=False)
         warn(
             f"the model was trained on {len(known)} of {len(known) + len(result.cases_unseen)} cases, which "
             f"are in none of the other metrics: {shorten(known)}"

@@ -78,21 +78,23 @@ def piece_table(
     *,
     first: str = "structure",
     title: str = "numbered pieces",
+    width: int = WIDTH,
 ) -> Table:
     """A table of numbered pieces: a line for each name and summary. Figures are means over cases, or over pairs."""
+    names, summaries = [name for name, _ in lines], [summary for _, summary in lines]
     columns = [
         Column("F1", lambda s: _mean_sd(s.metrics["f1"], ".3f")),
-        Column("PQ", lambda s: _mean(s.metrics["panoptic_quality"], ".3f")),
+        Column("PQ", lambda s: _mean(s.metrics["panoptic_quality"], ".3f"), 2),
         Column("merges\na case", lambda s: _mean(s.metrics["merges"], ".2f")),
         Column("splits\na case", lambda s: _mean(s.metrics["splits"], ".2f")),
         Column("Dice of\npairs", lambda s: _mean(s.pair_metrics.get("dice", NO_CASES), ".3f")),
     ]
     for unit in ("mm", "px"):
-        for name in ("hd95", "assd"):
-            if any(f"{name}_{unit}" in summary.pair_metrics for _, summary in lines):
-                columns.append(Column(f"{name.upper()}\n{unit}", _mean_of_pairs(f"{name}_{unit}")))
-    columns.append(Column("cases", lambda s: str(s.cases)))
-    table = _new_table(first, columns, title, [name for name, _ in lines])
+        for spare, name in enumerate(("hd95", "assd"), start=3):
+            columns.append(Column(f"{name.upper()}\n{unit}", _mean_of_pairs(f"{name}_{unit}"), spare))
+    columns.append(Column("n", lambda s: str(s.cases)))
+    columns = _fitting(columns, summaries, names, width)
+    table = _new_table(first, columns, title, names)
     colours = {structure.name: structure.colour for structure in structures}
     for name, summary in lines:
         table.add_row(_name(name, colours), *(column.cell(summary) for column in columns))
@@ -120,7 +122,7 @@ def group_table(groups: Sequence[Group], by: str, *, width: int = WIDTH) -> Tabl
     return table
 
 
-def _fitting(columns: Sequence[Column], lines: Sequence[Summary], names: Sequence[str], width: int) -> list[Column]:
+def _fitting(columns: Sequence[Column], lines: Sequence[Any], names: Sequence[str], width: int) -> list[Column]:
     """As many of the columns as fit beside the names, without those in which nothing stands (a picture's cm³)."""
     columns = [c for c in columns if not c.spare or any(c.cell(line) != DASH for line in lines)]
     widths = [
