@@ -22,11 +22,13 @@ from playwright.sync_api import TimeoutError, expect
 from app_browser import Visitor, chromium, open_visitor, wait
 from helpers import two_boxes, write_dataset
 from osteon.app.bin import delete
+from osteon.app.corrections import PieceEdit, correct_pieces
 from osteon.app.jobs import Job, JobPhase, Jobs, JobState
 from osteon.app.state import AppState
 from osteon.app.workspace import Workspace
 from osteon.core.files import write_json
 from test_app_pages import dataset_in, model_in, result_in
+from test_app_pieces import LEVELS, fractures
 from test_app_viewer import pictures
 
 ROOT = Path(__file__).parents[1]
@@ -34,7 +36,7 @@ FOLDED = 9
 SERIOUS = ("serious", "critical")
 PAGES = (
     *("start", "data", "source", "scans", "pairs", "dataset", "look", "picture", "train", "training", "segment"),
-    *("result", "case of a result", "compare", "compared case", "runs", "jobs", "space"),
+    *("result", "case of a result", "pieces of a result", "compare", "compared case", "runs", "jobs", "space"),
 )
 WIDE, SMALL, ENLARGED = 1280, 900, 1280 * 2 // 3
 """Pixels; the last is what a page of 1280 has at 150 %."""
@@ -82,6 +84,8 @@ def furnish(root: Path) -> None:
     rows = ["iteration,elapsed_s,loss,s_per_iteration,dice,dice_femur", "10,20,0.9,0.2,0.5,0.5", "20,40,0.7,0.2,,"]
     (root / "runs/first/metrics.csv").write_text("\n".join(rows) + "\n")
     result_in(root)
+    fractures(root, "arms", levels=LEVELS, review=["names: L1 or L2: 60% against 40%"])
+    correct_pieces(root / "results/arms/a.nii.gz", PieceEdit("split", (4,)))
     (root / "sources/old").mkdir()
     delete(AppState(space), space.item("sources", "old"))
     jobs = Jobs(space.root)
@@ -114,6 +118,7 @@ def address(visitor: Visitor, page: str) -> str:
         "segment": f"/segment?model={run}",
         "result": f"/result/{result}",
         "case of a result": f"/result/{result}/{of_result}",
+        "pieces of a result": f"/result/{space.item('results', 'arms').id}/{space.keyed_hash('results', 'arms', 'a')}",
         "compare": f"/compare?a={data}&b={result}",
         "compared case": f"/compare/{data}/{result}/{of_result}",
         "runs": "/runs",
@@ -128,6 +133,7 @@ SIGNS = {
     "pairs": "Which label belongs to which image?",
     "look": "shown after",
     "case of a result": "shown after",
+    "pieces of a result": "shown after",
     "compared case": "shown after",
     "space": "of the disk are free",
 }

@@ -230,7 +230,9 @@ def test_where_levels_leave_it_open_the_alternative_is_shown() -> None:
     best, other = (assignment.describe() for assignment in levels.assignments[:2])
     assert {best, other} == {"L3…L1", "L2…T12"}
     assert reasons_to_review_levels(levels) == [f"names: {levels.describe()}"]
-    assert f"{best} or {other}: " in levels.describe()
+    best, other = (assignment.describe(from_last=True) for assignment in levels.assignments[:2])
+    assert f"{best} or {other}: " in levels.describe()  # as people count
+    assert {best, other} == {"L1…L3", "T12…L2"}
     assert found(values, 20, 32, 44) == NAMES
 
 
@@ -469,10 +471,14 @@ def test_a_prediction_records_its_levels(tmp_path: Path, first_level: str | None
     doubts = [reason for reason in report.review.get("scan", []) if reason.startswith("names: ")]
     if first_level is None:
         assert best["names"] == NAMES
-        assert doubts == [f"names: L3…L1 or L2…T12: {best['probability']:.0%} against {other['probability']:.0%}"]
+        assert doubts == [f"names: L1…L3 or T12…L2: {best['probability']:.0%} against {other['probability']:.0%}"]
+        assert (best["first"], other["first"]) == ("L1", "T12")
+        assert "picked" not in record["levels"]
     else:
         assert best["names"] == ["L4", "L3", "L2"]
         assert not doubts
+        assert (record["levels"]["picked"], best["first"], other["first"]) == ("L2", "L2", "L1")
+        assert best["probability"] < other["probability"]  # by the network alone
     labels = read_segmentation(out / "scan.nii.gz")
     at = labels.array[5, 5, 36]
     assert at == next(s.value for s in how.structures if s.name == ("L2" if first_level is None else "L3"))

@@ -14,8 +14,8 @@ import pytest
 import osteon
 from helpers import write_dataset
 from osteon.core.geometry import Geometry
-from osteon.core.labels import Segmentation, Structure
-from osteon.core.pieces import piece_colour, split_pieces
+from osteon.core.labels import Segmentation, Structure, piece_colour
+from osteon.core.pieces import split_pieces
 from osteon.dataset.dataset import Dataset
 from osteon.formats import read_segmentation, write_segmentation
 from osteon.formats.dicom_seg import read_dicom_seg

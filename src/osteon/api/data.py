@@ -27,6 +27,7 @@ def import_dataset(
     overwrite: bool = False,
     workers: int | None = None,
     announce: Callable[[str], None] | None = None,
+    ask: Callable[[str], bool] | None = None,
     **options: Unpack[ImportKeywords],
 ) -> ImportReport:
     """Read and check every case of a source and write `dataset`/dataset.yaml; the user's files stay as they are.
@@ -37,6 +38,7 @@ def import_dataset(
         overwrite: Replace an existing dataset.yaml.
         workers: Processes for reading the cases; None: as memory allows.
         announce: Is called, line by line and before anything is written, with how the source was understood.
+        ask: Is called with a question to people, and says yes or no; None: a note takes the question's place.
         **options: Fields of `osteon.importing.options.ImportOptions` (form, hold_out, structures, modality, …).
 
     Example:
@@ -47,7 +49,7 @@ def import_dataset(
     from osteon.importing.run import import_dataset
 
     return import_dataset(
-        Path(source), Path(dataset), overwrite=overwrite, workers=workers, announce=announce, **options
+        Path(source), Path(dataset), overwrite=overwrite, workers=workers, announce=announce, ask=ask, **options
     )
 
 

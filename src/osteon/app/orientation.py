@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -106,6 +107,11 @@ class PictureOrientation:
         pixel = geometry.spacing_mm[x], geometry.spacing_mm[y]
         marks = (*AXIS_LETTERS[axes[x]], *AXIS_LETTERS[axes[y]])
         return cls(x, y, flipped, geometry.shape[x], geometry.shape[y], pixel, marks)
+
+    def to_pixel(self, index: Sequence[int]) -> tuple[int, int]:
+        """Column and row of a voxel."""
+        x, y = index[self.x_axis], index[self.y_axis]
+        return self.columns - 1 - x if self.flipped[0] else x, self.rows - 1 - y if self.flipped[1] else y
 
     def to_picture(self, array: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
         """`[i, j, k]` as `[row, column]`, contiguous."""

@@ -163,6 +163,7 @@ export default {
       }
       this.drawAll();
     },
+    goTo([column, row]) { Object.assign(this.at, { x: column + 0.5, y: row + 0.5 }); this.drawAll(); },
     styles(layer, changes) {
       if (!this.shown) return;
       for (const [number, colour, opacity] of changes) Object.assign(this.shown.layers[layer].structures[number], { colour, opacity });

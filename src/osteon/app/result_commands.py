@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from osteon.app.jobs import Job
+from osteon.app.jobs import FINISHED, Job
 from osteon.app.state import AppState
 from osteon.app.workspace import Item, read_about
+from osteon.core.errors import UsageError
 from osteon.dataset.manifest import read_manifest
+from osteon.predicting.records import read_predictions
 from osteon.predicting.scans import find_cases_to_predict
+
+SCANS = "scans"
+"""In the record of a result that was made of no dataset: the path of its scans, as the command has it."""
 
 
 def start_prediction(
@@ -28,20 +33,64 @@ def start_prediction(
         FileError: The dataset is damaged. Nothing is started then.
     """
     reference = _scorable(app.workspace.item("datasets", origin["dataset"]) if "dataset" in origin else None)
-    result = app.workspace.create("results", name, {"run": model.name, **origin})
+    scans = app.workspace.command_path(source)
+    made_from = origin if "dataset" in origin else {**origin, SCANS: scans}
+    result = app.workspace.create("results", name, {"run": model.name, **made_from})
     target = result.relative_path
     options = ["--probabilities"] if probabilities else []
     job = app.jobs.submit(
         "predict",
-        [model.relative_path, app.workspace.command_path(source), target, "--speed", speed, *options],
+        [model.relative_path, scans, target, "--speed", speed, *options],
         f"Segment {result.name} with {model.title}",
         about={"run": model.name, "result": result.name, **origin},
         product=f"{target}/predictions.json",
     )
+    _start_measures(app, result, reference, job)
+    return result, job
+
+
+def start_renaming(app: AppState, result: Item, case: str, first_level: str) -> Job:
+    """Segment one case of a result again, the first body of its row (of vertebrae the uppermost) being named so.
+
+    Raises:
+        UsageError: The model or the scans are no longer there, or it is being done.
+        FileError: The dataset is damaged, or the record of predictions is.
+    """
+    about = read_about(result)
+    model = app.workspace.item("runs", about.get("run", ""))
+    jobs = [job for job in app.jobs.about("result", result.name) if job.command == "predict"]
+    scans = f"datasets/{about['dataset']}" if "dataset" in about else about.get(SCANS, "")
+    scans = scans or next((job.arguments[1] for job in jobs), "")
+    path = app.workspace.root / scans
+    if not scans or not path.exists() or not app.workspace.may_read(path) or not (model.path / "model").is_dir():
+        raise UsageError(
+            f"{result.title}: its model or its scans are no longer here", hint="segment the scan again, on Segment"
+        )
+    if any(job.about.get("case") == case and app.jobs.state(job).phase not in FINISHED for job in jobs):
+        raise UsageError(f"{case}: is being segmented again", hint="wait until it is done, or cancel it")
+    reference = _scorable(app.workspace.item("datasets", about["dataset"]) if "dataset" in about else None)
+    record = read_predictions(result.path).get(case, {})
+    options = ["--probabilities"] if record.get("probabilities") else []
+    target = result.relative_path
+    job = app.jobs.submit(
+        "predict",
+        [
+            *(model.relative_path, scans, target, "--only", f"{case},", "--levels", f"FIRST={first_level}"),
+            *("--speed", str(record.get("speed") or "balanced"), *options),
+        ],
+        f"Segment {case} of {result.title} with {first_level} as the first name",
+        about={**{key: about[key] for key in ("run", "dataset") if key in about}, "result": result.name, "case": case},
+        product=f"{target}/predictions.json",
+    )
+    _start_measures(app, result, reference, job)
+    return job
+
+
+def _start_measures(app: AppState, result: Item, reference: Item | None, job: Job) -> None:
+    """What follows a segmentation: volumes, and scores where there are references."""
     start_measurement(app, result, after=[job.id])
     if reference is not None:
         start_evaluation(app, result, reference, after=[job.id])
-    return result, job
 
 
 def start_measurement(app: AppState, result: Item, *, after: Sequence[str] = ()) -> Job:
@@ -122,9 +171,7 @@ def start_vote(app: AppState, members: Sequence[Item], name: str, method: str) -
         about={"result": result.name},
         product=f"{target}/votes.json",
     )
-    start_measurement(app, result, after=[job.id])
-    if reference is not None:
-        start_evaluation(app, result, reference, after=[job.id])
+    _start_measures(app, result, reference, job)
     return result, job
 
 

@@ -31,6 +31,7 @@ from osteon.app.orientation import (
     shear_degrees,
     slice_steps,
 )
+from osteon.app.pieces import split_pieces
 from osteon.app.previews import (
     ShrinkFactors,
     intensity_window,
@@ -40,6 +41,7 @@ from osteon.app.previews import (
     shrink_image,
     shrink_labels,
 )
+from osteon.core.boxes import Index3
 from osteon.core.errors import DatasetError
 from osteon.core.file_stamps import age_key, file_times
 from osteon.core.files import atomic_write, read_json, write_json
@@ -54,7 +56,7 @@ from osteon.formats.label_meanings import label_meanings_for, read_named_labels
 from osteon.formats.nifti import write_nifti
 
 INFO = "info.json"
-VERSION = "3"
+VERSION = "4"
 """Of the files; a scene of another version is made again."""
 MAX_CACHE_BYTES = 4 * 10**9
 """Bytes of the cache; the scenes that were not looked at for longest go first."""
@@ -123,7 +125,8 @@ def make_scene(request: SceneRequest, folder: Path) -> dict[str, Any]:
     Returns:
         info.json's content: `kind` (`volume` or `picture`), `size` and `full` (voxels along each axis), `spacing_mm`,
         `unit`, `window`, `range`, `modality`, `oriented` (whether right, front and top are known), `oblique_deg`,
-        `shear_deg`, and `parts`: for each, files with their structures, in order.
+        `shear_deg`, and `parts`: for each, files with their structures, in order; of a numbered piece also `piece`: its
+        structure, its value, its voxels, and `at`, a place in it: in mm (RAS), or column and row of a picture.
 
     Raises:
         OsteonError: A file cannot be read, or labels do not lie on the image's grid.
@@ -178,7 +181,8 @@ def _read(request: SceneRequest) -> tuple[Volume, Segmentation | None, Segmentat
             segmentations.append(None)
             continue
         legend = label_meanings_for([labels.path])
-        segmentation = read_named_labels(labels.path, labels.structures, legend if labels.structures is None else None)
+        legend = legend if labels.structures is None else None
+        segmentation = read_named_labels(labels.path, labels.structures, legend, pieces=True)
         laid, _ = place_segmentation(
             segmentation, volume.geometry, name=labels.path.name, image_name=f"the scan {request.name}"
         )
@@ -204,7 +208,8 @@ def _volume(
     def write(path: Path, layer: npt.NDArray[np.integer]) -> None:
         _write_nifti(path, Volume(shrink_labels(layer, factors).astype(np.uint8, copy=False)[None], geometry))
 
-    rows = _write_parts(parts, folder, ".nii.gz", split_layers, write)
+    affine = volume.geometry.affine_ras[:3]
+    rows = _write_parts(parts, folder, ".nii.gz", split_layers, write, lambda index: (affine @ [*index, 1]).tolist())
     slices = slice_steps(volume.geometry, factors)
     return {"kind": "volume", "size": list(geometry.shape), "slices": slices, "parts": rows}
 
@@ -230,7 +235,7 @@ def _picture(
         "pixel_mm": list(orientation.pixel_mm),
         "marks": list(marks or ()),
         "oriented": marks is not None,
-        "parts": _write_parts(parts, folder, ".bin", pack_bits, write),
+        "parts": _write_parts(parts, folder, ".bin", pack_bits, write, orientation.to_pixel),
     }
 
 
@@ -240,14 +245,20 @@ def _write_parts(
     suffix: str,
     split: Callable[[Segmentation], Sequence[LabelLayer]],
     write: Callable[[Path, npt.NDArray[np.integer]], None],
+    locate: Callable[[Index3], Sequence[float]],
 ) -> dict[ScenePart, list[dict[str, Any]]]:
     """Write the layers of each part; info.json's rows of them."""
     rows: dict[ScenePart, list[dict[str, Any]]] = {part: [] for part in parts}
     for part, segmentation in parts.items():
-        for number, layer in enumerate(split(segmentation)):
+        separate, pieces = split_pieces(segmentation)
+        for number, layer in enumerate(split(separate)):
             name = f"{part}-{number}{suffix}"
             write(folder / name, layer.array)
-            structures = [{"name": s.name, "colour": s.colour, "side": s.side or ""} for s in layer.structures]
+            structures = [
+                {"name": s.name, "colour": s.colour, "side": s.side or "", "piece": entry and entry.to_dict(locate)}
+                for s in layer.structures
+                for entry in [pieces.get(s.name)]
+            ]
             rows[part].append({"file": name, "structures": structures})
     return rows
 

@@ -160,14 +160,28 @@ class ViewGroup:
         view = kind(label=label, poster=poster, group=group)
         view.mark(f"view-{number}")
         view.on("ready", self._ready)
-        layers = view_layers(self.info, self.base_url, pane.parts)
+        self.views.append((view, []))
+        self._show_layers(number)
+
+    def _show_layers(self, number: int) -> None:
+        """Show in a view what the scene has of its pane, in the styles that the structures have."""
+        (view, layers), pane = self.views[number], self.panes[number]
+        layers[:] = view_layers(self.info, self.base_url, pane.parts)
         for layer in layers:
-            layer.structures = [self.structures.setdefault(s.name, s) for s in layer.structures]
+            for place, structure in enumerate(layer.structures):
+                shown = self.structures.setdefault(structure.name, structure)
+                shown.piece = structure.piece
+                layer.structures[place] = shown
             layer.outline = self.outlines_only or layer.part in pane.outlined
-        self.views.append((view, layers))
         view.show(
             viewer_scene(self.info, self.base_url, layers, self.window, self.layout, layout_chosen=self.layout_chosen)
         )
+
+    async def update_labels(self) -> None:
+        """Show labels that have changed; the views stay where they are."""
+        if await self.load_scene():
+            for number in range(len(self.views)):
+                self._show_layers(number)
 
     def _ready(self, event: GenericEventArguments) -> None:
         software = bool(event.args.get("software"))
@@ -201,6 +215,13 @@ class ViewGroup:
             what = "the slices run along the scan's own axes, and the letters stand for the patient's nearest."
             return [f"Oblique by {oblique:.1f}°: {what}"]
         return []
+
+    def go_to(self, name: str) -> None:
+        """Show the place of a piece in every view that has it."""
+        for view, layers in self.views:
+            piece = next((s.piece for layer in layers for s in layer.structures if s.name == name), None)
+            if piece is not None:
+                view.go_to(piece)
 
     def run_method(self, method: str, *arguments: Any) -> None:
         """Call a JavaScript method of every view."""

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from nicegui import ui
 
 from osteon.app.elements import action, caption
+from osteon.app.piece_editor import PieceEditor
 from osteon.app.view_group import SceneLoader, ViewGroup, ViewPane
 from osteon.app.viewer_controls import ViewerControls
 
@@ -20,6 +21,7 @@ class Viewer:
         panes: What each view shows.
         step: Goes to the next (1) or the previous (-1) case.
         preload: Makes the scene that will probably be asked for next.
+        editor: Corrects the pieces of what is shown.
     """
 
     def __init__(
@@ -28,11 +30,12 @@ class Viewer:
         panes: Sequence[ViewPane],
         step: Callable[[int], None],
         preload: Callable[[], Awaitable[None]] | None = None,
+        editor: PieceEditor | None = None,
     ) -> None:
         self.preload = preload
         with ui.element("div").classes("osteon-look"):
             self.views = ViewGroup(load, panes)
-            self.controls = ViewerControls(self.views, step)
+            self.controls = ViewerControls(self.views, step, editor)
         ui.timer(0.01, self._load, once=True)
 
     async def _load(self) -> None:
@@ -47,7 +50,7 @@ class Viewer:
         self.views.panes = panes
         if self.views.info:
             self.views.build()
-            self.controls.list_structures()
+            self.controls.structures.build()
 
 
 @contextmanager

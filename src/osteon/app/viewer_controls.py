@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from nicegui import ui
 from nicegui.events import KeyEventArguments, ValueChangeEventArguments
 
 from osteon.app.elements import action, caption, card
+from osteon.app.piece_editor import PieceEditor
 from osteon.app.slider import Slider
+from osteon.app.structure_list import StructureList
 from osteon.app.view_group import ViewGroup
 
 LAYOUTS = {
@@ -51,20 +53,17 @@ CT_WINDOWS = (
     ("Lung", -1350.0, 150.0),
 )
 """Hounsfield units: widths 1800, 400, 3500 and 1500, as radiology departments have them."""
-OPACITY = 0.55
 
 
 class ViewerControls:
     """Window, layout, structures; each can be reached by the keyboard as well."""
 
-    def __init__(self, views: ViewGroup, step: Callable[[int], None]) -> None:
-        self.views, self.step = views, step
+    def __init__(self, views: ViewGroup, step: Callable[[int], None], editor: PieceEditor | None = None) -> None:
+        self.views, self.step, self.editor = views, step, editor
         self.column = ui.column().classes("full-width gap-3 no-wrap")
         views.on_layout = self._show_layout
         self.preset = 0
-        self.switches: dict[str, ui.switch] = {}
         self.flags: dict[str, ui.switch] = {}
-        self.opacities: dict[str, Slider] = {}
         ui.keyboard(on_key=self._key_pressed, ignore=["input", "select", "textarea"])
 
     def build(self) -> None:
@@ -87,8 +86,8 @@ class ViewerControls:
                     )
                     self.full_resolution.set_visibility(views.is_preview)
                     action("Keys", show_shortcuts, icon="keyboard", style="quiet")
-            self.structure_column = ui.column().classes("full-width no-wrap")
-        self.list_structures()
+            self.structures = StructureList(self.views, self.editor)
+        self.structures.build()
 
     def _flag_switch(self, method: str, text: str) -> ui.switch:
         views = self.views
@@ -112,62 +111,10 @@ class ViewerControls:
             self.black = Slider("Black up to", bounds, low, self._range_changed, step=step, unit=unit)
             self.white = Slider("White from", bounds, high, self._range_changed, step=step, unit=unit)
 
-    def list_structures(self) -> None:
-        """The list of what is drawn; made again when the panes change."""
-        views, names = self.views, self.views.names
-        self.structure_column.clear()
-        self.switches = {}
-        with self.structure_column, card("Structures"):
-            if not names:
-                caption("Nothing is drawn here.")
-                return
-            with ui.element("div").classes("osteon-row"):
-                action("All", lambda: self._set_all_visible(True), style="quiet", name="All: show all structures")
-                action("None", lambda: self._set_all_visible(False), style="quiet", name="None: hide all structures")
-                self.outlines = ui.switch("Outlines", value=views.outlines_only)
-                self.outlines.on_value_change(lambda e: views.set_outlines_only(bool(e.value)))
-            caption("Opacity of all")
-            opacity_slider(f"Opacity of all {len(names)} structures", OPACITY, self._set_all_opacities)
-            self.opacities = {}
-            with ui.column().classes("osteon-structures no-wrap"):
-                for number, name in enumerate(names, 1):
-                    self._structure_row(number, name)
-
-    def _structure_row(self, number: int, name: str) -> None:
-        structure = self.views.structures[name]
-        with ui.element("div").classes("osteon-structure"):
-            colour_input(structure.colour, f"Colour of {name}", lambda colour: self._set_colour(name, colour))
-            switch = ui.switch(name, value=structure.visible).classes("osteon-grow").mark(f"structure-{number}")
-            switch.on_value_change(lambda e: self.views.set_visible([name], bool(e.value)))
-            self.switches[name] = switch
-            slider = opacity_slider(
-                f"Opacity of {name}", structure.opacity, lambda value: self._set_opacity([name], value)
-            )
-            self.opacities[name] = slider.style("width: 70px; flex: none")
-
     def _show_layout(self) -> None:
         """Show the layout that the viewer chose."""
         if hasattr(self, "layout"):
             self.layout.set_value(self.views.layout)
-
-    def _set_all_visible(self, visible: bool) -> None:
-        self.views.set_visible(list(self.switches), visible)  # before the switches, so that all go in one message
-        for switch in self.switches.values():
-            switch.set_value(visible)
-
-    def _set_colour(self, name: str, colour: str) -> None:
-        self.views.structures[name].colour = colour
-        self.views.update_styles([name])
-
-    def _set_opacity(self, names: Sequence[str], value: float) -> None:
-        for name in names:
-            self.views.structures[name].opacity = value
-        self.views.update_styles(names)
-
-    def _set_all_opacities(self, value: float) -> None:
-        self._set_opacity(list(self.opacities), value)
-        for slider in self.opacities.values():
-            slider.set_value(value)
 
     def _preset_changed(self, event: ValueChangeEventArguments) -> None:
         self.preset = int(event.value)
@@ -200,14 +147,15 @@ class ViewerControls:
 
     async def press(self, key: str) -> None:
         """Do what a key stands for; see `SHORTCUTS`."""
-        views, names = self.views, list(self.switches)
-        if key.isdigit() and 1 <= int(key) <= len(names):
-            switch = self.switches[names[int(key) - 1]]
+        views, listed = self.views, self.structures
+        switches = list(listed.switches.values())
+        if key.isdigit() and 1 <= int(key) <= len(switches):
+            switch = switches[int(key) - 1]
             switch.set_value(not switch.value)
-        elif key == "a" and names:
-            self._set_all_visible(not all(switch.value for switch in self.switches.values()))
-        elif key == "o" and names:
-            self.outlines.set_value(not self.outlines.value)
+        elif key == "a" and switches:
+            listed.set_all_visible(not all(switch.value for switch in switches))
+        elif key == "o" and listed.outlines is not None:
+            listed.outlines.set_value(not listed.outlines.value)
         elif key == "w":
             self.window.set_value((self.preset + 1) % len(self.presets))
         elif key == "v" and views.is_volume:
@@ -223,23 +171,6 @@ class ViewerControls:
             self.step(1 if key == "n" else -1)
         elif key == "?":
             show_shortcuts()
-
-
-def opacity_slider(label: str, value: float, on_change: Callable[[float], object]) -> Slider:
-    """A slider from 5 to 100 %; outlines are always opaque."""
-    return Slider(label, (0.05, 1.0), value, on_change, step=0.05, factor=100.0, unit="%")
-
-
-def colour_input(colour: str, label: str, on_change: Callable[[str], object]) -> None:
-    """A field in which a colour is chosen; `on_change` is called with `#rrggbb`."""
-    field = ui.element("input").props("type=color").classes("osteon-swatch")
-    field.props["value"], field.props["aria-label"] = colour, label
-
-    def changed(event: Any) -> None:
-        if isinstance(event.args, str) and len(event.args) == 7:
-            on_change(event.args)
-
-    field.on("input", changed, js_handler="(e) => emit(e.target.value)")
 
 
 def show_shortcuts() -> None:

@@ -40,13 +40,31 @@ SHEARED_DEG = 0.1
 
 
 @dataclass
+class VisiblePiece:
+    """What a viewer knows of a numbered piece.
+
+    Attributes:
+        structure: The name of the structure that it is a piece of.
+        value: In the label map.
+        voxels: How many it has.
+        at: A place in it: in mm (RAS), or column and row of a picture.
+    """
+
+    structure: str
+    value: int
+    voxels: int
+    at: list[float]
+
+
+@dataclass
 class VisibleStructure:
-    """A structure as a viewer shows it."""
+    """A structure, or a piece of one, as a viewer shows it."""
 
     name: str
     colour: str
     visible: bool = True
     opacity: float = 0.55
+    piece: VisiblePiece | None = None
 
     @property
     def alpha(self) -> float:
@@ -83,6 +101,10 @@ class View(Element):
         """Load files and show them; `ready` is emitted when they are on the screen."""
         self._props["scene"] = scene
         self.update()
+
+    def go_to(self, piece: VisiblePiece) -> None:
+        """Show the place of a piece."""
+        self.run_method("goTo", piece.at)
 
     def set_styles(self, layer: int, structures: Sequence[tuple[int, VisibleStructure]]) -> None:
         """Show structures of a layer in these colours; those that are not visible not at all."""
@@ -154,6 +176,11 @@ def view_layers(info: dict[str, Any], base_url: str, parts: Sequence[str]) -> li
     layers = []
     for part in parts:
         for entry in info["parts"].get(part, []):
-            structures = [VisibleStructure(s["name"], s["colour"]) for s in entry["structures"]]
+            structures = [_visible(row) for row in entry["structures"]]
             layers.append(ViewLayer(base_url + entry["file"], part, structures))
     return layers
+
+
+def _visible(row: dict[str, Any]) -> VisibleStructure:
+    piece = row.get("piece")
+    return VisibleStructure(row["name"], row["colour"], piece=None if piece is None else VisiblePiece(**piece))

@@ -250,6 +250,12 @@ export default {
       this.nv.drawScene();
       this.syncOthers();
     },
+    goTo(mm) { // in the slices that show it
+      this.nv.scene.crosshairPos = this.nv.vox2frac(this.nv.frac2vox(this.nv.mm2frac(mm)));
+      this.nv.createOnLocationChange();
+      this.nv.drawScene();
+      this.syncOthers();
+    },
     updateSlices() { // the numbers of the slices on the screen: those of the whole scan, where a preview shows each n-th
       if (!this.nv.volumes[0]?.dims) return; // not yet drawn
       const position = this.nv.frac2vox(this.nv.scene.crosshairPos);

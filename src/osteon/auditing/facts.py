@@ -30,6 +30,21 @@ Floats = Annotated[Sequence[float], PlainValidator(_pack), PlainSerializer(_to_l
 
 
 @dataclass(frozen=True, slots=True)
+class NumberedPieces:
+    """The numbered pieces of a structure in a case.
+
+    Attributes:
+        count: How many there are.
+        tiny: Value and voxels of those of a few voxels.
+        twice: Value, voxels of the largest part and of the next one, of those in parts that lie apart.
+    """
+
+    count: int
+    tiny: list[tuple[int, int]]
+    twice: list[tuple[int, int, int]]
+
+
+@dataclass(frozen=True, slots=True)
 class StructureFacts:
     """One structure in one case.
 
@@ -47,6 +62,7 @@ class StructureFacts:
         shell: Mean intensity just outside, where no structure is; None where there is none.
         step: The usual distance between its slices, in slices; 1 where it is drawn on every one.
         drawn: On how many slices it is drawn where they have others between them, such as `femur on 5 of 9`.
+        numbered: Its pieces, where they are numbered.
         gaps: Empty slices that may be anatomy, such as `femur in slices 4 to 5 along k`, as the file counts them.
     """
 
@@ -68,6 +84,7 @@ class StructureFacts:
     step: int = 1
     drawn: str = ""
     gaps: str = ""
+    numbered: NumberedPieces | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from scipy import ndimage
 from osteon.auditing.border import border_profiles, outside_mean
 from osteon.auditing.coarse_grid import CoarseCase, coarsen
 from osteon.auditing.facts import CaseFacts, ChannelFacts, StructureFacts
+from osteon.auditing.measure_pieces import measure_pieces
 from osteon.core.boxes import Box
 from osteon.core.geometry import Geometry, reorient_to_ras
 from osteon.core.labels import Segmentation, Structure
@@ -62,20 +63,23 @@ def measure_case(case_id: str, key: str, volume: Volume, labels: Segmentation | 
         case_id: The case.
         key: Kept in the facts.
         volume: The image.
-        labels: The segmentation, None where there is none.
+        labels: The segmentation with its pieces, None where there is none.
         step: See `osteon.auditing.coarse_grid.choose_step`.
     """
     turn = reorient_to_ras(volume.geometry)
     geometry = turn.geometry(volume.geometry)
     image = turn.apply(volume.array[0])
     turned = np.zeros(geometry.shape, np.uint8) if labels is None else np.ascontiguousarray(turn.apply(labels.array))
-    segmentation = Segmentation(turned, geometry, labels.structures if labels is not None else ())
+    pieces = Segmentation(turned, geometry, labels.structures if labels is not None else ())
+    segmentation = pieces.merged()
+    labels = None if labels is None else labels.merged()
     coarse = coarsen(image, segmentation, geometry.spacing_mm, step)
     structures: dict[str, StructureFacts] = {}
     scores = [np.zeros(size) for size in geometry.shape]
     boxes: dict[str, Box] = {}
     for structure, box, mask in structure_masks(segmentation):
-        structures[structure.name] = _structure(structure, box.slices, mask, image, segmentation, coarse)
+        facts = _structure(structure, box.slices, mask, image, segmentation, coarse)
+        structures[structure.name] = replace(facts, numbered=measure_pieces(pieces, structure))
         boxes[structure.name] = box
         for axis, others in enumerate(((1, 2), (0, 2), (0, 1))):
             area = np.count_nonzero(mask, axis=others)
@@ -87,7 +91,7 @@ def measure_case(case_id: str, key: str, volume: Volume, labels: Segmentation | 
         gaps = "; ".join([*earlier, *([drawn.describe_gaps()] if drawn.long_gaps else [])])
         structures[name] = replace(structures[name], step=drawn.step, drawn=drawn.describe(), gaps=gaps)
     r, a, s = (int(score.argmax()) if score.any() else len(score) // 2 for score in scores)
-    facts = CaseFacts(
+    case = CaseFacts(
         id=case_id,
         key=key,
         shape=geometry.shape,
@@ -103,7 +107,7 @@ def measure_case(case_id: str, key: str, volume: Volume, labels: Segmentation | 
         overlaps=_overlaps(segmentation, boxes) if segmentation.overlapping else [],
     )
     profiles = border_profiles(coarse) if structures else None
-    return MeasuredCase(facts, profiles, image, segmentation, geometry, (r, a, s))
+    return MeasuredCase(case, profiles, image, segmentation, geometry, (r, a, s))
 
 
 def _structure(

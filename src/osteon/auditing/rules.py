@@ -12,6 +12,7 @@ from osteon.auditing import (
     rules_geometry,
     rules_intensity,
     rules_labels,
+    rules_pieces,
     rules_positions,
 )
 from osteon.auditing.cohort import Cohort
@@ -28,6 +29,8 @@ RULES: tuple[Callable[[Cohort], Iterator[Finding]], ...] = (
     rules_labels.find_cut_structures,
     rules_labels.find_unlabelled_cases,
     rules_labels.find_sparse_labels,
+    rules_pieces.find_tiny_pieces,
+    rules_pieces.find_shared_numbers,
     rules_positions.find_swapped_sides,
     rules_positions.find_wrong_order,
     rules_positions.find_odd_positions,

@@ -105,7 +105,7 @@ def find_extra_pieces(cohort: Cohort) -> Iterator[Finding]:
     """Structures in several pieces where they are whole in most cases."""
     for structure in cohort.manifest.structures:
         have = cohort.having(structure.name)
-        if not have or np.median([len(facts.pieces) for _, facts in have]) > 1:
+        if structure.instances or not have or np.median([len(facts.pieces) for _, facts in have]) > 1:
             continue
         whole = sum(len(facts.pieces) == 1 for _, facts in have)
         for case, facts in have:

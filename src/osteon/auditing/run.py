@@ -37,7 +37,7 @@ from osteon.dataset.manifest import Case
 from osteon.formats.io import header_warnings
 
 FOLDER = "audit"
-MEASURES_VERSION = "3"
+MEASURES_VERSION = "4"
 """Raised whenever measuring changes: what was measured before is then measured again."""
 MANY_VOXELS = 100e6
 """Below this, starting processes takes longer than they save."""
@@ -140,7 +140,7 @@ def _grid(dataset: Dataset, case: Case) -> Geometry | None:
 
 def _key(dataset: Dataset, step: float) -> str:
     """What the labels look like, and how cases are measured; what one was measured from is its mark."""
-    identity = "|".join(f"{structure.name} {structure.colour}" for structure in dataset.structures)
+    identity = "|".join(f"{s.name} {s.colour} {s.values if s.instances else ''}" for s in dataset.structures)
     channels = "|".join(channel.modality for channel in dataset.manifest.channels)
     return f"{identity}|{channels}|step {step:g}|measures {MEASURES_VERSION}"
 
@@ -170,7 +170,7 @@ def _measure(work: tuple[Dataset, Case, str, float]) -> CaseFacts:
     dataset, case, key, step = work
     mark = stamp_case(dataset, case)
     image = dataset.load_image(case, verify=False)  # that it is another one is a finding
-    labels = dataset.load_segmentation(case) if case.segmentation is not None else None
+    labels = dataset.load_segmentation(case, pieces=True) if case.segmentation is not None else None
     measured = measure_case(case.id, key, image, labels, step=step)
     facts = measured.facts.model_copy(update={"mark": mark})
     cases = dataset.folder / FOLDER / "cases"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +14,7 @@ from osteon.cli.import_options import with_import_options
 from osteon.cli.output import info, out, report_failures, report_not_imported, report_notes
 from osteon.cli.plan_options import given_options, is_given, parse_plan_options, with_plan_options
 from osteon.cli.shared_options import device_option
+from osteon.cli.terminal import can_ask
 from osteon.core.errors import UsageError
 from osteon.core.progress import format_duration
 from osteon.core.quantities import format_bytes, parse_seconds
@@ -38,10 +40,11 @@ def import_(
     report = osteon.import_dataset(
         source,
         dataset,
-        **given | {"structures": parse_labels(options["structures"])},
+        **given | {"structures": parse_structures(options["structures"])},
         overwrite=overwrite,
         workers=workers,
         announce=lambda line: out.print(escape(line)),
+        ask=partial(typer.confirm, default=True, err=True) if can_ask() else None,
     )
     if report.repeated:
         info(
@@ -66,17 +69,26 @@ def import_(
 
 def parse_labels(text: str | None) -> dict[str, int] | None:
     """`NAME=VALUE,…` of `--labels`. Raises UsageError where it is something else."""
+    values = parse_structures(text)
+    for name, value in (values or {}).items():
+        if isinstance(value, str):
+            raise UsageError(f"--labels: {name}={value}: is a range", hint="--labels L1=1,L2=2, for example")
+    return values  # type: ignore[return-value]
+
+
+def parse_structures(text: str | None) -> dict[str, int | str] | None:
+    """`NAME=VALUE,…` or `NAME=FIRST-LAST,…` of `--labels`; ranges stay text. Raises UsageError for something else."""
     if text is None:
         return None
-    labels: dict[str, int] = {}
+    labels: dict[str, int | str] = {}
     hint = "--labels L1=1,L2=2, for example"
     for part in text.split(","):
         name, equals, value = (piece.strip() for piece in part.partition("="))
-        if not equals or not name or re.fullmatch(r"-?[0-9]+", value) is None:
+        if not equals or not name or re.fullmatch(r"-?[0-9]+|[0-9]+ *- *[0-9]+", value) is None:
             raise UsageError(f"--labels: {part!r} is not NAME=VALUE", hint=hint)
         if name in labels:
             raise UsageError(f"--labels: {name} is given twice", hint=hint)
-        labels[name] = int(value)
+        labels[name] = int(value) if "-" not in value[1:] else value
     return labels
 
 

@@ -192,10 +192,14 @@ def predict(
         str | None,
         typer.Option(metavar="FIRST=NAME", help="The name of the first body of a series: FIRST=L1 for the uppermost."),
     ] = None,
+    only: Annotated[
+        str | None, typer.Option(help="Of the scans that are found these alone: ids with commas between, first:N, …")
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Repeat what is done.")] = False,
 ) -> None:
     """Segment scans on their own grids. Run it again: what is done is skipped."""
     import osteon
+    from osteon.importing.case_selection import select_cases
     from osteon.machine.engine_timing import choose_engine, count_all_passes
     from osteon.predicting.memory import describe_memory
     from osteon.predicting.model_folder import find_model_folder
@@ -214,6 +218,9 @@ def predict(
     first_level = _parse_first_level(levels)
     loaded = osteon.load_model(model, device=device).with_postprocessing(postprocess)
     found = find_scans(sources, loaded.plan, series, seen=loaded.seen)
+    if only is not None:
+        chosen = select_cases(only, [scan.id for scan in found], "--only")
+        found = [scan for scan in found if scan.id in chosen]
     loaded = choose_engine(loaded, find_model_folder(model), engine, count_all_passes(loaded.plan, found))
     info(describe_memory(loaded.plan, found, limit, probabilities=probabilities))
     options = PredictOptions(find_speed(speed), overwrite, limit, probabilities, first_level)

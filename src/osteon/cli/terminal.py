@@ -9,6 +9,7 @@ import sys
 from osteon.cli.output import warn
 from osteon.core.errors import is_out_of_memory
 from osteon.core.platform import address_space_limit
+from osteon.core.progress import is_quiet
 
 MIN_BYTES = 2 << 30
 """Of address space, with which what needs torch still starts."""
@@ -31,6 +32,11 @@ def restart_in_utf8() -> None:
     os.environ["PYTHONUTF8"] = "1"  # for the processes that are begun from here, too
     os.environ.setdefault("PYTHONIOENCODING", f"{getattr(sys.stdout, 'encoding', 'ascii')}:replace")
     os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])
+
+
+def can_ask() -> bool:
+    """Whether somebody is there to answer a question."""
+    return sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty() and not is_quiet()
 
 
 def warn_memory_limit() -> None:

@@ -2,36 +2,12 @@
 
 from __future__ import annotations
 
-import colorsys
 from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from osteon.core.labels import Segmentation, Structure
-
-_SHADES = ((0.0, 1.0), (0.0, 0.6), (0.07, 0.85), (-0.07, 0.85), (0.07, 0.55), (-0.07, 0.55))
-"""Turn of the hue and factor of the brightness, of one piece after the other."""
-
-
-def piece_colour(colour: str, number: int) -> str:
-    """The colour `#rrggbb` of a structure's piece `number`, from 1: the first has the structure's own."""
-    hue, saturation, brightness = colorsys.rgb_to_hsv(*(byte / 255 for byte in bytes.fromhex(colour.removeprefix("#"))))
-    turn, factor = _SHADES[(number - 1) % len(_SHADES)]
-    paler = 1 - 0.25 * ((number - 1) // len(_SHADES) % 3)
-    rgb = colorsys.hsv_to_rgb((hue + turn) % 1.0, saturation * paler, brightness * factor)
-    return "#" + "".join(f"{round(255 * part):02x}" for part in rgb)
-
-
-def piece_structure(structure: Structure, number: int) -> Structure:
-    """A piece, numbered from 1, as a structure: `femur 2`, with the value that it has in an index map."""
-    changes = {
-        "name": f"{structure.name} {number}",
-        "value": structure.value + number - 1,
-        "colour": piece_colour(structure.colour, number),
-        "counterpart": None,
-    }
-    return without_pieces(structure).model_copy(update=changes)
 
 
 def without_pieces(structure: Structure) -> Structure:
@@ -48,7 +24,7 @@ def split_pieces(segmentation: Segmentation) -> tuple[Segmentation, tuple[Struct
     for structure in segmentation.structures:
         numbered = structure.instances and not segmentation.overlapping
         values = np.unique(segmentation.array[segmentation.mask(structure)]) if numbered else ()
-        own = [piece_structure(structure, int(value) - structure.value + 1) for value in values]
+        own = [structure.piece(int(value) - structure.value) for value in values]
         own = own or [without_pieces(structure)]
         found += [(piece, structure) for piece in own]
     pieces, wholes = zip(*found, strict=True) if found else ((), ())

@@ -31,14 +31,14 @@ class CocoImage:
     Attributes:
         name: `file_name`.
         size: Width and height; None where the file does not say it.
-        shapes: Structure → what marks it; not yet looked at.
+        shapes: Structure → its annotations, each what marks one thing of its kind; not yet looked at.
         annotated: Structures that somebody looked for; None where the file does not tell.
         boxed: Structures of which an annotation is a box alone: none of `shapes`, since nobody knows where they end.
     """
 
     name: str
     size: tuple[int, int] | None
-    shapes: Mapping[str, Sequence[Any]]
+    shapes: Mapping[str, Sequence[Sequence[Any]]]
     annotated: tuple[str, ...] | None
     boxed: tuple[str, ...] = ()
 
@@ -81,7 +81,7 @@ def _coco(data: Mapping[str, Any], path: Path) -> CocoFile:
     entries = data["annotations"]
     names = _categories(data["categories"], Counter(entry["category_id"] for entry in entries), path)
     pictures = _pictures(data["images"], path)
-    shapes: dict[Any, dict[str, list[Any]]] = {number: {} for number in pictures}
+    shapes: dict[Any, dict[str, list[Sequence[Any]]]] = {number: {} for number in pictures}
     boxed: dict[Any, dict[str, None]] = {number: {} for number in pictures}
     for number, entry in enumerate(entries, start=1):
         image, category = entry["image_id"], entry["category_id"]
@@ -93,7 +93,7 @@ def _coco(data: Mapping[str, Any], path: Path) -> CocoFile:
                 hint="take the annotation out of the file, or add what it refers to",
             )
         if found := _shapes(entry.get("segmentation")):
-            shapes[image].setdefault(names[category], []).extend(found)
+            shapes[image].setdefault(names[category], []).append(found)
         else:
             boxed[image][names[category]] = None
     if entries and not any(shapes.values()):
@@ -162,7 +162,7 @@ def _notes(entries: Sequence[Any]) -> Iterable[str]:
 
 
 def polygons_of(shapes: Sequence[Any], name: str) -> list[Points]:
-    """The polygons among a structure's shapes, as corners. Raises LabelError, with `name` for the place."""
+    """The polygons among an annotation's shapes, as corners. Raises LabelError, with `name` for the place."""
     flat = [shape for shape in shapes if not isinstance(shape, dict)]
     if any(not isinstance(shape, list) or len(shape) % 2 for shape in flat):
         raise LabelError(f"{name}: a polygon is not a list x1, y1, x2, y2 …", hint=_HINT)
@@ -170,7 +170,7 @@ def polygons_of(shapes: Sequence[Any], name: str) -> list[Points]:
 
 
 def masks_of(shapes: Sequence[Any], shape: tuple[int, int], name: str) -> list[npt.NDArray[np.bool_]]:
-    """The run-length codes among a structure's shapes, as masks `[rows, columns]`. Raises LabelError."""
+    """The run-length codes among an annotation's shapes, as masks `[rows, columns]`. Raises LabelError."""
     return [_decode(code, shape, name) for code in shapes if isinstance(code, dict)]
 
 

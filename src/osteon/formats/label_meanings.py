@@ -103,10 +103,10 @@ def piece_meanings_for(files: Iterable[Path], known: Sequence[Structure]) -> Lab
     except CaseError:
         return None  # reading it will say why
     parts = {s.value: split_number(s.name) for s in own if s.name not in names}
-    stems = {part and part[0] for part in parts.values()}
-    if wholes[0].name in {s.name for s in own} or len(stems) != 1 or None in stems:
+    stems = {stem for stem, _ in parts.values()}
+    if wholes[0].name in {s.name for s in own} or len(stems) != 1 or any(n is None for _, n in parts.values()):
         return None
-    numbers = {f"{wholes[0].name} {part[1]}": (value,) for value, part in parts.items() if part}
+    numbers = {f"{wholes[0].name} {number}": (value,) for value, (_, number) in parts.items()}
     return LabelMeanings(f"{stems.pop()} taken as {wholes[0].name}", numbers, chosen=True)
 
 

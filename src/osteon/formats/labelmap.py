@@ -19,7 +19,7 @@ from osteon.formats.voxel_stream import array_type
 
 _PLACEHOLDER = re.compile(r"(label|segment)[ _-]?\d+", re.IGNORECASE)
 """Names that programs make up (`label_3`, `Segment_1`) say no more than the value beside them."""
-_PIECE = re.compile(r"(.+)[ _-](\d{1,9})")
+_NUMBERED = re.compile(r"(.*?)[ _.-]*(\d+)")
 """A class that is one numbered piece of a structure, such as `fragment_2`."""
 _LISTED = 10
 """How many strange values a message lists."""
@@ -32,6 +32,17 @@ _MAX_UNNAMED = 500
 def is_placeholder(name: str) -> bool:
     """Whether a structure's name is one that programs make up, such as `label_3`."""
     return _PLACEHOLDER.fullmatch(name) is not None
+
+
+def piece_stem(name: str) -> str:
+    """The name without the number at its end, `fragment` for `fragment_2`; the name itself where it has none."""
+    return split_number(name)[0]
+
+
+def split_number(name: str) -> tuple[str, int | None]:
+    """What a name counts and its number: `fragment` and 2 of `fragment_2`; the name and None where it has none."""
+    match = _NUMBERED.fullmatch(name)
+    return (match[1], int(match[2])) if match else (name, None)
 
 
 def smallest_uint(highest: int) -> type[np.unsignedinteger[Any]]:
@@ -129,12 +140,14 @@ def match_structures(
     for structure in own:
         if structure.name in named:
             continue
-        if (piece := value_of_piece(structure.name, named)) is not None:
+        piece = value_of_piece(structure.name, named)
+        if piece is not None and piece not in mapping.values():
             mapping[structure.value] = piece
             continue
+        whole = named.get(piece_stem(structure.name))
         free = structure.value in values and structure.value not in mapping.values()
-        if free and (by_value or is_placeholder(structure.name)):
-            mapping[structure.value] = structure.value
+        if free and (by_value or is_placeholder(structure.name) or (whole and structure.value in whole.values)):
+            mapping |= {value: value for value in structure.values if value in values}
         else:
             unknown.append(structure)
     return mapping, unknown
@@ -142,17 +155,11 @@ def match_structures(
 
 def value_of_piece(name: str, known: Mapping[str, Structure]) -> int | None:
     """The value of a numbered piece that is called after its structure and its number; None for any other name."""
-    stem, number = split_number(name) or ("", 0)
+    stem, number = split_number(name)
     whole = known.get(stem)
-    if whole is None or not whole.instances or not 1 <= number <= len(whole.values):
+    if whole is None or not whole.instances or number is None or not 1 <= number <= len(whole.values):
         return None
     return whole.values[number - 1]
-
-
-def split_number(name: str) -> tuple[str, int] | None:
-    """What a name counts and its number: `fragment` and 2 of `fragment_2`; None for one that does not end so."""
-    match = _PIECE.fullmatch(name)
-    return (match[1], int(match[2])) if match else None
 
 
 def match_layers(
@@ -205,7 +212,8 @@ def make_index_map(
         if len(extra) > _MAX_UNNAMED:
             raise LabelError(
                 f"{name}: holds {len(extra)} different values without names; it looks like an image, not labels",
-                hint="check that image and label are not swapped, or name the structures (--labels NAME=VALUE,…)",
+                hint="check that image and label are not swapped, or name the structures (--labels NAME=VALUE,… or "
+                "NAME=FIRST-LAST of numbered pieces)",
             )
         made = make_structures([f"label_{value}" for value in extra], extra)
         return labels, tuple(sorted((*own, *made), key=lambda s: s.value))
@@ -251,7 +259,7 @@ def _unknown_value_error(
     listed = ", ".join(f"{value}{names.get(value, '')} in {number} voxels" for value, number in first.items())
     if len(counts) > len(first):
         listed += f", and {len(counts) - len(first)} more values"
-    have = ", ".join(f"{s.name}={s.value}" for s in known) or "none"
+    have = ", ".join(f"{s.name}={s.value}{f'-{s.last_value}' if s.instances else ''}" for s in known) or "none"
     return UnknownValueError(
         f"{name}: holds labels that no structure has: {listed} (structures: {have})",
         hint="add the missing structures (--labels NAME=VALUE,…), or correct the label file",

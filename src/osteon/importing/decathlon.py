@@ -165,4 +165,5 @@ FORM = SourceForm(
     explain_mismatch,
     read,
     "`training` in dataset.json",
+    frozenset({"fragments"}),
 )

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +30,10 @@ from osteon.dataset.dataset import read_channels
 from osteon.dataset.label_placement import place_segmentation
 from osteon.dataset.manifest import Case, describe_errors
 from osteon.formats.io import describe_header_warnings, read_segmentation, table_of, write_segmentation, write_volume
+from osteon.formats.labelmap import is_placeholder
 from osteon.importing.between_slices import resolve_gaps
+from osteon.importing.piece_places import Place, measure_places
+from osteon.importing.pieces import close_range, unite_layers
 from osteon.importing.source_forms import ConvertedCase, Source, SourceCase
 
 _LOSS = 0.05
@@ -49,6 +52,7 @@ class ReadSettings:
         made_from: From `ImportOrigin.digest`: what was read before counts where it is the same.
         repair_geometry: Resample a label that does not lie on its image's grid.
         allow_empty: Take an empty label.
+        pieces: Values are to be pieces, so that structures may not overlap.
     """
 
     found: Source
@@ -56,6 +60,7 @@ class ReadSettings:
     made_from: str
     repair_geometry: bool
     allow_empty: bool
+    pieces: bool = False
 
 
 @dataclass(frozen=True)
@@ -68,6 +73,8 @@ class ImportedCase:
         present: Names of the structures that have a voxel.
         overlaps: Whether a voxel belongs to several structures.
         warnings: What a person should look at; each names the case.
+        highest: The highest value of its label.
+        places: Where its values lie that nothing names, from `measure_places`.
     """
 
     entry: Case
@@ -75,6 +82,8 @@ class ImportedCase:
     present: tuple[str, ...] = ()
     overlaps: bool = False
     warnings: tuple[str, ...] = ()
+    highest: int = 0
+    places: Mapping[str, Place] = field(default_factory=dict)
 
 
 @dataclass
@@ -120,7 +129,9 @@ def import_case(case: SourceCase, settings: ReadSettings, protected: Collection[
         write_volume(_writable(folder / entry.images[0], protected), volume)
     if labels is None:
         return ImportedCase(entry, warnings=tuple(warnings))
-    segmentation = labels.segmentation
+    highest = int(labels.segmentation.array.max(initial=0))
+    structures = close_range(labels.segmentation.structures, highest)
+    segmentation = replace(labels.segmentation, structures=structures)
     if labels.changed or case.label is None:
         path = f"labels/{case.id}{'.seg.nrrd' if segmentation.overlapping else '.nii.gz'}"
         write_segmentation(_writable(folder / path, protected), segmentation)
@@ -129,7 +140,10 @@ def import_case(case: SourceCase, settings: ReadSettings, protected: Collection[
     overlaps = segmentation.overlapping and bool((np.count_nonzero(segmentation.array, axis=0) > 1).any())
     update = {"segmentation": path, "provenance": [*entry.provenance, *labels.provenance]}
     entry = entry.model_copy(update=update)
-    return ImportedCase(entry, segmentation.structures, present, overlaps, (*warnings, *labels.warnings))
+    warnings += labels.warnings
+    unnamed = settings.found.structures is None and all(is_placeholder(name) for name in present)
+    places = measure_places(segmentation) if unnamed and not segmentation.overlapping else {}
+    return ImportedCase(entry, structures, present, overlaps, tuple(warnings), highest, places)
 
 
 def _make_entry(case: SourceCase, converted: ConvertedCase, content: str, folder: Path) -> Case:
@@ -155,14 +169,17 @@ def _check(labels: _Labels, case: SourceCase, *, allow_empty: bool) -> tuple[str
     Raises:
         LabelError: None has, and the label may not be empty.
     """
-    labels.segmentation, filled, lines = resolve_gaps(labels.segmentation, case.between_slices)
+    whole = labels.segmentation.structures
+    labels.segmentation, filled, lines = resolve_gaps(labels.segmentation.split(), case.between_slices)
+    labels.segmentation = Segmentation(labels.segmentation.array, labels.segmentation.geometry, whole)
     labels.changed |= filled
     labels.provenance += lines
     labels.warnings += [f"{labels.name}: {line}" for line in lines]
-    present = present_structures(labels.segmentation) if allow_empty else check_labels(labels.segmentation, labels.name)
+    merged = labels.segmentation.merged()
+    present = present_structures(merged) if allow_empty else check_labels(merged, labels.name)
     if not present:
         labels.warnings.append(f"{labels.name}: the label is empty")
-    for structure in find_background_like(labels.segmentation):
+    for structure in find_background_like(merged):
         covers = "covers more than half of the image and most of its sides"
         labels.warnings.append(f"case {case.id}: {structure} {covers}: is it the background, or the mask inverted?")
     return present
@@ -219,8 +236,11 @@ def _read_labels(case: SourceCase, converted: ConvertedCase, volume: Volume, set
     if case.label is None:
         return None
     table, structures = case.table or table_of(case.label), settings.found.structures
-    segmentation = read_segmentation(case.label, structures, table=table)
+    segmentation = read_segmentation(case.label, structures, table=table, pieces=True)
     labels = _Labels(segmentation, f"case {case.id}: {case.label}", changed=False)
+    if settings.pieces and segmentation.overlapping:
+        labels.segmentation, labels.changed = unite_layers(case.label, structures), True
+        labels.provenance.append(f"segmentation from the layers of {case.label.absolute()}")
     known = None if structures is None else {s.name: s.value for s in structures}
     if table is not None and (known is None or any(known.get(s.name, s.value) != s.value for s in table.structures)):
         meant = ", ".join(f"{s.value} {s.name}" for s in table.structures[:_LISTED])

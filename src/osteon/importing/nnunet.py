@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from osteon.core.errors import DatasetError, FileError, LabelError
+from osteon.core.errors import DatasetError, FileError, LabelError, UsageError
 from osteon.core.file_names import natural_key
 from osteon.core.files import is_file
 from osteon.core.folders import missing_files_below
@@ -72,6 +72,11 @@ def read(source: Path, options: ImportOptions) -> Source:
     format_of(Path("case" + ending))
     regions, ignore = _regions(data, path), _ignore_value(data, path)
     structures = user_structures(options.structures)
+    if regions and options.fragments == "instances":
+        raise UsageError(
+            "--fragments instances: regions overlap, and one number for each voxel cannot say region and piece",
+            hint="--fragments classes, or give `labels` as single values",
+        )
     if structures is None:
         structures = make_structures(list(regions)) if regions else parse_structures(_without_ignore(data), path)
     check_priority(options.priority, structures)
@@ -257,5 +262,5 @@ FORM = SourceForm(
     explain_mismatch,
     read,
     "dataset.json and files called CASE_0000",
-    frozenset({"priority"}),
+    frozenset({"priority", "fragments"}),
 )

@@ -35,6 +35,10 @@ IMPORT_CHOICES: dict[str, tuple[str, dict[str, str]]] = {
     "--mesh-unit": ("Unit of the meshes", {"mm": "mm", "cm": "cm", "m": "m"}),
     "--mesh-space": ("World of the meshes", {"LPS": "LPS (DICOM)", "RAS": "RAS (NIfTI)"}),
     "--mask-marks": ("Masks of pictures mark with", {"bright": "bright pixels", "dark": "dark pixels"}),
+    "--fragments": (
+        "Numbered pieces",
+        {"classes": "each number is a structure", "instances": "pieces of one structure, whose numbers mean nothing"},
+    ),
     "--between-slices": ("Between slices that were drawn", {"fill": "fill", "leave": "leave empty"}),
     "--rle-order": ("Runs are counted along", {"rows": "rows", "columns": "columns"}),
     "--rle-base": ("The first pixel of runs is", {"0": "0", "1": "1"}),
@@ -45,6 +49,7 @@ IMPORT_CHOICES: dict[str, tuple[str, dict[str, str]]] = {
 MeshGrouping = Literal["colour", "all", "none"]
 MeshUnit = Literal["mm", "cm", "m"]
 MeshSpace = Literal["LPS", "RAS"]
+Fragments = Literal["classes", "instances"]
 BetweenSlices = Literal["fill", "leave"]
 RleOrder = Literal["rows", "columns"]
 RleBase = Literal[0, 1]
@@ -62,7 +67,8 @@ class ImportKeywords(TypedDict, total=False):
     form: str | None
     hold_out: str | None
     only: str | Sequence[str] | None
-    structures: Mapping[str, int] | None
+    structures: Mapping[str, int | str] | None
+    fragments: Fragments | None
     modality: Modality | None
     subject_pattern: str | None
     site_pattern: str | None
@@ -114,9 +120,15 @@ class ImportOptions:
     only: str | Sequence[str] | None = field(
         default=None, metadata=_help("Import these cases alone; the same selectors.", for_all=True)
     )
-    structures: Mapping[str, int] | None = field(
-        default=None, metadata=_help("NAME=VALUE,… over what the source says.", "--labels", for_all=True)
+    structures: Mapping[str, int | str] | None = field(
+        default=None,
+        metadata=_help(
+            "NAME=VALUE,… over what the source says; NAME=FIRST-LAST where each value is a piece of it.",
+            "--labels",
+            for_all=True,
+        ),
     )
+    fragments: Fragments | None = field(default=None, metadata=_words("--fragments", "classes when left out"))
     modality: Modality | None = field(
         default=None, metadata=_help("ct, mr, xray or other, over what the source says.", for_all=True)
     )

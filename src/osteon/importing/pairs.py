@@ -159,4 +159,5 @@ FORM = SourceForm(
     explain_mismatch,
     read,
     "a list whose lines begin with an image file",
+    frozenset({"fragments"}),
 )

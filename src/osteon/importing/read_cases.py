@@ -131,7 +131,14 @@ def _from_record(settings: ReadSettings, record: Mapping[str, Any] | None) -> Im
         entry = Case.model_validate(kept["entry"])
         structures = tuple(Structure.model_validate(structure) for structure in kept["structures"])
         plain = {name: tuple(kept[name]) for name in ("present", "warnings")}
-        imported = ImportedCase(entry, structures, overlaps=bool(kept["overlaps"]), **plain)
+        imported = ImportedCase(
+            entry,
+            structures,
+            overlaps=bool(kept["overlaps"]),
+            highest=int(kept["highest"]),
+            places=dict(kept["places"]),
+            **plain,
+        )
     except (KeyError, TypeError, ValidationError):
         return None
     files = [*entry.images, *([entry.segmentation] if entry.segmentation is not None else [])]

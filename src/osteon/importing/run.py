@@ -13,14 +13,21 @@ from osteon.core.locks import lock_folder
 from osteon.dataset.manifest import Manifest, write_manifest
 from osteon.formats.io import describe_header_warnings
 from osteon.importing.case_selection import choose_cases
-from osteon.importing.import_case import merge_warnings
+from osteon.importing.import_case import ImportedCase, merge_warnings
 from osteon.importing.import_manifest import build_manifest, check_patterns, check_structures, find_structures, hold_out
 from osteon.importing.options import ImportKeywords, ImportOptions
+from osteon.importing.piece_places import are_unlike
+from osteon.importing.pieces import close_range, name_of_labels, number_pieces, owner_names
 from osteon.importing.read_cases import ReadSettings, read_cases, remove_records
 from osteon.importing.recognition import find_form
 from osteon.importing.reimport import ImportOrigin, digest_inputs, find_previous_import
 from osteon.importing.source_forms import Source, SourceCase, SourceForm, compile_pattern
 from osteon.importing.structure_names import adopt_file_names, find_contradictions, read_file_structures
+
+LOOKS_NUMBERED = "the same value lies on unlike places in different cases, as where values number pieces"
+WAYS_OUT = (
+    "--fragments instances takes them as pieces of one structure, --fragments classes says that each is a structure"
+)
 
 
 @dataclass(frozen=True)
@@ -65,6 +72,7 @@ def import_dataset(
     overwrite: bool = False,
     workers: int | None = None,
     announce: Callable[[str], None] | None = None,
+    ask: Callable[[str], bool] | None = None,
     **keywords: Unpack[ImportKeywords],
 ) -> ImportReport:
     """Read and check every case of `source` and write `folder`/dataset.yaml. The user's files stay as they are.
@@ -76,6 +84,7 @@ def import_dataset(
             same options is left as it is, and any other is an error.
         workers: Processes for reading the cases; None: as memory allows.
         announce: Is called, line by line and before anything is written, with how the source was understood.
+        ask: Is called with a question to people, and says yes or no; None: a note takes the question's place.
         **keywords: Fields of `ImportOptions`.
 
     Raises:
@@ -96,11 +105,13 @@ def import_dataset(
         for line in (f"form {form.name}: {form.description}{why}", *found.summary):
             announce(line)
     found.warnings += _adopt_names(found, cases, by_user=options.structures is not None)
+    if options.fragments == "instances" and found.structures is not None:
+        found.structures = number_pieces(found.structures, name_of_labels(cases))
     cases = _find_subjects(cases, options)
     with lock_folder(folder, "another import", "wait until it has ended, or choose another folder"):
         if not overwrite and (before := find_previous_import(folder, origin)) is not None:  # made meanwhile
             return ImportReport(folder, form.name, before, repeated=True)
-        return _import_cases(source, folder, form, found, cases, origin, options, workers)
+        return _import_cases(source, folder, form, found, cases, origin, options, workers, ask)
 
 
 def _adopt_names(found: Source, cases: Sequence[SourceCase], *, by_user: bool) -> list[str]:
@@ -118,6 +129,12 @@ def _find_subjects(cases: Sequence[SourceCase], options: ImportOptions) -> list[
     return [replace(case, subject=subject_of(case) or case.subject, site=site_of(case) or case.site) for case in cases]
 
 
+def look_numbered(imported: Sequence[ImportedCase]) -> bool:
+    """Whether nothing names the values of the labels, and they look as if they numbered pieces."""
+    labelled = [case for case in imported if case.entry.segmentation is not None]
+    return all(case.places for case in labelled) and are_unlike([case.places for case in labelled])
+
+
 def _import_cases(
     source: Path,
     folder: Path,
@@ -127,14 +144,24 @@ def _import_cases(
     origin: ImportOrigin,
     options: ImportOptions,
     workers: int | None,
+    ask: Callable[[str], bool] | None,
 ) -> ImportReport:
     """Read the cases and write the manifest; the folder is held."""
-    settings = ReadSettings(found, folder, origin.digest(), options.repair_geometry, options.allow_empty)
+    pieces = options.fragments == "instances"
+    settings = ReadSettings(found, folder, origin.digest(), options.repair_geometry, options.allow_empty, pieces)
     imported, failed = read_cases(settings, cases, workers)
     structures = find_structures(found, imported, failed, str(source))
+    if options.fragments is None and look_numbered(imported):
+        if ask is not None:
+            pieces = ask(f"{LOOKS_NUMBERED}. Take them as pieces of one structure?")
+        else:
+            found.warnings.append(f"{LOOKS_NUMBERED}: {WAYS_OUT}")
+    if pieces:
+        structures = close_range(number_pieces(structures, name_of_labels(cases)), max(c.highest for c in imported))
     manifest = build_manifest(found, structures, imported, origin, complete=not failed and not found.lost)
     manifest, warnings = hold_out(manifest, options, [case.id for case in cases if case.id in failed])
-    present = {case.entry.id: case.present for case in imported if case.entry.segmentation is not None}
+    labelled = [case for case in imported if case.entry.segmentation is not None]
+    present = {case.entry.id: owner_names(case.present, case.structures, structures) for case in labelled}
     report = ImportReport(folder, form.name, manifest, failed, [], found.lost, present)
     report.warnings.extend(
         [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -11,20 +12,26 @@ from pathlib import Path
 
 from osteon.core.errors import DatasetError, OsteonError, UsageError
 from osteon.core.label_values import MAX_VALUE
-from osteon.core.labels import BACKGROUND, Structure, make_structures
+from osteon.core.labels import BACKGROUND, MAX_PIECES, Structure, check_values, make_structures
 from osteon.formats.io import read_structures, table_of
 from osteon.formats.labelmap import is_placeholder
+from osteon.importing.pieces import with_pieces
 from osteon.importing.source_forms import SourceCase
 
 
-def user_structures(named: Mapping[str, int] | None) -> tuple[Structure, ...] | None:
+def user_structures(given: Mapping[str, int | str] | None) -> tuple[Structure, ...] | None:
     """The structures of `--labels`, `background` = 0 left out; None where the user gave none.
 
+    Args:
+        given: The value of each, or the first and last value of its pieces: `11-20`.
+
     Raises:
-        UsageError: A name is empty, a value below 1 or given twice, or only the background is named.
+        UsageError: A name is empty, a value below 1 or given twice, a range is none, or only the background is named.
     """
-    if not named:
+    if not given:
         return None
+    ranges = {name: _parse_range(name, value) for name, value in given.items() if isinstance(value, str)}
+    named = {name: ranges[name][0] if isinstance(value, str) else value for name, value in given.items()}
     named = {n: v for n, v in named.items() if (n.lower(), v) != ("background", BACKGROUND)}
     hint = "--labels L1=1,L2=2, for example; 0 is the background and needs no name"
     if not named:
@@ -38,7 +45,25 @@ def user_structures(named: Mapping[str, int] | None) -> tuple[Structure, ...] | 
             raise UsageError(f"--labels: {name}={value}: a structure's value is at most {MAX_VALUE}", hint=hint)
         if others := [other for other in named if other != name and named[other] == value]:
             raise UsageError(f"--labels: {name} and {others[0]} both have the value {value}", hint=hint)
-    return make_structures(list(named), list(named.values()))
+    made = make_structures(list(named), list(named.values()))
+    structures = tuple(with_pieces(s, ranges[s.name][1]) if s.name in ranges else s for s in made)
+    try:
+        check_values(structures)
+    except ValueError as error:
+        raise UsageError(f"--labels: {error}", hint=hint) from None
+    return structures
+
+
+def _parse_range(name: str, text: str) -> tuple[int, int]:
+    """The first and the last value of `11-20`. Raises UsageError."""
+    found = re.fullmatch(r"\s*(\d+)\s*-\s*(\d+)\s*", text)
+    first, last = (int(found[1]), int(found[2])) if found else (0, -1)
+    if not 0 <= last - first < MAX_PIECES:
+        raise UsageError(
+            f"--labels: {name}={text}: is not the first and the last value of at most {MAX_PIECES} pieces",
+            hint=f"{name}=1-10, for example",
+        )
+    return first, last
 
 
 def check_priority(priority: Sequence[str] | None, structures: Sequence[Structure] | None) -> None:
@@ -73,8 +98,11 @@ def merge_structures(files: Iterable[tuple[Structure, ...]], cases: Sequence[str
         if is_placeholder(structure.name):
             generic.setdefault(structure.value, structure)
         else:
-            named.setdefault(structure.name, structure)
+            first = named.setdefault(structure.name, structure)
+            if first.instances and len(structure.values) > len(first.values):
+                named[structure.name] = with_pieces(first, first.value + len(structure.values) - 1)
     values: dict[str, int] = {}
+    taken = set(generic)
     for structure in named.values():
         if structure.value in generic:
             raise DatasetError(
@@ -82,9 +110,9 @@ def merge_structures(files: Iterable[tuple[Structure, ...]], cases: Sequence[str
                 f"{structure.value} without a name{whose[structure.value]}",
                 hint="give each file its table of names, or name the structures for all: --labels NAME=VALUE,…",
             )
-        taken = {*values.values(), *generic}
-        highest = max([*taken, *(s.value for s in named.values())], default=0)
-        values[structure.name] = structure.value if structure.value not in taken else highest + 1
+        highest = max([*taken, *(s.values[-1] for s in named.values())])
+        values[structure.name] = structure.value if taken.isdisjoint(structure.values) else highest + 1
+        taken |= {value - structure.value + values[structure.name] for value in structure.values}
     values |= {f"label_{value}": value for value in generic}
     names = sorted(values, key=lambda name: values[name])
     made = make_structures(names, [values[name] for name in names])
@@ -122,7 +150,10 @@ def adopt_file_names(
         new.model_copy(update={"colour": old.colour}) if source is None else _with_file_colours(new, source, names)
         for new, old, source in zip(fresh, known, sources, strict=True)
     )
-    return tuple(coloured)
+    return tuple(
+        with_pieces(new, old.last_value) if old.last_value is not None else new
+        for new, old in zip(coloured, known, strict=True)
+    )
 
 
 @dataclass(frozen=True)
@@ -158,7 +189,7 @@ def find_contradictions(known: Sequence[Structure], files: Iterable[FileStructur
         DatasetError: A value to which the dataset gives a name of its own stands for different structures in the files.
     """
     values = {structure.name: structure.value for structure in known}
-    names = {structure.value: structure.name for structure in known}
+    names = {structure.value: structure.name for structure in known if not structure.instances}
     names_of: dict[int, dict[str, Path]] = defaultdict(dict)
     other: list[tuple[FileStructures, Structure]] = []
     for file in files:
@@ -190,8 +221,9 @@ def find_contradictions(known: Sequence[Structure], files: Iterable[FileStructur
 
 
 def _with_file_colours(structure: Structure, file: Structure, names: Collection[str]) -> Structure:
-    """The structure with its file's colour and, where the file tells one, side."""
+    """The structure with its file's colour and, where the file tells them, side and pieces."""
     other = file.counterpart if file.counterpart in names else structure.counterpart
-    return structure.model_copy(
+    coloured = structure.model_copy(
         update={"colour": file.colour, "side": file.side or structure.side, "counterpart": other}
     )
+    return with_pieces(coloured, coloured.value + len(file.values) - 1) if file.instances else coloured

@@ -71,9 +71,9 @@ class Assignment:
         """Of each body; "" where it has none."""
         return tuple(slot.name for slot in self.slots)
 
-    def describe(self) -> str:
-        """`L1…L5`: the first named body and the last."""
-        named = [name for name in self.names if name] or ["?"]
+    def describe(self, *, from_last: bool = False) -> str:
+        """`L1…L5`: the first named body and the last; the other way round where people count from the last."""
+        named = [name for name in self.names if name][:: -1 if from_last else 1] or ["?"]
         return named[0] if len(named) == 1 else f"{named[0]}…{named[-1]}"
 
 
@@ -87,6 +87,8 @@ class Levels:
         evidence: `[body, slot]` what speaks for each slot, before it is made as sharp as validation has it.
         steps: From each body to the next, in mm.
         rows: How many rows of bodies lie side by side, each with names of its own; this is the least sure of them.
+        first_is_last: Whether the first body, as people count, is the last of them: of vertebrae the uppermost.
+        picked: The name of the first body that a person has given; the assignment that follows from it is in front.
     """
 
     assignments: tuple[Assignment, ...]
@@ -94,26 +96,31 @@ class Levels:
     evidence: Floats
     steps: tuple[float, ...]
     rows: int = 1
+    first_is_last: bool = False
+    picked: str | None = None
 
     @property
     def margin(self) -> float:
-        """Probability of the best assignment less that of the next, 0 … 1."""
-        chances = [assignment.probability for assignment in self.assignments[:2]]
+        """Probability of the likeliest assignment less that of the next, 0 … 1, whatever a person has picked."""
+        chances = sorted((assignment.probability for assignment in self.assignments), reverse=True)
         return chances[0] - (chances[1] if len(chances) > 1 else 0.0)
 
     def describe(self) -> str:
-        """`L1…L5 or T12…L4: 62 % against 35 %`."""
+        """`L1…L5 or T12…L4: 62 % against 35 %`, as people count."""
         shown = self.assignments[:2]
-        names = " or ".join(assignment.describe() for assignment in shown)
+        names = " or ".join(assignment.describe(from_last=self.first_is_last) for assignment in shown)
         return f"{names}: {' against '.join(f'{assignment.probability:.0%}' for assignment in shown)}"
 
     def to_dict(self) -> dict[str, Any]:
-        """For the record of a prediction: the ways to name the bodies, and each body's centre in mm on the scan."""
+        """For the record of a prediction: the ways to name the bodies, each with the first body's name."""
+        end = -1 if self.first_is_last else 0
         return {
             "margin": round(self.margin, 4),
             "assignments": [
-                {"names": list(each.names), "probability": round(each.probability, 4)} for each in self.assignments
+                {"names": list(each.names), "first": each.names[end], "probability": round(each.probability, 4)}
+                for each in self.assignments
             ],
+            **({} if self.picked is None else {"picked": self.picked}),
         }
 
 
@@ -172,15 +179,16 @@ def rank_assignments(
         evidence: `[body, slot]` log-likelihood of each body in each slot.
         steps: From each body to the next, in the unit of the slots' distances.
         slots: As `make_slots` gives them.
-        fixed: The name of one body (its number) that a person has given; other assignments are left out.
+        fixed: The name of one body (its number) that a person has given; other assignments are left out, and the
+            probabilities are those that the rest have without it.
 
     Returns:
         At most three; none where no assignment has the name that was given.
     """
     allowed = _with_priors(evidence, slots)
+    everything = _log_total(allowed, steps, slots)
     if fixed is not None:
         allowed[fixed[0], [slot.name != fixed[1] for slot in slots]] = -np.inf
-    everything = _log_total(allowed, steps, slots)
     best: list[list[tuple[float, tuple[int, ...]]]] = [[(float(value), (n,))] for n, value in enumerate(allowed[0])]
     for step, here in zip(steps, allowed[1:], strict=True):
         between = _transitions(step, slots)

@@ -73,15 +73,15 @@ def reasons_to_review(
 
 
 def reasons_to_review_levels(levels: Levels | None) -> list[str]:
-    """Why a person should look at the names of a sequence: another way to name its bodies is nearly as likely, or
-    there are several rows of them.
+    """Why a person should look at the names of a sequence: another way to name its bodies is nearly as likely, and no
+    person has picked one; or there are several rows of them.
     """
     if levels is None:
         return []
     reasons = []
     if levels.rows > 1:
         reasons.append(f"{levels.rows} rows of bodies side by side, each named by itself: is this one person?")
-    if levels.assignments[0].probability < MIN_LEVEL_PROBABILITY:
+    if levels.picked is None and levels.assignments[0].probability < MIN_LEVEL_PROBABILITY:
         reasons.append(f"names: {levels.describe()}")
     return reasons
 

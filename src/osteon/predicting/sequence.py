@@ -171,16 +171,19 @@ def _name_rows(
 ) -> list[Levels]:
     """The names of each row of bodies, of which there are several where two people lie in one scan."""
     named = []
-    rows = bodies.rows(sequence)
+    rows, first_is_last = bodies.rows(sequence), _first_is_last(plan, sequence)
     for own in rows:
         slots = make_slots(sequence.names, len(own.row), sequence.neighbour_distances)
         evidence = np.stack([evidence_of(body, slots) for body in own.row])
         centres = np.array([body.centre_mm for body in own.row])
         steps = tuple(np.linalg.norm(np.diff(centres, axis=0), axis=1).tolist())
-        uppermost = len(centres) - 1 if _first_is_last(plan, sequence) else 0
-        fixed = None if first is None else (uppermost, first)
-        if ranked := rank_assignments(sharpness * evidence, steps, slots, fixed=fixed):
-            named.append(Levels(tuple(ranked), own, evidence, steps, len(rows)))
+        ranked = rank_assignments(sharpness * evidence, steps, slots)
+        if first is not None:
+            fixed = len(centres) - 1 if first_is_last else 0, first
+            picked = rank_assignments(sharpness * evidence, steps, slots, fixed=fixed)[:1]
+            ranked = picked and [*picked, *(other for other in ranked if other.slots != picked[0].slots)][:3]
+        if ranked:
+            named.append(Levels(tuple(ranked), own, evidence, steps, len(rows), first_is_last, first))
     return named
 
 

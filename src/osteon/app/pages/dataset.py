@@ -28,7 +28,7 @@ from osteon.app.jobs import FINISHED
 from osteon.app.page_cleanup import refreshable
 from osteon.app.results import case_scene
 from osteon.app.state import AppState, open_dataset
-from osteon.app.viewer_controls import colour_input
+from osteon.app.structure_list import colour_input
 from osteon.app.wording import translate_action
 from osteon.app.workspace import Item, read_about
 from osteon.auditing.finding import Finding

@@ -1,16 +1,18 @@
-"""One result: its cases with reasons to review them, volumes, downloads; and one case of it in the viewer."""
+"""One result: its cases with reasons to review them, volumes, downloads."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from nicegui import ui
 
 from osteon.app.commands import source_of
 from osteon.app.downloads import DOWNLOADS, SERIES_FORMS, available_forms
-from osteon.app.elements import action, caption, card, note, notify_error, page_frame, refresh_on_change, table
+from osteon.app.elements import action, caption, card, note, refresh_on_change, table
 from osteon.app.job_cards import watch_jobs
+from osteon.app.level_choices import describe_levels
 from osteon.app.notes import show_notes
 from osteon.app.page_cleanup import refreshable
 from osteon.app.result_commands import measurement_job, start_evaluation, start_export, start_measurement, volumes_table
@@ -24,15 +26,11 @@ from osteon.app.results import (
     read_metrics,
     read_volumes,
     result_files,
-    result_scene,
     round_figure,
     score_rows,
 )
 from osteon.app.state import AppState
-from osteon.app.view_group import ViewPane
-from osteon.app.viewer import Viewer, case_header
 from osteon.app.workspace import Item, read_about
-from osteon.core.errors import OsteonError
 from osteon.predicting.training_cases import KEY
 
 LENGTH = (
@@ -95,6 +93,7 @@ class ResultPage:
                     "confidence": round(min(confidence), 3) if confidence else None,
                     "review": "; ".join(review),
                     "flag": "look at it" if review else "",
+                    "levels": describe_levels(entry),
                     "dice": scores.get(name, {}).get("dice"),
                     "seen": entry.get(KEY) or scores.get(name, {}).get("seen", ""),
                     "seconds": round(entry.get("seconds") or 0, 1) or None,
@@ -104,6 +103,7 @@ class ResultPage:
             "id": "Case",
             "flag": "Review",
             "review": "Why",
+            "levels": "Names",
             "confidence": "Least confidence" if is_calibrated(record.values()) else "Least confidence, uncalibrated",
             "dice": "Dice",
             "seen": "By the model",
@@ -127,6 +127,8 @@ class ResultPage:
         cases = {} if found is None else {case.id: case for case in found[1].manifest.cases}
         labelled = any(cases[name].segmentation for name in names if name in cases)
         with ui.element("div").classes("osteon-row"):
+            if scored and found is not None and self._is_outdated(self.item.path / "metrics.json"):
+                action("Score again", lambda: start_evaluation(self.app, self.item, found[0]), icon="rule")
             if scored:
                 action(
                     "Compare with the reference",
@@ -170,6 +172,13 @@ class ResultPage:
             table(rows, headings, key="n", page_size=15)
             if not flat:
                 caption(LENGTH)
+            if self._is_outdated(self.app.workspace.root / volumes_table(self.item)):
+                caption("A case was segmented again, or its pieces were corrected, after these were measured.")
+                action("Measure again", self._measure, icon="straighten").mark("measure")
+
+    def _is_outdated(self, made: Path) -> bool:
+        """Whether a case has changed since a file was made of the result."""
+        return any(path.stat().st_mtime > made.stat().st_mtime for path in result_files(self.item).values())
 
     def _explain_no_volumes(self) -> None:
         """Why there are no volumes yet, and what to do about it."""
@@ -227,29 +236,6 @@ class ResultPage:
         if form in SERIES_FORMS and source is not None:  # what a dataset converted from DICOM refers to its series
             options += ["--source", str(source)]
         start_export(self.app, self.item, form, options=options)
-
-
-def case_page(app: AppState, result_id: str, case_id: str) -> None:
-    """One case of a result over its scan."""
-    item = app.workspace.find("results", result_id)
-    names = [] if item is None else list(result_files(item))
-    name = None if item is None else app.find_case(item, names, case_id)
-    with page_frame(app, "Result", "/segment", back=(f"/result/{result_id}", item.title if item else "Result")):
-        if item is None or name is None:
-            raise OsteonError("this case is no longer here", hint="go back to Segment")
-        with case_header(names, name, lambda other: f"{item.url}/{app.case_id(item, other)}") as step:
-            pass
-        reasons = prediction_records(item).get(name, {}).get("review") or []
-        note(f"Look at it: {'; '.join(reasons)}" if reasons else "")
-        try:
-            result_scene(app, item, name)
-        except OsteonError as error:
-            notify_error(error)
-        Viewer(lambda full_resolution: _scene(app, item, name, full_resolution), [ViewPane("", ("b",))], step)
-
-
-async def _scene(app: AppState, item: Item, name: str, full_resolution: bool) -> tuple[str, dict[str, Any]]:
-    return await app.load_scene(result_scene(app, item, name, full_resolution=full_resolution))
 
 
 def _number(text: str | None, digits: int | None = None) -> float | None:

@@ -22,7 +22,8 @@ from osteon.app.item_actions import item_buttons, item_page
 from osteon.app.job_cards import phase_chip, watch_jobs
 from osteon.app.jobs import Job, JobState
 from osteon.app.notes import show_notes
-from osteon.app.pages.result import ResultPage, case_page
+from osteon.app.pages.result import ResultPage
+from osteon.app.pages.result_case import case_page
 from osteon.app.pages.source import find_source
 from osteon.app.result_commands import start_prediction
 from osteon.app.results import describe_maker, result_files

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, repeat
 from pathlib import Path
 
 from osteon.core.dice import count_overlap, dice
 from osteon.core.errors import DatasetError, LabelError, OsteonError
+from osteon.core.file_names import natural_key
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation, Structure
 from osteon.core.text import pluralise
@@ -20,8 +22,9 @@ from osteon.formats.mask_names import structure_key
 from osteon.importing.masks.cases import MaskCase
 from osteon.importing.masks.dicom import read_dicom_labels
 from osteon.importing.masks.files import MaskFile, is_binary
-from osteon.importing.masks.merging import merge_masks, read_mask
+from osteon.importing.masks.merging import merge_masks, read_mask, read_pieces
 from osteon.importing.options import ImportOptions
+from osteon.importing.pieces import owner_of
 from osteon.importing.source_forms import ConvertedCase
 
 _LISTED = 8
@@ -55,14 +58,15 @@ class _Conversion:
     def read_masks(self, structures: Sequence[Structure]) -> Segmentation:
         """One mask file for each structure."""
         masks, placements = [], list[str]()
-        for name, mask in self.case.structure_masks.items():
-            array, change, placement = read_mask(
-                mask.path, self.geometry, name=str(mask.path), image_name=str(self.scan)
-            )
+        numbered = {structure.name for structure in structures if structure.instances}
+        for name, mask in sorted(self.case.structure_masks.items(), key=lambda item: natural_key(item[0])):
+            owner = owner_of(name, structures) or name
+            read = read_pieces if owner in numbered else read_mask
+            arrays, change, placement = read(mask.path, self.geometry, name=str(mask.path), image_name=str(self.scan))
             placements += [f"{mask.relative_path} is {placement}"] if placement else []
             self.provenance.append(f"{name} from {mask.relative_path}" + (f": {change}" if change else ""))
-            masks.append((name, array))
-        segmentation, overlaps = merge_masks(masks, structures, self.geometry, self.priority)
+            masks.append(zip(repeat(owner), arrays, strict=False))
+        segmentation, overlaps = merge_masks(chain(*masks), structures, self.geometry, self.priority)
         more = f" (the same for {len(placements) - 1} more masks)" if len(placements) > 1 else ""
         self.warnings += [*overlaps, *(line + more for line in placements[:1])]
         return segmentation
@@ -70,7 +74,7 @@ class _Conversion:
     def read_label_map(self, structures: Sequence[Structure] | None) -> Segmentation:
         """A label map of several structures."""
         [mask], table = self.case.label_maps, self.case.table
-        labels = read_segmentation(mask.path, structures, table=table)
+        labels = read_segmentation(mask.path, structures, table=table, pieces=True)
         segmentation, placement = place_segmentation(
             labels, self.geometry, name=str(mask.path), image_name=str(self.scan)
         )
@@ -85,16 +89,16 @@ class _Conversion:
         read = [read_dicom_labels(mask, self.geometry, self.warnings) for mask in dicom]
         masks = [(structure.name, labels.mask(structure)) for labels in read for structure in labels.structures]
         files = ", ".join(str(mask.path) for mask in dicom)
-        known = {structure.name for structure in structures}
-        if unlisted := [name for name, array in masks if name not in known and array.any()]:
+        owners = {name: owner_of(name, structures) for name, _ in masks}
+        if unlisted := [name for name, array in masks if owners[name] is None and array.any()]:
             raise LabelError(
                 f"{files}: marks {', '.join(unlisted[:_LISTED])}, which the list of structures does not name",
                 hint="name them all: --labels femur=1,tibia=2; or leave --labels and the table of labels out",
             )
-        masks = [(name, array) for name, array in masks if name in known]
-        if len({name for name, _ in masks}) < len(masks):
+        if len({name for name, _ in masks if owners[name]}) < sum(owners[name] is not None for name, _ in masks):
             raise LabelError(f"{files}: name a structure twice", hint="leave one of these files in the case's folder")
-        segmentation, overlaps = merge_masks(masks, structures, self.geometry, self.priority)
+        owned = [(owner, array) for name, array in masks if (owner := owners[name]) is not None]
+        segmentation, overlaps = merge_masks(owned, structures, self.geometry, self.priority)
         self.warnings += overlaps
         self.provenance += [f"labels from {mask.relative_path}" for mask in dicom]
         return segmentation
@@ -131,7 +135,8 @@ def read_case(case: MaskCase, structures: Sequence[Structure] | None, options: I
         segmentation = conversion.read_dicom(structures)
     annotated: tuple[str, ...] | None = None
     if segmentation is not None and structures is not None and case.names:
-        annotated = tuple(s.name for s in structures if s.name in case.names)
+        owned = {owner_of(name, structures) for name in case.names}
+        annotated = tuple(s.name for s in structures if s.name in owned)
         annotated = None if len(annotated) == len(structures) else annotated
     if segmentation is not None and (case.structure_masks or case.label_maps):
         for mask in case.dicom_labels:

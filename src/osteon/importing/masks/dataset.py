@@ -17,6 +17,7 @@ from osteon.formats.mask_names import case_name, channel_name, name_before_last_
 from osteon.importing.masks.cases import MaskCase
 from osteon.importing.masks.groups import ScanGroup
 from osteon.importing.options import ImportOptions
+from osteon.importing.pieces import owner_of
 from osteon.importing.pseudonyms import Patient, Pseudonyms
 from osteon.importing.structure_names import check_priority, merge_structures
 
@@ -56,7 +57,8 @@ def check_names(
         check_priority(priority, None)
         return
     listed = [structure.name for structure in structures]
-    unlisted = sorted({name for case in cases for name in case.structure_masks if name not in listed}, key=natural_key)
+    masks = {name for case in cases for name in case.structure_masks}
+    unlisted = sorted({name for name in masks if owner_of(name, structures) is None}, key=natural_key)
     if unlisted:
         raise UsageError(
             f"there are masks of {shorten_list(unlisted, _SHOWN)}, which the list of structures does not name "
@@ -171,12 +173,13 @@ def summarise_cases(cases: Sequence[MaskCase], structures: Sequence[Structure] |
         tables = f"{len(set(beside))} tables of their own, such as" if len(set(beside)) > 1 else "the table"
         lines.append(f"the values of {len(beside)} label maps are named by {tables} {beside[0]}")
     named = [case for case in labelled if case.structure_masks]
-    have = Counter(name for case in named for name in case.structure_masks)
+    owned = [{owner_of(name, structures) for name in case.structure_masks} for case in named]
+    have = Counter(name for names in owned for name in names)
     if have:
         shown = [f"{s.name} ({have[s.name]})" for s in structures if have[s.name]]
         lines.append(f"masks: {shorten_list(shown, _SHOWN)}")
     for structure in structures:
-        without = [case.id for case in named if structure.name not in case.structure_masks]
+        without = [case.id for case, names in zip(named, owned, strict=True) if structure.name not in names]
         if have[structure.name] and without:
             more = " …" if len(without) > _SHOWN else ""
             lines.append(

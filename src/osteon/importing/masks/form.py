@@ -39,6 +39,7 @@ from osteon.importing.masks.pairing import pair_files
 from osteon.importing.masks.structures import case_stands_last, is_spine
 from osteon.importing.masks.unmatched import no_pairs_error
 from osteon.importing.options import DICOM_OPTIONS, BetweenSlices, ImportOptions
+from osteon.importing.pieces import FRAGMENT, number_pieces, stems_with_pieces
 from osteon.importing.pseudonyms import Pseudonyms
 from osteon.importing.source_forms import ConvertedCase, Source, SourceCase, SourceForm, report_skipped_files
 from osteon.importing.structure_names import user_structures
@@ -120,6 +121,9 @@ def build_source(
     )
     cases = [classifier.classify(group) for group in groups]
     structures = named or collect_structures(cases)
+    if structures is not None and options.fragments == "instances":
+        by_file = named is None and any(case.structure_masks or case.dicom_labels for case in cases)
+        structures = stems_with_pieces(s.name for s in structures) if by_file else number_pieces(structures, FRAGMENT)
     check_names(cases, structures, by_user=named is not None, priority=options.priority)
     patients = [read_series_patient(group.scans[0].series) for group in groups]
     pseudonyms = Pseudonyms(source, patients, keep_identity=options.keep_identity)
@@ -213,5 +217,5 @@ FORM = SourceForm(
     explain_mismatch,
     read,
     "scans and masks that no list names",
-    DICOM_OPTIONS | {"case_pattern", "priority", "ignore_references", "between_slices"},
+    DICOM_OPTIONS | {"fragments", "case_pattern", "priority", "ignore_references", "between_slices"},
 )

@@ -239,14 +239,16 @@ def _headers_note(job: MeshConversion) -> str:
 def _masks(
     job: MeshConversion, world: Mapping[PurePosixPath, Points], geometry: Geometry, warnings: list[str]
 ) -> Iterator[tuple[str, npt.NDArray[np.bool_]]]:
-    """Name and mask of each structure: its meshes filled one by one, then united."""
+    """Name and mask of each structure: its meshes filled one by one, then united; or each mesh, where it is a piece."""
+    numbered = {structure.name for structure in job.structures if structure.instances}
     for name, places in job.parts.items():
-        mask = np.zeros(geometry.shape, np.bool_)
-        for place in places:
-            filled = voxelise(world[place], geometry)
-            mask[filled.box] |= filled.mask
-            warnings += _describe_leaks(place, filled)
-        yield name, mask
+        for together in [[place] for place in places] if name in numbered else [places]:
+            mask = np.zeros(geometry.shape, np.bool_)
+            for place in together:
+                filled = voxelise(world[place], geometry)
+                mask[filled.box] |= filled.mask
+                warnings += _describe_leaks(place, filled)
+            yield name, mask
 
 
 def _describe_leaks(place: PurePosixPath, filled: VoxelisedMesh) -> list[str]:

@@ -124,5 +124,5 @@ FORM = SourceForm(
     explain_mismatch,
     read,
     "STL files and CTs below one folder",
-    DICOM_OPTIONS | {"case_pattern", "group", "mesh_unit", "mesh_space", "priority"},
+    DICOM_OPTIONS | {"fragments", "case_pattern", "group", "mesh_unit", "mesh_space", "priority"},
 )

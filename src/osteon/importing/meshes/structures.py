@@ -8,13 +8,16 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from osteon.core.errors import DatasetError, OsteonError, UsageError
-from osteon.core.labels import Structure, make_structures
+from osteon.core.file_names import natural_key
+from osteon.core.labels import Structure
 from osteon.core.text import pluralise
+from osteon.formats.labelmap import piece_stem
 from osteon.formats.mask_names import structure_name
 from osteon.formats.stl import read_stl_colour
 from osteon.importing.meshes.colours import COLOURS, colour_from_file, colour_from_name, nearest_colour
 from osteon.importing.meshes.folders import MeshCase
 from osteon.importing.options import ImportOptions
+from osteon.importing.pieces import FRAGMENT, common_name, lay_out, number_pieces
 from osteon.importing.structure_names import user_structures
 
 ALL = "bone"
@@ -46,7 +49,14 @@ def group_meshes(cases: Sequence[MeshCase], source: Path, options: ImportOptions
     """
     named = user_structures(options.structures)
     rows = _StructureAssigner(source)
-    if options.group == "colour":
+    numbered: dict[str, int] = {}
+    if options.fragments == "instances":
+        bone = named[0].name if named and len(named) == 1 else _common_name(cases)
+        parts = [rows.by_bone(case, bone if options.group != "none" else None) for case in cases]
+        order, shades = list(dict.fromkeys(name for part in parts for name in part)) or [bone], rows.shades
+        numbered = {name: max(len(part.get(name, ())) for part in parts) for name in order}
+        numbered = {name: count for name, count in numbered.items() if count > 1 or options.group != "none"}
+    elif options.group == "colour":
         parts = [rows.by_colour(case) for case in cases]
         if rows.colourless and not rows.colour_sources:
             raise UsageError(
@@ -62,7 +72,9 @@ def group_meshes(cases: Sequence[MeshCase], source: Path, options: ImportOptions
     else:
         parts = [rows.by_name(case) for case in cases]
         order, shades = list(rows.spelling.values()), rows.shades
-    structures = make_structures(order) if named is None else named
+    structures = lay_out(order, numbered) if named is None else named
+    if named and options.fragments == "instances":
+        structures = number_pieces(named, order[0])
     if missing := [name for name in order if name not in {structure.name for structure in structures}]:
         raise UsageError(f"--labels: does not name {', '.join(missing)}", hint=f"the meshes are {', '.join(order)}")
     structures = tuple(s.model_copy(update={"colour": shades.get(s.name, s.colour)}) for s in structures)
@@ -75,11 +87,19 @@ def group_meshes(cases: Sequence[MeshCase], source: Path, options: ImportOptions
         "colour": f"by colour, {rows.describe()}",
         "all": "all meshes together",
         "none": "one for each mesh's name",
+        "pieces": f"each mesh a piece of its own of {', '.join(numbered)}",
     }
-    summary = [f"structures {methods[options.group]}: {', '.join(counted_names)}"]
-    if options.group == "colour":
+    method = "pieces" if numbered else options.group
+    summary = [f"structures {methods[method]}: {', '.join(counted_names)}"]
+    if method == "colour":
         summary.append("a colour without a mesh in a case is taken as not there")
     return MeshStructures(structures, parts, summary, rows.warnings)
+
+
+def _common_name(cases: Sequence[MeshCase]) -> str:
+    """What the names of all meshes say of the bone."""
+    colours = [word for colour in COLOURS for word in colour.words]
+    return common_name((mesh.stem for case in cases for mesh in case.meshes), colours)
 
 
 class _StructureAssigner:
@@ -90,6 +110,7 @@ class _StructureAssigner:
         self.colourless: PurePosixPath | None = None
         self.colour_sources: Counter[str] = Counter()
         self.spelling: dict[str, str] = {}
+        self.bones: dict[str, str] = {}
         self.shades: dict[str, str] = {}
         self.warnings: list[str] = []
 
@@ -123,6 +144,17 @@ class _StructureAssigner:
         for name, several in shades.items():
             if len(several) > 1:
                 self.warnings.append(f"case {case.name}: {', '.join(sorted(several))} are all taken as {name}")
+        return dict(parts)
+
+    def by_bone(self, case: MeshCase, bone: str | None) -> dict[str, list[PurePosixPath]]:
+        """The pieces of each bone: all meshes of `bone`, or by their names without the numbers at their ends."""
+        if bone is not None:
+            return {bone: sorted(case.meshes, key=lambda mesh: natural_key(str(mesh)))} if case.meshes else {}
+        parts: dict[str, list[PurePosixPath]] = defaultdict(list)
+        named = sorted(self.by_name(case).items(), key=lambda item: natural_key(item[0]))
+        for name, meshes in named:
+            stem = piece_stem(name) or FRAGMENT
+            parts[self.bones.setdefault(stem.casefold(), stem)] += meshes
         return dict(parts)
 
     def by_name(self, case: MeshCase) -> dict[str, list[PurePosixPath]]:

@@ -15,6 +15,7 @@ from osteon.core.text import pluralise, shorten_list
 from osteon.formats.raster import read_orientation
 from osteon.formats.rle import is_rle_csv
 from osteon.importing.options import ImportOptions
+from osteon.importing.pieces import FRAGMENT, lay_out, number_pieces, owner_of
 from osteon.importing.radiographs.annotations import Annotation, PictureAnnotations, conflicting_annotation
 from osteon.importing.radiographs.files import FileIndex, PictureInventory, SourceFile
 from osteon.importing.radiographs.json_files import JsonAnnotations
@@ -58,9 +59,11 @@ class AnnotatedPictures:
         None for label maps alone. The annotations' `annotated` are then limited to these structures.
         """
         structures = self._structures(options, folder)
-        names = [structure.name for structure in structures or ()]
+        if structures and options.fragments == "instances":
+            structures = self._number_pieces(structures, by_user=options.structures is not None)
         self.annotations = {
-            picture: _limit_to_structures(annotation, names) for picture, annotation in self.annotations.items()
+            picture: _limit_to_structures(annotation, structures or ())
+            for picture, annotation in self.annotations.items()
         }
         return structures
 
@@ -77,6 +80,17 @@ class AnnotatedPictures:
             )
         ordered = [*self.structure_order, *sorted(names - set(self.structure_order), key=natural_key)]
         return make_structures(ordered)
+
+    def _number_pieces(self, structures: tuple[Structure, ...], *, by_user: bool) -> tuple[Structure, ...]:
+        """Structures that a picture has several of as pieces; where none has, those whose names are numbered."""
+        times = {
+            s.name: max((annotation.times.get(s.name, 1) for annotation in self.annotations.values()), default=1)
+            for s in structures
+        }
+        several = {name: count for name, count in times.items() if count > 1}
+        if by_user or not several:
+            return number_pieces(structures, FRAGMENT)
+        return lay_out([structure.name for structure in structures], several)
 
     def turned(self) -> list[SourceFile]:
         """The marked pictures that are not DICOM and are turned upright by their EXIF orientation."""
@@ -156,12 +170,13 @@ def find_annotations(
     return annotated
 
 
-def _limit_to_structures(annotation: Annotation, names: Sequence[str]) -> Annotation:
+def _limit_to_structures(annotation: Annotation, structures: Sequence[Structure]) -> Annotation:
     """The marks with what was looked for among the structures; None for all of them."""
     if annotation.annotated is None:
         return annotation
-    annotated = tuple(name for name in annotation.annotated if name in names)
-    return replace(annotation, annotated=None if len(annotated) == len(names) else annotated)
+    owners = dict.fromkeys(owner_of(name, structures) for name in annotation.annotated)
+    annotated = tuple(name for name in owners if name is not None)
+    return replace(annotation, annotated=None if len(annotated) == len(structures) else annotated)
 
 
 def _is_turned(picture: SourceFile) -> bool:

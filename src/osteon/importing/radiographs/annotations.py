@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -35,6 +35,7 @@ class Annotation:
             `label` says it all.
         label: A file whose values are the structures.
         annotated: Structures that somebody looked for; None where the source does not tell.
+        times: How often each structure is marked, as `draw` gives it; those that are left out once.
     """
 
     kind: str
@@ -43,6 +44,7 @@ class Annotation:
     draw: Callable[[PictureSize, Warn], Iterator[tuple[str, Mask]]] | None = None
     label: Path | None = None
     annotated: tuple[str, ...] | None = None
+    times: Mapping[str, int] = field(default_factory=dict)
 
 
 PictureAnnotations = list[tuple[SourceFile, Annotation]]

@@ -134,5 +134,7 @@ FORM = SourceForm(
     explain_mismatch,
     read,
     "pictures with marks beside them",
-    options=frozenset({"case_pattern", "priority", "keep_identity", "rle_order", "rle_base", "mask_marks"}),
+    options=frozenset(
+        {"fragments", "case_pattern", "priority", "keep_identity", "rle_order", "rle_base", "mask_marks"}
+    ),
 )

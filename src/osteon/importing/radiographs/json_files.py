@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,9 @@ def read_coco_annotations(file: SourceFile, coco: CocoFile, pictures: FileIndex,
             sought = coco.names if image.annotated is None else image.annotated
             annotated = tuple(name for name in sought if name not in image.boxed)
             draw = partial(_draw_coco, file.path, image)
-            annotations.append((picture, Annotation("COCO", tuple(image.shapes), (file.path,), draw, None, annotated)))
+            times = {name: len(entries) for name, entries in image.shapes.items()}
+            marks = Annotation("COCO", tuple(image.shapes), (file.path,), draw, None, annotated, times)
+            annotations.append((picture, marks))
     report_missing_pictures(file.path, missing, found)
     boxed = [f"{name} in {shorten(image.name)}" for image in coco.images for name in image.boxed]
     if boxed:
@@ -57,12 +60,14 @@ def read_coco_annotations(file: SourceFile, coco: CocoFile, pictures: FileIndex,
 
 def _draw_coco(path: Path, image: CocoImage, size: PictureSize, warn: Warn) -> Iterator[tuple[str, Mask]]:
     check_size(image.size, size, path)
-    for structure, shapes in image.shapes.items():
+    for structure, entries in image.shapes.items():
         name = f"{path}: {structure} in {shorten(image.name)}"
-        polygons = polygons_of(shapes, name)
-        warn_outside(polygons, size, name, warn)
-        yield structure, fill_coco(polygons, size)
-        for mask in masks_of(shapes, size, name):
+        polygons = [polygons_of(shapes, name) for shapes in entries]
+        warn_outside([points for each in polygons for points in each], size, name, warn)
+        for shapes, each in zip(entries, polygons, strict=True):
+            mask = fill_coco(each, size)
+            for coded in masks_of(shapes, size, name):
+                mask |= coded
             yield structure, mask
 
 
@@ -157,11 +162,11 @@ class JsonAnnotations:
 
 
 def _read_annotation(file: SourceFile, data: Any) -> Annotation:
-    try:
-        names = tuple(parse_outlines(data, file.path).polygons)
-    except OsteonError:
-        names = ()  # reported when the case is read
-    return Annotation("outlines in a JSON file of its own", names, (file.path,), partial(_draw_outlines, file.path))
+    times: dict[str, int] = {}
+    with suppress(OsteonError):  # reported when the case is read
+        times = {name: len(polygons) for name, polygons in parse_outlines(data, file.path).polygons.items()}
+    draw = partial(_draw_outlines, file.path)
+    return Annotation("outlines in a JSON file of its own", tuple(times), (file.path,), draw, times=times)
 
 
 def _nearest_annotation(
@@ -192,4 +197,5 @@ def _draw_outlines(path: Path, size: PictureSize, warn: Warn) -> Iterator[tuple[
     check_size(outlines.size, size, path)
     for name, polygons in outlines.polygons.items():
         warn_outside(polygons, size, f"{path}: {name}", warn)
-        yield name, fill_polygons(polygons, size)
+        for points in polygons:
+            yield name, fill_polygons([points], size)

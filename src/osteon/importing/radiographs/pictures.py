@@ -21,6 +21,8 @@ from osteon.formats.dicom_series import read_series
 from osteon.formats.io import read_geometry
 from osteon.formats.labelmap import smallest_uint
 from osteon.importing.masks.dicom import read_patient
+from osteon.importing.masks.merging import merge_masks
+from osteon.importing.pieces import owner_of
 from osteon.importing.pseudonyms import Patient
 from osteon.importing.radiographs.annotations import Annotation
 from osteon.importing.radiographs.files import SourceFile
@@ -112,7 +114,13 @@ def convert_picture(
         return ConvertedCase(volume, provenance=tuple(provenance))
     warnings: list[str] = []
     drawn = annotation.draw((geometry.shape[1], geometry.shape[0]), warnings.append)
-    segmentation, overlap = _unite_layers(_layers(drawn, structures, geometry, picture), structures, geometry, priority)
+    if any(structure.instances for structure in structures):
+        masks = ((_owner(name, structures, picture), np.ascontiguousarray(mask.T)[..., None]) for name, mask in drawn)
+        segmentation, lines = merge_masks(masks, structures, geometry, priority)
+        overlap = "".join(f"; {line}" for line in lines)
+    else:
+        layers = _layers(drawn, structures, geometry, picture)
+        segmentation, overlap = _unite_layers(layers, structures, geometry, priority)
     sources = shorten_list([str(path.absolute()) for path in annotation.parts], _LISTED)
     provenance.append(f"segmentation drawn from {annotation.kind}: {sources}{overlap}")
     return ConvertedCase(volume, segmentation, annotation.annotated, tuple(provenance), tuple(warnings))
@@ -143,13 +151,19 @@ def _layers(
     layers = np.zeros((len(structures), *geometry.shape), dtype=np.uint8)
     place = {structure.name: n for n, structure in enumerate(structures)}
     for name, mask in drawn:
-        if name not in place:
-            raise LabelError(
-                f"{picture.path}: {name} is marked, but no structure is called that (structures: {', '.join(place)})",
-                hint="add it to --labels, or leave --labels out",
-            )
-        layers[place[name], :, :, 0] |= mask.T
+        layers[place[_owner(name, structures, picture)], :, :, 0] |= mask.T
     return layers
+
+
+def _owner(name: str, structures: Sequence[Structure], picture: SourceFile) -> str:
+    """The structure that a mark means. Raises LabelError where there is none."""
+    if (owner := owner_of(name, structures)) is None:
+        known = ", ".join(structure.name for structure in structures)
+        raise LabelError(
+            f"{picture.path}: {name} is marked, but no structure is called that (structures: {known})",
+            hint="add it to --labels, or leave --labels out",
+        )
+    return owner
 
 
 def _unite_layers(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
@@ -36,13 +36,13 @@ def read_rle_annotations(
         DatasetError: Its masks look as if pixels were counted in another way than its heading says.
     """
     rows: dict[str, list[tuple[int, int]]] = defaultdict(list)
-    names: dict[str, dict[str, None]] = defaultdict(dict)
+    names: dict[str, Counter[str]] = defaultdict(Counter)
     shown: dict[str, tuple[SourceFile | None, PictureSize | None]] = {}
     evidence = ConventionEvidence()
     for row in read_rle_csv(file.path):
         name = check_label(row.structure, f"{file.path}: line {row.line}")
         rows[row.image].append((row.line, row.offset))
-        names[row.image][name] = None
+        names[row.image][name] += 1
         if row.image not in shown:
             picture = pictures.find_referenced(file, row.image)
             shown[row.image] = picture, _size(picture)
@@ -58,8 +58,10 @@ def read_rle_annotations(
         if picture is None:
             missing.append(image)
         else:
-            draw = partial(_draw, file.path, places, convention)
-            annotations.append((picture, Annotation("RLE in a table", tuple(names[image]), (file.path,), draw)))
+            draw = partial(_draw, file.path, places, convention, options.fragments == "instances")
+            times = names[image]
+            marks = Annotation("RLE in a table", tuple(times), (file.path,), draw, times=times)
+            annotations.append((picture, marks))
     report_missing_pictures(file.path, missing, found)
     return annotations
 
@@ -97,11 +99,16 @@ def _convention(path: Path, evidence: ConventionEvidence, options: ImportOptions
 
 
 def _draw(
-    path: Path, places: list[tuple[int, int]], convention: RleConvention, size: PictureSize, warn: Warn
+    path: Path,
+    places: list[tuple[int, int]],
+    convention: RleConvention,
+    pieces: bool,
+    size: PictureSize,
+    warn: Warn,
 ) -> Iterator[tuple[str, Mask]]:
     seen = set()
     for row in read_rle_rows(path, places):
-        if row.structure in seen:
+        if row.structure in seen and not pieces:
             warn(f"{path}: line {row.line} marks {row.structure} a second time; united")
         seen.add(row.structure)
         yield row.structure, decode_rle(row.rle, size, convention, name=f"{path}: line {row.line} ({row.structure})")

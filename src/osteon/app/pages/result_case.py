@@ -1,0 +1,88 @@
+"""One case of a result over its scan: its names and the other ways to name it, and its pieces."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from nicegui import ui
+
+from osteon.app.corrections import corrections_of
+from osteon.app.elements import action, caption, card, note, notify_error, page_frame, refresh_on_change
+from osteon.app.job_cards import watch_jobs
+from osteon.app.jobs import Job
+from osteon.app.level_choices import LevelChoice, level_choices
+from osteon.app.piece_editor import PieceEditor
+from osteon.app.result_commands import start_renaming
+from osteon.app.results import prediction_records, result_files, result_scene
+from osteon.app.state import AppState
+from osteon.app.view_group import ViewPane
+from osteon.app.viewer import Viewer, case_header
+from osteon.app.workspace import Item
+from osteon.core.errors import OsteonError, UsageError
+
+
+def case_page(app: AppState, result_id: str, case_id: str) -> None:
+    """One case of a result over its scan."""
+    item = app.workspace.find("results", result_id)
+    names = [] if item is None else list(result_files(item))
+    name = None if item is None else app.find_case(item, names, case_id)
+    with page_frame(app, "Result", "/segment", back=(f"/result/{result_id}", item.title if item else "Result")):
+        if item is None or name is None:
+            raise OsteonError("this case is no longer here", hint="go back to Segment")
+        _CasePage(app, item, name, names)
+
+
+class _CasePage:
+    """The page of a case."""
+
+    def __init__(self, app: AppState, item: Item, name: str, names: list[str]) -> None:
+        self.app, self.item, self.name, self.file = app, item, name, result_files(item)[name]
+        with case_header(names, name, lambda other: f"{item.url}/{app.case_id(item, other)}") as step:
+            pass
+        record = prediction_records(item).get(name, {})
+        reasons = record.get("review") or []
+        note(f"Look at it: {'; '.join(reasons)}" if reasons else "")
+        self._levels(record)
+        try:
+            result_scene(app, item, name)
+        except OsteonError as error:
+            notify_error(error)
+        own = self.file.resolve().is_relative_to(app.workspace.root)
+        Viewer(self._scene, [ViewPane("", ("b",))], step, editor=PieceEditor(app, self.file) if own else None)
+
+    async def _scene(self, full_resolution: bool) -> tuple[str, dict[str, Any]]:
+        request = result_scene(self.app, self.item, self.name, full_resolution=full_resolution)
+        return await self.app.load_scene(request)
+
+    def _renaming_jobs(self) -> list[Job]:
+        """What predicts this case alone again."""
+        return [job for job in self.app.jobs.about("result", self.item.name) if job.about.get("case") == self.name]
+
+    def _levels(self, record: Mapping[str, Any]) -> None:
+        """How the bodies were named, with a button for each other way."""
+        choices = level_choices(record)
+        if not choices:
+            return
+        in_doubt = any(reason.startswith("names: ") for reason in record.get("review") or [])
+        with card("Names"):
+            for choice in choices:
+                with ui.element("div").classes("osteon-row"):
+                    ui.label(choice.names).classes("text-weight-medium").style("min-width: 120px")
+                    caption(f"{choice.probability:.0%}").style("min-width: 36px")
+                    if choice.shown:
+                        ui.label("picked by a person" if choice.picked else "shown").classes("osteon-chip osteon-good")
+                    if choice.first and not choice.picked and (in_doubt or not choice.shown):
+                        self._pick_button(choice)
+            caption("The percentages are the model's own. A click predicts this scan alone again, with these names.")
+            watch_jobs(self.app, lambda: [job for job in self._renaming_jobs() if self.app.is_open(job)])
+        refresh_on_change(lambda: sum(not self.app.is_open(job) for job in self._renaming_jobs()), ui.navigate.reload)
+
+    def _pick_button(self, choice: LevelChoice) -> None:
+        text = f"{choice.names} is right" if choice.shown else f"Name it {choice.names}"
+        action(text, lambda: self._pick(choice.first), icon="check").mark(f"pick-{choice.first}")
+
+    def _pick(self, first: str) -> None:
+        if corrections_of(self.file):
+            raise UsageError("its pieces were corrected, and would be lost", hint="undo the corrections first")
+        start_renaming(self.app, self.item, self.name, first)
