@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from osteon.core.boxes import Box
 from osteon.core.errors import LabelError
 from osteon.core.geometry import Geometry
-from osteon.core.label_values import MAX_VALUE, bounding_boxes, merge_ranges
+from osteon.core.label_values import MAX_VALUE, merge_ranges
 
 BACKGROUND = 0
 USUAL_PIECES = 99
@@ -26,7 +26,6 @@ _HUE_STEPS = (0.0, 0.09, -0.09, 0.18, -0.18, 0.045, -0.045)
 """By how much a piece's hue differs from its structure's, piece by piece."""
 _LIGHTNESS_STEPS = (0.0, -0.22, 0.2)
 """Likewise its lightness, after each round of hues."""
-
 
 
 class Structure(BaseModel):
@@ -134,17 +133,6 @@ class Segmentation:
         if not ranges or self.overlapping:
             return self
         return Segmentation(merge_ranges(self.array, ranges), self.geometry, self.structures)
-
-    def split(self) -> Segmentation:
-        """The same with each piece as a structure of its own, called `<structure> <number>`; pieces that are there."""
-        if self.overlapping or not any(structure.instances for structure in self.structures):
-            return self
-        split: list[Structure] = []
-        for structure in self.structures:
-            boxes = bounding_boxes(self.array, structure.values) if structure.instances else []
-            split += [structure.piece(n) for n, box in enumerate(boxes) if box is not None]
-            split += [] if structure.instances else [structure]
-        return Segmentation(self.array, self.geometry, tuple(split))
 
 
 def check_values(structures: Sequence[Structure], *, overlapping: bool = False) -> None:
