@@ -19,14 +19,14 @@ from app_pages import click, visit
 from helpers import spacing_affine
 from osteon.app.corrections import PieceEdit, correct_pieces, corrections_of, renumber_targets, undo_correction
 from osteon.app.layers import difference_map
-from osteon.app.pieces import piece_colour, split_pieces
+from osteon.app.pieces import split_pieces
 from osteon.app.scenes import LabelSource, SceneRequest, make_scene
 from osteon.app.state import AppState
 from osteon.app.workspace import ABOUT, Workspace
 from osteon.core.errors import UsageError
 from osteon.core.files import write_json
 from osteon.core.geometry import Geometry
-from osteon.core.labels import Segmentation, Structure
+from osteon.core.labels import Segmentation, Structure, piece_colour
 from osteon.core.volume import Volume
 from osteon.formats import read_segmentation, write_segmentation, write_volume
 from osteon.formats.raster import TO_RAS

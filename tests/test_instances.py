@@ -12,10 +12,11 @@ from scipy.optimize import linear_sum_assignment
 
 from osteon.core.errors import GeometryError, LabelError
 from osteon.core.geometry import Geometry
+from osteon.core.instances import MERGE_SHARE, InstancePair, InstanceScores
 from osteon.core.torchvision_ops import patch_torchvision_ops
 from osteon.evaluating.distances import measure_distances
 from osteon.evaluating.instance_summary import summarise_instances
-from osteon.evaluating.instances import MERGE_SHARE, InstancePair, InstanceScores, score_instances
+from osteon.evaluating.instances import score_instances
 from osteon.evaluating.surface_elements import voxel_steps
 
 AFFINE = np.diag([0.5, 2.0, 4.0, 1.0])

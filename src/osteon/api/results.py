@@ -164,6 +164,8 @@ def evaluate(
 ) -> Evaluation:
     """Score predictions against a dataset, a folder or a file; writes metrics.csv and metrics.json into `out`.
 
+    Of structures whose pieces are numbered also the pieces: panoptic quality, F1, merges and splits, and pieces.csv.
+
     Args:
         prediction: A label file, or a folder of files named after the cases.
         reference: A dataset, a folder of label files with the same names, or one file.
@@ -202,7 +204,7 @@ def compare(
     Args:
         predictions: A run stands for its validation's predictions.
         reference: A dataset, or a folder of label files.
-        out: Folder of report.html, comparison.csv and cases.csv; None writes nothing.
+        out: Folder of report.html, comparison.csv, cases.csv and, of numbered pieces, pieces.csv; None writes nothing.
         tolerances: Of the NSD, in mm (px in pictures).
         surfaces: Whether distances between surfaces, pieces and levels are measured.
         labels: What numbers mean in predictions that name no structures, over a dataset.json beside them.

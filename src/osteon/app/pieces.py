@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import colorsys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -11,13 +10,8 @@ import numpy as np
 
 from osteon.core.boxes import Box, Index3
 from osteon.core.label_values import bounding_boxes
-from osteon.core.labels import Segmentation, Structure
+from osteon.core.labels import Segmentation, Structure, piece_colour
 from osteon.formats.labelmap import value_counts
-
-HUE_STEPS = (0.0, 0.09, -0.09, 0.18, -0.18, 0.045, -0.045)
-"""By how much a piece's hue differs from its structure's, piece by piece."""
-LIGHTNESS_STEPS = (0.0, -0.22, 0.2)
-"""Likewise its lightness, after each round of hues."""
 
 
 @dataclass(frozen=True)
@@ -67,17 +61,6 @@ def split_pieces(segmentation: Segmentation) -> tuple[Segmentation, dict[str, Pi
 def piece_name(structure: Structure, value: int) -> str:
     """`pelvis, piece 2`: numbers count from 1."""
     return f"{structure.name}, piece {value - structure.value + 1}"
-
-
-def piece_colour(colour: str, number: int) -> str:
-    """The colour of a piece, `#rrggbb`: of the first that of its structure, of others one near it."""
-    rgb = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
-    hue, lightness, saturation = colorsys.rgb_to_hls(*rgb)
-    turn, rounds = (number - 1) % len(HUE_STEPS), (number - 1) // len(HUE_STEPS)
-    lightness += LIGHTNESS_STEPS[(turn + rounds) % len(LIGHTNESS_STEPS)]
-    hue, saturation = (hue + HUE_STEPS[turn]) % 1, max(saturation, 0.35) if turn else saturation
-    shown = colorsys.hls_to_rgb(hue, min(0.85, max(0.2, lightness)), saturation) if number > 1 else rgb
-    return "#" + "".join(f"{round(255 * part):02x}" for part in shown)
 
 
 def _middle(segmentation: Segmentation, value: int, box: Box) -> Index3:

@@ -19,7 +19,9 @@ def compare(
         list[Path], typer.Argument(help="Runs (their validation), folders of predictions, or CSVs of RLE.")
     ],
     reference: Annotated[Path, typer.Option(help="The dataset, or a folder of label files.")],
-    to: Annotated[Path, typer.Option(help="Folder of report.html, comparison.csv, cases.csv.")] = Path("comparison"),
+    to: Annotated[Path, typer.Option(help="Folder of report.html, comparison.csv, cases.csv (and pieces.csv).")] = Path(
+        "comparison"
+    ),
     tolerance: Annotated[str, typer.Option(help="Tolerance of the NSD, in mm (px in pictures): 2, or 1,2,3.")] = "2",
     overlap_only: Annotated[bool, typer.Option("--overlap-only", help="No distances and no pieces: faster.")] = False,
     labels: Annotated[
@@ -28,6 +30,7 @@ def compare(
 ) -> None:
     """Compare runs, predictions and tables on the same scans: tables, tests, charts and pictures on one page."""
     import osteon
+    from osteon.evaluating.table import piece_table
 
     if to.exists() and not to.is_dir():
         raise UsageError(f"{to}: is a file, and a folder is needed", hint="give another one with --to")
@@ -46,6 +49,9 @@ def compare(
             ranks.get(entry.name, "1"), escape(entry.name), mean, interval, percent, str(len(comparison.cases))
         )
     out.print(table, soft_wrap=False)
+    lines = [(f"{e.name}: {s.structure}", s) for e in comparison.entries for s in e.piece_summaries]
+    if lines:
+        out.print(piece_table(lines, first="", width=out.width), soft_wrap=False)
     if comparison.ranking:
         out.print(escape(comparison.ranking.verdict))
     out.print(f"the page: {escape(str(comparison.page))}")

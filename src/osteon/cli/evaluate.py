@@ -18,7 +18,8 @@ def evaluate(
     prediction: Annotated[Path, typer.Argument(help="A folder of predictions, or one file.")],
     reference: Annotated[Path, typer.Argument(help="A dataset, a folder of labels with the same names, or one file.")],
     to: Annotated[
-        Path | None, typer.Option(help="Folder for metrics.csv and metrics.json; PREDICTION when left out.")
+        Path | None,
+        typer.Option(help="Folder for metrics.csv and metrics.json (and pieces.csv); PREDICTION when left out."),
     ] = None,
     by: Annotated[str | None, typer.Option(help="Group by a field of dataset.yaml's cases, such as site.")] = None,
     tolerance: Annotated[str, typer.Option(help="Tolerance of the NSD, in mm (px in pictures): 2, or 1,2,3.")] = "2",
@@ -33,7 +34,8 @@ def evaluate(
 ) -> None:
     """Dice, distances, NSD and volume error of each structure, over all cases that have a prediction."""
     import osteon
-    from osteon.evaluating.table import group_table, summary_table
+    from osteon.evaluating.instance_summary import summarise_instances
+    from osteon.evaluating.table import group_table, piece_table, summary_table
     from osteon.predicting.training_cases import VALIDATED
 
     folder = to or (prediction if prediction.is_dir() else None)
@@ -49,8 +51,11 @@ def evaluate(
         workers=workers,
     )
     known = result.cases_trained_on
+    pieces = [(summary.structure, summary) for summary in result.piece_summaries]
     if result.cases_unseen or not known:
         out.print(summary_table(result.summaries, result.overall, result.structures, width=out.width), soft_wrap=False)
+    if pieces:
+        out.print(piece_table(pieces, result.structures, width=out.width), soft_wrap=False)
     if known:
         title = "trained on: no test"
         out.print(
@@ -59,6 +64,10 @@ def evaluate(
             ),
             soft_wrap=False,
         )
+        if own := summarise_instances([score for score in result.pieces if score.case in known]):
+            lines = [(summary.structure, summary) for summary in own]
+            heading = f"numbered pieces, {title}"
+            out.print(piece_table(lines, result.structures, title=heading, width=out.width), soft_wrap=False)
         warn(
             f"the model was trained on {len(known)} of {len(known) + len(result.cases_unseen)} cases, which "
             f"are in none of the other metrics: {shorten(known)}"

@@ -56,6 +56,7 @@ def train(
     from osteon.planning.dataset_plan import load_or_make_plan
     from osteon.planning.inherited_plan import plan_from_model
     from osteon.planning.run_plan import plan_for_run
+    from osteon.runs.piece_scores import describe_piece_scores
     from osteon.runs.record import RUN
 
     choices = parse_plan_options(options)
@@ -100,6 +101,8 @@ def train(
             out.print(f"validation Dice  {escape(name)}  {value:.3f}")
     if validation["dice"] is not None:
         out.print(f"validation Dice  mean  {validation['dice']:.3f}  ({len(validation['cases'])} whole scans)")
+    for name, figures in describe_piece_scores(validation.get("pieces", {})):
+        out.print(f"validation pieces  {escape(name)}  {figures}")
     out.print(f"{report.iterations} iterations; the model: {escape(str(run / 'model'))}")
     report_failures(report.failed, "left out")
 

@@ -15,13 +15,17 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from osteon.core.boxes import Box
 from osteon.core.errors import LabelError
 from osteon.core.geometry import Geometry
-from osteon.core.label_values import MAX_VALUE, bounding_boxes, merge_ranges
+from osteon.core.label_values import MAX_VALUE, merge_ranges
 
 BACKGROUND = 0
 USUAL_PIECES = 99
 """How many pieces a structure may have in a case, where nothing says otherwise."""
 MAX_PIECES = 1 << 14
 """How many it may have at all: values are looked up one by one."""
+_HUE_STEPS = (0.0, 0.09, -0.09, 0.18, -0.18, 0.045, -0.045)
+"""By how much a piece's hue differs from its structure's, piece by piece."""
+_LIGHTNESS_STEPS = (0.0, -0.22, 0.2)
+"""Likewise its lightness, after each round of hues."""
 
 
 class Structure(BaseModel):
@@ -75,7 +79,8 @@ class Structure(BaseModel):
 
     def piece(self, number: int) -> Structure:
         """One of its pieces, counted from 0, as a structure of its own."""
-        return Structure(name=f"{self.name} {number + 1}", value=self.value + number, colour=self.colour)
+        colour = piece_colour(self.colour, number + 1)
+        return Structure(name=f"{self.name} {number + 1}", value=self.value + number, colour=colour, side=self.side)
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,17 +134,6 @@ class Segmentation:
             return self
         return Segmentation(merge_ranges(self.array, ranges), self.geometry, self.structures)
 
-    def split(self) -> Segmentation:
-        """The same with each piece as a structure of its own, called `<structure> <number>`; pieces that are there."""
-        if self.overlapping or not any(structure.instances for structure in self.structures):
-            return self
-        split: list[Structure] = []
-        for structure in self.structures:
-            boxes = bounding_boxes(self.array, structure.values) if structure.instances else []
-            split += [structure.piece(n) for n, box in enumerate(boxes) if box is not None]
-            split += [] if structure.instances else [structure]
-        return Segmentation(self.array, self.geometry, tuple(split))
-
 
 def check_values(structures: Sequence[Structure], *, overlapping: bool = False) -> None:
     """Raise ValueError where two structures share a name or a value, or those that overlap have pieces."""
@@ -171,6 +165,17 @@ def palette(count: int) -> list[str]:
         rgb = colorsys.hsv_to_rgb((0.02 + n * 0.381966) % 1.0, 0.72, (0.95, 0.8, 0.65)[n % 3])
         colours.append("#" + "".join(f"{round(255 * c):02x}" for c in rgb))
     return colours
+
+
+def piece_colour(colour: str, number: int) -> str:
+    """The colour of a piece, `#rrggbb`: of the first that of its structure, of others one near it."""
+    rgb = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    hue, lightness, saturation = colorsys.rgb_to_hls(*rgb)
+    turn, rounds = (number - 1) % len(_HUE_STEPS), (number - 1) // len(_HUE_STEPS)
+    lightness += _LIGHTNESS_STEPS[(turn + rounds) % len(_LIGHTNESS_STEPS)]
+    hue, saturation = (hue + _HUE_STEPS[turn]) % 1, max(saturation, 0.35) if turn else saturation
+    shown = colorsys.hls_to_rgb(hue, min(0.85, max(0.2, lightness)), saturation) if number > 1 else rgb
+    return "#" + "".join(f"{round(255 * part):02x}" for part in shown)
 
 
 def make_structures(names: Sequence[str], values: Sequence[int] | None = None) -> tuple[Structure, ...]:

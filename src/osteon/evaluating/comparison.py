@@ -9,9 +9,8 @@ from statistics import fmean
 
 from osteon.core.errors import DatasetError
 from osteon.core.statistics import SampleStatistics, sample_statistics
-from osteon.evaluating.metrics import as_loss, better_direction, metric_values
+from osteon.evaluating.metrics import AnyScore, as_loss, better_direction, metric_values
 from osteon.evaluating.paired_tests import holm, signed_rank
-from osteon.evaluating.scores import Score
 from osteon.evaluating.summary import OVERALL
 
 ALPHA = 0.05
@@ -76,8 +75,8 @@ class RunComparison:
 
 
 def compare_runs(
-    first: Sequence[Score],
-    second: Sequence[Score],
+    first: Sequence[AnyScore],
+    second: Sequence[AnyScore],
     *,
     metric: str = "dice",
     names: tuple[str, str] = ("first", "second"),
@@ -89,9 +88,9 @@ def compare_runs(
     them); Dice and NSD are 0 there. Signed volume errors are compared by their size.
 
     Args:
-        first: Scores of one run.
+        first: Scores of one run, of structures or of their numbered pieces.
         second: Of the other, of the same cases.
-        metric: A name of `osteon.evaluating.metrics`, such as `dice`, `hd95_mm`, `nsd_2mm`.
+        metric: A name of `osteon.evaluating.metrics`, such as `dice`, `hd95_mm`, `nsd_2mm`; of pieces such as `f1`.
         names: What to call the runs in verdicts.
         alpha: The level of the tests.
 

@@ -8,9 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-MATCH_IOU = 0.5
-"""Pieces match above this IoU. At one half or more a piece can match one other at most, and nothing need be chosen
-(Kirillov et al., Panoptic segmentation, CVPR 2019)."""
+from osteon.core.instances import MATCH_IOU
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,13 @@ from functools import partial
 from pathlib import Path
 
 from osteon.core.errors import OsteonError, UnknownValueError
+from osteon.core.instances import InstanceScores
 from osteon.core.labels import Structure
 from osteon.core.parallel import for_each, worker_count
 from osteon.dataset.label_placement import common_grid, place_segmentation
 from osteon.evaluating.groups import field_of, group_scores
+from osteon.evaluating.instance_summary import summarise_instances
+from osteon.evaluating.instances import score_pieces
 from osteon.evaluating.pairing import Pairing, PredictionPair, match_predictions
 from osteon.evaluating.record import Evaluation, Failure, write_evaluation
 from osteon.evaluating.scores import ALL_METRICS, MetricOptions, Score, score_case
@@ -45,7 +48,7 @@ def evaluate(
     Args:
         prediction: A label file, or a folder of `<case id>.nii.gz` or `.seg.nrrd`.
         reference: An osteon dataset, a folder of label files with the same names, or one file.
-        out: Folder for metrics.csv and metrics.json; None writes nothing.
+        out: Folder for metrics.csv and metrics.json, and pieces.csv where pieces are numbered; None writes nothing.
         structures: What the labels mean where the reference is not a dataset (None asks the files). With a dataset:
             which of its structures are scored, by name.
         measures: What is measured.
@@ -70,6 +73,7 @@ def evaluate(
     count = workers or _worker_count(pairing)
     outcomes = {out.item.case: out for out in for_each(work, pairing.pairs, "evaluating", name=str, workers=count)}
     scores: list[Score] = []
+    pieces: list[InstanceScores] = []
     failures: list[Failure] = []
     notes = [*pairing.notes]
     unnamed = [p for p in pairing.pairs if p.assumed and isinstance(outcomes[p.case].error, UnknownValueError)]
@@ -79,14 +83,16 @@ def evaluate(
             failures.append(_in_doubt(pair, unnamed[0]))
             continue
         if outcome.result is not None:
-            own, note = outcome.result
+            own, own_pieces, note = outcome.result
             scores.extend(score for score in own if score.structure in wanted)
+            pieces.extend(score for score in own_pieces if score.structure in wanted)
             notes += [note] if note else []
         if outcome.error is not None:
             failures.append(Failure(pair.case, outcome.error.message, outcome.error.hint))
     roles = _training_roles(pairing)
     known = [score for score in scores if roles.get(score.case) == TRAINED]
     new = [score for score in scores if roles.get(score.case) != TRAINED]
+    unseen = [score for score in pieces if roles.get(score.case) != TRAINED]
     summaries, trained_on = tuple(summarise(new)), tuple(summarise(known))
     result = Evaluation(
         structures=scored,
@@ -102,6 +108,8 @@ def evaluate(
         training_roles=roles,
         trained_on=trained_on,
         overall_trained_on=overall(trained_on, known),
+        pieces=tuple(pieces),
+        piece_summaries=tuple(summarise_instances(unseen)),
     )
     if out is not None:
         write_evaluation(Path(out), result, groups, prediction=Path(prediction), reference=Path(reference))
@@ -118,13 +126,16 @@ def _training_roles(pairing: Pairing) -> dict[str, str]:
 
 def score_pair(
     pair: PredictionPair, structures: Sequence[Structure], measures: MetricOptions = ALL_METRICS
-) -> tuple[list[Score], str]:
-    """Read, align and score one case; and what was cropped. Raises CaseError where a file or its geometry does not fit.
+) -> tuple[list[Score], list[InstanceScores], str]:
+    """Read, align and score one case and its numbered pieces; and what was cropped.
+
+    Raises CaseError where a file or its geometry does not fit.
 
     Files that are cropped to boxes of one lattice are scored on the grid that holds both. A dataset's reference says
     nothing of what lies outside its image, so a prediction that goes on there is refused.
     """
-    prediction, reference = read_named_labels(pair.prediction, structures, pair.legend), pair.load_reference()
+    prediction = read_named_labels(pair.prediction, structures, pair.legend, pieces=True)
+    reference = pair.load_reference(pieces=True)
     name, hint = f"case {pair.case}: {pair.prediction}", "predict on the very scan that the reference was drawn on"
     common = None if pair.entry else common_grid(reference.geometry, prediction.geometry)
     grid = common or reference.geometry
@@ -132,16 +143,19 @@ def score_pair(
     prediction, prediction_note = place_segmentation(prediction, grid, name=name, image_name="the reference", hint=hint)
     note = f"case {pair.case}: its reference is {reference_note}" if reference_note else ""
     note = f"{name} is {prediction_note}" if prediction_note else note
+    pieces = score_pieces(
+        pair.case, prediction, reference, structures, annotated=pair.annotated, surfaces=measures.surfaces
+    )
     scores = score_case(
         pair.case,
-        prediction.array,
-        reference.array,
+        prediction.merged().array,
+        reference.merged().array,
         reference.geometry,
         structures,
         annotated=pair.annotated,
         measures=measures,
     )
-    return scores, note
+    return scores, pieces, note
 
 
 def _in_doubt(pair: PredictionPair, other: PredictionPair) -> Failure:

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Literal
 
 from osteon.core.errors import UsageError
+from osteon.core.instances import InstanceScores
 from osteon.evaluating.scores import Score
 
 Better = Literal["higher", "lower", "nearer to 0"]
@@ -23,6 +24,16 @@ METRICS: dict[str, Better] = {
 """Figures of every score that are summarised, in the order of files."""
 DISTANCES: dict[str, Better] = {"hd": "lower", "hd95": "lower", "assd": "lower", "nsd": "higher"}
 """Those whose names go on with a unit or a tolerance: `hd95_mm`, `nsd_2px`."""
+INSTANCE_METRICS: dict[str, Better] = {
+    "panoptic_quality": "higher",
+    "segmentation_quality": "higher",
+    "f1": "higher",
+    "best_iou": "higher",
+    "merges": "lower",
+    "splits": "lower",
+}
+"""Figures of numbered pieces, attributes of `InstanceScores`, in the order of files."""
+AnyScore = Score | InstanceScores
 
 
 def score_to_row(score: Score) -> dict[str, str | float | int | None]:
@@ -31,8 +42,10 @@ def score_to_row(score: Score) -> dict[str, str | float | int | None]:
     return {**{k: v for k, v in values.items() if k != "distances"}, **values["distances"]}
 
 
-def metric_value(score: Score, metric: str) -> float | None:
+def metric_value(score: AnyScore, metric: str) -> float | None:
     """One metric of a score; None where it does not exist."""
+    if isinstance(score, InstanceScores):
+        return None if score.is_absent else getattr(score, metric)
     if metric in METRICS:
         return getattr(score, metric)
     return score.distances.get(metric)
@@ -49,16 +62,17 @@ def better_direction(metric: str) -> Better:
     Raises:
         UsageError: There is no such metric.
     """
-    known = METRICS.get(metric) or DISTANCES.get(metric.partition("_")[0])
+    known = METRICS.get(metric) or INSTANCE_METRICS.get(metric) or DISTANCES.get(metric.partition("_")[0])
     if known is None:
         raise UsageError(
             f"no metric is called {metric}",
-            hint=f"one of {', '.join(METRICS)}, or {', '.join(DISTANCES)} with a unit, such as hd95_mm or nsd_2mm",
+            hint=f"one of {', '.join((*METRICS, *INSTANCE_METRICS))}, or {', '.join(DISTANCES)} with a unit, such as "
+            "hd95_mm or nsd_2mm",
         )
     return known
 
 
-def metric_values(scores: Iterable[Score], metric: str) -> dict[tuple[str, str], float]:
+def metric_values(scores: Iterable[AnyScore], metric: str) -> dict[tuple[str, str], float]:
     """One metric by case and structure, where it exists."""
     return {(s.case, s.structure): value for s in scores if (value := metric_value(s, metric)) is not None}
 

@@ -13,8 +13,14 @@ from osteon.core.labels import Segmentation, Structure, palette
 from osteon.core.text import shorten_list
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import FILE_NAME, Case
-from osteon.formats.label_meanings import LabelMeanings, has_placeholder_names, label_meanings_for, read_named_labels
-from osteon.formats.labelmap import is_placeholder
+from osteon.formats.label_meanings import (
+    LabelMeanings,
+    has_placeholder_names,
+    label_meanings_for,
+    piece_meanings_for,
+    read_named_labels,
+)
+from osteon.formats.labelmap import is_placeholder, value_of_piece
 from osteon.formats.registry import known_suffixes, stem_of, suffix_of
 
 _UNNAMED = re.compile(r"label_\d+")
@@ -27,7 +33,7 @@ class PredictionPair:
     Attributes:
         case: Its id.
         prediction: The prediction's file.
-        load_reference: Reads the reference.
+        load_reference: Reads the reference; `pieces=True` keeps the numbers of pieces.
         reference: The reference's file.
         entry: What the manifest says of it; None where the reference is not a dataset.
         legend: What the prediction's numbers mean where it names none; None: what the reference's do.
@@ -36,7 +42,7 @@ class PredictionPair:
 
     case: str
     prediction: Path
-    load_reference: Callable[[], Segmentation]
+    load_reference: Callable[..., Segmentation]
     reference: Path
     entry: Case | None = None
     legend: LabelMeanings | None = None
@@ -97,7 +103,8 @@ def match_predictions(
     if reference.is_dir() and (reference / FILE_NAME).is_file():
         dataset = Dataset.open(reference)
         known: tuple[Structure, ...] = tuple(dataset.structures)
-        if strange := [name for name in labels or () if name not in {s.name for s in known}]:
+        by_name = {structure.name: structure for structure in known}
+        if strange := [n for n in labels or () if n not in by_name and value_of_piece(n, by_name) is None]:
             raise UsageError(
                 f"--labels: {reference} has no structure {strange[0]}",
                 hint=f"its structures are {', '.join(s.name for s in known)}",
@@ -128,6 +135,10 @@ def match_predictions(
     missing = tuple(case for case in make if case in expected - set(predictions)) if prediction.is_dir() else ()
     unmatched = tuple(case for case in predictions if case not in make) if not reference.is_file() else ()
     pairs, notes = _resolve_numbers(pairs, known, legend, reference)
+    counted = None if legend is not None else piece_meanings_for(predictions.values(), known)
+    if counted is not None:
+        pairs = [replace(pair, legend=counted) for pair in pairs]
+        notes = (*notes, f"the predictions' classes are scored as pieces: {counted.source} ({counted})")
     return Pairing(tuple(pairs), known, missing, unmatched, notes)
 
 
@@ -158,13 +169,13 @@ def structures_in_files(paths: Iterable[tuple[Path, LabelMeanings | None]]) -> t
     by_value: dict[int, tuple[Structure, Path]] = {}
     for path, legend in paths:
         for structure in read_named_labels(path, None, legend).structures:
-            if structure.name in by_name:
+            if structure.name in by_name or value_of_piece(structure.name, by_name) is not None:
                 continue
             known, where = by_value.get(structure.value, (None, path))
             if known is None or _UNNAMED.fullmatch(known.name):
                 by_name.pop(known.name if known else "", None)
                 by_name[structure.name] = structure
-                by_value[structure.value] = structure, path
+                by_value |= dict.fromkeys(structure.values, (structure, path))
             elif not _UNNAMED.fullmatch(structure.name):
                 raise LabelError(
                     f"label {structure.value} is {known.name} in {where} and {structure.name} in {path}",

@@ -1,4 +1,4 @@
-"""An evaluation, and its files: metrics.csv for spreadsheets, metrics.json for programs."""
+"""An evaluation, and its files: metrics.csv and pieces.csv for spreadsheets, metrics.json for programs."""
 
 from __future__ import annotations
 
@@ -8,16 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from osteon.core.files import write_json, write_text
+from osteon.core.instances import InstanceScores
 from osteon.core.labels import Structure
 from osteon.core.spreadsheets import tabulate, to_csv
 from osteon.core.text import significant
 from osteon.evaluating.groups import Group
+from osteon.evaluating.instance_summary import InstanceSummary, instances_to_row
 from osteon.evaluating.metrics import distance_metrics, score_to_row
 from osteon.evaluating.scores import Score
 from osteon.evaluating.summary import OVERALL, STATES, Summary
 from osteon.predicting.training_cases import KEY, TRAINED
 
-CSV_NAME, JSON_NAME = "metrics.csv", "metrics.json"
+CSV_NAME, PIECES_NAME, JSON_NAME = "metrics.csv", "pieces.csv", "metrics.json"
 DIGITS = 6
 """Significant digits that are written: far finer than any difference that means something, and readable."""
 
@@ -53,6 +55,8 @@ class Evaluation:
             that was trained on counts in none of these,
         trained_on: but here: the summary of these alone, one for each structure,
         overall_trained_on: and over the structures' means.
+        pieces: One for each case and structure whose pieces are numbered.
+        piece_summaries: One for each such structure, over the cases that were not trained on.
     """
 
     structures: tuple[Structure, ...]
@@ -68,6 +72,8 @@ class Evaluation:
     training_roles: Mapping[str, str] = field(default_factory=dict)
     trained_on: tuple[Summary, ...] = ()
     overall_trained_on: Summary = NO_SUMMARY
+    pieces: tuple[InstanceScores, ...] = ()
+    piece_summaries: tuple[InstanceSummary, ...] = ()
 
     @property
     def cases_trained_on(self) -> list[str]:
@@ -83,7 +89,9 @@ class Evaluation:
 def write_evaluation(
     folder: Path, result: Evaluation, groups: Mapping[str, str], *, prediction: Path, reference: Path
 ) -> None:
-    """Write metrics.csv and metrics.json; a metric that does not exist is an empty cell there, and null here.
+    """Write metrics.csv, metrics.json, and pieces.csv where pieces are numbered.
+
+    A metric that does not exist is an empty cell in a table, and null in JSON.
 
     Args:
         folder: Made where it is missing.
@@ -106,6 +114,11 @@ def write_evaluation(
         metrics = {name: value for name, value in row.items() if name not in ("case", "structure")}
         cases.setdefault(score.case, {})[score.structure] = metrics
     write_text(folder / CSV_NAME, to_csv(tabulate(rows, [*names, *columns])))
+    if result.pieces:
+        own = [_round(instances_to_row(score)) for score in result.pieces]
+        heading = [*dict.fromkeys(name for row in own for name in row), *columns]
+        own = [row | {name: values.get(row["case"], "") for name, values in columns.items()} for row in own]
+        write_text(folder / PIECES_NAME, to_csv(tabulate(own, heading)))
     data = {
         "osteon": 1,
         "prediction": str(prediction),
@@ -119,6 +132,8 @@ def write_evaluation(
         **_lines(result.overall, result.summaries),
         "cases": cases,
     }
+    if result.pieces:
+        data["pieces"] = _pieces(result)
     if result.trained_on:
         data["trained_on"] = _lines(result.overall_trained_on, result.trained_on)
     if result.groups:
@@ -128,6 +143,20 @@ def write_evaluation(
 
 def _lines(overall: Summary, summaries: Sequence[Summary]) -> dict[str, Any]:
     return {"overall": _line(overall), "structures": {summary.structure: _line(summary) for summary in summaries}}
+
+
+def _pieces(result: Evaluation) -> dict[str, Any]:
+    """The summary of each structure whose pieces are numbered, and each case with its pairs."""
+    cases: dict[str, dict[str, Any]] = {}
+    for score in result.pieces:
+        row = {name: value for name, value in instances_to_row(score).items() if name not in ("case", "structure")}
+        pairs = [
+            {"predicted": pair.predicted, "reference": pair.reference, "iou": pair.iou, **pair.metrics}
+            for pair in score.pairs
+        ]
+        cases.setdefault(score.case, {})[score.structure] = _round(row) | {"pairs": [_round(pair) for pair in pairs]}
+    structures = {summary.structure: _round(summary.to_dict()) for summary in result.piece_summaries}
+    return {"structures": structures, "cases": cases}
 
 
 def _line(summary: Summary) -> dict[str, Any]:

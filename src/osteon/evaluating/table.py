@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from rich import box
 from rich.table import Table
@@ -13,6 +14,7 @@ from rich.text import Text
 from osteon.core.labels import Structure
 from osteon.core.statistics import SampleStatistics
 from osteon.evaluating.groups import Group
+from osteon.evaluating.instance_summary import InstanceSummary
 from osteon.evaluating.summary import NO_CASES, Summary
 
 DASH = "–"
@@ -32,12 +34,12 @@ class Column:
 
     Attributes:
         head: Its heading.
-        cell: What stands in it for a structure.
+        cell: What stands in it for a summary.
         spare: Where the line is too narrow, the column of the highest number is left out first; 0 stays.
     """
 
     head: str
-    cell: Callable[[Summary], str]
+    cell: Callable[[Any], str]
     spare: int = 0
 
 
@@ -70,6 +72,39 @@ def summary_table(
     return table
 
 
+def piece_table(
+    lines: Sequence[tuple[str, InstanceSummary]],
+    structures: Sequence[Structure] = (),
+    *,
+    first: str = "structure",
+    title: str = "numbered pieces",
+    width: int = WIDTH,
+) -> Table:
+    """A table of numbered pieces: a line for each name and summary. Figures are means over cases, or over pairs."""
+    names, summaries = [name for name, _ in lines], [summary for _, summary in lines]
+    columns = [
+        Column("F1", lambda s: _mean_sd(s.metrics["f1"], ".3f")),
+        Column("PQ", lambda s: _mean(s.metrics["panoptic_quality"], ".3f"), 2),
+        Column("merges\na case", lambda s: _mean(s.metrics["merges"], ".2f")),
+        Column("splits\na case", lambda s: _mean(s.metrics["splits"], ".2f")),
+        Column("Dice of\npairs", lambda s: _mean(s.pair_metrics.get("dice", NO_CASES), ".3f")),
+    ]
+    for unit in ("mm", "px"):
+        for spare, name in enumerate(("hd95", "assd"), start=3):
+            columns.append(Column(f"{name.upper()}\n{unit}", _mean_of_pairs(f"{name}_{unit}"), spare))
+    columns.append(Column("n", lambda s: str(s.cases)))
+    columns = _fitting(columns, summaries, names, width)
+    table = _new_table(first, columns, title, names)
+    colours = {structure.name: structure.colour for structure in structures}
+    for name, summary in lines:
+        table.add_row(_name(name, colours), *(column.cell(summary) for column in columns))
+    return table
+
+
+def _mean_of_pairs(metric: str) -> Callable[[InstanceSummary], str]:
+    return lambda summary: _mean(summary.pair_metrics.get(metric, NO_CASES), ".2f")
+
+
 def group_table(groups: Sequence[Group], by: str, *, width: int = WIDTH) -> Table:
     """A table with one line for each group, over all structures.
 
@@ -87,7 +122,7 @@ def group_table(groups: Sequence[Group], by: str, *, width: int = WIDTH) -> Tabl
     return table
 
 
-def _fitting(columns: Sequence[Column], lines: Sequence[Summary], names: Sequence[str], width: int) -> list[Column]:
+def _fitting(columns: Sequence[Column], lines: Sequence[Any], names: Sequence[str], width: int) -> list[Column]:
     """As many of the columns as fit beside the names, without those in which nothing stands (a picture's cm³)."""
     columns = [c for c in columns if not c.spare or any(c.cell(line) != DASH for line in lines)]
     widths = [
@@ -154,6 +189,10 @@ def _interval(values: SampleStatistics, form: str) -> str:
     if values.low is None or values.high is None:
         return DASH
     return f"{values.low:{form}}{DASH}{values.high:{form}}"
+
+
+def _mean(values: SampleStatistics, form: str) -> str:
+    return DASH if values.mean is None else f"{values.mean:{form}}"
 
 
 def _mean_sd(values: SampleStatistics, form: str) -> str:

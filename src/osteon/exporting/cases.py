@@ -94,8 +94,14 @@ def _file_case(
     return ExportCase(name, file, partial(_load, file, structures, legend), None, scan, model)
 
 
-def _load(file: Path, structures: Sequence[Structure] | None, legend: LabelMeanings | None) -> Segmentation:
-    found = read_segmentation(file, structures) if structures else read_named_labels(file, None, legend)
+def _load(
+    file: Path, structures: Sequence[Structure] | None, legend: LabelMeanings | None, *, pieces: bool = False
+) -> Segmentation:
+    found = (
+        read_segmentation(file, structures, pieces=pieces)
+        if structures
+        else read_named_labels(file, None, legend, pieces=pieces)
+    )
     if not found.structures:
         raise LabelError(f"{file}: holds no structure", hint="leave this file out")
     return found

@@ -23,7 +23,7 @@ class _PictureAnnotations:
     case: ExportCase
     size: tuple[int, int]
     names: Sequence[str]
-    marked: Mapping[str, Mapping[str, Any]]
+    marked: Sequence[tuple[str, Mapping[str, Any]]]
     absent: Sequence[str]
 
 
@@ -34,18 +34,21 @@ class CocoExport(Exporter):
     options: ExportOptions
 
     def case(self, case: ExportCase) -> ExportedCase:
-        """What is said of a picture. Raises GeometryError where it is none."""
-        segmentation = case.load()
+        """What is said of a picture: an annotation for each structure and numbered piece.
+
+        Raises GeometryError where it is none.
+        """
+        segmentation = case.load(pieces=True)
         polygons = self.options.shapes == "polygons"
-        marked: dict[str, dict[str, Any]] = {}
-        absent, with_holes = [], []
+        marked: list[tuple[str, dict[str, Any]]] = []
+        absent, with_holes = [], dict[str, None]()
         for name, mask in picture_masks(segmentation, case):
             if not mask.any():
                 absent.append(name)
                 continue
-            marked[name] = make_annotation(mask, polygons=polygons)
-            if polygons and isinstance(marked[name]["segmentation"], dict):
-                with_holes.append(name)
+            marked.append((name, make_annotation(mask, polygons=polygons)))
+            if polygons and isinstance(marked[-1][1]["segmentation"], dict):
+                with_holes[name] = None
         notes = [f"{', '.join(with_holes)}: written as RLE, since no polygon has a hole"] if with_holes else []
         columns, rows, _ = segmentation.geometry.shape
         names = [structure.name for structure in segmentation.structures]
@@ -61,7 +64,7 @@ class CocoExport(Exporter):
         for number, (file, picture) in enumerate(zip(files, rows, strict=True), start=1):
             head = {"id": number, "file_name": file, "width": picture.size[0], "height": picture.size[1]}
             images.append({**head, "neg_category_ids": [numbers[name] for name in picture.absent]})
-            for name, entry in picture.marked.items():
+            for name, entry in picture.marked:
                 head = {"id": len(annotations) + 1, "image_id": number, "category_id": numbers[name]}
                 annotations.append({**head, **entry})
         data = {

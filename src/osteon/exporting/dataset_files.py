@@ -12,6 +12,7 @@ from pathlib import Path
 from osteon.core.errors import DatasetError
 from osteon.core.files import atomic_write
 from osteon.core.labels import Segmentation
+from osteon.core.pieces import without_pieces
 from osteon.core.volume import Volume
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import Case, Channel
@@ -73,8 +74,11 @@ def image_file(case: ExportCase, folder: str, *, link: bool) -> OutputFile:
 
 
 def label_file(case: ExportCase, folder: str, segmentation: Segmentation) -> OutputFile:
-    """An index map as a label file; names and colours of its structures go along in the header."""
-    return OutputFile(Path(folder, f"{case.id}{SUFFIX}"), partial(write_segmentation, segmentation=segmentation))
+    """An index map as a label file; names and colours of its structures go along in the header, none of pieces."""
+    plain = Segmentation(
+        segmentation.array, segmentation.geometry, tuple(without_pieces(s) for s in segmentation.structures)
+    )
+    return OutputFile(Path(folder, f"{case.id}{SUFFIX}"), partial(write_segmentation, segmentation=plain))
 
 
 def channel_name(channel: Channel) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 from osteon.core.errors import UsageError
 from osteon.core.files import write_json
+from osteon.core.pieces import describe_merging
 from osteon.dataset.dataset import Dataset
 from osteon.exporting.dataset_files import channel_name, check_fully_annotated, dataset_entry, image_file, label_file
 from osteon.exporting.export_form import ExportCase, ExportedCase, Exporter, ExportForm, ExportOptions, OutputFile
@@ -54,7 +55,8 @@ class DecathlonExport(Exporter):
             "training": training,
             "test": test,
         }
-        return ExportedCase([OutputFile(Path(FILE_NAME), partial(write_json, data=data))])
+        notes = describe_merging(manifest.structures)
+        return ExportedCase([OutputFile(Path(FILE_NAME), partial(write_json, data=data))], None, notes)
 
 
 def _start(options: ExportOptions, dataset: Dataset) -> DecathlonExport:

@@ -74,7 +74,8 @@ def make_seg(placed: PlacedSegmentation, structures: Sequence[Structure], encodi
 
     values = [s.value for s in structures] if encoding == "labelmap" else list(range(1, len(structures) + 1))
     pixels = _pixels(placed, structures, values, encoding)
-    described = [_description(s, n, model) for s, n in zip(structures, values, strict=True)]
+    wholes = {s.name: whole for s, whole in zip(placed.segmentation.structures, placed.wholes, strict=True)}
+    described = [_description(s, wholes[s.name], n, model) for s, n in zip(structures, values, strict=True)]
     uid = derived_uid(placed.series.uid, pixels.tobytes(), [s.name for s in structures], encoding)
     try:
         with ignore_pydicom_warnings():
@@ -125,11 +126,12 @@ def _pixels(
     return np.ascontiguousarray(labels.transpose(2, 1, 0)[order])
 
 
-def _description(structure: Structure, number: int, model: str) -> SegmentDescription:
+def _description(structure: Structure, whole: Structure, number: int, model: str) -> SegmentDescription:
+    """A segment; a numbered piece has its structure's code and a label of its own."""
     import highdicom as hd
     from pydicom.sr.codedict import codes
 
-    coded = codes_of(structure)
+    coded = codes_of(whole)
     algorithm = hd.AlgorithmIdentificationSequence(
         name="osteon" if model else "not recorded",
         family=codes.DCM.ArtificialIntelligence,

@@ -11,7 +11,7 @@ import numpy as np
 
 from osteon.core.errors import CaseError, FileError, GeometryError, LabelError
 from osteon.core.geometry import Geometry
-from osteon.core.labels import Segmentation
+from osteon.core.labels import Segmentation, Structure
 from osteon.dataset.checks import align_segmentation, grid_mismatch, reorient_array
 from osteon.exporting.dicom_common import complete_headers
 from osteon.exporting.dicom_links import choose_series
@@ -38,6 +38,7 @@ class PlacedSegmentation:
         slices: One for each k.
         headers: SOPInstanceUID → header of each file, in the order of the slices, with all that a reference needs.
         notes: What had to be made up for that.
+        wholes: The structure that each of the segmentation's is a numbered piece of, or is.
     """
 
     segmentation: Segmentation
@@ -45,6 +46,7 @@ class PlacedSegmentation:
     slices: tuple[Slice, ...]
     headers: dict[str, Dataset]
     notes: tuple[str, ...] = ()
+    wholes: tuple[Structure, ...] = ()
 
 
 class DicomSources:
@@ -61,7 +63,7 @@ class DicomSources:
         self._below: list[tuple[Series, Geometry | GeometryError]] | None = None
 
     def place(self, case: ExportCase) -> PlacedSegmentation:
-        """A case's segmentation on the grid of its series.
+        """A case's segmentation on the grid of its series, each numbered piece a structure.
 
         The series is the one below the folder that has the segmentation's grid and, as far as these are known, the
         images that it was made on, or the voxels of its scan; of several the one whose file, or a folder above it, is
@@ -73,7 +75,7 @@ class DicomSources:
             LabelError: No structure has a voxel.
             FileError: A file cannot be read.
         """
-        segmentation = case.load()
+        segmentation, wholes = case.load_split()
         if not segmentation.array.any():
             raise LabelError(f"{case.file}: is empty, no voxel belongs to any structure", hint="leave this case out")
         series = self._series_of(case, segmentation.geometry)
@@ -86,7 +88,7 @@ class DicomSources:
             {instance: read_dataset(path, pixels=False) for instance, path in paths.items()},
             step_mm=None if series.picture else aligned.geometry.spacing_mm[2],
         )
-        return PlacedSegmentation(aligned, series, slices, headers, tuple(notes))
+        return PlacedSegmentation(aligned, series, slices, headers, tuple(notes), wholes)
 
     def _series_of(self, case: ExportCase, geometry: Geometry) -> Series:
         candidates = self._candidates(case)

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from osteon.core.errors import UsageError
-from osteon.core.labels import Segmentation
+from osteon.core.labels import Segmentation, Structure
+from osteon.core.pieces import split_pieces
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import Case
 
@@ -55,7 +56,7 @@ class ExportCase:
     Attributes:
         id: Outputs are named after it.
         file: The label file; None for a case of a dataset without labels.
-        load: Reads the segmentation.
+        load: Reads the segmentation, all pieces of a structure as one; `pieces=True` keeps their numbers.
         annotated: Structures that somebody looked for; None means all of them.
         scan: Files of the scan it belongs to, where known.
         model: Hash of the model that predicted it; empty where it is not known to be a prediction.
@@ -66,7 +67,7 @@ class ExportCase:
 
     id: str
     file: Path | None
-    load: Callable[[], Segmentation]
+    load: Callable[..., Segmentation]
     annotated: Sequence[str] | None = None
     scan: tuple[Path, ...] = ()
     model: str = ""
@@ -76,6 +77,10 @@ class ExportCase:
 
     def __str__(self) -> str:
         return self.id
+
+    def load_split(self) -> tuple[Segmentation, tuple[Structure, ...]]:
+        """The segmentation with a structure for each numbered piece, and the structure that each is of."""
+        return split_pieces(self.load(pieces=True))
 
     @property
     def picture_name(self) -> str:

@@ -14,6 +14,7 @@ from osteon.core.boxes import Box
 from osteon.core.errors import GeometryError
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation, Structure
+from osteon.core.pieces import split_pieces
 from osteon.core.structure_boxes import crop_mask, find_boxes
 from osteon.exporting.export_form import ExportCase
 
@@ -52,6 +53,8 @@ def crop_masks(segmentation: Segmentation) -> Iterator[CroppedMask]:
 def picture_masks(segmentation: Segmentation, case: ExportCase) -> Iterator[tuple[str, npt.NDArray[np.bool_]]]:
     """Name and mask `[rows, columns]` of each structure that somebody looked for, in the order of the structures.
 
+    Where a structure has numbered pieces, each of them under its name.
+
     Raises:
         GeometryError: It is not a picture.
     """
@@ -61,9 +64,10 @@ def picture_masks(segmentation: Segmentation, case: ExportCase) -> Iterator[tupl
             f"{case.file}: has {shape[0]}×{shape[1]}×{shape[2]} voxels, and this form is for pictures",
             hint="export stl, dicom-seg or seg-nrrd",
         )
-    for structure in segmentation.structures:
-        if case.annotated is None or structure.name in case.annotated:
-            yield structure.name, segmentation.mask(structure)[:, :, 0].T
+    split, wholes = split_pieces(segmentation)
+    for structure, whole in zip(split.structures, wholes, strict=True):
+        if case.annotated is None or whole.name in case.annotated:
+            yield whole.name, split.mask(structure)[:, :, 0].T
 
 
 def picture_names(cases: Sequence[ExportCase]) -> list[str]:

@@ -41,19 +41,22 @@ class MeshExport(Exporter):
     outputs: Outputs
 
     def case(self, case: ExportCase) -> ExportedCase:
-        """Meshes of a case's structures.
+        """Meshes of a case's structures, of each numbered piece.
 
         Raises:
             GeometryError: It is a picture.
             LabelError: No structure has a piece that is large enough.
         """
-        segmentation = case.load()
+        segmentation, wholes = case.load_split()
         if segmentation.geometry.unit != "mm":
             raise GeometryError(
                 f"{case.file}: is measured in {segmentation.geometry.unit}: a picture has no surface",
                 hint="export rle-csv, coco or table",
             )
-        names = unique_stems([s.name for s in segmentation.structures])
+        parts = zip(segmentation.structures, wholes, strict=True)
+        names = unique_stems(
+            [s.name if s.name == whole.name else f"{whole.name}_{s.value - whole.value + 1}" for s, whole in parts]
+        )
         meshes: list[tuple[str, Mesh]] = []
         left_out = []
         for name, cut in zip(names, crop_masks(segmentation), strict=True):
@@ -105,7 +108,11 @@ def _form(name: str, what: str, outputs: Outputs) -> ExportForm:
     return ExportForm(name, what, lambda options, _: MeshExport(options, outputs), accepted=_OPTIONS)
 
 
-STL = _form("stl", "a surface of every structure, in world millimetres", partial(_each, suffix=".stl", write=write_stl))
+STL = _form(
+    "stl",
+    "a surface of every structure and numbered piece, in world millimetres",
+    partial(_each, suffix=".stl", write=write_stl),
+)
 PLY = _form("ply", "the same, with the colour in every corner", partial(_each, suffix=".ply", write=write_ply))
 OBJ = _form("obj", "the same, all structures of a case in one file, with materials", _obj)
 

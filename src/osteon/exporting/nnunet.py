@@ -21,6 +21,7 @@ import numpy as np
 from osteon.core.errors import DatasetError, UsageError
 from osteon.core.files import write_json
 from osteon.core.labels import Segmentation, make_structures
+from osteon.core.pieces import describe_merging
 from osteon.dataset.dataset import Dataset
 from osteon.exporting.dataset_files import (
     SUFFIX,
@@ -75,9 +76,9 @@ class NnunetExport(Exporter):
         labels: dict[str, Any] = {"background": 0, **numbers}
         more: dict[str, Any] = {}
         changed = [f"{s.name} {s.value}→{numbers[s.name]}" for s in manifest.structures if s.value != numbers[s.name]]
-        notes = []
+        notes = describe_merging(manifest.structures)
         if changed and not manifest.overlapping:
-            notes = [
+            notes += [
                 f"nnU-Net wants numbers without gaps: {', '.join(changed)}. Its predictions have these; what they "
                 f"mean, `osteon evaluate` reads in the {FILE_NAME} that nnU-Net writes beside them"
             ]

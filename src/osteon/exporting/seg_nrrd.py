@@ -14,7 +14,7 @@ class SegNrrdExport(Exporter):
 
     def case(self, case: ExportCase) -> ExportedCase:
         """One file."""
-        write = partial(write_seg_nrrd, segmentation=case.load())
+        write = partial(write_seg_nrrd, segmentation=case.load_split()[0])
         return ExportedCase([OutputFile(Path(f"{case.id}.seg.nrrd"), write)])
 
 

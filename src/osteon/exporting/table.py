@@ -88,13 +88,16 @@ class TableExport(Exporter):
     """The export in progress."""
 
     def case(self, case: ExportCase) -> ExportedCase:
-        """Measure a case's structures. One that nobody looked for has no row; one that is not there has 0 voxels."""
-        segmentation = case.load()
+        """Measure a case's structures, and each numbered piece by itself.
+
+        One that nobody looked for has no row; one that is not there has 0 voxels.
+        """
+        segmentation, wholes = case.load_split()
         known = case.annotated
         rows = [
             {"case": case.id, "structure": cut.structure.name, **measure_mask(cut)}
-            for cut in crop_masks(segmentation)
-            if known is None or cut.structure.name in known
+            for cut, whole in zip(crop_masks(segmentation), wholes, strict=True)
+            if known is None or whole.name in known
         ]
         return ExportedCase((), rows)
 

@@ -72,7 +72,7 @@ def read_dicom_segmentation(path: Path, structures: Sequence[Structure] | None =
     if not found.overlapping:
         labels, named = make_index_map(found.array, found.structures, structures, path, by_value=False)
         return Segmentation(labels, found.geometry, named)
-    layers, unknown = match_layers(found, structures)
+    layers, unknown = match_layers(found, structures, path)
     if unknown:
         raise LabelError(
             f"{path}: holds segments that no structure is named after: {', '.join(s.name for s in unknown)} "

@@ -20,7 +20,7 @@ from osteon.core.errors import CaseError, DatasetError, LabelError, UnknownValue
 from osteon.core.files import is_file, read_json
 from osteon.core.labels import BACKGROUND, Segmentation, Structure, make_structures
 from osteon.formats.io import read_segmentation, read_structures
-from osteon.formats.labelmap import is_placeholder, make_index_map, match_layers, smallest_uint
+from osteon.formats.labelmap import is_placeholder, make_index_map, match_layers, smallest_uint, split_number
 
 FILE_NAME = "dataset.json"
 _IGNORED = "ignore"
@@ -86,6 +86,28 @@ def label_meanings_for(files: Iterable[Path], labels: Mapping[str, int] | None =
         return LabelMeanings("--labels", {name: (number,) for name, number in labels.items()}, chosen=True)
     first = next((path for path in files if has_placeholder_names(path)), None)
     return None if first is None else find_label_meanings(first.parent)
+
+
+def piece_meanings_for(files: Iterable[Path], known: Sequence[Structure]) -> LabelMeanings | None:
+    """What classes mean that count pieces under another name than the one structure of `known` with numbered pieces.
+
+    `fragment_1`, `fragment_2` … are then pieces 1, 2 … of `humerus`. None where the first file that names structures
+    has the structure itself, other names that are not known, or none.
+    """
+    wholes, names = [s for s in known if s.instances], {s.name for s in known}
+    path = next((path for path in files if is_file(path) and not has_placeholder_names(path)), None)
+    if len(wholes) != 1 or path is None:
+        return None
+    try:
+        own = read_structures(path)
+    except CaseError:
+        return None  # reading it will say why
+    parts = {s.value: split_number(s.name) for s in own if s.name not in names}
+    stems = {stem for stem, _ in parts.values()}
+    if wholes[0].name in {s.name for s in own} or len(stems) != 1 or any(n is None for _, n in parts.values()):
+        return None
+    numbers = {f"{wholes[0].name} {number}": (value,) for value, (_, number) in parts.items()}
+    return LabelMeanings(f"{stems.pop()} taken as {wholes[0].name}", numbers, chosen=True)
 
 
 def find_label_meanings(folder: Path) -> LabelMeanings | None:
@@ -190,7 +212,7 @@ def _in_terms_of(found: Segmentation, known: Sequence[Structure], path: Path) ->
     if not found.overlapping:
         array, structures = make_index_map(found.array, found.structures, known, path, by_value=False)
         return Segmentation(array, found.geometry, structures)
-    layers, unknown = match_layers(found, known)
+    layers, unknown = match_layers(found, known, path)
     if unknown:
         strange, names = (", ".join(s.name for s in structures) for structures in (unknown, known))
         raise LabelError(

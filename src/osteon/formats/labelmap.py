@@ -19,7 +19,8 @@ from osteon.formats.voxel_stream import array_type
 
 _PLACEHOLDER = re.compile(r"(label|segment)[ _-]?\d+", re.IGNORECASE)
 """Names that programs make up (`label_3`, `Segment_1`) say no more than the value beside them."""
-_NUMBER = re.compile(r"[ _.-]*\d+$")
+_NUMBERED = re.compile(r"(.*?)[ _.-]*(\d+)")
+"""A class that is one numbered piece of a structure, such as `fragment_2`."""
 _LISTED = 10
 """How many strange values a message lists."""
 _SLAB = 1 << 20
@@ -35,7 +36,13 @@ def is_placeholder(name: str) -> bool:
 
 def piece_stem(name: str) -> str:
     """The name without the number at its end, `fragment` for `fragment_2`; the name itself where it has none."""
-    return _NUMBER.sub("", name)
+    return split_number(name)[0]
+
+
+def split_number(name: str) -> tuple[str, int | None]:
+    """What a name counts and its number: `fragment` and 2 of `fragment_2`; the name and None where it has none."""
+    match = _NUMBERED.fullmatch(name)
+    return (match[1], int(match[2])) if match else (name, None)
 
 
 def smallest_uint(highest: int) -> type[np.unsignedinteger[Any]]:
@@ -114,8 +121,9 @@ def match_structures(
 ) -> tuple[dict[int, int], list[Structure]]:
     """Which known value each of a file's own structures stands for.
 
-    A name that is known decides. Otherwise the value does where the file's name says nothing (`label_3`), or where
-    `by_value` says that the format's values are its meaning.
+    A name that is known decides; of a structure with numbered pieces also one with the number, such as `femur_2`.
+    Otherwise the value does where the file's name says nothing (`label_3`), or where `by_value` says that the format's
+    values are its meaning.
 
     Returns:
         Own value → known value, and the own structures that are not known.
@@ -132,6 +140,10 @@ def match_structures(
     for structure in own:
         if structure.name in named:
             continue
+        piece = value_of_piece(structure.name, named)
+        if piece is not None and piece not in mapping.values():
+            mapping[structure.value] = piece
+            continue
         whole = named.get(piece_stem(structure.name))
         free = structure.value in values and structure.value not in mapping.values()
         if free and (by_value or is_placeholder(structure.name) or (whole and structure.value in whole.values)):
@@ -141,10 +153,29 @@ def match_structures(
     return mapping, unknown
 
 
-def match_layers(found: Segmentation, known: Sequence[Structure]) -> tuple[npt.NDArray[np.uint8], list[Structure]]:
-    """Multi-hot labels in the order of `known`, by name, and the structures with voxels that are not known."""
+def value_of_piece(name: str, known: Mapping[str, Structure]) -> int | None:
+    """The value of a numbered piece that is called after its structure and its number; None for any other name."""
+    stem, number = split_number(name)
+    whole = known.get(stem)
+    if whole is None or not whole.instances or number is None or not 1 <= number <= len(whole.values):
+        return None
+    return whole.values[number - 1]
+
+
+def match_layers(
+    found: Segmentation, known: Sequence[Structure], name: str | Path
+) -> tuple[npt.NDArray[np.integer], list[Structure]]:
+    """Multi-hot labels in the order of `known`, by name, and the structures with voxels that are not known.
+
+    An index map where some of `known` have numbered pieces. Raises LabelError, naming the file `name`, where then
+    voxels are shared.
+    """
     mapping, unknown = match_structures(found.structures, known, by_value=False)
-    place = {value: n for n, structure in enumerate(known) for value in structure.values}
+    if any(structure.instances for structure in known):
+        index, highest = to_index_map(found, name).array, max(s.values[-1] for s in known)
+        strange = [s for s in unknown if (index == s.value).any()]
+        return remap_values(index, mapping, smallest_uint(highest)), strange
+    place = {structure.value: n for n, structure in enumerate(known)}
     layers = np.zeros((len(known), *found.geometry.shape), np.uint8)
     for structure in found.structures:
         if structure.value in mapping:

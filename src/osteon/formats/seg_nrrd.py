@@ -68,7 +68,7 @@ def read_seg_nrrd(path: Path, structures: Sequence[Structure] | None = None) -> 
     found = Segmentation(masks, header.geometry, tuple(segment.structure for segment in segments))
     if structures is None:
         return found
-    layers, unknown = match_layers(found, structures)
+    layers, unknown = match_layers(found, structures, path)
     if unknown:
         strange = ", ".join(f"{s.name} in {np.count_nonzero(found.mask(s))} voxels" for s in unknown)
         raise LabelError(

@@ -16,6 +16,7 @@ from osteon.core.errors import DatasetError, GeometryError, LabelError, OsteonEr
 from osteon.core.files import is_file
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation, Structure
+from osteon.core.pieces import split_pieces
 from osteon.core.volume import Volume
 from osteon.dataset.checks import (
     align_segmentation,
@@ -170,7 +171,7 @@ def _check(labels: _Labels, case: SourceCase, *, allow_empty: bool) -> tuple[str
         LabelError: None has, and the label may not be empty.
     """
     whole = labels.segmentation.structures
-    labels.segmentation, filled, lines = resolve_gaps(labels.segmentation.split(), case.between_slices)
+    labels.segmentation, filled, lines = resolve_gaps(split_pieces(labels.segmentation)[0], case.between_slices)
     labels.segmentation = Segmentation(labels.segmentation.array, labels.segmentation.geometry, whole)
     labels.changed |= filled
     labels.provenance += lines

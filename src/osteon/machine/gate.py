@@ -65,7 +65,7 @@ def judge_engine(model: Model, kind: EngineKind, cases: Iterable[tuple[Volume, S
     changes: dict[str, list[float]] = {}
     count = 0
     for volume, reference in cases:
-        predictions = [m.segment(volume).segmentation.array for m in (model, fast)]
+        predictions = [m.segment(volume).segmentation.merged().array for m in (model, fast)]
         overlaps = [count_overlap(array, reference.array, reference.structures) for array in predictions]
         for structure in reference.structures:
             before, after = (counts[structure.name] for counts in overlaps)

@@ -9,20 +9,23 @@ from pathlib import Path
 
 from osteon.core.errors import DatasetError, UsageError
 from osteon.core.files import write_text
+from osteon.core.instances import InstanceScores
 from osteon.core.labels import Structure
 from osteon.core.spreadsheets import tabulate, to_csv
+from osteon.core.statistics import SampleStatistics
 from osteon.core.text import pluralise
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import FILE_NAME as MANIFEST
 from osteon.evaluating.comparison import RunComparison, compare_runs
 from osteon.evaluating.evaluate import evaluate
+from osteon.evaluating.instance_summary import instances_to_row, summarise_instances
 from osteon.evaluating.metrics import distance_metrics
 from osteon.evaluating.pairing import find_label_files
 from osteon.evaluating.ranking import rank_runs
 from osteon.evaluating.record import DIGITS, Evaluation, Failure
 from osteon.evaluating.scores import ALL_METRICS, MetricOptions, Score
 from osteon.evaluating.summary import Summary, overall, summarise
-from osteon.formats.label_meanings import LabelMeanings, label_meanings_for
+from osteon.formats.label_meanings import LabelMeanings, label_meanings_for, piece_meanings_for
 from osteon.formats.rle_convention import DEFAULT_CONVENTION
 from osteon.predicting.training_cases import TRAINED
 from osteon.reporting.comparison import ComparisonResult, Entry
@@ -30,7 +33,7 @@ from osteon.reporting.entries import Submission, find_submissions
 from osteon.reporting.rle_evaluation import score_table
 
 logger = logging.getLogger(__name__)
-PAGE, TABLE, CASES = "report.html", "comparison.csv", "cases.csv"
+PAGE, TABLE, CASES, PIECES = "report.html", "comparison.csv", "cases.csv", "pieces.csv"
 
 
 def compare(
@@ -46,7 +49,7 @@ def compare(
     Args:
         paths: Runs (their validation's predictions), folders of predictions, CSVs of RLE.
         reference: A dataset, or a folder of label files; a dataset where a CSV is compared, or pictures are wanted.
-        out: Folder of report.html, comparison.csv and cases.csv; None writes nothing.
+        out: Folder of report.html, comparison.csv, cases.csv and, of numbered pieces, pieces.csv; None writes nothing.
         measures: What is measured.
         labels: What numbers mean in predictions that name no structures; see `evaluating.pairing.match_predictions`.
 
@@ -80,20 +83,26 @@ def compare(
     structures = scored[0].structures
     ranking = None
     against: dict[str, RunComparison] = {}
+    pieces_against: dict[str, RunComparison] = {}
     if len(entries) > 1:
         ranking = rank_runs({entry.name: entry.scores for entry in entries})
         order = [place.run for place in ranking.places]
         entries.sort(key=lambda entry: order.index(entry.name))
         best = entries[0]
         for entry in entries[1:]:
-            against[entry.name] = compare_runs(entry.scores, best.scores, names=(entry.name, best.name))
-    made = ComparisonResult(structures, entries, shared, left_out, ranking, against, known)
+            names = entry.name, best.name
+            against[entry.name] = compare_runs(entry.scores, best.scores, names=names)
+            if entry.pieces and best.pieces:
+                pieces_against[entry.name] = compare_runs(entry.pieces, best.pieces, metric="f1", names=names)
+    made = ComparisonResult(structures, entries, shared, left_out, ranking, against, known, pieces_against)
     if out is None:
         return made
     from osteon.reporting.page import write_page  # matplotlib takes its time
 
     write_text(out / TABLE, published_table(made))
     write_text(out / CASES, cases_table(made))
+    if any(entry.pieces for entry in made.entries):
+        write_text(out / PIECES, pieces_table(made))
     write_page(out / PAGE, made, dataset)
     return ComparisonResult(**{**vars(made), "page": out / PAGE})
 
@@ -106,6 +115,7 @@ class _ScoredCases:
     missing: Sequence[str]
     legend: LabelMeanings | None = None
     training_roles: Mapping[str, str] = field(default_factory=dict)
+    pieces: Sequence[InstanceScores] = ()
 
 
 def _score(
@@ -119,8 +129,11 @@ def _score(
         found: Evaluation = evaluate(submission.predictions, reference, measures=measures, labels=labels)
         for note in found.notes:
             logger.warning(f"{submission.name}: {note}")
-        legend = label_meanings_for(find_label_files(submission.predictions, "the prediction").values(), labels)
-        return _ScoredCases(found.structures, found.scores, found.failures, found.missing, legend, found.training_roles)
+        files = find_label_files(submission.predictions, "the prediction").values()
+        legend = label_meanings_for(files, labels) or piece_meanings_for(files, found.structures)
+        return _ScoredCases(
+            found.structures, found.scores, found.failures, found.missing, legend, found.training_roles, found.pieces
+        )
     if dataset is None:
         raise UsageError(
             f"{submission.predictions}: a table of RLE needs a dataset as reference, which knows the pictures' sizes",
@@ -153,11 +166,25 @@ def _entry(submission: Submission, scored: _ScoredCases, cases: set[str]) -> Ent
     scores = [score for score in scored.scores if score.case in cases]
     summaries = summarise(scores)
     failures, missing = list(scored.failures), list(scored.missing)
-    return Entry(submission, scores, summaries, overall(summaries, scores), failures, missing, scored.legend)
+    pieces = [score for score in scored.pieces if score.case in cases]
+    return Entry(
+        submission,
+        scores,
+        summaries,
+        overall(summaries, scores),
+        failures,
+        missing,
+        scored.legend,
+        pieces,
+        summarise_instances(pieces),
+    )
 
 
 def published_table(made: ComparisonResult) -> str:
-    """comparison.csv: a line for each submission, as published tables have it: mean ± SD, overall and by structure."""
+    """comparison.csv: a line for each submission, as published tables have it: mean ± SD, overall and by structure.
+
+    Of numbered pieces too, where there are such: over cases, and over pairs of pieces that match.
+    """
     metrics = ["dice", "volume_error_cm3", "volume_error_percent"]
     metrics += distance_metrics(score for entry in made.entries for score in entry.scores)
     names = [structure.name for structure in made.structures]
@@ -165,9 +192,12 @@ def published_table(made: ComparisonResult) -> str:
     for metric in metrics:
         head += [f"mean_{metric}", f"sd_{metric}"]
     head += [f"{part}_dice_{name}" for name in names for part in ("mean", "sd")]
+    pieces = [_piece_figures(entry) for entry in made.entries]
+    piece_names = list(dict.fromkeys(name for figures in pieces for name in figures))
+    head += [f"{part}_{name}" for name in piece_names for part in ("mean", "sd")]
     rows = [head]
     ranks = {place.run: place.rank for place in made.ranking.places} if made.ranking else {}
-    for entry in made.entries:
+    for entry, figures in zip(made.entries, pieces, strict=True):
         row: list[object] = [entry.name, ranks.get(entry.name, 1), len(made.cases)]
         for metric in metrics:
             spread = entry.overall.metrics.get(metric)
@@ -176,6 +206,9 @@ def published_table(made: ComparisonResult) -> str:
         for name in names:
             own = by_name.get(name)
             row += [_digits(own.dice.mean if own else None), _digits(own.dice.sd if own else None)]
+        for name in piece_names:
+            values = figures.get(name)
+            row += [_digits(values.mean if values else None), _digits(values.sd if values else None)]
         rows.append(row)
     return to_csv(rows)
 
@@ -185,6 +218,24 @@ def cases_table(made: ComparisonResult) -> str:
     from osteon.evaluating.metrics import score_to_row
 
     rows = [{"name": entry.name, **score_to_row(score)} for entry in made.entries for score in entry.scores]
+    return _to_table(rows)
+
+
+def pieces_table(made: ComparisonResult) -> str:
+    """pieces.csv: a line for each submission, case and structure whose pieces are numbered."""
+    return _to_table([{"name": e.name, **instances_to_row(score)} for e in made.entries for score in e.pieces])
+
+
+def _piece_figures(entry: Entry) -> dict[str, SampleStatistics]:
+    """The figures of numbered pieces by their columns' names: `f1_bone`, `pair_dice_bone` …."""
+    found: dict[str, SampleStatistics] = {}
+    for summary in entry.piece_summaries:
+        found |= {f"{name}_{summary.structure}": values for name, values in summary.metrics.items()}
+        found |= {f"pair_{name}_{summary.structure}": values for name, values in summary.pair_metrics.items()}
+    return found
+
+
+def _to_table(rows: Sequence[Mapping[str, object]]) -> str:
     names = list(dict.fromkeys(key for row in rows for key in row))
     return to_csv(tabulate(({key: _digits(value) for key, value in row.items()} for row in rows), names))
 

@@ -6,8 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from osteon.core.errors import OsteonError
+from osteon.core.instances import InstanceScores
 from osteon.core.labels import Structure
 from osteon.evaluating.comparison import RunComparison
+from osteon.evaluating.instance_summary import InstanceSummary
 from osteon.evaluating.ranking import Ranking
 from osteon.evaluating.record import Failure
 from osteon.evaluating.scores import Score
@@ -28,6 +30,8 @@ class Entry:
         failures: What could not be scored.
         missing: Cases that it lacks.
         legend: What numbers mean in predictions that name no structures.
+        pieces: The scores of numbered pieces on the same cases; none of a table of RLE, which has classes alone.
+        piece_summaries: Of each structure that has such, over these.
     """
 
     submission: Submission
@@ -37,6 +41,8 @@ class Entry:
     failures: list[Failure]
     missing: list[str]
     legend: LabelMeanings | None = None
+    pieces: list[InstanceScores] = field(default_factory=list)
+    piece_summaries: list[InstanceSummary] = field(default_factory=list)
 
     @property
     def name(self) -> str:
@@ -56,6 +62,7 @@ class ComparisonResult:
         ranking: By Dice.
         against_best: For each other submission the tests against the first, structure by structure.
         trained_on: By submission the cases that it was trained on. They are in no metric, unless there are no others.
+        pieces_against_best: As `against_best`, by the F1 of numbered pieces, of submissions that have such.
         page: The HTML page; None where nothing was written.
     """
 
@@ -66,6 +73,7 @@ class ComparisonResult:
     ranking: Ranking | None
     against_best: dict[str, RunComparison] = field(default_factory=dict)
     trained_on: dict[str, list[str]] = field(default_factory=dict)
+    pieces_against_best: dict[str, RunComparison] = field(default_factory=dict)
     page: Path | None = None
 
     @property

@@ -20,7 +20,7 @@ from osteon.core.statistics import SampleStatistics
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.label_placement import place_segmentation
 from osteon.drawing.overview import PictureRow, paint_overview
-from osteon.evaluating.summary import Summary
+from osteon.evaluating.summary import NO_CASES, Summary
 from osteon.formats.label_meanings import read_named_labels
 from osteon.formats.registry import known_suffixes
 from osteon.reporting import charts
@@ -59,6 +59,7 @@ def write_page(path: Path, made: ComparisonResult, dataset: Dataset | None) -> N
         "altman": _bland_altman(made),
         "confidence": confidence,
         "tests": [_tests(name, comparison) for name, comparison in made.against_best.items()],
+        "pieces": _pieces(made),
         "looks": _looks(made, dataset),
         "counts": Counter((one.about, one.name) for one in named),
     }
@@ -200,6 +201,34 @@ def _confidence(entry: Entry) -> dict[str, Any] | None:
 
 def _tests(name: str, comparison: Any) -> dict[str, Any]:
     return {"name": name, "rows": [*comparison.structures, comparison.overall]}
+
+
+def _pieces(made: ComparisonResult) -> list[dict[str, Any]]:
+    """For each structure whose pieces are numbered a line of each submission, with its test against the first."""
+    lines: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for entry in made.entries:
+        tests = made.pieces_against_best.get(entry.name)
+        by_name = {test.structure: test for test in tests.structures} if tests else {}
+        for summary in entry.piece_summaries:
+            distances = {name: values for name, values in summary.pair_metrics.items() if name.startswith(_SHOWN)}
+            lines[summary.structure].append(
+                {
+                    "name": entry.name,
+                    "cases": summary.cases,
+                    **summary.metrics,
+                    "dice": summary.pair_metrics.get("dice", NO_CASES),
+                    "distances": distances,
+                    "test": by_name.get(summary.structure),
+                }
+            )
+    return [
+        {
+            "structure": name,
+            "lines": own,
+            "distances": list(dict.fromkeys(d for line in own for d in line["distances"])),
+        }
+        for name, own in lines.items()
+    ]
 
 
 def _looks(made: ComparisonResult, dataset: Dataset | None) -> list[dict[str, Any]]:

@@ -13,6 +13,7 @@ from osteon.dataset.dataset import Dataset
 from osteon.plan.schema import Plan, Pretrained
 from osteon.predicting.model import Model
 from osteon.predicting.training_cases import KEY
+from osteon.runs.piece_scores import describe_piece_scores
 
 WEAK_DICE = 0.7
 """Mean Dice below which a structure is called weak."""
@@ -108,6 +109,8 @@ def _validation(validation: dict[str, Any]) -> list[str]:
         weak += [name] if mean < WEAK_DICE else []
     mean = validation["dice"]
     lines.append(f"| mean | {'–' if mean is None else f'{mean:.3f}'} | | | | |")
+    for name, figures in describe_piece_scores(validation.get("pieces", {})):
+        lines += ["", f"Numbered pieces of {name}: {figures}."]
     if weak:
         lines += ["", f"Weak (below {WEAK_DICE}): {', '.join(weak)}."]
     confidence = validation["confidence"]

@@ -36,6 +36,7 @@ from osteon.runs.card import model_card
 from osteon.runs.final_validation import PREDICTIONS, UNORDERED, ValidationResult, predict_validation, without_sequence
 from osteon.runs.level_calibration import fit_sharpness
 from osteon.runs.options import TrainOptions
+from osteon.runs.piece_scores import score_predicted_pieces
 from osteon.runs.postprocessing_search import JudgedCase, choose_steps
 from osteon.runs.record import plan_hash
 from osteon.runs.scoring import measure_speeds, round_dice, score_scan, select_structures
@@ -168,10 +169,12 @@ def write_model(
     if steps.steps:
         cases = {case_id: _postprocess_case(dataset, plan, case_id, run, steps) for case_id in cases}
     means = mean_scores(list(cases.values()), plan.structures)
+    pieces = score_predicted_pieces(dataset, plan, cases, run / PREDICTIONS)
     result = {
         "dice": round_dice(mean_over_structures(means)),
         "structures": {name: round_dice(value) for name, value in means.items()},
         "cases": round_scores(cases),
+        **({"pieces": pieces} if pieces else {}),
         "confidence": calibrate(_confidence_pairs(cases, validation.raw)).model_dump() | {"each": validation.raw},
         "postprocessing": steps.describe(pixels=plan.unit == "px"),
         "speeds": speeds or {},

@@ -24,7 +24,7 @@ MAX_TIMED_CASES = 6
 
 
 def score_scan(dataset: Dataset, plan: Plan, case_id: str, segmentation: Segmentation) -> Scores:
-    """Dice of each annotated structure of one case."""
+    """Dice of each annotated structure of one case; all pieces of one are one."""
     case = dataset.case(case_id)
     annotated_names = case.annotated
     annotated = [annotated_names is None or s.name in annotated_names for s in plan.structures]

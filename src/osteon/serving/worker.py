@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from osteon.core.errors import CaseError, OsteonError, is_out_of_memory
 from osteon.core.files import atomic_write, write_json, write_text
 from osteon.core.parallel import exit_with_parent
+from osteon.core.pieces import split_pieces
 from osteon.serving.jobs import RESULT, RESULT_JSON, SCAN
 
 if TYPE_CHECKING:
@@ -169,7 +170,7 @@ def _segment(task: PredictionTask, model: Model, how: PredictOptions, most_voxel
         shutil.rmtree(result / "made", ignore_errors=True)
     keys = ("confidence", "calibrated", "review", "seen", "shape", "spacing_mm", "seconds", "model", "osteon")
     facts = {key: record[key] for key in keys if key in record}
-    volumes = _measure(read_segmentation(mask))
+    volumes = _measure(split_pieces(read_segmentation(mask, pieces=True))[0])
     write_json(result / RESULT_JSON, {**facts, "volumes": volumes, "files": files, "not_made": failed_forms})
 
 
@@ -206,7 +207,7 @@ def _count_voxels(scan: Scan, grid: Geometry | None, model: Model) -> int:
 
 
 def _measure(segmentation: Any) -> dict[str, dict[str, float | int]]:
-    """The measures of each structure that is there: columns as in `osteon export table`."""
+    """The measures of each structure, and numbered piece, that is there: columns as in `osteon export table`."""
     from osteon.exporting.masks import crop_masks
     from osteon.exporting.table import measure_mask
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,12 +10,15 @@ from pathlib import Path
 
 from osteon.core.errors import FileError, LabelError
 from osteon.core.labels import Segmentation, Structure
+from osteon.core.pieces import describe_merging, without_pieces
 from osteon.core.progress import track
 from osteon.dataset.dataset import Dataset
 from osteon.voting.members import MemberFolder
 from osteon.voting.report import CaseVote
 from osteon.voting.rules import VoteRules
 from osteon.voting.structures import known_names, resolve_structures
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -77,4 +81,7 @@ def describe_members(
             named[number][structure.name] = None
     known = None if dataset is None else dataset.structures
     structures = resolve_structures(known_names(named, known, rules), described.values(), known)
+    for line in describe_merging(structures):
+        logger.warning(line)
+    structures = tuple(without_pieces(structure) for structure in structures)
     return structures, overlapping if dataset is None else dataset.manifest.overlapping
