@@ -260,6 +260,14 @@ def test_a_series_among_other_structures_is_known_by_its_names() -> None:
     assert find_sequence(of(*[ribs] * 3), 2) == ["rib_left_11", "rib_left_10", "rib_left_9"]
 
 
+def test_what_the_edge_leaves_of_a_body_breaks_no_row() -> None:
+    whole = column("L1", "L2", "L3", "L4")
+    sliver = whole.structures["L1"].model_copy(update={"voxels": 3, "centre_mm": (5.0, 5.0, 471.0)})
+    cut = whole.model_copy(update={"structures": whole.structures | {"L1": sliver}})
+    assert find_sequence(of(*[whole] * 3, cut), 2) == ["L4", "L3", "L2", "L1"]
+    assert describe_broken_rows(of(*[whole] * 3, cut)) == []
+
+
 def test_labels_that_break_a_row_are_named() -> None:
     right, wrong = column("L1", "L2", "L3", "L4", "L5"), column("L1", "L3", "L2", "L4", "L5")
     cohort = of(*[right] * 4, wrong.model_copy(update={"id": "spine_7"}))

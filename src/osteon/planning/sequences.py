@@ -12,6 +12,8 @@ from osteon.planning.fingerprint import Fingerprint, StructureFacts
 
 MIN_CASES = 3
 """In which two structures must keep their order."""
+SLIVER = 0.2
+"""What has less than this part of a structure's median volume is cut off by the scan's edge."""
 MAX_BROKEN = 0.2
 """Part of the neighbours that are out of order, at most, where a row is thought to be one but for wrong labels."""
 MAX_VOLUME_RATIO = 2.0
@@ -31,10 +33,7 @@ def find_sequence(fingerprint: Fingerprint, axis: int) -> list[str]:
     Returns:
         At least three names in their order; else none.
     """
-    volumes = {
-        name: float(np.median([facts.voxels * np.prod(spacing) for facts, spacing in each]))
-        for name, each in _occurrences(fingerprint).items()
-    }
+    fingerprint, volumes = _without_slivers(fingerprint)
     names = sorted(volumes)
     alike = len(names) >= 3 and max(volumes.values()) <= MAX_VOLUME_RATIO * min(volumes.values())
     if alike and all(_order(fingerprint, axis, *pair)[0] for pair in itertools.combinations(names, 2)):
@@ -64,7 +63,8 @@ def _order_row(fingerprint: Fingerprint, axis: int, row: list[str], volumes: Map
 
 def describe_broken_rows(fingerprint: Fingerprint) -> list[str]:
     """Warnings about rows of names that are none in the images: most cases have them in order, and some do not."""
-    names = sorted(_occurrences(fingerprint))
+    fingerprint, volumes = _without_slivers(fingerprint)
+    names = sorted(volumes)
     warnings = []
     for row in ([names[position] for position in positions] for positions in find_name_rows(names)):
         per_axis = [_neighbours_in_order(fingerprint, axis, row) for axis in range(3)]
@@ -92,6 +92,27 @@ def _neighbours_in_order(fingerprint: Fingerprint, axis: int, row: Sequence[str]
         for first, second in itertools.pairwise(row)
         if first in there and second in there
     }
+
+
+def _without_slivers(fingerprint: Fingerprint) -> tuple[Fingerprint, dict[str, float]]:
+    """The cases without what a scan's edge leaves of a structure, whose middle lies anywhere; and median volumes."""
+    volumes = {
+        name: float(np.median([facts.voxels * np.prod(spacing) for facts, spacing in each]))
+        for name, each in _occurrences(fingerprint).items()
+    }
+    cases = [
+        case.model_copy(
+            update={
+                "structures": {
+                    name: facts
+                    for name, facts in case.structures.items()
+                    if facts.voxels * np.prod(case.spacing_mm) >= SLIVER * volumes[name]
+                }
+            }
+        )
+        for case in fingerprint.cases
+    ]
+    return fingerprint.model_copy(update={"cases": cases}), volumes
 
 
 def _occurrences(fingerprint: Fingerprint) -> dict[str, list[tuple[StructureFacts, tuple[float, float, float]]]]:
