@@ -2,12 +2,14 @@
 
     python benchmarks/levels.py --budget 5min
     python benchmarks/levels.py --run .bench/levels/run --data .bench/levels/lumbar
+    python benchmarks/levels.py --run RUN --data DATASET --held-out
 
 Each scan is predicted by the fold that has not seen it: as it is, and cropped by 20, 40 and 60 mm at its upper or lower
 end. A scan is named right where each vertebra of which at least 30 % of its voxels are left has most of them under its
 own name. The margin is what the prediction itself says of its names (the least confidence of a structure, where the
 model gives no margin): AUROC says how well it tells scans with a wrong name from the others. How sharp a fold's margins
-are is fitted on the other folds' validation scans.
+are is fitted on the other folds' validation scans. With `--held-out` the cases that were held out are predicted by one
+run's model.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from __future__ import annotations
 import argparse
 import os
 from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -91,9 +94,8 @@ def read_views(model: Model) -> list[LevelView]:
     return [LevelView.model_validate(view) for views in cases.values() for view in views]
 
 
-def evaluate(run: Path, dataset: Dataset) -> dict[tuple[str, int], list[dict[str, Any]]]:
-    """Each scan, whole and cropped, by the fold that has not seen it."""
-    results = defaultdict(list)
+def models_of_folds(run: Path) -> Iterator[tuple[Model, list[str]]]:
+    """Each fold's model, how sharp its margins are as the others say, and the scans that it has not seen."""
     models = {folder: load_model(folder / "model") for folder in sorted(run.glob("fold-*"))}
     views = {folder: read_views(model) for folder, model in models.items()}
     for folder, model in models.items():
@@ -101,7 +103,16 @@ def evaluate(run: Path, dataset: Dataset) -> dict[tuple[str, int], list[dict[str
         if model.plan.sequence is not None and others:
             levels = {"levels": {"sharpness": fit_sharpness(others, model.plan.sequence)}}
             model = replace(model, validation=model.validation | levels)
-        for case_id in yaml.safe_load((folder / "splits.yaml").read_text())["validation"]:
+        yield model, yaml.safe_load((folder / "splits.yaml").read_text())["validation"]
+
+
+def evaluate(
+    models: Iterable[tuple[Model, Sequence[str]]], dataset: Dataset
+) -> dict[tuple[str, int], list[dict[str, Any]]]:
+    """Each scan, whole and cropped, by the model that has not seen it."""
+    results = defaultdict(list)
+    for model, case_ids in models:
+        for case_id in case_ids:
             case = dataset.case(case_id)
             image, reference = dataset.load_image(case), dataset.load_segmentation(case)
             for amount in CROPS_MM:
@@ -140,6 +151,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, default=Path(__file__).resolve().parents[1] / ".bench" / "levels")
     parser.add_argument("--run", type=Path, help="a run of `--fold all`; without it one is trained")
     parser.add_argument("--data", type=Path, help="the dataset of that run")
+    parser.add_argument("--held-out", action="store_true", help="predict the cases that were held out, by RUN/model")
     options = parser.parse_args()
     data = options.data or options.work / "lumbar"
     if not (data / "dataset.yaml").is_file():
@@ -149,7 +161,10 @@ def main() -> None:
     if options.run is None:
         print(osteon("train", data, run, "--fold", "all", "--budget", options.budget))
     print(f"{date.today()}, {len(os.sched_getaffinity(0))} core(s), {run}\n")
-    print_table(evaluate(run, Dataset.open(data)))
+    dataset = Dataset.open(data)
+    held_out = [case.id for case in dataset.manifest.labelled if case.held_out]
+    models = [(load_model(run / "model"), held_out)] if options.held_out else models_of_folds(run)
+    print_table(evaluate(models, dataset))
 
 
 if __name__ == "__main__":
