@@ -123,9 +123,15 @@ class Segmentation:
             return np.asarray((self.array[part] >= values[0]) & (self.array[part] <= values[-1]))
         return np.asarray(self.array[part] == structure.value)
 
-    def pieces(self, structure: Structure) -> npt.NDArray[np.int64]:
-        """`[i, j, k]`: the number of each piece of a structure, from 1; 0 elsewhere. One that has none is piece 1."""
-        return np.where(self.mask(structure), self.array.astype(np.int64) - (structure.value - 1), 0)
+    def pieces(self, structure: Structure) -> npt.NDArray[np.integer]:
+        """`[i, j, k]`: the number of each piece of a structure, from 1; 0 elsewhere. One that has none is piece 1.
+
+        In the smallest type that holds as many as it may have.
+        """
+        mask = self.mask(structure)
+        numbers = np.zeros(mask.shape, np.min_scalar_type(len(structure.values)))
+        numbers[mask] = self.array[mask].astype(np.int64) - (structure.value - 1)
+        return numbers
 
     def merged(self) -> Segmentation:
         """The same with all pieces of a structure under its own value; itself where there are none."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from osteon.core.labels import Segmentation, Structure
 
@@ -29,14 +28,6 @@ def split_pieces(segmentation: Segmentation) -> tuple[Segmentation, tuple[Struct
         found += [(piece, structure) for piece in own]
     pieces, wholes = zip(*found, strict=True) if found else ((), ())
     return Segmentation(segmentation.array, segmentation.geometry, pieces), wholes
-
-
-def piece_numbers(segmentation: Segmentation, structure: Structure) -> npt.NDArray[np.integer]:
-    """As `Segmentation.pieces`, in the smallest type that holds the numbers: `[i, j, k]`, from 1."""
-    mask = segmentation.mask(structure)
-    numbers = np.zeros(mask.shape, np.min_scalar_type(len(structure.values)))
-    numbers[mask] = segmentation.array[mask].astype(np.int64) - (structure.value - 1)
-    return numbers
 
 
 def describe_merging(structures: Sequence[Structure]) -> list[str]:

@@ -14,7 +14,6 @@ from osteon.core.geometry import Geometry
 from osteon.core.instances import InstancePair, InstanceScores, match_instances
 from osteon.core.label_values import bounding_boxes
 from osteon.core.labels import Segmentation, Structure
-from osteon.core.pieces import piece_numbers
 from osteon.evaluating.distances import distance_metric_names, measure_distances
 from osteon.evaluating.surface_elements import thin_axis, voxel_steps
 from osteon.formats.labelmap import to_index_map
@@ -83,7 +82,7 @@ def score_pieces(
     sides = to_index_map(prediction, f"{case}: the prediction"), to_index_map(reference, f"{case}: the reference")
     scores = []
     for structure in counted:
-        found, truth = (piece_numbers(side, structure) for side in sides)
+        found, truth = (side.pieces(structure) for side in sides)
         scores.append(score_instances(case, structure.name, found, truth, reference.geometry, surfaces=surfaces))
     return scores
 

@@ -43,20 +43,20 @@ def prepare_pieces(segmentation: Segmentation, plan: Plan) -> tuple[Labels, Labe
     if not any(structure.instances for structure in plan.structures):
         return prepare_labels(merged, plan), None
     numbers = encode_labels(merged, plan)
-    pieces = np.zeros(numbers.shape, np.int64)
+    codes = numbers.astype(np.uint32)
     named = {structure.name: structure for structure in segmentation.structures}
     permutation = grid_strategy(plan).transform(segmentation.geometry).permutation
     for structure in plan.structures:
         if structure.instances:
             own = permutation.apply(segmentation.pieces(named[structure.name]))
             found = np.unique(own[own > 0])
-            pieces += remap_values(own, {int(number): n for n, number in enumerate(found)}, np.int64)
+            pieces = remap_values(own, {int(number): n for n, number in enumerate(found)}, np.uint32)
+            codes = encode_pieces(codes, pieces, len(plan.structures))
     base = len(plan.structures) + 1
-    codes = encode_pieces(numbers.astype(np.int64), pieces, len(plan.structures))
     shape = grid_strategy(plan).transform(segmentation.geometry).shape
-    codes = resample_labels(codes.astype(smallest_uint(int(codes.max()))), shape)
-    several = codes // base
-    return (codes % base).astype(numbers.dtype), several.astype(np.uint8 if several.max() < 256 else np.uint16)  # type: ignore[return-value]
+    resampled = resample_labels(codes.astype(smallest_uint(int(codes.max()))), shape)
+    several = resampled // base
+    return (resampled % base).astype(numbers.dtype), several.astype(np.uint8 if several.max() < 256 else np.uint16)  # type: ignore[return-value]
 
 
 def encode_labels(segmentation: Segmentation, plan: Plan) -> Labels:

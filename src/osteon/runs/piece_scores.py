@@ -8,7 +8,6 @@ from statistics import fmean
 from typing import Any
 
 from osteon.core.instances import InstanceScores, match_instances
-from osteon.core.pieces import piece_numbers
 from osteon.core.progress import track
 from osteon.dataset.dataset import Dataset
 from osteon.formats.io import read_segmentation
@@ -43,7 +42,7 @@ def score_predicted_pieces(dataset: Dataset, plan: Plan, case_ids: Iterable[str]
         named = {structure.name: structure for structure in reference.structures}
         for structure in counted:
             if case.annotated is None or structure.name in case.annotated:
-                found, truth = piece_numbers(prediction, structure), piece_numbers(reference, named[structure.name])
+                found, truth = prediction.pieces(structure), reference.pieces(named[structure.name])
                 scores.append(match_instances(case_id, structure.name, found, truth))
     cases: dict[str, dict[str, Any]] = {}
     for score in scores:
