@@ -57,7 +57,7 @@ def outputs(*pieces: tuple[int, int], core: bool = True) -> torch.Tensor:
     for start, stop in pieces:
         array[(0, *cube(start, stop))], array[(1, *cube(start, stop))] = 0, 1
         if core:
-            array[(3, *cube(start + 2, stop - 2))] = 0.9
+            array[(3, *cube(start + 2, stop - 2))] = 0.94
     return torch.from_numpy(array)
 
 
@@ -115,6 +115,21 @@ def test_right_cores_cost_nothing() -> None:
 def test_touching_pieces_are_parted_by_their_cores() -> None:
     array = numbers(outputs((0, 12), (12, 20), (26, 36)), plan())
     assert array[5, 5, :40].tolist() == [1] * 12 + [3] * 8 + [0] * 6 + [2] * 10 + [0] * 4  # the largest first
+
+
+def test_a_core_that_a_bridge_holds_together_falls_apart_at_a_higher_probability() -> None:
+    values = outputs((0, 16), (16, 34))
+    values[3, 2:10, 2:10, 14:18] = 0.85  # the network overlooks the line between them
+    assert numbers(values, plan())[5, 5, :34].tolist() == [2] * 16 + [1] * 18
+    values[3, 2:10, 2:10, 14:18] = 0.97
+    assert set(np.unique(numbers(values, plan()))) == {0, 1}
+
+
+def test_small_cores_are_none() -> None:
+    values = outputs((0, 16), (16, 34))
+    values[3, :, :, 18:32] = 0
+    values[3, 2:10, 2:10, 20] = 0.9  # 64 voxels
+    assert set(np.unique(numbers(values, plan()))) == {0, 1}
 
 
 def test_a_piece_without_a_core_is_one() -> None:

@@ -1,9 +1,10 @@
 """The pieces of structures whose pieces are numbered (fragments): parted on the plan's grid, numbered on the scan's.
 
-The network finds each structure as a whole, and cores: the part of each piece that keeps away from the others. Where
-one connected part of a structure has several cores, it is flooded from them, the cores' likeliest places first, so
-that pieces meet where the network sees the least of a core (Meyer's watershed). On the scan's own grid each voxel of
-the structure gets the number of the nearest piece.
+The network finds each structure as a whole, and cores: the part of each piece that keeps away from the others. A core
+that falls into several large ones where more probability is asked for is those: one voxel between two pieces that the
+network overlooks must not make them one. Where one connected part of a structure has several cores, it is flooded from
+them, the cores' likeliest places first, so that pieces meet where the network sees the least of a core (Meyer's
+watershed). On the scan's own grid each voxel of the structure gets the number of the nearest piece.
 """
 
 from __future__ import annotations
@@ -25,9 +26,11 @@ from osteon.plan.outputs import OutputLayout, output_layout
 from osteon.plan.schema import Plan
 from osteon.preparing.strategies import grid_strategy
 
-MIN_CORE = 8
+CORE_PROBABILITIES = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
+"""At which cores are looked for, one after the other."""
+MIN_CORE = 100
 """Voxels of the plan's grid: a core of fewer is none."""
-MIN_PIECE = 16
+MIN_PIECE = 50
 """Likewise: a piece of fewer is no piece of its own, and goes to the nearest."""
 AROUND = 2
 """Voxels around a structure that have the number of its nearest piece, too: borders differ on the scan's grid."""
@@ -88,19 +91,34 @@ def _part(mask: npt.NDArray[np.bool_], core: Floats) -> tuple[Numbers, int]:
     last = 0
     for number, where in enumerate(ndimage.find_objects(connected), start=1):
         own = connected[where] == number
-        seeds, several = ndimage.label(own & (core[where] > 0.5))
-        sizes = np.bincount(seeds.ravel(), minlength=several + 1)[1:]
-        large = np.flatnonzero(sizes >= MIN_CORE) + 1
-        if len(large) < 2:
+        seeds = np.zeros(own.shape, np.int32)
+        several = _mark_cores(own, core[where], seeds, 0)
+        if several < 2:
             last += 1
             pieces[where][own] = last
             continue
-        table = np.zeros(several + 1, np.int32)
-        table[large] = np.arange(1, len(large) + 1)
-        flooded = watershed(-core[where].astype(np.float32), table[seeds], mask=own)
+        flooded = watershed(-core[where].astype(np.float32), seeds, mask=own)
         pieces[where][own] = flooded[own] + last
-        last += len(large)
+        last += several
     return pieces, last
+
+
+def _mark_cores(mask: npt.NDArray[np.bool_], core: Floats, seeds: Numbers, found: int, step: int = 0) -> int:
+    """Number the cores in a mask `[i, j, k]` from `found` + 1 on, in `seeds`; the last number."""
+    for place in range(step, len(CORE_PROBABILITIES)):
+        parts, count = ndimage.label(mask & (core > CORE_PROBABILITIES[place]))
+        sizes = np.bincount(parts.ravel(), minlength=count + 1)
+        large = [number for number in range(1, count + 1) if sizes[number] >= MIN_CORE]
+        if len(large) > 1:
+            boxes = ndimage.find_objects(parts)
+            for number in large:
+                where = boxes[number - 1]
+                found = _mark_cores(parts[where] == number, core[where], seeds[where], found, place + 1)
+            return found
+        if not large:
+            break
+    seeds[mask & (core > CORE_PROBABILITIES[0])] = found + 1
+    return found + 1
 
 
 def _nearest(pieces: Numbers, count: int, most: int, plan: Plan) -> Numbers:
