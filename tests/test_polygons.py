@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from contextlib import suppress
 from pathlib import Path
@@ -195,7 +196,7 @@ def test_any_json_is_read_or_ends_in_an_error_of_our_own(
                 fill_polygons(polygons, (5, 6))
         with suppress(OsteonError):
             for image in read_coco(path).images:
-                for shapes in image.shapes.values():
+                for shapes in itertools.chain(*image.shapes.values()):
                     polygons_of(shapes, "a")
                     masks_of(shapes, (5, 6), "a")
 
@@ -219,8 +220,9 @@ def test_coco(tmp_path: Path) -> None:
     a, b = coco.images
     assert (a.name, a.size, list(a.shapes), a.annotated) == ("a.png", (8, 6), ["Ulna"], None)
     assert (b.name, b.size) == ("b/b.png", None)
-    assert fill_polygons(polygons_of(a.shapes["Ulna"], "Ulna"), (6, 8)).sum() == 12 + 3 + 3
-    [mask] = masks_of(b.shapes["Radius"], (2, 3), "Radius")
+    outlines = [outline for shapes in a.shapes["Ulna"] for outline in polygons_of(shapes, "Ulna")]
+    assert fill_polygons(outlines, (6, 8)).sum() == 12 + 3 + 3
+    [mask] = masks_of(b.shapes["Radius"][0], (2, 3), "Radius")
     np.testing.assert_array_equal(mask, [[0, 1, 0], [1, 0, 0]])  # down the columns
 
 
@@ -302,7 +304,7 @@ def test_what_has_a_box_alone_is_not_taken_as_absent(tmp_path: Path) -> None:
 def test_a_polygon_without_the_list_around_it(tmp_path: Path) -> None:
     data = json.loads(json.dumps(COCO))
     data["annotations"][1]["segmentation"] = [7, 5, 7, 4, 6, 5.0]
-    [_, _, last] = polygons_of(read_coco(written(tmp_path / "c.json", data)).images[0].shapes["Ulna"], "Ulna")
+    [last] = polygons_of(read_coco(written(tmp_path / "c.json", data)).images[0].shapes["Ulna"][1], "Ulna")
     np.testing.assert_array_equal(last, [[7, 5], [7, 4], [6, 5]])
 
 
