@@ -58,12 +58,12 @@ def crop(volume: Volume, end: str, amount_mm: float) -> tuple[Volume, Box]:
 
 def judge(prediction: Segmentation, reference: Segmentation, box: Box) -> tuple[bool, list[float]]:
     """Whether every name is right, and the Dice of each vertebra that counts."""
-    right, dices = True, []
+    right, dices = True, list[float]()
     values = [structure.value for structure in reference.structures]
     for structure in reference.structures:
         whole = reference.mask(structure)
         here = whole[box.slices]
-        if here.sum() < VISIBLE * whole.sum():
+        if not whole.any() or here.sum() < VISIBLE * whole.sum():
             continue
         counts = np.bincount(prediction.array[here], minlength=max(values) + 1)
         right &= int(counts.argmax()) == structure.value
@@ -120,7 +120,7 @@ def evaluate(
                     part, box = crop(image, end, amount)
                     prediction = model.examine(part, name=case_id)
                     right, dices = judge(prediction.segmentation, reference, box)
-                    row = {"case": case_id, "right": right, "dice": float(np.mean(dices))}
+                    row = {"case": case_id, "right": right, "dice": float(np.mean(dices)) if dices else np.nan}
                     results[end, amount].append(row | {"margin": margin_of(prediction)})
     return results
 
@@ -140,7 +140,7 @@ def print_table(results: dict[tuple[str, int], list[dict[str, Any]]]) -> None:
         wrong = [row["case"].removeprefix("lumbar_") for row in found if not row["right"]] if name in rows else []
         print(
             f"| {name} | {sum(right)} of {len(right)} ({100 * np.mean(right):.0f} %) | "
-            f"{np.mean([row['dice'] for row in found]):.3f} | {'–' if figure is None else f'{figure:.3f}'} | "
+            f"{np.nanmean([row['dice'] for row in found]):.3f} | {'–' if figure is None else f'{figure:.3f}'} | "
             f"{', '.join(wrong)} |"
         )
 
