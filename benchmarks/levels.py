@@ -5,11 +5,11 @@
     python benchmarks/levels.py --run RUN --data DATASET --held-out
 
 Each scan is predicted by the fold that has not seen it: as it is, and cropped by 20, 40 and 60 mm at its upper or lower
-end. A scan is named right where each vertebra of which at least 30 % of its voxels are left has most of them under its
-own name. The margin is what the prediction itself says of its names (the least confidence of a structure, where the
-model gives no margin): AUROC says how well it tells scans with a wrong name from the others. How sharp a fold's margins
-are is fitted on the other folds' validation scans. With `--held-out` the cases that were held out are predicted by one
-run's model.
+end. A scan is named right where each vertebra of which at least 30 % of its usual volume is seen has most of its voxels
+under its own name. The margin is what the prediction itself says of its names (the least confidence of a structure,
+where the model gives no margin): AUROC says how well it tells scans with a wrong name from the others. How sharp a
+fold's margins are is fitted on the other folds' validation scans. With `--held-out` the cases that were held out are
+predicted by one run's model.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from osteon.runs.level_calibration import LevelView, fit_sharpness
 SHARED = Path(os.environ.get("OSTEON_SHARED_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 CROPS_MM = (0, 20, 40, 60)
 VISIBLE = 0.3
-"""Part of a vertebra's voxels that must be left for its name to count."""
+"""Part of a vertebra's usual volume that must be seen for its name to count."""
 
 
 def crop(volume: Volume, end: str, amount_mm: float) -> tuple[Volume, Box]:
@@ -56,14 +56,27 @@ def crop(volume: Volume, end: str, amount_mm: float) -> tuple[Volume, Box]:
     return volume.crop(box), box
 
 
-def judge(prediction: Segmentation, reference: Segmentation, box: Box) -> tuple[bool, list[float]]:
+def usual_volumes(dataset: Dataset) -> dict[str, float]:
+    """Median mm³ of each vertebra."""
+    volumes = defaultdict(list)
+    for case in dataset.manifest.labelled:
+        reference = dataset.load_segmentation(case)
+        for structure in reference.structures:
+            if count := np.count_nonzero(reference.mask(structure)):
+                volumes[structure.name].append(count * float(np.prod(reference.geometry.spacing_mm)))
+    return {name: float(np.median(each)) for name, each in volumes.items()}
+
+
+def judge(
+    prediction: Segmentation, reference: Segmentation, box: Box, usual: dict[str, float]
+) -> tuple[bool, list[float]]:
     """Whether every name is right, and the Dice of each vertebra that counts."""
     right, dices = True, list[float]()
+    voxel = float(np.prod(reference.geometry.spacing_mm))
     values = [structure.value for structure in reference.structures]
     for structure in reference.structures:
-        whole = reference.mask(structure)
-        here = whole[box.slices]
-        if not whole.any() or here.sum() < VISIBLE * whole.sum():
+        here = reference.mask(structure)[box.slices]
+        if not here.any() or here.sum() * voxel < VISIBLE * usual[structure.name]:
             continue
         counts = np.bincount(prediction.array[here], minlength=max(values) + 1)
         right &= int(counts.argmax()) == structure.value
@@ -110,7 +123,7 @@ def evaluate(
     models: Iterable[tuple[Model, Sequence[str]]], dataset: Dataset
 ) -> dict[tuple[str, int], list[dict[str, Any]]]:
     """Each scan, whole and cropped, by the model that has not seen it."""
-    results = defaultdict(list)
+    results, usual = defaultdict(list), usual_volumes(dataset)
     for model, case_ids in models:
         for case_id in case_ids:
             case = dataset.case(case_id)
@@ -119,7 +132,7 @@ def evaluate(
                 for end in ("upper", "lower") if amount else ("whole",):
                     part, box = crop(image, end, amount)
                     prediction = model.examine(part, name=case_id)
-                    right, dices = judge(prediction.segmentation, reference, box)
+                    right, dices = judge(prediction.segmentation, reference, box, usual)
                     row = {"case": case_id, "right": right, "dice": float(np.mean(dices)) if dices else np.nan}
                     results[end, amount].append(row | {"margin": margin_of(prediction)})
     return results
