@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from helpers import tiny_plan, write_dataset
+from helpers import FLAT, tiny_plan, write_dataset
 from osteon.cli.models import _parse_first_level
 from osteon.core.errors import UsageError
 from osteon.core.geometry import Geometry
@@ -494,7 +494,8 @@ def test_levels_are_given_on_the_command_line() -> None:
             _parse_first_level(text)
 
 
-def test_a_training_of_bodies_calibrates_its_levels(tmp_path: Path) -> None:
+@pytest.mark.parametrize("dimensions", [3, 2])
+def test_a_training_of_bodies_calibrates_its_levels(tmp_path: Path, dimensions: int) -> None:
     cases = {}
     for number in range(6):
         shift = number % 3
@@ -503,7 +504,9 @@ def test_a_training_of_bodies_calibrates_its_levels(tmp_path: Path) -> None:
             labels[2:10, 2:10, start + shift : start + shift + 8] = value
         image = np.random.default_rng(number).normal(0, 20, labels.shape) + 200.0 * (labels > 0)
         cases[f"case{number}"] = (image.astype(np.float32), labels, np.eye(4))
-    how = plan(**{"patch.size": [12, 12, 64], "training.epochs": 2, "augmentation.crop_p": 0.5})
+    turned = {"series.axis": 1, "grid.axes": ["A", "S", "R"], **FLAT} if dimensions == 2 else {}
+    size = [12, 64, 1] if dimensions == 2 else [12, 12, 64]
+    how = plan(**{**turned, "patch.size": size, "training.epochs": 2, "augmentation.crop_p": 0.5})
     dataset = write_dataset(tmp_path / "data", cases, how.structures)
     fit.train(dataset, how, tmp_path / "run", TrainOptions(device="cpu", folds=3, fold=0))
     validation = read_validation(tmp_path / "run/model")

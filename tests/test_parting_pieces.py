@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from helpers import tiny_plan, write_dataset
+from helpers import FLAT, tiny_plan, write_dataset
 from osteon.core.errors import PlanError
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation, Structure
@@ -277,7 +277,8 @@ def test_memory_counts_what_pieces_take() -> None:
     assert scan_bytes(plan(), geometry)[0] > scan_bytes(whole, geometry)[0]
 
 
-def test_a_training_goes_from_numbered_pieces_to_numbered_pieces(tmp_path: Path) -> None:
+@pytest.mark.parametrize("flat", [{}, FLAT], ids=["3D", "2D"])
+def test_a_training_goes_from_numbered_pieces_to_numbered_pieces(tmp_path: Path, flat: dict[str, Any]) -> None:
     rng, cases = np.random.default_rng(0), {}
     for number in range(5):
         labels = np.zeros((16, 16, 32), np.uint8)
@@ -287,7 +288,7 @@ def test_a_training_goes_from_numbered_pieces_to_numbered_pieces(tmp_path: Path)
         image = (labels > 0) * 1000.0 + rng.normal(size=labels.shape)
         cases[f"case_{number}"] = (image.astype(np.float32), labels, np.eye(4))
     dataset = write_dataset(tmp_path / "data", cases, STRUCTURES[:1])
-    how = tiny_plan({"structures": [HUMERUS], "training.epochs": 2})
+    how = tiny_plan({**flat, "structures": [HUMERUS], "training.epochs": 2})
     fit.train(dataset, how, tmp_path / "run", TrainOptions(device="cpu", folds=3, fold=0))
     made = read_segmentation(next((tmp_path / "run" / "predictions").glob("*.nii.gz")), pieces=True)
     assert made.structures[0].instances
