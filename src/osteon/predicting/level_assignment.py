@@ -14,6 +14,7 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -191,7 +192,7 @@ def rank_assignments(
         allowed[fixed[0], [slot.name != fixed[1] for slot in slots]] = -np.inf
     best: list[list[tuple[float, tuple[int, ...]]]] = [[(float(value), (n,))] for n, value in enumerate(allowed[0])]
     for step, here in zip(steps, allowed[1:], strict=True):
-        between = _transitions(step, slots)
+        between = _transitions(step, tuple(slots))
         best = [
             heapq.nlargest(
                 3,
@@ -230,11 +231,12 @@ def _log_total(allowed: Floats, steps: Sequence[float], slots: Sequence[Slot]) -
     """Logarithm of the sum over all assignments."""
     total = allowed[0]
     for step, here in zip(steps, allowed[1:], strict=True):
-        total = here + _logsumexp(total[:, None] + _transitions(step, slots))
+        total = here + _logsumexp(total[:, None] + _transitions(step, tuple(slots)))
     return float(_logsumexp(total))
 
 
-def _transitions(step: float, slots: Sequence[Slot]) -> Floats:
+@lru_cache(maxsize=1024)
+def _transitions(step: float, slots: tuple[Slot, ...]) -> Floats:
     """`[slot, slot]` log-probability of the next body's slot, whatever speaks for it, at a distance of `step`."""
     count = len(slots)
     result = np.full((count, count), -np.inf)
