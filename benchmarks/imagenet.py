@@ -99,7 +99,7 @@ def main() -> None:
                     rows[key] = measure(way, data, limit, options.dimensions, seed, options.work)
                     kept.write_text(json.dumps(rows, indent=1))
                 found[count, way].append(rows[key])
-    print(f"{date.today()}, {os.cpu_count()} cores, {options.data}, {options.dimensions}D, {limit[1]}\n")
+    print(f"{date.today()}, {os.cpu_count()} cores, {options.data}, {options.dimensions}D, {' '.join(limit)}\n")
     print(
         "| training cases | way | Dice of each seed | mean | SD | iterations |\n| --- | --- | --- | --- | --- | --- |"
     )
