@@ -38,8 +38,10 @@ from osteon.dataset.manifest import Case, write_manifest
 from osteon.formats import write_volume
 from osteon.plan.schema import Plan, parse_plan, write_plan
 from osteon.preparing import cache as module
-from osteon.preparing.cache import foreground_index, prepare_cases
+from osteon.preparing import foreground
+from osteon.preparing.cache import prepare_cases
 from osteon.preparing.case import prepare_image, prepare_labels
+from osteon.preparing.foreground import foreground_index
 from osteon.preparing.normalisation import normalise
 from osteon.preparing.resample import resample_image
 from osteon.preparing.strategies import grid_strategy
@@ -225,7 +227,7 @@ def test_oblique_scans_keep_their_extent() -> None:
 
 
 def test_the_foreground_keeps_some_voxels_of_each_structure(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "FOREGROUND_SAMPLES", 20)
+    monkeypatch.setattr(foreground, "FOREGROUND_SAMPLES", 20)
     labels = box((8, 8, 8), (1, (slice(0, 4),)), (3, (slice(7, 8), slice(0, 1), slice(0, 3))))
     index = foreground_index(labels, range(3))
     assert np.bincount(index[:, 0], minlength=3).tolist() == [20, 0, 3]

@@ -18,8 +18,8 @@ from osteon.core.volume import Volume
 from osteon.dataset.dataset import Dataset
 from osteon.formats import read_volume, write_volume
 from osteon.planning.fingerprint import measure_fingerprint
-from osteon.preparing.cache import foreground_index
 from osteon.preparing.case import prepare_image
+from osteon.preparing.foreground import foreground_index
 from osteon.preparing.resample import resample_image, resample_index_map, resample_multi_hot
 
 SIDE = 240

@@ -33,21 +33,18 @@ from osteon.core.gzip_files import crc32_of
 from osteon.core.locks import exclusive_lock
 from osteon.core.parallel import CASE_BYTES_PER_VOXEL, for_each, worker_count
 from osteon.core.progress import status
-from osteon.core.random_streams import item_generator
 from osteon.core.records import read_record
-from osteon.core.voxel_sampling import plane_counts, voxels_at_ranks
 from osteon.dataset.case_stamps import read_stamp, renew_stamp, stamp_case, warn_changed
 from osteon.dataset.checks import content_hash, present_structures
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import Case
 from osteon.plan.schema import Plan
 from osteon.preparing.case import prepare_pieces
+from osteon.preparing.foreground import foreground_index
 from osteon.preparing.strategies import grid_strategy
 from osteon.preparing.zoomed import zoom_indices, zoomed_crops
 
 logger = logging.getLogger(__name__)
-FOREGROUND_SAMPLES = 10_000
-"""Voxels of each structure that the foreground index keeps, drawn without replacement."""
 ZOOMED = "fine"
 """The folder of the crops around the zoom structures, in the cache's own."""
 
@@ -289,19 +286,3 @@ def _write_arrays(
             np.save(temporary, array, allow_pickle=False)
             crc32[f"{name}.{kind}.npy"] = crc32_of(temporary)
     return sorted({int(number) for number in foreground[:, 0]})
-
-
-def foreground_index(labels: npt.NDArray[np.integer], structures: Iterable[int]) -> npt.NDArray[np.int32]:
-    """Where these structures lie: `[n, 4]` number from 0, i, j, k, sorted by number; FOREGROUND_SAMPLES of each."""
-    rng = item_generator(0)
-    parts = []
-    for number in sorted(structures):
-        mask, value = (labels[number], None) if labels.ndim == 4 else (labels, number + 1)
-        counts = plane_counts(mask, value)
-        count = int(counts.sum())
-        ranks = np.arange(min(count, FOREGROUND_SAMPLES))
-        if count > FOREGROUND_SAMPLES:
-            ranks = np.sort(rng.choice(count, FOREGROUND_SAMPLES, replace=False))
-        where = voxels_at_ranks(mask, counts, ranks, value).astype(np.int32)
-        parts.append(np.column_stack((np.full(len(where), number, dtype=np.int32), where)))
-    return np.concatenate(parts)

@@ -29,15 +29,18 @@ def prepare_labels(segmentation: Segmentation, plan: Plan) -> Labels:
     return resample_labels(encode_labels(segmentation, plan), shape)
 
 
-def prepare_pieces(segmentation: Segmentation, plan: Plan) -> tuple[Labels, Labels | None]:
-    """As `prepare_labels`; and the piece of its structure that each voxel belongs to, from 0.
-
-    None where no structure has numbered pieces. Both are resampled as one: a voxel has the number of a
-    piece of its own structure.
+def prepare_pieces(
+    segmentation: Segmentation, plan: Plan
+) -> tuple[npt.NDArray[np.integer], npt.NDArray[np.integer] | None]:
+    """Labels and pieces on the plan's grid; both are resampled as one: a voxel has a piece of its own structure.
 
     Args:
-        segmentation: With its pieces.
+        segmentation: With its pieces, on the scan's own grid.
         plan: Structures and grid.
+
+    Returns:
+        As `prepare_labels`; and `[i, j, k]` which piece of its structure each voxel belongs to, from 0: None where no
+        structure has numbered pieces.
     """
     merged = segmentation.merged()
     if not any(structure.instances for structure in plan.structures):
@@ -56,7 +59,7 @@ def prepare_pieces(segmentation: Segmentation, plan: Plan) -> tuple[Labels, Labe
     shape = grid_strategy(plan).transform(segmentation.geometry).shape
     resampled = resample_labels(codes.astype(smallest_uint(int(codes.max()))), shape)
     several = resampled // base
-    return (resampled % base).astype(numbers.dtype), several.astype(np.uint8 if several.max() < 256 else np.uint16)  # type: ignore[return-value]
+    return (resampled % base).astype(numbers.dtype), several.astype(smallest_uint(int(several.max())))
 
 
 def encode_labels(segmentation: Segmentation, plan: Plan) -> Labels:
