@@ -70,10 +70,14 @@ def import_(
 def parse_labels(text: str | None) -> dict[str, int] | None:
     """`NAME=VALUE,…` of `--labels`. Raises UsageError where it is something else."""
     values = parse_structures(text)
-    for name, value in (values or {}).items():
+    if values is None:
+        return None
+    labels: dict[str, int] = {}
+    for name, value in values.items():
         if isinstance(value, str):
             raise UsageError(f"--labels: {name}={value}: is a range", hint="--labels L1=1,L2=2, for example")
-    return values  # type: ignore[return-value]
+        labels[name] = value
+    return labels
 
 
 def parse_structures(text: str | None) -> dict[str, int | str] | None:
