@@ -154,5 +154,5 @@ KIND = PhantomKind(
     size=80,
     make=make_pieces,
     finish=partial(write_pairs, suffix="nii.gz"),
-    options="--modality ct --labels " + ",".join(f"{name}={n + 1}" for n, name in enumerate(NAMES)),
+    options="--modality ct --labels humerus=1-99",
 )
