@@ -121,6 +121,21 @@ def test_of_ten_near_identical_scans_of_a_subject_one_is_suggested() -> None:
         assert {each.similar_to for each in found[6:]} == {order(found)[0]}
 
 
+def test_of_a_subject_whose_scans_differ_one_is_suggested_first() -> None:
+    first = Candidate("a1", "a", {"femur": 0.1}, features=[0.0, 0.0])
+    second = Candidate("a2", "a", {"femur": 0.2}, features=[9.0, 9.0])
+    found = rank_candidates([first, second, Candidate("b", "b", {"femur": 0.9}, features=[1.0, 0.0])], {}, 2)
+    assert order(found) == ["a1", "b", "a2"]
+
+
+def test_what_is_below_the_middle_is_no_reason() -> None:
+    unsure = Candidate("unsure", confidence={"femur": 0.3}, agreement={"femur": 0.98}, looks=5)
+    split = Candidate("split", confidence={"femur": 0.9}, agreement={"femur": 0.4}, looks=5)
+    found = rank_candidates([unsure, split], {}, 2)
+    assert reasons(found, "unsure") == "expected Dice 0.30 (lowest: femur 0.30)"
+    assert reasons(found, "split") == "the 5 folds differ most in femur: Dice 0.40 between them"
+
+
 def test_scans_without_features_are_ranked_by_the_rest() -> None:
     known = [Candidate(f"c{n}", confidence={"femur": 0.5 + n / 10}, features=[float(n)]) for n in range(3)]
     found = rank_candidates([*known, Candidate("blank", confidence={"femur": 0.1})], {"one": [1.0]}, 4)

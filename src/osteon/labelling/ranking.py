@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from osteon.core.file_names import natural_key
-from osteon.labelling.diversity import distances, quantiles, similar_distance, standardise
+from osteon.labelling.diversity import Floats, distances, quantiles, similar_distance, standardise
 from osteon.labelling.signals import DIFFERENCE, SIGNALS, Candidate
 
 USUAL = 0.5
@@ -81,17 +81,17 @@ class _Queue:
         features = standardise([*(candidate.features for candidate in candidates), *labelled.values()])
         self.features, known = features[:count], features[count:]
         self.threshold = similar_distance(features)
-        self.similar: list[Candidate | None] = [None] * count
-        self.nearest: list[str | None] = [None] * count
-        distance = self.values[DIFFERENCE] = np.full(count, np.inf)
+        self.similar = np.full(count, None, dtype=object)
+        self.nearest = np.full(count, None, dtype=object)
+        self.subjects = np.array([candidate.subject for candidate in candidates], dtype=object)
+        self.distance = self.values[DIFFERENCE] = np.full(count, np.inf)
         own = {candidate.case: number for number, candidate in enumerate(candidates)}
         for case, row in zip(labelled, known, strict=True):
             far = distances(self.features, row[None])[:, 0]
             if case in own:
                 far[own[case]] = np.inf
-            for number in np.flatnonzero(far < distance):
-                distance[number], self.nearest[number] = far[number], case
-        self.scale = distance.copy()
+            self._come_near(far, case)
+        self.scale = self.distance.copy()
         """How far candidates are from labelled scans: one that a suggestion comes near to falls on it."""
         self._score()
 
@@ -100,31 +100,33 @@ class _Queue:
         return not np.isnan(self.values[name]).all()
 
     def _score(self) -> None:
-        far = self.values[DIFFERENCE]
         if not np.isfinite(self.scale).any():
-            self.scale = far.copy()
-        self.places[DIFFERENCE] = quantiles(far, self.scale)
+            self.scale = self.distance.copy()
+        self.places[DIFFERENCE] = quantiles(self.distance, self.scale)
         names = list(self.weights)
         self.score = np.average([self.places[name] for name in names], 0, [self.weights[name] for name in names])
 
     def order(self) -> list[int]:
         """Those left, the best first; what is like one that was taken comes after all others."""
-        repeats = np.array([other is not None for other in self.similar])
+        repeats = self.similar != None  # noqa: E711 (of each)
         return [number for number in np.lexsort((-self.score, repeats)).tolist() if self.left[number]]
 
     def take(self, number: int) -> None:
         """Take a candidate, and look at the others beside it."""
         self.left[number] = False
-        chosen, distance = self.candidates[number], self.values[DIFFERENCE]
+        chosen = self.candidates[number]
         far = distances(self.features, self.features[number][None])[:, 0]
-        for other in np.flatnonzero(self.left):
-            if self.similar[other] is None and (
-                _same_subject(self.candidates[other], chosen) or far[other] < self.threshold
-            ):
-                self.similar[other] = chosen
-            if far[other] < distance[other]:
-                distance[other], self.nearest[other] = far[other], chosen.case
+        same = far < self.threshold
+        if chosen.subject is not None:
+            same |= self.subjects == chosen.subject
+        self.similar[same & self.left & (self.similar == None)] = chosen  # noqa: E711 (of each)
+        self._come_near(np.where(self.left, far, np.inf), chosen.case)
         self._score()
+
+    def _come_near(self, far: Floats, case: str) -> None:
+        """Note a case to which the candidates are so far, where it is the nearest to them."""
+        closer = far < self.distance
+        self.distance[closer], self.nearest[closer] = far[closer], case
 
     def suggestion(self, number: int, rank: int, *, suggested: bool) -> Suggestion:
         """A candidate in its place."""
