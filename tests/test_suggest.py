@@ -124,7 +124,7 @@ def test_of_ten_near_identical_scans_of_a_subject_one_is_suggested() -> None:
 def test_of_a_subject_whose_scans_differ_one_is_suggested_first() -> None:
     first = Candidate("a1", "a", {"femur": 0.1}, features=[0.0, 0.0])
     second = Candidate("a2", "a", {"femur": 0.2}, features=[9.0, 9.0])
-    found = rank_candidates([first, second, Candidate("b", "b", {"femur": 0.9}, features=[1.0, 0.0])], {}, 2)
+    found = rank_candidates([first, second, Candidate("b", "b", {"femur": 0.9}, features=[5.0, 0.0])], {}, 2)
     assert order(found) == ["a1", "b", "a2"]
 
 
