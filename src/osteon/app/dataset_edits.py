@@ -44,9 +44,8 @@ def correct_structures(folder: Path, names: Mapping[str, str], colours: Mapping[
             side, other = side_of(name)
             counterpart = other if other in known else None
         colour = colours.get(structure.name, structure.colour)
-        structures.append(
-            Structure(name=name, value=structure.value, colour=colour, side=side, counterpart=counterpart)
-        )
+        fresh = {"name": name, "colour": colour, "side": side, "counterpart": counterpart}
+        structures.append(Structure.model_validate(structure.model_dump() | fresh))
     counterparts = {s.name: s.counterpart for s in structures}
     structures = [
         s if counterparts.get(s.counterpart or "") == s.name else s.model_copy(update={"counterpart": None})
@@ -90,7 +89,7 @@ def _rename_in_files(dataset: Dataset, new_names: Mapping[str, str]) -> None:
             )
     for case in named:
         path = dataset.resolve(str(case.segmentation))
-        read = read_segmentation(path, dataset.structures)
+        read = read_segmentation(path, dataset.structures, pieces=True)
         fresh = tuple(s.model_copy(update={"name": new_names[s.name], "counterpart": None}) for s in read.structures)
         write_segmentation(path, replace(read, structures=fresh))
 
