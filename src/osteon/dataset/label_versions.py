@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Required, TypedDict
 
 from osteon.core.dice import count_overlap, dice
 from osteon.core.errors import ConflictError, UsageError
@@ -27,17 +28,37 @@ from osteon.dataset.dataset import Dataset
 from osteon.formats.io import read_segmentation, write_segmentation
 
 
+class WorkKeywords(TypedDict, total=False):
+    """The fields of `LabelWork`, as keywords."""
+
+    author: Required[str]
+    kind: Kind
+    seconds: float
+    what: str
+    annotated: Collection[str] | None
+
+
+@dataclass(frozen=True)
+class LabelWork:
+    """Who made a label, and how.
+
+    Attributes:
+        author: A person, or a model.
+        kind: What it is.
+        seconds: How long the work on it took; 0 where nobody has counted.
+        what: What was done, in words.
+        annotated: The structures that somebody looked for; None: all of them. What was known before stays known.
+    """
+
+    author: str
+    kind: Kind = "correction"
+    seconds: float = 0.0
+    what: str = ""
+    annotated: Collection[str] | None = None
+
+
 def save_label(
-    dataset: Dataset,
-    case_id: str,
-    segmentation: Segmentation,
-    *,
-    author: str,
-    base: int,
-    kind: Kind = "correction",
-    seconds: float = 0.0,
-    what: str = "",
-    annotated: Collection[str] | None = None,
+    dataset: Dataset, case_id: str, segmentation: Segmentation, work: LabelWork, *, base: int
 ) -> LabelVersion:
     """Save a case's label as a new version; where it is no second reading it counts from now on.
 
@@ -45,12 +66,8 @@ def save_label(
         dataset: Where the case is.
         case_id: The case.
         segmentation: On the image's grid, its axes in any order and direction; with the dataset's structures.
-        author: Who made it: a person, or a model.
+        work: Who made it, and how.
         base: The version that it was made from; 0: the imported label, or none.
-        kind: What it is.
-        seconds: How long the work on it took.
-        what: What was done, in words.
-        annotated: The structures that somebody looked for; None: all of them. What was known before stays known.
 
     Raises:
         UsageError: There is no such case; the structures are not the dataset's.
@@ -70,9 +87,11 @@ def save_label(
         segmentation, dataset.geometry(case), name=f"case {case_id}: the label to be saved", image_name=image
     )
     with _changing(dataset, case_id) as before:
-        if kind != "second reading" and base != before.current:
+        if work.kind != "second reading" and base != before.current:
             raise _conflict(case_id, before, base)
-        looked_for = set(annotated or names) | _known_before(dataset, case_id, before, kind)
+        looked_for = set(names if work.annotated is None else work.annotated) | _known_before(
+            dataset, case_id, before, work.kind
+        )
         known = None if looked_for >= set(names) else [name for name in names if name in looked_for]
         number = len(before.versions) + 1
         file = f"{number}{'.seg.nrrd' if dataset.manifest.overlapping else '.nii.gz'}"
@@ -80,17 +99,17 @@ def save_label(
         version = LabelVersion(
             number=number,
             file=file,
-            kind=kind,
-            author=author,
+            kind=work.kind,
+            author=work.author,
             at=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
             base=base,
-            seconds=round(seconds, 1),
-            what=what,
+            seconds=round(work.seconds, 1),
+            what=work.what,
             annotated=known,
             content=case.content,
         )
         changes: dict[str, Any] = {"versions": [*before.versions, version]}
-        if kind != "second reading":
+        if work.kind != "second reading":
             changes |= {"current": number, "judged": None}
         _write(dataset, case_id, before, **changes)
     return version
