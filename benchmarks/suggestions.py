@@ -58,7 +58,8 @@ def step(
     whole: Dataset, order: str, seed: int, labelled: list[str], count: int, options: argparse.Namespace
 ) -> dict[str, Any]:
     """Train on the labelled scans and score; `count` more to label next (0 after the last step)."""
-    place = options.work / length(options) / f"{order}-{seed}-{len(labelled)}"
+    name = "start" if len(labelled) == int(options.steps.split(",")[0]) else order  # both orders begin with the same
+    place = options.work / length(options) / f"{name}-{seed}-{len(labelled)}"
     others = label_only(whole, labelled, place / "data")
     plan = ("--plan", options.work / "plan.yaml", "--set", f"training.epoch_iterations={options.iterations}")
     osteon("train", place / "data", place / "run", *plan, "--epochs", options.epochs, "--fold", "none", "--seed", seed)

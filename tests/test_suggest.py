@@ -126,6 +126,9 @@ def test_of_a_subject_whose_scans_differ_one_is_suggested_first() -> None:
     second = Candidate("a2", "a", {"femur": 0.2}, features=[9.0, 9.0])
     found = rank_candidates([first, second, Candidate("b", "b", {"femur": 0.9}, features=[5.0, 0.0])], {}, 2)
     assert order(found) == ["a1", "b", "a2"]
+    far = Candidate("far", features=[9.0, 9.0])
+    found = rank_candidates([first, Candidate("b", features=[5.0, 0.0]), far], {}, 1)
+    assert reasons(found, "far").startswith("unlike those suggested before: farther from the nearest, a1, than ")
 
 
 def test_what_is_below_the_middle_is_no_reason() -> None:
@@ -251,6 +254,17 @@ def test_a_scan_in_patches_in_slices_or_with_overlaps_says_the_same_twice(
     assert np.isfinite(signals.features).all()
     assert set(signals.agreement) == {"femur", "tibia"}
     assert not any(module._forward_hooks for module in model.network.modules())
+
+
+def test_bodies_that_are_one_class_are_compared_as_one() -> None:
+    structures = [
+        {"name": name, "value": v, "colour": f"#0000{v:02d}"} for v, name in enumerate(("L3", "L2", "L1", "sacrum"), 1)
+    ]
+    series = {"axis": 2, "names": ["L3", "L2", "L1"], "distance_mm": 8.0, "volume_mm3": 64.0, "bodies": True}
+    found, model, _ = probe({"structures": structures, "series": series}, members=2)
+    signals = found.measure(model.prepare(scan()))
+    assert set(signals.agreement) == {"L3…L1", "sacrum"}
+    assert signals.agreement["L3…L1"] is not None
 
 
 # The command

@@ -161,7 +161,8 @@ class _Queue:
         nearest, unusual = self.nearest[number], self.candidates[number].unusual
         if nearest is None:
             return unusual
-        known = "the labelled scans" + ("" if nearest in self.labelled else " and those suggested before")
+        before = [] if nearest in self.labelled else ["those suggested before"]
+        known = " and ".join(["the labelled scans"] * bool(self.labelled) + before)
         share = f"{self.places[DIFFERENCE][number]:.0%}"
         words = f"unlike {known}: farther from the nearest, {nearest}, than {share} of the candidates"
         return f"{words}; {unusual}" if unusual else words
