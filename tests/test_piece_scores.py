@@ -15,6 +15,7 @@ from osteon.core.errors import LabelError, UsageError
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation, Structure, make_structures
 from osteon.dataset.dataset import Dataset
+from osteon.dataset.manifest import read_manifest, write_manifest
 from osteon.evaluating.evaluate import evaluate
 from osteon.evaluating.scores import MetricOptions
 from osteon.formats import write_segmentation
@@ -120,6 +121,32 @@ def test_pieces_of_scans_that_were_trained_on_are_in_no_mean(tmp_path: Path, dat
     shown = capsys.readouterr().out
     assert shown.index("1.000", shown.index("numbered pieces")) < shown.index("numbered pieces, trained on: no test")
     assert "0.400" in shown
+
+
+def test_pieces_have_a_summary_by_group(tmp_path: Path, data: Dataset, capsys: Captured) -> None:
+    """Of scans that were not trained on, for each site with pieces."""
+    manifest = read_manifest(data.folder)
+    sites = {"a": "north", "b": "south", "c": "east"}
+    cases = [case.model_copy(update={"site": sites.get(case.id)}) for case in manifest.cases]
+    write_manifest(data.folder, manifest.model_copy(update={"cases": cases}))
+    folder = predict(tmp_path / "p", a=truth(3, 1, 2), b=merged(truth(1, 2, 3)), c=truth(), d=truth())
+    east, north, south, unknown = evaluate(folder, data.folder, folder, by="site").groups
+    assert [summary.metrics["f1"].mean for group in (north, south) for summary in group.pieces] == [1.0, 0.4]
+    assert [(summary.cases, summary.absent) for summary in east.pieces] == [(0, 1)]
+    assert unknown.pieces == ()
+    groups = json.loads((folder / "metrics.json").read_text())["groups"]
+    assert groups["south"]["pieces"]["structures"]["bone"]["by_case"]["merges"]["mean"] == 1.0
+    assert "pieces" not in groups["unknown"]
+    assert command("evaluate", folder, data.folder, "--by", "site") == 0
+    table = capsys.readouterr().out.split("numbered pieces")[-1]
+    lines = [line.split() for line in table.splitlines()]
+    assert [line[:2] for line in lines if line[:1] in (["east"], ["north"], ["south"])] == [
+        ["east", "–"], ["north", "1.000"], ["south", "0.400"]
+    ]  # fmt: skip
+    (folder / "predictions.json").write_text(json.dumps({"b": {"seen": "trained on", "output": "b.nii.gz"}}))
+    assert [group.name for group in evaluate(folder, data.folder, by="site").groups if group.pieces] == [
+        "east", "north"
+    ]  # fmt: skip
 
 
 def test_without_distances_pieces_are_counted_all_the_same(tmp_path: Path, data: Dataset) -> None:

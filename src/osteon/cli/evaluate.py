@@ -80,6 +80,10 @@ def evaluate(
         )
     if by is not None:
         out.print(group_table(result.groups, by, width=out.width), soft_wrap=False)
+        several = len(pieces) > 1
+        lines = [(f"{g.name}: {s.structure}" if several else g.name, s) for g in result.groups for s in g.pieces]
+        if lines:
+            out.print(piece_table(lines, first=by, width=out.width), soft_wrap=False)
     wrong = {s.structure: s.wrong_level for s in result.summaries if s.wrong_level}
     if wrong:
         listed = shorten([f"{name} {count}×" for name, count in wrong.items()])

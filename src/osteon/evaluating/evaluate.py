@@ -103,7 +103,7 @@ def evaluate(
         missing=pairing.missing,
         unmatched=pairing.unmatched,
         by=by,
-        groups=group_scores(new, groups) if by else (),
+        groups=group_scores(new, groups, unseen) if by else (),
         notes=tuple(notes),
         training_roles=roles,
         trained_on=trained_on,
