@@ -14,11 +14,12 @@ from helpers import spacing_affine, tiny_plan, write_dataset
 from osteon.core.errors import LabelError, UsageError
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation, Structure, make_structures
+from osteon.core.volume import Volume
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import read_manifest, write_manifest
 from osteon.evaluating.evaluate import evaluate
 from osteon.evaluating.scores import MetricOptions
-from osteon.formats import write_segmentation
+from osteon.formats import write_segmentation, write_volume
 from osteon.formats.io import read_segmentation
 from osteon.formats.label_meanings import read_named_labels
 from osteon.networks.registry import build_network
@@ -302,3 +303,90 @@ def test_pieces_are_compared_and_tested(tmp_path: Path, contest: tuple[Dataset, 
     assert "right better" in page
     assert command("compare", right, wrong, "--reference", data.folder, "--to", tmp_path / "again") == 0
     assert "right: bone" in capsys.readouterr().out
+
+
+PELVIS = (
+    Structure(name="sacrum", value=1, colour="#c08040", instances=True, last_value=99),
+    Structure(name="left_hip", value=101, colour="#40c080", instances=True, last_value=199),
+)
+RANGES: dict[str, int | str] = {"sacrum": "1-10", "left_hip": "11-20", "metal": 30}
+
+
+def numbered(folder: Path, *rows: tuple[int, ...]) -> Path:
+    """Label files that name nothing."""
+    for case, row in zip("abcd", rows, strict=False):
+        write_volume(folder / f"{case}.nii.gz", Volume(truth(*row)[None], GRID))
+    return folder
+
+
+def pelves(folder: Path, *rows: tuple[int, ...]) -> Path:
+    structures = (*PELVIS, METAL.model_copy(update={"value": 200}))
+    labels = [truth(*row).astype(np.uint8) for row in rows]
+    for each in labels:
+        each[each == 30] = 200
+    return predict(folder, structures, **dict(zip("abcd", labels, strict=False)))
+
+
+def test_ranges_say_what_the_numbers_of_references_are(tmp_path: Path, capsys: Captured) -> None:
+    """As PENGWIN numbers the pieces of a pelvis; the model has numbers of its own."""
+    reference = numbered(tmp_path / "r", (1, 2, 11), (3, 12, 11))
+    for folder in (
+        pelves(tmp_path / "p", (2, 1, 101), (1, 101, 102)),
+        numbered(tmp_path / "q", (2, 1, 12), (3, 11, 12)),
+    ):
+        result = evaluate(folder, reference, labels=RANGES)
+        assert [(s.name, s.values[0], s.values[-1]) for s in result.structures] == [
+            ("sacrum", 1, 10), ("left_hip", 11, 20), ("metal", 30, 30)
+        ]  # fmt: skip
+        assert [(p.case, p.structure, p.f1) for p in result.pieces] == [
+            (case, name, 1.0) for case in "ab" for name in ("sacrum", "left_hip")
+        ]
+        assert [s.dice for s in result.scores] == [1.0] * 6
+    assert not compare([tmp_path / "p", tmp_path / "q"], reference, labels=RANGES).failures
+    assert command("evaluate", tmp_path / "p", reference, "--labels", "sacrum=1-10,left_hip=11-20,metal=30") == 0
+    assert command("evaluate", tmp_path / "p", reference, "--labels", "sacrum=1-10,left_hip=10-20") == 2
+    assert "--labels: structures share numbers" in capsys.readouterr().err
+
+
+def test_references_without_names_are_taken_as_the_predictions_which_is_said(tmp_path: Path) -> None:
+    result = evaluate(predict(tmp_path / "p", a=truth(2, 3, 1)), numbered(tmp_path / "r", (1, 2, 3)))
+    assert [structure.name for structure in result.structures] == ["bone", "metal"]
+    assert [score.f1 for score in result.pieces] == [1.0]
+    assert "(bone=1-20, metal=30); --labels NAME=VALUE or NAME=FIRST-LAST,… says otherwise" in result.notes[0]
+
+
+@pytest.mark.parametrize("turned", [False, True], ids=["reference", "prediction"])
+def test_files_of_pieces_and_of_classes_that_count_them(tmp_path: Path, turned: bool) -> None:
+    classes = make_structures(["fragment_1", "fragment_2", "fragment_3", "metal"], [1, 2, 3, 30])
+    sides = predict(tmp_path / "pieces", a=truth(2, 3, 1)), predict(tmp_path / "classes", classes, a=truth(1, 2, 3))
+    prediction, reference = sides[::-1] if turned else sides
+    with pytest.raises(LabelError, match="label 1 is") as caught:
+        evaluate(prediction, reference)
+    assert "--labels bone=1-20,…" in caught.value.hint
+    for labels in ({"bone": "1-20"}, {"bone": "1-3"}):
+        result = evaluate(prediction, reference, labels=labels)
+        assert [structure.name for structure in result.structures] == ["bone", "metal"]
+        assert [score.f1 for score in result.pieces] == [1.0]
+
+
+def test_names_that_count_a_structure_are_its_pieces_on_either_side(tmp_path: Path) -> None:
+    classes = make_structures(["bone_1", "bone_2", "bone_3", "metal"], [4, 5, 6, 30])
+    reference = predict(tmp_path / "r", classes, a=truth(4, 5, 6))
+    result = evaluate(predict(tmp_path / "p", a=truth(2, 3, 1)), reference)
+    assert [structure.name for structure in result.structures] == ["bone", "metal"]
+    assert [score.f1 for score in result.pieces] == [1.0]
+
+
+def test_more_pieces_than_a_range_has_fail_their_case_alone(tmp_path: Path) -> None:
+    reference = numbered(tmp_path / "r", (1, 2, 3), (1, 2, 3))
+    folder = predict(tmp_path / "p", a=truth(2, 3, 1), b=truth(2, 3, 4))
+    result = evaluate(folder, reference, labels={"bone": "1-3", "metal": 30})
+    assert [failure.case for failure in result.failures] == ["b"]
+    assert [score.f1 for score in result.pieces] == [1.0]
+
+
+def test_ranges_count_the_pieces_of_predictions_against_a_dataset(tmp_path: Path, data: Dataset) -> None:
+    folder = numbered(tmp_path / "p", (12, 13, 11))
+    result = evaluate(folder, data.folder, labels={"bone": "11-20", "metal": 30})
+    assert [score.f1 for score in result.pieces] == [1.0]
+    assert [score.dice for score in result.scores] == [1.0, 1.0]

@@ -159,7 +159,7 @@ def evaluate(
     tolerances: Sequence[float] = (2.0,),
     match_iou: float = 0.5,
     surfaces: bool = True,
-    labels: Mapping[str, int] | None = None,
+    labels: Mapping[str, int | str] | None = None,
     workers: int | None = None,
 ) -> Evaluation:
     """Score predictions against a dataset, a folder or a file; writes metrics.csv and metrics.json into `out`.
@@ -174,7 +174,8 @@ def evaluate(
         tolerances: Of the NSD, in mm (px in pictures).
         match_iou: Pieces match above this IoU.
         surfaces: Whether distances between surfaces, pieces and levels are measured.
-        labels: What numbers mean in predictions that name no structures, over a dataset.json beside them.
+        labels: What numbers mean in predictions that name no structures, over a dataset.json beside them; the values of
+            numbered pieces as text: `{"sacrum": "1-10", "femur": 30}`.
         workers: Processes; None decides by the cases' size.
 
     Example:
@@ -197,7 +198,7 @@ def compare(
     *,
     tolerances: Sequence[float] = (2.0,),
     surfaces: bool = True,
-    labels: Mapping[str, int] | None = None,
+    labels: Mapping[str, int | str] | None = None,
 ) -> ComparisonResult:
     """Compare runs, folders of predictions and CSVs of RLE on the cases that all have.
 
@@ -207,7 +208,8 @@ def compare(
         out: Folder of report.html, comparison.csv, cases.csv and, of numbered pieces, pieces.csv; None writes nothing.
         tolerances: Of the NSD, in mm (px in pictures).
         surfaces: Whether distances between surfaces, pieces and levels are measured.
-        labels: What numbers mean in predictions that name no structures, over a dataset.json beside them.
+        labels: What numbers mean in predictions that name no structures, over a dataset.json beside them; the values of
+            numbered pieces as text: `{"sacrum": "1-10", "femur": 30}`.
 
     Example:
         >>> comparison = osteon.compare(["run", "predictions"], "spine", surfaces=False)

@@ -40,7 +40,7 @@ def evaluate(
     *,
     measures: MetricOptions = ALL_METRICS,
     by: str | None = None,
-    labels: Mapping[str, int] | None = None,
+    labels: Mapping[str, int | str] | None = None,
     workers: int | None = None,
 ) -> Evaluation:
     """Score predictions. A case that fails is reported and the others go on.
