@@ -13,6 +13,7 @@ import pytest
 from helpers import spacing_affine, tiny_plan, write_dataset
 from osteon.core.errors import LabelError, UsageError
 from osteon.core.geometry import Geometry
+from osteon.core.instances import match_instances
 from osteon.core.labels import Segmentation, Structure, make_structures
 from osteon.core.volume import Volume
 from osteon.dataset.dataset import Dataset
@@ -26,6 +27,7 @@ from osteon.networks.registry import build_network
 from osteon.predicting.model import Model
 from osteon.predicting.postprocessing import Postprocessing, PostprocessingStep
 from osteon.reporting.compare import compare
+from osteon.reporting.piece_pictures import colour_pieces
 from osteon.runs import finish
 from osteon.runs.final_validation import ValidationResult
 from osteon.runs.options import TrainOptions
@@ -281,7 +283,9 @@ def contest(tmp_path: Path) -> tuple[Dataset, Path, Path]:
     return data, right, predict(tmp_path / "wrong", classes, **dict.fromkeys(labels, merged(good)))
 
 
-def test_pieces_are_compared_and_tested(tmp_path: Path, contest: tuple[Dataset, Path, Path], capsys: Captured) -> None:
+def test_pieces_are_compared_and_tested(
+    tmp_path: Path, contest: tuple[Dataset, Path, Path], capsys: Captured, caplog: pytest.LogCaptureFixture
+) -> None:
     data, right, wrong = contest
     made = compare([wrong, right], data.folder, tmp_path / "out")
     assert made.structures == STRUCTURES
@@ -301,8 +305,25 @@ def test_pieces_are_compared_and_tested(tmp_path: Path, contest: tuple[Dataset, 
     page = (tmp_path / "out/report.html").read_text(encoding="utf-8")
     assert "Numbered pieces of bone" in page
     assert "right better" in page
+    assert "(F1 of pieces)" in page
+    assert "<metric" not in page
+    assert not any("taken as" in record.message for record in caplog.records)  # bone_1 is a piece of bone by its name
     assert command("compare", right, wrong, "--reference", data.folder, "--to", tmp_path / "again") == 0
     assert "right: bone" in capsys.readouterr().out
+
+
+def test_pictures_show_a_match_in_one_colour() -> None:
+    reference = Segmentation(truth(2, 5, 7), GRID, STRUCTURES)
+    prediction = Segmentation(truth(9, 9, 2), GRID, STRUCTURES)  # two pieces under one number, and one under another
+    scores = match_instances("a", "bone", prediction.pieces(BONE), reference.pieces(BONE))
+    shown, drawn = colour_pieces(prediction, reference, {"bone": scores})
+    assert shown.structures == drawn.structures
+    names = {s.value: s.name for s in shown.structures}
+    colours = {s.name: s.colour for s in shown.structures}
+    assert [names[value] for value in drawn.array[[0, 4, 8], 0, 0]] == ["bone 2", "bone 5", "bone 7"]
+    assert [names[value] for value in shown.array[[0, 4, 8], 0, 0]] == ["bone 8", "bone 8", "bone 7"]
+    assert names[int(shown.array[0, 0, 5])] == "metal"
+    assert len(set(colours.values())) == len(colours) == 5
 
 
 PELVIS = (

@@ -131,7 +131,7 @@ def piece_meanings_for(files: Iterable[Path], known: Sequence[Structure]) -> Lab
     """What classes mean that count pieces under another name than the one structure of `known` with numbered pieces.
 
     `fragment_1`, `fragment_2` … are then pieces 1, 2 … of `humerus`. None where the first file that names structures
-    has the structure itself, other names that are not known, or none.
+    has the structure itself or its pieces, other names that are not known, or none.
     """
     wholes, names = [s for s in known if s.instances], {s.name for s in known}
     path = next((path for path in files if is_file(path) and not has_placeholder_names(path)), None)
@@ -143,7 +143,9 @@ def piece_meanings_for(files: Iterable[Path], known: Sequence[Structure]) -> Lab
         return None  # reading it will say why
     parts = {s.value: split_number(s.name) for s in own if s.name not in names}
     stems = {stem for stem, _ in parts.values()}
-    if wholes[0].name in {s.name for s in own} or len(stems) != 1 or any(n is None for _, n in parts.values()):
+    if len(stems) != 1 or any(number is None for _, number in parts.values()):
+        return None
+    if wholes[0].name in {*stems, *(s.name for s in own)}:
         return None
     numbers = {f"{wholes[0].name} {number}": (value,) for value, (_, number) in parts.items()}
     return LabelMeanings(f"{stems.pop()} taken as {wholes[0].name}", numbers, chosen=True)
