@@ -390,6 +390,16 @@ def test_files_of_pieces_and_of_classes_that_count_them(tmp_path: Path, turned: 
         assert [score.f1 for score in result.pieces] == [1.0]
 
 
+def test_pieces_are_one_structure_where_the_reference_has_none(tmp_path: Path) -> None:
+    plain = (Structure(name="bone", value=7, colour="#c08040"), METAL)
+    reference = predict(tmp_path / "r", plain, a=np.where(truth(1, 2, 3) % 30 > 0, 7, truth(1, 2, 3)).astype(np.uint8))
+    folder = predict(tmp_path / "p", a=truth(2, 3, 1))
+    result = evaluate(folder, reference)
+    assert [(s.structure, s.dice) for s in result.scores] == [("bone", 1.0), ("metal", 1.0)]
+    unnamed = evaluate(numbered(tmp_path / "q", (2, 3, 1)), reference, labels={"bone": "1-9", "metal": 30})
+    assert [(s.structure, s.dice) for s in unnamed.scores] == [("bone", 1.0), ("metal", 1.0)]
+
+
 def test_names_that_count_a_structure_are_its_pieces_on_either_side(tmp_path: Path) -> None:
     classes = make_structures(["bone_1", "bone_2", "bone_3", "metal"], [4, 5, 6, 30])
     reference = predict(tmp_path / "r", classes, a=truth(4, 5, 6))
