@@ -1,0 +1,1 @@
+"""Labels that people make of a dataset's cases."""
