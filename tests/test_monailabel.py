@@ -24,17 +24,20 @@ import SimpleITK
 
 import dicom_writing
 from helpers import two_boxes, write_dataset
-from osteon.core.errors import ConflictError, LabelError, OsteonError
+from osteon.core.errors import LabelError, OsteonError
 from osteon.core.geometry import Geometry
+from osteon.core.labels import Segmentation
 from osteon.core.volume import Volume
+from osteon.dataset.case_history import read_history
 from osteon.dataset.dataset import Dataset
+from osteon.dataset.label_versions import load_version
 from osteon.dataset.manifest import Case, write_manifest
-from osteon.formats import read_segmentation, write_volume
+from osteon.formats import read_segmentation, write_segmentation, write_volume
 from osteon.formats.io import read_geometry
-from osteon.labelling.store import label_versions, store_label
 from osteon.predicting.model_folder import load_model
 from osteon.runs.fit import train
 from osteon.serving.monailabel import sessions as session_module
+from osteon.serving.monailabel.datastore import Datastore
 from osteon.serving.monailabel.forms import split_form
 from osteon.serving.monailabel.labels import read_label
 from osteon.serving.monailabel.sessions import Sessions
@@ -217,16 +220,21 @@ def test_a_label_comes_back_on_the_scans_own_grid(
     found = read_segmentation(Path(viewer.download_label(case_id, "final")))
     assert np.array_equal(found.array, expected)
     assert np.abs(found.geometry.affine_ras - grid.affine_ras).max() < 1e-5
-    first = (server.dataset / f"annotations/{case_id}/v1.nii.gz").read_bytes()
+    first = (server.dataset / f"annotations/{case_id}/1.nii.gz").read_bytes()
     empty = tmp_path / f"erased{suffix}"
     SimpleITK.WriteImage(SimpleITK.ReadImage(str(tmp_path / f"drawn{suffix}")) * 0, str(empty))
     again = viewer.save_label(case_id, str(empty), "final", {"label_info": LABEL_INFO[:1], "version": 1})
     assert again["version"] == 2
-    assert not read_segmentation(Path(viewer.download_label(case_id, "final"))).array.any()
-    assert (server.dataset / f"annotations/{case_id}/v1.nii.gz").read_bytes() == first
-    record = json.loads((server.dataset / f"annotations/{case_id}/v2.json").read_text())
-    assert (record["author"], record["base"], record["annotated"]) == ("jane", 1, ["tibia"])
-    with pytest.raises(module.MONAILabelClientException, match=r"409.*made from version 1, and version 2"):
+    found = read_segmentation(Path(viewer.download_label(case_id, "final")))
+    assert np.array_equal(found.array, np.where(expected == 3, 3, 0))  # what it does not name stays
+    assert (server.dataset / f"annotations/{case_id}/1.nii.gz").read_bytes() == first
+    version = read_history(server.dataset, case_id).version
+    assert (version.author, version.base, version.number) == ("jane", 1, 2)
+    dataset = Dataset.open(server.dataset)
+    assert np.array_equal(
+        dataset.load_segmentation(dataset.case(case_id)).array, found.array
+    )  # trainings learn from it
+    with pytest.raises(module.MONAILabelClientException, match=r"409.*changed since it was opened \(version 1; now 2"):
         viewer.save_label(case_id, str(empty), "", {"label_info": LABEL_INFO, "version": 1})
     with pytest.raises(module.MONAILabelClientException, match=r"no label .*v3.*it has v1, v2, final"):
         viewer.download_label(case_id, "v3")
@@ -249,7 +257,7 @@ def test_an_image_is_added_once(server: Labelled, viewer: Any, module: Any, tmp_
     named, _ = viewer.infer("boxes", "Scan 7", {"result_extension": ".seg.nrrd"})
     assert viewer.save_label("Scan 7", named, params={"label_info": LABEL_INFO})["version"] == 2
     for version in (1, 2):
-        kept = read_segmentation(label_versions(dataset, "Scan 7")[version])
+        kept = load_version(dataset, "Scan 7", version)
         assert np.array_equal(kept.array, read_segmentation(Path(mask)).array)
     first = server.form("PUT", "/datastore/", (tmp_path / "new.nii.gz").read_bytes(), name="file")
     assert "the dataset has this image: Scan 7" in first.data["error"]  # its id is its file's name
@@ -288,6 +296,7 @@ def test_what_makes_no_sense_is_refused_in_a_sentence(server: Labelled, tmp_path
     moved = SimpleITK.ReadImage(str(tmp_path / "drawn.nii.gz"))
     moved.SetOrigin((1.0, 0, 0))
     SimpleITK.WriteImage(moved, str(tmp_path / "moved.nii.gz"))
+    moved.SetOrigin((0.4, 0, 0))
     SimpleITK.WriteImage(moved[1:], str(tmp_path / "small.nii.gz"))
     image, label = path.read_bytes(), (tmp_path / "drawn.nii.gz").read_bytes()
     tricks = ["..%2F..%2Fetc", "%2Fetc%2Fpasswd", ".hidden", "a%00b", "a%5Cb", "x" * 180]
@@ -340,7 +349,7 @@ def test_what_makes_no_sense_is_refused_in_a_sentence(server: Labelled, tmp_path
         )
     for body in (b"{", b"[]", b"nonsense" * 200_000):
         assert server.client.ask("POST", "/activelearning/first", body).status in (413, 422)
-    assert label_versions(Dataset.open(server.dataset), "straight") == {}
+    assert read_history(server.dataset, "straight").versions == []
     assert server.client.ask("POST", "/auth/token", b"password=" + b"x" * 20_000).status == 413
     log = server.log.read_text()
     assert not any(word in log for word in (TOKEN, "Traceback", "straight"))
@@ -450,19 +459,21 @@ def test_names_that_are_no_structures_are_refused_and_none_is_taken_for_another(
     assert (int(label.array.max()), spoken) == (5, {"tibia"})
 
 
-def test_a_label_is_kept_beside_those_before_it(tmp_path: Path) -> None:
-    dataset = cohort(tmp_path / "data", 1)
-    label = dataset.load_segmentation(dataset.case("c0"))
-    assert store_label(dataset, "c0", label, author="a") == 1
-    assert store_label(dataset, "c0", label, author="b", base=1) == 2
-    with pytest.raises(ConflictError):
-        store_label(dataset, "c0", label, author="b", base=1)
-    assert sorted(label_versions(dataset, "c0")) == [1, 2]
-    other = write_dataset(tmp_path / "other", {"c0": two_boxes()})
-    layers = Dataset(other.folder, other.manifest.model_copy(update={"overlapping": True}))
-    assert store_label(layers, "c0", label, author="a", annotated={"femur"}) == 1
-    kept = read_segmentation(label_versions(layers, "c0")[1], layers.structures)
-    assert [int(layer.sum()) for layer in kept.array] == [int((label.array == value).sum()) for value in (3, 5)]
+@pytest.mark.parametrize("overlapping", [False, True])
+def test_a_label_of_a_part_leaves_the_rest_as_it_was(tmp_path: Path, overlapping: bool) -> None:
+    """A box of the scan, as 3D Slicer cuts it in .seg.nrrd, and one structure of two."""
+    image, labels, affine = two_boxes()
+    masks = np.stack([labels == 3, labels == 5]).astype(np.uint8) if overlapping else labels
+    dataset = write_dataset(tmp_path / "data", {"c0": (image, masks, affine)}, overlapping=overlapping)
+    part = Geometry((2, 2, 2), affine @ np.array([[1, 0, 0, 5], [0, 1, 0, 5], [0, 0, 1, 3], [0, 0, 0, 1.0]]))
+    tibia = tuple(s for s in dataset.structures if s.name == "tibia")
+    write_segmentation(tmp_path / "a.seg.nrrd", Segmentation(np.full((2, 2, 2), 5, np.uint8), part, tibia))
+    assert Datastore(dataset.folder, 10**6).save_label("c0", tmp_path / "a.seg.nrrd", "jane") == 1
+    kept = load_version(dataset, "c0", 1)
+    assert np.array_equal(kept.mask(dataset.structures[0]), labels == 3)
+    drawn = np.zeros(labels.shape, bool)
+    drawn[5:7, 5:7, 3:5] = True
+    assert np.array_equal(kept.mask(dataset.structures[1]), drawn)
 
 
 def test_sessions_end_and_are_not_many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,1 +1,0 @@
-"""Labels that people make of a dataset's cases."""

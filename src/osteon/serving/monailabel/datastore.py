@@ -1,7 +1,7 @@
 """The dataset as MONAI Label's clients see it: images by id, each with labels under tags.
 
-`original` is the label that the case was imported with, `final` the newest one that somebody sent, or else the
-original; `v3` is the third that was sent.
+`original` is the label that the case was imported with, `final` the one that counts now (`dataset.case_history`), `v3`
+the third version.
 """
 
 from __future__ import annotations
@@ -22,13 +22,16 @@ from osteon.core.file_stamps import modification_stamp
 from osteon.core.files import link_or_copy
 from osteon.core.locks import LOCK_NAME, exclusive_lock
 from osteon.core.volume import Volume
+from osteon.dataset.case_history import read_history
 from osteon.dataset.checks import content_hash
 from osteon.dataset.dataset import Dataset, read_channels
+from osteon.dataset.label_placement import place_segmentation
+from osteon.dataset.label_versions import LabelWork, save_label, version_path
 from osteon.dataset.manifest import Case, describe_errors, read_manifest, write_manifest
 from osteon.formats.io import read_geometry
+from osteon.formats.labelmap import to_index_map, to_multi_hot
 from osteon.formats.registry import suffix_of
-from osteon.labelling.store import label_versions, store_label
-from osteon.serving.monailabel.labels import read_label
+from osteon.serving.monailabel.labels import keep_unnamed, read_label
 from osteon.web.http_errors import RejectedError
 
 FINAL, ORIGINAL = "final", "original"
@@ -82,39 +85,44 @@ class Datastore:
         return labels[tag]
 
     def unlabelled(self) -> tuple[Dataset, list[Case]]:
-        """The cases that have no label yet."""
+        """The cases without a label that counts."""
         dataset = self.open()
-        return dataset, [case for case in dataset.manifest.cases if not self._labels(dataset, case)]
+        return dataset, [case for case in dataset.manifest.cases if case.segmentation is None]
 
     def statistics(self) -> dict[str, Any]:
         """How many images there are, how many have a label, and labels by tag."""
         dataset = self.open()
-        tags = [self._labels(dataset, case) for case in dataset.manifest.cases]
-        counts = {tag: sum(tag in labels for labels in tags) for tag in (FINAL, ORIGINAL)}
-        return {"total": len(tags), "completed": counts[FINAL], "label_tags": {t: n for t, n in counts.items() if n}}
+        counts = {
+            tag: len(manifest.labelled)
+            for tag, manifest in ((FINAL, dataset.manifest), (ORIGINAL, dataset.imported.manifest))
+        }
+        total, tags = len(dataset.manifest.cases), {tag: count for tag, count in counts.items() if count}
+        return {"total": total, "completed": counts[FINAL], "label_tags": tags}
 
     def objects(self) -> dict[str, Any]:
         """All images and labels."""
         dataset = self.open()
         found: dict[str, Any] = {}
         for case in dataset.manifest.cases:
-            labels = self._labels(dataset, case)
-            versions = label_versions(dataset, case.id)
-            info = {tag: {"version": max(versions, default=0)} if tag == FINAL else {} for tag in labels}
+            current = read_history(self.folder, case.id).current
             found[case.id] = {
                 "image": {"ext": suffix_of(Path(case.images[0])) or "", "info": {"name": image_name(case)}},
-                "labels": {tag: {"ext": suffix_of(path), "info": info[tag]} for tag, path in labels.items()},
+                "labels": {
+                    tag: {"ext": suffix_of(path), "info": {"version": current} if tag == FINAL else {}}
+                    for tag, path in self._labels(dataset, case).items()
+                },
             }
         return {"name": dataset.manifest.name, "description": "an osteon dataset", "objects": found}
 
     def _labels(self, dataset: Dataset, case: Case) -> dict[str, Path]:
         """Tag → file."""
-        versions = label_versions(dataset, case.id)
-        labels = {f"v{number}": path for number, path in sorted(versions.items())}
-        if case.segmentation is not None:
-            labels[ORIGINAL] = dataset.resolve(case.segmentation)
-        final = versions[max(versions)] if versions else labels.get(ORIGINAL)
-        return labels if final is None else {**labels, FINAL: final}
+        versions = read_history(self.folder, case.id).versions
+        labels = {f"v{version.number}": version_path(dataset, case.id, version) for version in versions}
+        imported = dataset.imported.case(case.id).segmentation
+        for tag, path in ((ORIGINAL, imported), (FINAL, case.segmentation)):
+            if path is not None:
+                labels[tag] = dataset.resolve(path)
+        return labels
 
     def sample(self, case: Case, dataset: Dataset, *, local: bool) -> dict[str, Any]:
         """A case as a viewer opens it; where its file lies is said to programs on this machine alone."""
@@ -177,25 +185,35 @@ class Datastore:
     def save_label(
         self, image_id: str, path: Path, author: str, *, label_info: Any = None, base: int | None = None
     ) -> int:
-        """Keep a label that a viewer sends as the newest version. Returns its number.
+        """Save a label that a viewer sends as a new version, which counts from now on. Returns its number.
 
         Args:
             image_id: The case.
-            path: The file, under a suffix that readers know.
+            path: The file, under a suffix that readers know. A box of the scan's voxels is laid where it lies.
             author: Who sends it.
-            label_info: What its values mean (`labels.read_label`).
+            label_info: What its values mean (`labels.read_label`). Structures that it does not name stay as they are.
             base: The version that it was made from; None: the client does not say.
 
         Raises:
-            RejectedError: 404, there is no such image; 409, `base` is not the newest version; 422, it does not lie on
+            RejectedError: 404, there is no such image; 409, `base` does not count any more; 422, it does not lie on
                 the image's grid, or holds what is no structure.
         """
         dataset, case = self.case(image_id)
+        name, image = f"case {image_id}: the label", f"case {image_id}: the scan"
         try:
-            label, spoken = read_label(path, dataset.structures, label_info)
-            return store_label(dataset, case.id, label, author=author, base=base, annotated=spoken)
+            sent, spoken = read_label(path, dataset.structures, label_info)
+            placed, _ = place_segmentation(sent, dataset.geometry(case), name=name, image_name=image, hint=_GRID_HINT)
+            label = to_multi_hot(placed) if dataset.manifest.overlapping else to_index_map(placed, name)
+            current = read_history(self.folder, image_id).current
+            if case.segmentation is not None and {s.name for s in dataset.structures} - spoken:
+                label = keep_unnamed(label, dataset.load_segmentation(case, pieces=True), spoken)
+            work = LabelWork(author, annotated=spoken, what="sent by MONAI Label's client")
+            return save_label(dataset, image_id, label, work, base=current if base is None else base).number
         except OsteonError as error:
             raise as_rejected(error, path, "the label") from error
+
+
+_GRID_HINT = "save it on the scan's own grid: in 3D Slicer with the scan as the segmentation's source geometry"
 
 
 def as_rejected(error: OsteonError, path: Path, name: str) -> OsteonError:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from osteon.core.errors import LabelError
-from osteon.core.labels import Segmentation, Structure, make_structures
+from osteon.core.labels import BACKGROUND, Segmentation, Structure, make_structures
 from osteon.dataset.checks import present_structures
 from osteon.formats.annotation_fields import check_label
 from osteon.formats.io import read_segmentation, read_structures
@@ -49,6 +51,24 @@ def read_label(path: Path, structures: Sequence[Structure], label_info: Any) -> 
     if not spoken:
         raise LabelError(f"{_NAME}: is empty, and names no structure", hint="draw something, then save it")
     return found, spoken
+
+
+def keep_unnamed(label: Segmentation, before: Segmentation, named: Collection[str]) -> Segmentation:
+    """A label with the structures that it does not name as they were before, where it is empty.
+
+    Args:
+        label: An index map, or multi-hot.
+        before: Likewise, on the same grid and with the same structures.
+        named: Those that the label speaks of.
+    """
+    array = label.array.astype(np.promote_types(label.array.dtype, before.array.dtype))
+    for number, structure in enumerate(label.structures):
+        if structure.name not in named and label.overlapping:
+            array[number] = before.array[number]
+        elif structure.name not in named:
+            kept = before.mask(structure) & (label.array == BACKGROUND)
+            array[kept] = before.array[kept]
+    return Segmentation(array, label.geometry, label.structures)
 
 
 def _name_values(label_info: Any, values: set[int]) -> tuple[Structure, ...]:
