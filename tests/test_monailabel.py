@@ -1,7 +1,7 @@
 """`osteon serve --protocol monailabel`, by the client module of the package `monailabel` against a real server.
 
-The package is installed without what it requires (`make setup`), as its client needs `requests` alone; where it is
-missing those tests are skipped.
+`make setup` puts the package into a folder of its own, without what it requires, as its client needs `requests` and `cgi`
+alone; where it is missing those tests are skipped.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import hashlib
 import importlib
 import json
 import shutil
+import sys
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -98,12 +99,14 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Labelled]:
 @pytest.fixture(scope="module")
 def module() -> Iterator[Any]:
     """The package's client module."""
+    place = Path(sys.prefix) / "share/monailabel"
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), pytest.MonkeyPatch.context() as patch:
             warnings.simplefilter("ignore")  # cgi
+            patch.setattr(sys, "path", [*sys.path, str(place)])
             found = importlib.import_module("monailabel.client.client")
     except ImportError as error:
-        pytest.skip(f"needs pip install --no-deps monailabel; requests, and before Python 3.13 cgi: {error}")
+        pytest.skip(f"needs pip install --no-deps --target {place} monailabel; and requests: {error}")
     yield found
     gc.collect()
 
@@ -457,6 +460,13 @@ def test_names_that_are_no_structures_are_refused_and_none_is_taken_for_another(
         read_label(numbered(tmp_path / "b.nii.gz", 0), structures, None)
     label, spoken = read_label(numbered(tmp_path / "c.nii.gz", 5), structures, None)
     assert (int(label.array.max()), spoken) == (5, {"tibia"})
+
+
+def test_where_a_scan_lies_is_said_on_this_machine_alone(tmp_path: Path) -> None:
+    dataset = cohort(tmp_path / "data", 1)
+    store, case = Datastore(dataset.folder, 10**6), dataset.case("c0")
+    assert store.sample(case, dataset, local=True)["path"] == str(dataset.folder / "images/c0.nii.gz")
+    assert store.sample(case, dataset, local=False)["path"] == ""
 
 
 @pytest.mark.parametrize("overlapping", [False, True])

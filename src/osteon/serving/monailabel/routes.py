@@ -226,7 +226,7 @@ def _add_sessions(router: APIRouter, server: LabelServer) -> None:
             if not form.files.get("files"):
                 raise RejectedError(422, "the form has no file 'files'", hint="send the scan")
             await to_thread.run_sync(_place_files, folder, form, server.max_upload)
-            client = client_name(form.fields or form.params)
+            client = client_name(form.params | form.fields)
             session = await to_thread.run_sync(sessions.add, folder, client, expiry)
         return {"session_id": session.name, "session_info": session.model_dump()}
 
