@@ -1,7 +1,7 @@
 """`osteon serve --protocol monailabel`, by the client module of the package `monailabel` against a real server.
 
-`make setup` puts the package into a folder of its own, without what it requires, as its client needs `requests` and `cgi`
-alone; where it is missing those tests are skipped.
+`make setup` puts the package into a folder of its own, without what it requires, as its client needs `requests` and
+`cgi` alone; where it is missing those tests are skipped.
 """
 
 from __future__ import annotations
@@ -247,7 +247,8 @@ def test_an_image_is_added_once(server: Labelled, viewer: Any, module: Any, tmp_
     path, grid = server.case("straight")
     image = two_boxes(seed=77)[0].astype(np.float32)
     write_volume(tmp_path / "new.nii.gz", Volume(image[None], grid))
-    assert viewer.upload_image(str(tmp_path / "new.nii.gz"), "Scan 7") == {"image": "Scan 7"}
+    for _ in range(2):
+        assert viewer.upload_image(str(tmp_path / "new.nii.gz"), "Scan 7") == {"image": "Scan 7"}
     dataset = Dataset.open(server.dataset)
     added = dataset.case("Scan 7")
     assert np.array_equal(dataset.load_image(added).array[0], image)

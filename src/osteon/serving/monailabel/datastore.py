@@ -132,7 +132,7 @@ class Datastore:
         return {"id": case.id, "name": image_name(case), "path": where, "checksum": checksum}
 
     def add_image(self, image_id: str, path: Path, author: str) -> str:
-        """Add a scan to the dataset, under a new id.
+        """Add a scan to the dataset, under a new id; one that is there under its id stays as it is.
 
         Args:
             image_id: As the client calls it.
@@ -157,6 +157,8 @@ class Datastore:
             volume = self._read_image(path, manifest.channels)
             content = content_hash(volume)
             for other in manifest.cases:
+                if (other.id, other.content) == (image_id, content):
+                    return image_id
                 if name_key(other.id) == name_key(image_id) or content == other.content:
                     raise RejectedError(
                         409, f"the dataset has this image: {other.id}", hint=f"use the image {other.id}"
