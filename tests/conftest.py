@@ -15,6 +15,7 @@ from osteon.core.progress import print_messages, show_progress
 from osteon.networks import fused_norm
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # tests that a shell began in the background ignore it
+os.fsync = lambda _: None  # what tests write need not outlive a power failure
 settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("unhurried")  # a test never times
 
