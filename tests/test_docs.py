@@ -62,6 +62,7 @@ def test_every_option_and_figure_of_evaluate_is_described() -> None:
         ("predict", "predict"),
         ("import-model", "import-model"),
         ("serve", "serve"),
+        ("suggest", "suggest"),
         ("vote", "vote"),
         ("app", "app"),
     ],

@@ -40,6 +40,7 @@ from osteon.api import (  # noqa: E402
     load_model,
     make_plan,
     predict,
+    suggest,
     sweep,
     train,
     vote,
@@ -71,6 +72,8 @@ if TYPE_CHECKING:
     from osteon.evaluating.record import Evaluation as Evaluation
     from osteon.exporting.run import ExportReport as ExportReport
     from osteon.importing.run import ImportReport as ImportReport
+    from osteon.labelling.ranking import Suggestion as Suggestion
+    from osteon.labelling.suggestions import SuggestReport as SuggestReport
     from osteon.machine.doctor import DoctorReport as DoctorReport
     from osteon.plan.schema import Plan as Plan
     from osteon.planning.options import PlanOptions as PlanOptions
@@ -101,6 +104,8 @@ _MODULES = {
     "evaluating.record": "Evaluation",
     "exporting.run": "ExportReport",
     "importing.run": "ImportReport",
+    "labelling.ranking": "Suggestion",
+    "labelling.suggestions": "SuggestReport",
     "machine.doctor": "DoctorReport",
     "predicting.predictor": "PredictReport",
     "reporting.comparison": "ComparisonResult",
@@ -127,6 +132,7 @@ __all__ = [
     "load_model",
     "make_plan",
     "predict",
+    "suggest",
     "sweep",
     "train",
     "vote",

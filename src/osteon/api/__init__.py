@@ -2,7 +2,7 @@
 
 from osteon.api.data import add_labels, audit, audit_augmented, import_dataset, make_plan
 from osteon.api.models import doctor, import_model, load_model, sweep, train
-from osteon.api.results import compare, evaluate, export, fit_vote, predict, vote
+from osteon.api.results import compare, evaluate, export, fit_vote, predict, suggest, vote
 
 __all__ = [
     "add_labels",
@@ -18,6 +18,7 @@ __all__ = [
     "load_model",
     "make_plan",
     "predict",
+    "suggest",
     "sweep",
     "train",
     "vote",

@@ -20,12 +20,11 @@ from osteon.core.geometry import Geometry
 from osteon.core.records import read_record
 from osteon.machine.gate import read_gates
 from osteon.networks.registry import input_channels, output_channels
-from osteon.plan.outputs import output_layout
 from osteon.plan.schema import Plan
 from osteon.predicting.engines import ENGINES, NAMES, EngineKind, find_engine
 from osteon.predicting.model import Model
 from osteon.predicting.scans import Scan
-from osteon.predicting.tiles import tile_starts
+from osteon.predicting.tiles import predicted_labels, tile_starts
 from osteon.preparing.strategies import grid_strategy
 
 FILE = "engines.json"
@@ -61,7 +60,7 @@ def measure_engines(model: Model) -> list[EngineSpeed]:
         size,
         mode="trilinear",
     )
-    expected = _predicted_labels(model.with_engine(find_engine("torch")).network(image)[0], model.plan)
+    expected = predicted_labels(model.with_engine(find_engine("torch")).network(image)[0], model.plan)
     return [_measure_engine(model, kind, image, expected) for kind in ENGINES if kind.device == "cpu"]
 
 
@@ -85,12 +84,8 @@ def _measure_engine(model: Model, kind: EngineKind, image: torch.Tensor, expecte
         began = time.perf_counter()
         engine(image)
         times.append(time.perf_counter() - began)
-    agrees = float((_predicted_labels(logits, model.plan) == expected).float().mean())
+    agrees = float((predicted_labels(logits, model.plan) == expected).float().mean())
     return EngineSpeed(kind.name, round(start_s, 3), round(min(times), 4), round(agrees, 6))
-
-
-def _predicted_labels(logits: torch.Tensor, plan: Plan) -> torch.Tensor:
-    return logits > 0 if plan.overlapping else logits[:, : output_layout(plan).classes].argmax(1)
 
 
 def fastest_engine(speeds: Mapping[str, EngineSpeed], passed: set[str], patches: int) -> str:

@@ -174,16 +174,23 @@ class Model:
             folder: Where probabilities go into a file; None keeps them in memory.
             first_level: The name of the sequence's first body, of vertebrae the uppermost, where a person knows it.
         """
-        image = torch.from_numpy(prepared.image)
-        if self.first is not None and prepared.first is not None:
-            found = self.first.infer(prepared.first, speed=speed, folder=folder)
-            labels = restore_scan(prepared.first, found, self.first.plan)
-            labels = labels if prepared.part is None else labels.crop(prepared.part[1])
-            image = torch.cat((image, label_channels(labels, self.plan)))
+        image = self.network_input(prepared, speed=speed, folder=folder)
         region = speed.region and has_small_structures(self.reference)
         slabs = stream_probabilities(self.network, image, self.plan, speed=speed, region=region)
         probabilities = collect(slabs, image.shape[1:], self.plan, folder=folder)
         return decode_outputs(probabilities, self.plan, first=first_level, sharpness=self.level_sharpness)
+
+    def network_input(
+        self, prepared: PreparedScan, *, speed: SpeedPreset = BALANCED, folder: Path | None = None
+    ) -> torch.Tensor:
+        """The scan's channels `[channel, i, j, k]`, and in a cascade those of the first model's labels; see `infer`."""
+        image = torch.from_numpy(prepared.image)
+        if self.first is None or prepared.first is None:
+            return image
+        found = self.first.infer(prepared.first, speed=speed, folder=folder)
+        labels = restore_scan(prepared.first, found, self.first.plan)
+        labels = labels if prepared.part is None else labels.crop(prepared.part[1])
+        return torch.cat((image, label_channels(labels, self.plan)))
 
     def batch_key(self, prepared: PreparedScan) -> tuple[int, ...] | None:
         """Scans of one key, other than None, can go into one batch."""

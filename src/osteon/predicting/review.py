@@ -33,6 +33,8 @@ EXTENT_FACTOR = 2.0
 """A scan may be shorter than all training scans by this factor."""
 SPACING_FACTOR = 2.0
 """Times the largest voxel edge, or a part of the smallest."""
+UNUSUAL_IMAGE = "the image is unlike the training scans"
+"""How that reason begins."""
 
 
 @dataclass(frozen=True)
@@ -111,13 +113,23 @@ def _low_raw_confidence(confidence: Mapping[str, float | None], usual: Mapping[s
     return reasons
 
 
-def _missing_structures(statistics: ReferenceStatistics, plan: Plan, cases: Sequence[ReferenceStatistics]) -> list[str]:
-    reasons = []
-    for name in (structure.name for structure in plan.structures if structure.name not in statistics.volumes):
+def usual_structures(plan: Plan, cases: Sequence[ReferenceStatistics]) -> dict[str, str]:
+    """The structures that (nearly) all training scans show, and in how many of them: `9 of 10`."""
+    usual = {}
+    for name in (structure.name for structure in plan.structures):
         annotated = [case for case in cases if case.annotated is None or name in case.annotated]
         shown = sum(name in case.volumes for case in annotated)
         if shown and shown >= MIN_SHARE_OF_CASES * len(annotated):
-            reasons.append(f"{name}: not found; {shown} of {len(annotated)} training scans show it")
+            usual[name] = f"{shown} of {len(annotated)}"
+    return usual
+
+
+def _missing_structures(statistics: ReferenceStatistics, plan: Plan, cases: Sequence[ReferenceStatistics]) -> list[str]:
+    reasons = [
+        f"{name}: not found; {shown} training scans show it"
+        for name, shown in usual_structures(plan, cases).items()
+        if name not in statistics.volumes
+    ]
     return reasons if reasons or statistics.volumes else ["nothing was found"]
 
 
@@ -155,7 +167,7 @@ def _unusual_image(statistics: ReferenceStatistics, cases: Sequence[ReferenceSta
         width = max(float(np.ptp(known)), MIN_WIDTH)
         beyond = max(float(known.min()) - value, value - float(known.max())) / width
         usual = f"{known.min():.3g} to {known.max():.3g}"
-        reason = f"the image is unlike the training scans: {name} {value:.3g}, there {usual}"
+        reason = f"{UNUSUAL_IMAGE}: {name} {value:.3g}, there {usual}"
         worst = max(worst, (beyond, reason))
     return [worst[1]] if worst[1] else []
 

@@ -49,6 +49,11 @@ class Scan:
     problem: OsteonError | None = None
     grid: Geometry | None = None
 
+    @classmethod
+    def of_case(cls, dataset: Dataset, case: Case) -> Scan:
+        """The scan of a dataset's case."""
+        return cls(case.id, tuple((dataset.resolve(image),) for image in case.images), dataset, case)
+
     @property
     def files(self) -> tuple[Path, ...]:
         """All its files."""
@@ -159,9 +164,7 @@ def find_scans(
             if not any(case.held_out or case.segmentation is None for case in cases):
                 may = "" if seen.known else "; a training may have seen these"
                 notes.append(f"{source}: holds no case out: all are taken{may}")
-            for case in cases:
-                images = tuple((dataset.resolve(image),) for image in case.images)
-                scans.append(Scan(case.id, images, dataset, case))
+            scans += [Scan.of_case(dataset, case) for case in cases]
         elif source.is_dir():
             below = find_scans_below(source, channels, pictures=plan is None or plan.unit == "px", series=series)
             notes += below.notes

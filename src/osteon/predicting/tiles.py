@@ -256,6 +256,11 @@ def _mean_over_mirrors(network: nn.Module, batch: torch.Tensor, plan: Plan, *, m
     return total.div_(len(subsets)) if len(subsets) > 1 else total
 
 
+def predicted_labels(logits: torch.Tensor, plan: Plan) -> torch.Tensor:
+    """Of logits `[batch, output, i, j, k]`: classes `[batch, i, j, k]`, or multi-hot `[batch, structure, i, j, k]`."""
+    return logits > 0 if plan.overlapping else logits[:, : output_layout(plan).classes].argmax(1)
+
+
 def tile_starts(length: int, size: int, step: float = BALANCED.step) -> list[int]:
     """First voxels of tiles that cover `length`, evenly spread, at most `step` of a tile apart."""
     if length <= size:
