@@ -1,0 +1,91 @@
+"""A scheduler and workers of Dask, each a process of its own, as people start them on several machines."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from children import HERE, wait
+
+ENVIRONMENT = {
+    "PYTHONPATH": os.pathsep.join([str(HERE.parent / "src"), str(HERE)]),
+    "OMP_NUM_THREADS": "1",
+    "PYTHONWARNINGS": "default",
+    "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "0",
+    "DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "5s",
+}
+DASHBOARD = ("--no-dashboard", "--dashboard-address", "127.0.0.1:0")
+
+
+@dataclass
+class DaskProcesses:
+    """A scheduler and its workers.
+
+    Attributes:
+        folder: Of their logs, and of the file that names the scheduler's address.
+        prefix: What each command begins with, such as `ip netns exec NAME`, by the process's name.
+    """
+
+    folder: Path
+    prefix: dict[str, Sequence[str]] = field(default_factory=dict)
+    running: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+
+    @property
+    def file(self) -> Path:
+        return self.folder / "scheduler.json"
+
+    @property
+    def address(self) -> str:
+        return str(json.loads(self.file.read_text())["address"])
+
+    def start(self, name: str, *arguments: object) -> subprocess.Popen[bytes]:
+        with (self.folder / f"{name}.log").open("ab") as log:
+            process = subprocess.Popen(
+                [*self.prefix.get(name, ()), sys.executable, "-m", "dask", *map(str, arguments)],
+                env=os.environ | ENVIRONMENT,
+                cwd=self.folder,
+                stdout=log,
+                stderr=log,
+            )
+        self.running[name] = process
+        return process
+
+    def start_scheduler(self, *options: object, port: int = 0) -> None:
+        self.file.unlink(missing_ok=True)
+        where = ("--host", "127.0.0.1") if "scheduler" not in self.prefix else ()
+        self.start(
+            "scheduler", "scheduler", *where, "--port", port, *DASHBOARD, "--scheduler-file", self.file, *options
+        )
+        wait(lambda: self.file.is_file() and self.file.read_text())
+
+    def start_worker(self, name: str = "worker", *options: object) -> subprocess.Popen[bytes]:
+        return self.start(
+            name,
+            *("worker", "--scheduler-file", self.file, "--nthreads", 1, *DASHBOARD, "--name", name, *options),
+            *("--local-directory", self.folder / "dask", *(() if "--nworkers" in options else ("--no-nanny",))),
+        )
+
+    def kill(self, name: str) -> None:
+        process = self.running.pop(name)
+        process.kill()
+        process.wait()
+
+
+@contextmanager
+def dask_processes(folder: Path, workers: int = 2) -> Iterator[DaskProcesses]:
+    """A scheduler with workers `worker0`, `worker1`, …; they end with the block."""
+    processes = DaskProcesses(folder)
+    try:
+        processes.start_scheduler()
+        for number in range(workers):
+            processes.start_worker(f"worker{number}")
+        yield processes
+    finally:
+        for name in list(processes.running):
+            processes.kill(name)
