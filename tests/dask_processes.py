@@ -12,6 +12,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from children import HERE, wait
+from helpers import box, tiny_plan, two_boxes
+from osteon.core.geometry import Geometry
+from osteon.core.volume import Volume
+from osteon.formats import write_volume
+from osteon.networks.registry import build_network
+from osteon.predicting.model import Model
+from osteon.predicting.model_folder import save_model
+from osteon.predicting.records import RECORD
 
 ENVIRONMENT = {
     "PYTHONPATH": os.pathsep.join([str(HERE.parent / "src"), str(HERE)]),
@@ -20,6 +28,8 @@ ENVIRONMENT = {
     "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": "0",
     "DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT": "5s",
 }
+OF_ITS_MOMENT = ("seconds", "memory_bytes")
+"""Of a prediction's record: what it took, and not what it is."""
 DASHBOARD = ("--no-dashboard", "--dashboard-address", "127.0.0.1:0")
 
 
@@ -89,3 +99,30 @@ def dask_processes(folder: Path, workers: int = 2) -> Iterator[DaskProcesses]:
     finally:
         for name in list(processes.running):
             processes.kill(name)
+
+
+def make_place(folder: Path, cases: int, wrong: int = -1) -> None:
+    """A source of pairs, of which one case's label is on another grid, and an untrained model."""
+    lines = []
+    for number in range(cases):
+        image, labels, affine = two_boxes(seed=number)
+        write_volume(folder / f"source/c{number}.nii.gz", Volume(image[None], Geometry(image.shape, affine)))
+        labels = box((3, 3, 3)) if number == wrong else labels
+        write_volume(folder / f"source/c{number}_label.nii.gz", Volume(labels[None], Geometry(labels.shape, affine)))
+        lines.append(f"c{number}.nii.gz,c{number}_label.nii.gz\n")
+    (folder / "source/pairs.txt").write_text("".join(lines))
+    plan = tiny_plan()
+    save_model(folder / "model", Model(build_network(plan), plan, {"dice": 0.5}, ""), "# A card\n")
+
+
+def contents(folder: Path) -> dict[str, object]:
+    """What lies in a folder, by its path there; not the times at which exports were written."""
+    found: dict[str, object] = {}
+    for path in sorted(path for path in folder.rglob("*") if path.is_file() and "exports" not in path.as_posix()):
+        found[path.relative_to(folder).as_posix()] = path.read_bytes()
+        if path.name == RECORD or ".records/predictions" in path.as_posix():
+            records = json.loads(path.read_text())
+            for record in records.values():
+                assert all(record.pop(key) is not None for key in OF_ITS_MOMENT)
+            found[path.relative_to(folder).as_posix()] = records
+    return found

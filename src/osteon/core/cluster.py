@@ -31,8 +31,8 @@ _EXTRA = "pip install 'osteon[cluster]'"
 
 
 @contextmanager
-def open_cluster(text: str | None) -> Iterator[None]:
-    """Let work over cases be done on a cluster inside the block; with None on this machine, as ever.
+def open_cluster(text: str) -> Iterator[None]:
+    """Let work over cases be done on a cluster inside the block.
 
     It is connected to, or started, when there is the first work, and what was started is ended with the block.
 
@@ -43,9 +43,6 @@ def open_cluster(text: str | None) -> Iterator[None]:
         UsageError: It is none of these, or the extra `cluster` is not installed.
         OsteonError: There is no scheduler, or it has gone.
     """
-    if text is None:
-        yield
-        return
     settings = parse_cluster(text)
     _check_installed("dask_jobqueue" if isinstance(settings, SlurmSettings) else "distributed")
     cluster = _Cluster(settings)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import pickle
 import platform
 import secrets
@@ -11,6 +12,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from osteon.core.errors import OsteonError, UsageError
@@ -146,7 +148,7 @@ class ClusterRun:
         client = self.scheduler.client
         with self.scheduler.errors(), config.set({"distributed.admin.large-graph-warning-threshold": "10GB"}):
             if self.job is None:
-                packed = dumps((self.function, self.setup))
+                packed = dumps((self.function, self.setup, str(Path.cwd())))
                 self.job = client.submit(bytes, packed, key=(f"osteon-{self.token}-job", 0), pure=False)
             self.tries += 1
             key = (f"osteon-{self.token}", number, self.tries)
@@ -168,12 +170,24 @@ def _do(job: bytes, token: str, item: bytes, name: str, versions: tuple[str, str
             )
         set_thread_count(1)
         _job_here.clear()  # its memory is free before there is another
-        function, setup = pickle.loads(job)
+        function, setup, folder = pickle.loads(job)
+        _enter(folder)
         if setup is not None:
             setup()
         _job_here.append((token, function))
     outcome = attempt(_job_here[0][1], pickle.loads(item), name)
     return outcome.result, outcome.error
+
+
+def _enter(folder: str) -> None:
+    """Let relative paths mean what they mean to the command. Raises UsageError where its folder is not here."""
+    try:
+        os.chdir(folder)
+    except OSError as error:
+        raise UsageError(
+            f"{folder}: a worker on {platform.node()} cannot enter the folder of this command ({error.strerror})",
+            hint="give the command in a folder on a disk that all machines share, at the same path",
+        ) from None
 
 
 def _lost() -> OsteonError:

@@ -21,7 +21,6 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, TypeAdapter,
 from osteon.core.errors import FileError, UsageError, summarise_error
 from osteon.core.files import read_yaml
 
-CHOICES = "local|ADDRESS|slurm|FILE.yaml"
 _ADDRESS = re.compile(r"[a-z]+://.+")
 
 

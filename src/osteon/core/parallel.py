@@ -100,7 +100,7 @@ def worker_count(items: int, bytes_each: int, *, limit: int | None = None) -> in
 def for_each(
     function: Callable[[Item], Result],
     items: Sequence[Item],
-    what: str,
+    what: str | None,
     *,
     name: Callable[[Item], str],
     workers: int = 1,
@@ -111,7 +111,7 @@ def for_each(
     Args:
         function: OsteonError, and memory that does not suffice, are outcomes. Any other error is a bug, and raised.
         items: What it is applied to.
-        what: For the progress.
+        what: For the progress; None: none is shown.
         name: What an item is called in an error.
         workers: Processes.
         setup: What each worker process does first: for what `function` needs beside an item.
@@ -146,10 +146,12 @@ def for_each(
     if remaining and setup is not None:
         setup()
     again = (attempt(function, item, name(item)) for item in remaining.values())
-    yield from _track(again, f"{what}, one at a time", len(remaining))
+    yield from _track(again, what and f"{what}, one at a time", len(remaining))
 
 
-def _track(outcomes: Iterable[Outcome[Item, Result]], what: str, total: int) -> Iterator[Outcome[Item, Result]]:
+def _track(outcomes: Iterable[Outcome[Item, Result]], what: str | None, total: int) -> Iterator[Outcome[Item, Result]]:
+    if what is None:
+        return iter(outcomes)
     return track(outcomes, what, total=total, error_of=lambda outcome: outcome.error)
 
 
