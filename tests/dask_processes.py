@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -62,13 +63,14 @@ class DaskProcesses:
                 cwd=self.folder,
                 stdout=log,
                 stderr=log,
+                start_new_session=True,
             )
         self.running[name] = process
         return process
 
     def start_scheduler(self, *options: object, port: int = 0) -> None:
         self.file.unlink(missing_ok=True)
-        where = ("--host", "127.0.0.1") if "scheduler" not in self.prefix else ()
+        where = () if "--host" in options else ("--host", "127.0.0.1")
         self.start(
             "scheduler", "scheduler", *where, "--port", port, *DASHBOARD, "--scheduler-file", self.file, *options
         )
@@ -83,7 +85,7 @@ class DaskProcesses:
 
     def kill(self, name: str) -> None:
         process = self.running.pop(name)
-        process.kill()
+        os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
 

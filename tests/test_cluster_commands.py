@@ -72,13 +72,13 @@ def test_each_command_leaves_what_it_leaves_here(
                 prepare_cases(dataset, tiny_plan(), dataset.manifest.trainable)
         else:
             prepare_cases(dataset, tiny_plan(), dataset.manifest.trainable)
-        told[side] = [line for line in capfd.readouterr().err.splitlines() if " of " not in line and "GB" not in line]
+        told[side] = [line for line in capfd.readouterr().err.splitlines() if "c5" in line]
     assert codes["here"] == codes["there"] == [1, 0, 0, 0, 0, 0, 0]
     here, there = contents(place / "here"), contents(place / "there")
     assert here.keys() == there.keys()
     assert [name for name in here if here[name] != there[name]] == []
     assert sum(name.startswith("predictions/") and name.endswith(".nii.gz") for name in here) == CASES - 1
-    assert any("c5" in line and "grid" in line for line in told["there"])
+    assert told["here"] == told["there"] != []  # each case that failed, with its reason
 
 
 def test_predicting_goes_on_when_a_worker_is_killed_and_then_the_client(
@@ -99,8 +99,8 @@ def test_predicting_goes_on_when_a_worker_is_killed_and_then_the_client(
     assert command(*predict, "--cluster", dask.address) == 0
     assert command(*predict[:3], tmp_path / "alone", *predict[4:]) == 0
     found, alone = contents(tmp_path / "out"), contents(tmp_path / "alone")
-    assert {name for name in found if not name.endswith(".lock")} == set(alone)
-    assert all(found[name] == alone[name] for name in alone)
+    left = [name for name in found if name.endswith(".lock") or ".part-" in name]  # of those that were killed
+    assert found == alone | {name: found[name] for name in left}
     assert len(list((tmp_path / "out").glob("*.nii.gz"))) == CASES
 
 
