@@ -3,7 +3,7 @@
     python benchmarks/cluster.py --cases 100 1000 10000 --workers 2
     python benchmarks/cluster.py --cases --kills 20
 
-Cases are made up, of 16³ voxels, as a list of pairs; one tiny model, trained on eight of them, predicts all. Each stage
+Cases are made up, of 16³ voxels, as a list of pairs; one small model, not trained, predicts all. Each stage
 is one command: `here` alone, in one process; `there` with `--cluster`, and a scheduler and workers as processes of this
 machine. Seconds are the clock's; MB are peaks of the resident set, of the command, and there of the scheduler and the
 largest worker in this stage (Linux).
@@ -134,14 +134,23 @@ def prepare(dataset: Path, cluster: str | None) -> None:
     assert not failed
 
 
-def train_tiny(place: Path) -> Path:
-    """A model that was trained on eight cases for an instant."""
+def save_tiny(place: Path) -> Path:
+    """A small model that was never trained: what it finds is the same every time."""
+    import torch
+
+    from osteon.networks.registry import build_network
+    from osteon.plan.schema import read_plan
+    from osteon.predicting.model import Model
+    from osteon.predicting.model_folder import save_model
+
     make(place / "few", FEW, "pairs")
-    cli = (sys.executable, "-m", "osteon.cli")
-    measure(*cli, "import", place / "few", place / "few-set", "--modality", "ct")
-    tiny = ("--epochs", 1, "--fold", "none", "--set", "training.epoch_iterations=2")
-    measure(*cli, "train", place / "few-set", place / "run", "--device", "cpu", *tiny)
-    return place / "run"
+    few = commands(place / "few", place / "few", place, "set")
+    measure(*few["import"])
+    measure(*few["plan"])
+    plan = read_plan(place / "few" / "dataset-set" / "plan.yaml")
+    torch.manual_seed(0)
+    save_model(place / "model", Model(build_network(plan).eval(), plan, {"dice": 0.5}, ""), "# A card\n")
+    return place / "model"
 
 
 def tell_stages(place: Path, cases: int, model: Path, processes: Dask) -> None:
@@ -224,7 +233,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=arguments.folder) as name, ExitStack() as stack:
         place = Path(name)
         processes = stack.enter_context(dask(place / "dask", arguments.workers))
-        model = train_tiny(place)
+        model = save_tiny(place)
         if arguments.cases:
             print("| stage | cases | here s | MB | there s | MB | scheduler MB | worker MB |")
             print("| --- | --- | --- | --- | --- | --- | --- | --- |", flush=True)
