@@ -134,8 +134,18 @@ def prepare(dataset: Path, cluster: str | None) -> None:
     assert not failed
 
 
-def save_tiny(place: Path) -> Path:
+def make_model(place: Path) -> Path:
     """A small model that was never trained: what it finds is the same every time."""
+    make(place / "few", FEW, "pairs")
+    few = commands(place / "few", place / "few", place, "set")
+    measure(*few["import"])
+    measure(*few["plan"])
+    measure(sys.executable, __file__, "--save", place / "model", "--plan", place / "few" / "dataset-set" / "plan.yaml")
+    return place / "model"
+
+
+def save(folder: Path, plan_file: Path) -> None:
+    """Save the model; in a process of its own, since those that are started by a large one begin with its peak."""
     import torch
 
     from osteon.networks.registry import build_network
@@ -143,14 +153,9 @@ def save_tiny(place: Path) -> Path:
     from osteon.predicting.model import Model
     from osteon.predicting.model_folder import save_model
 
-    make(place / "few", FEW, "pairs")
-    few = commands(place / "few", place / "few", place, "set")
-    measure(*few["import"])
-    measure(*few["plan"])
-    plan = read_plan(place / "few" / "dataset-set" / "plan.yaml")
     torch.manual_seed(0)
-    save_model(place / "model", Model(build_network(plan).eval(), plan, {"dice": 0.5}, ""), "# A card\n")
-    return place / "model"
+    plan = read_plan(plan_file)
+    save_model(folder, Model(build_network(plan).eval(), plan, {"dice": 0.5}, ""), "# A card\n")
 
 
 def tell_stages(place: Path, cases: int, model: Path, processes: Dask) -> None:
@@ -225,15 +230,19 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--folder", type=Path, help="For what is made; thrown away.")
     parser.add_argument("--prepare", type=Path, help=argparse.SUPPRESS)
-    parser.add_argument("--cluster", help=argparse.SUPPRESS)
+    for hidden in ("--cluster", "--save", "--plan"):
+        parser.add_argument(hidden, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    if arguments.save is not None:
+        save(Path(arguments.save), Path(arguments.plan))
+        return
     if arguments.prepare is not None:
         prepare(arguments.prepare, arguments.cluster)
         return
     with tempfile.TemporaryDirectory(dir=arguments.folder) as name, ExitStack() as stack:
         place = Path(name)
         processes = stack.enter_context(dask(place / "dask", arguments.workers))
-        model = save_tiny(place)
+        model = make_model(place)
         if arguments.cases:
             print("| stage | cases | here s | MB | there s | MB | scheduler MB | worker MB |")
             print("| --- | --- | --- | --- | --- | --- | --- | --- |", flush=True)
