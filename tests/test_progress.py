@@ -78,7 +78,7 @@ def test_a_line_comes_while_an_item_blocks(log: io.StringIO, clock: Clock, monke
             clock.seconds += 80.0
         elif item == 1:
             clock.seconds += 20.0
-            read_log(log, lambda lines: lines[-1] == "measuring: 1 of 4 (25 %), 3:40 left")
+            read_log(log, lambda lines: lines[-1] == "measuring: 1 of 4 (25 %), 45.0 an hour, 3:40 left")
     assert log.getvalue().splitlines()[0] == "measuring: 0 of 4"
     assert log.getvalue().splitlines()[-1] == "measuring: 4 of 4 in 1:40"
 
@@ -281,7 +281,7 @@ def test_whoever_waits_reads_what_is_done_just_now(
         posted("preparing: 0:00 so far")
         for item in track(range(4), "measuring"):
             if item == 2:
-                posted("preparing: 0:20 so far\nmeasuring: 2 of 4 (50 %), 0:20 left")
+                posted("preparing: 0:20 so far\nmeasuring: 2 of 4 (50 %), 6.0 a minute, 0:20 left")
             clock.seconds += 10
         posted("preparing: 0:40 so far")
     posted("")

@@ -60,7 +60,8 @@ def predict(
         >>> len(report.done), report.failed
         (6, {})
     """
-    from osteon.machine.engine_timing import choose_engine, count_all_passes
+    from osteon.core.parallel import active_backend
+    from osteon.machine.engine_timing import ModelSource, choose_engine, count_all_passes
     from osteon.predicting.model import Model
     from osteon.predicting.model_folder import find_model_folder
     from osteon.predicting.predictor import predict
@@ -69,13 +70,17 @@ def predict(
     from osteon.predicting.stages import PredictOptions
 
     sources = [scans] if isinstance(scans, str | os.PathLike) else list(scans)
-    loaded = model if isinstance(model, Model) else load_model(model, device=device)
+    here = device if active_backend() is None else "cpu"  # workers of a cluster have theirs
+    loaded = model if isinstance(model, Model) else load_model(model, device=here)
+    load = None
     found = find_scans([Path(s) for s in sources], loaded.plan, series, seen=loaded.seen)
     if not isinstance(model, Model):
-        loaded = choose_engine(loaded, find_model_folder(Path(model)), engine, count_all_passes(loaded.plan, found))
+        folder, passes = find_model_folder(Path(model)).absolute(), count_all_passes(loaded.plan, found)
+        load = ModelSource(folder, device, os.fspath(postprocess), engine, passes)
+        loaded = choose_engine(loaded, folder, engine, passes)
     loaded = loaded.with_postprocessing(os.fspath(postprocess))
     options = PredictOptions(find_speed(speed), overwrite, memory, probabilities, first_level)
-    return predict(loaded, found, Path(out), options)
+    return predict(loaded, found, Path(out), options, load=load)
 
 
 def vote(
