@@ -108,7 +108,7 @@ def test_a_compiled_step_costs_what_an_eager_one_does(capsys: pytest.CaptureFixt
     module = TrainingModule(tiny_plan(), 0, lambda: 0.0).to(GPU)
     given = batch().to(GPU)
     expected = module.training_step(copy.deepcopy(given), 0)
-    module.compiled = compile_forward(module.network)
+    module.stand_in = compile_forward(module.network)
     found = module.training_step(copy.deepcopy(given), 0)
     found.backward()
     assert "not compiled" not in capsys.readouterr().err

@@ -108,6 +108,10 @@ class DivergedError(CaseError):
     """The loss of a training is no longer a number."""
 
 
+class RankError(OsteonError):
+    """One of the processes of a training over several devices has failed, or was ended."""
+
+
 def is_out_of_memory(error: Exception) -> bool:
     """Whether memory was short: torch and the system raise errors of other classes than MemoryError."""
     return (
