@@ -81,7 +81,8 @@ def train(
     where["device"] = given.get("device", "auto")
     ranks = resolve_ranks(given.get("devices", 1), given.get("nodes", 1), where["device"])
     given["devices"], given["nodes"] = ranks
-    if follow():
+    count = ranks[0] * ranks[1]
+    if follow(count):
         return read_report(Path(run))
     if plan is not None:
         chosen = plan if isinstance(plan, Plan) else read_plan(Path(plan))
@@ -101,7 +102,7 @@ def train(
     try:
         return start(Dataset.open(Path(dataset)), chosen, Path(run), asked, restart=restart)
     finally:
-        dismiss_ranks()
+        dismiss_ranks(count)
 
 
 def sweep(file: PathLike, *, dry: bool = False) -> SweepReport:

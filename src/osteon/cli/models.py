@@ -64,7 +64,7 @@ def train(
     from osteon.runs.record import RUN
 
     devices, nodes = resolve_ranks(devices, nodes, device)
-    if follow():
+    if follow(devices * nodes):
         return
     choices = parse_plan_options(options)
     if resume and restart:

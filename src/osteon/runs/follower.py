@@ -25,13 +25,16 @@ from osteon.runs.rank_environment import RankEnvironment, find_environment
 POLL_EVERY_S = 0.1
 
 
-def follow() -> bool:
+def follow(count: int = 1) -> bool:
     """In a process of rank 1 or more, train what rank 0 says until it says that all is done.
+
+    Args:
+        count: Of processes, as `resolve_ranks` has it.
 
     Returns:
         False in rank 0 and where a process is alone, at once.
     """
-    environment = find_environment()
+    environment = find_environment(count)
     if environment is None:
         return False
     from osteon.runs.rank_environment import open_store

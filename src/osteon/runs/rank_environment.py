@@ -39,10 +39,13 @@ class RankEnvironment:
     port: int
 
 
-def find_environment(variables: Mapping[str, str] = os.environ) -> RankEnvironment | None:
+def find_environment(wanted: int, variables: Mapping[str, str] = os.environ) -> RankEnvironment | None:
     """What a launcher has told this process; None where it is alone.
 
-    A SLURM job's script has no ranks, whatever the job has asked for: `srun` starts them.
+    Args:
+        wanted: How many processes are to train together. With 1 torchrun's do, which are there for nothing else; srun's
+            may well train a run each. A SLURM job's script has no ranks, whatever the job has asked for.
+        variables: The environment.
 
     Raises:
         UsageError: A variable is missing, or nodes have different numbers of processes.
@@ -59,7 +62,7 @@ def find_environment(variables: Mapping[str, str] = os.environ) -> RankEnvironme
                 f"WORLD_SIZE is {variables['WORLD_SIZE']}, but {error.args[0]} is not set",
                 hint="start the ranks with torchrun or srun, or unset WORLD_SIZE",
             ) from None
-    if int(variables.get("SLURM_STEP_NUM_TASKS", 1)) == 1:
+    if wanted == 1 or int(variables.get("SLURM_STEP_NUM_TASKS", 1)) == 1:
         return None
     from lightning.fabric.plugins.environments import SLURMEnvironment
 
@@ -83,20 +86,20 @@ def resolve_ranks(devices: int, nodes: int, device: str) -> tuple[int, int]:
     """Devices on each node, and nodes, as they are asked for or as a launcher has started processes for them.
 
     Args:
-        devices: On each node; 1 with 1 node: as a launcher says, where there is one.
+        devices: On each node; 1 with 1 node: as torchrun says, where it has started this process.
         nodes: Machines.
         device: What to train on, as a user names it.
 
     Raises:
         UsageError: The launcher has started others; there are fewer GPUs; nobody has started processes on other nodes.
     """
-    environment = find_environment()
+    environment = find_environment(devices * nodes)
     if environment is not None:
         there = environment.local_world_size, environment.world_size // environment.local_world_size
         if (devices, nodes) not in ((1, 1), there):
             raise UsageError(
                 f"--devices {devices} --nodes {nodes}: {there[0]} processes on each of {there[1]} nodes were started",
-                hint="leave both out: the launcher's numbers are taken",
+                hint=f"--devices {there[0]} --nodes {there[1]}, or start others",
             )
         devices, nodes = there
     for option, number in (("--devices", devices), ("--nodes", nodes)):
@@ -106,7 +109,7 @@ def resolve_ranks(devices: int, nodes: int, device: str) -> tuple[int, int]:
         raise UsageError(
             f"--nodes {nodes}: no other node has a process of this training",
             hint="start the same command on all of them: `srun osteon train …` in a SLURM job with a task for each "
-            "GPU, or `torchrun --nnodes … --nproc-per-node … -m osteon.cli train …` on each",
+            "device, or `torchrun --nnodes … --nproc-per-node … -m osteon.cli train …` on each",
         )
     if devices * nodes > 1:
         _check_devices(devices, device)

@@ -131,9 +131,9 @@ def all_ranks(task: FitTask, device: str) -> Iterator[str]:
             raise explained from error
 
 
-def dismiss_ranks() -> None:
-    """Let the ranks that a launcher has started end: there is nothing more to train."""
-    if (environment := find_environment()) is not None:
+def dismiss_ranks(count: int) -> None:
+    """Let those of `count` ranks that a launcher has started end: there is nothing more to train."""
+    if (environment := find_environment(count)) is not None:
         store = open_store(environment)
         store.set(f"task/{store.add('tasks', 1) - 1}", DONE)
 
@@ -141,7 +141,7 @@ def dismiss_ranks() -> None:
 @contextmanager
 def _other_ranks(devices: int, count: int) -> Iterator[_OtherRanks]:
     """Those of a launcher; where there is none, processes on this machine, which end with the block."""
-    if (environment := find_environment()) is not None:
+    if (environment := find_environment(count)) is not None:
         yield _OtherRanks(open_store(environment), count)
         return
     from torch.distributed import TCPStore
