@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -22,6 +23,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from torch import nn
+from torch.distributed import TCPStore
 
 from children import finish, python, wait
 from helpers import plan_data, tiny_plan, two_boxes, write_dataset
@@ -36,7 +38,7 @@ from osteon.runs.fit import train
 from osteon.runs.fit_task import FitTask
 from osteon.runs.options import TrainOptions
 from osteon.runs.rank_environment import RankEnvironment, find_environment, rank_device, resolve_ranks
-from osteon.runs.rank_launcher import CONTINUES, dismiss_ranks
+from osteon.runs.rank_launcher import CONTINUES, _end_with_others, _OtherRanks, dismiss_ranks
 from osteon.training import ranks
 from osteon.training.augmenting import apply_augmentation, draw_parameters
 from osteon.training.checkpoint import LAST, load_checkpoint
@@ -186,14 +188,14 @@ def free_port() -> int:
 
 @contextmanager
 def other_rank() -> Iterator[None]:
-    """This process is rank 0 of two, as torchrun starts them; the other takes part in one training after another."""
-    told = {"WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    """This process is rank 0 of two, as srun starts them; the other takes part in one training after another."""
+    told = {"SLURM_STEP_NUM_TASKS": "2", "SLURM_STEP_NODELIST": "127.0.0.1", "MASTER_PORT": str(free_port())}
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in (told | {"RANK": "1", "LOCAL_RANK": "1"}).items():
+        for name, value in (told | {"SLURM_PROCID": "1", "SLURM_LOCALID": "1"}).items():
             patch.setenv(name, value)
-        child = python("from osteon.runs.follower import follow; assert follow()")
-        patch.setenv("RANK", "0")
-        patch.setenv("LOCAL_RANK", "0")
+        child = python("from osteon.runs.follower import follow; assert follow(2)")
+        for name in ("SLURM_PROCID", "SLURM_LOCALID"):
+            patch.setenv(name, "0")
         try:
             yield
             dismiss_ranks(2)
@@ -249,8 +251,10 @@ VARIANTS: dict[str, tuple[Callable[[Path], Dataset] | None, Plan, TrainOptions]]
 
 
 def test_two_ranks_do_what_one_does_with_the_doubled_batch(tiny: Dataset, tmp_path: Path) -> None:
+    begun = replace(CPU, fold=None, init=str(tmp_path / "not all annotated, averaged weights/one"))
+    resting = {"an encoder that rests at first": (None, short({"training.frozen_epochs": 1}), begun)}
     with other_rank():
-        for variant, (make, plan, options) in VARIANTS.items():
+        for variant, (make, plan, options) in (VARIANTS | resting).items():
             folder = tmp_path / variant
             dataset = tiny if make is None else make(folder / "data")
             train(dataset, plan, folder / "two", replace(options, devices=2))
@@ -339,6 +343,26 @@ def test_a_rank_that_fails_says_why(tiny: Dataset, tmp_path: Path, monkeypatch: 
     with pytest.raises(RankError, match=r"rank 1 of 2: .*elsewhere"):
         train(tiny, short(), tmp_path / "run", TWO)
     assert not followers()
+
+
+def test_a_process_that_does_not_notice_is_ended(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As where a GPU waits for another one's."""
+    store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    others = _OtherRanks(store, 3)
+    store.set("failure/2", json.dumps(["there is not enough memory", "buy some"]))
+    codes: list[int] = []
+    over = threading.Event()
+
+    def end(code: int) -> None:
+        codes.append(code)
+        over.set()
+
+    monkeypatch.setattr(os, "_exit", end)
+    _end_with_others(others, over, notice_s=0.01)
+    assert codes == [1]
+    assert "rank 2 of 3: there is not enough memory\n  → buy some" in caplog.text
 
 
 def command_line(*arguments: object, code: str = "from osteon.cli.main import main; main()") -> subprocess.Popen[str]:

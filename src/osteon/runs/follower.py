@@ -20,9 +20,12 @@ from osteon.core.errors import DatasetError, OsteonError, summarise_error
 from osteon.core.heap import keep_freed_memory
 from osteon.core.processes import handle_termination_signals
 from osteon.core.progress import show_progress
-from osteon.runs.rank_environment import RankEnvironment, find_environment
-
-POLL_EVERY_S = 0.1
+from osteon.dataset.dataset import Dataset
+from osteon.preparing.cache import prepare_cases
+from osteon.runs.fit_task import FitTask
+from osteon.runs.rank_environment import RankEnvironment, find_environment, open_store, rank_device
+from osteon.runs.rank_launcher import DONE, POLL_EVERY_S, is_lost_connection
+from osteon.training.ranks import join_ranks
 
 
 def follow(count: int = 1) -> bool:
@@ -37,13 +40,9 @@ def follow(count: int = 1) -> bool:
     environment = find_environment(count)
     if environment is None:
         return False
-    from osteon.runs.rank_environment import open_store
-
     store = open_store(environment)  # rank 0's, too: when it ends, the others do
     if environment.rank == 0:
         return False
-    from osteon.runs.rank_launcher import DONE
-
     logging.getLogger("osteon").setLevel(logging.CRITICAL)
     with show_progress(False):
         while True:
@@ -57,19 +56,15 @@ def follow(count: int = 1) -> bool:
                 _fit(text, number, environment)
             except Exception as error:
                 about = (error.message, error.hint) if isinstance(error, OsteonError) else (summarise_error(error), "")
-                store.set(f"failure/{environment.rank}", json.dumps(about))
+                if not is_lost_connection(error):  # whoever was lost has its own reason
+                    store.set(f"failure/{environment.rank}", json.dumps(about))
                 raise
 
 
 def _fit(text: str, number: int, environment: RankEnvironment) -> None:
     from torch.distributed import PrefixStore
 
-    from osteon.dataset.dataset import Dataset
-    from osteon.preparing.cache import prepare_cases
-    from osteon.runs.fit_task import FitTask
     from osteon.runs.loop import fit_network
-    from osteon.runs.rank_environment import open_store, rank_device
-    from osteon.training.ranks import join_ranks
 
     keep_freed_memory()
     store, task = open_store(environment), FitTask.from_json(text)

@@ -64,7 +64,7 @@ def find_environment(wanted: int, variables: Mapping[str, str] = os.environ) -> 
             ) from None
     if wanted == 1 or int(variables.get("SLURM_STEP_NUM_TASKS", 1)) == 1:
         return None
-    from lightning.fabric.plugins.environments import SLURMEnvironment
+    from osteon.training.lightning import SLURMEnvironment
 
     tasks, nodes = int(variables["SLURM_STEP_NUM_TASKS"]), int(variables.get("SLURM_STEP_NUM_NODES", 1))
     if tasks % nodes:

@@ -67,20 +67,22 @@ class _OtherRanks:
             if self.store.check([f"failure/{rank}"]):
                 message, hint = json.loads(self.store.get(f"failure/{rank}"))
                 return RankError(f"rank {rank} of {self.world_size}: {message}", hint=hint or CONTINUES)
-        for rank, (process, output) in self.processes.items():
-            if code := process.poll():
-                output.seek(0)
-                last = (output.read().decode(errors="replace").strip().splitlines() or [""])[-1]
-                how = f"was killed by signal {-code}" if code < 0 else f"ended with {code}" + (last and f": {last}")
-                return RankError(f"rank {rank} of {self.world_size} {how}; the others were ended, too", hint=CONTINUES)
-        return None
+        ended = {rank: code for rank, (process, _) in self.processes.items() if (code := process.poll())}
+        if not ended:
+            return None
+        rank, code = min(ended.items(), key=lambda item: item[1])  # a signal's is below 0: others followed it
+        output = self.processes[rank][1]
+        output.seek(0)
+        last = (output.read().decode(errors="replace").strip().splitlines() or [""])[-1]
+        how = f"was killed by signal {-code}" if code < 0 else f"ended with {code}" + (last and f": {last}")
+        return RankError(f"rank {rank} of {self.world_size} {how}; the others were ended, too", hint=CONTINUES)
 
     def explain(self, error: RuntimeError) -> RankError | None:
         """The failure behind an error of communication; None where all others live."""
         until = time.monotonic() + EXPLAIN_S
         while (found := self.failure()) is None and time.monotonic() < until:
             time.sleep(POLL_EVERY_S)
-        if found is None and any(word in str(error) for word in ("gloo", "NCCL", "Connection closed", "reset by peer")):
+        if found is None and is_lost_connection(error):
             return RankError(f"another rank cannot be reached any more: {str(error).splitlines()[0]}", hint=CONTINUES)
         return found
 
@@ -94,6 +96,11 @@ class _OtherRanks:
                 process.kill()
                 process.wait()
             output.close()
+
+
+def is_lost_connection(error: Exception) -> bool:
+    """Whether an error only says that another rank is gone."""
+    return any(word in str(error) for word in ("gloo", "NCCL", "Connection closed", "reset by peer"))
 
 
 @contextmanager

@@ -104,9 +104,10 @@ def mean(value: torch.Tensor) -> torch.Tensor:
 
 def clock() -> float:
     """Seconds, by the clock of rank 0: all ranks have to ask, and decide the same by the answer."""
+    if world_size() == 1:
+        return time.monotonic()
     now = torch.tensor(time.monotonic(), dtype=torch.float64)
-    if world_size() > 1:
-        torch.distributed.broadcast(now, 0)
+    torch.distributed.broadcast(now, 0)
     return float(now)
 
 
