@@ -21,6 +21,7 @@ from osteon.cli import (
     evaluate,
     export,
     import_model,
+    labels,
     models,
     phantom,
     serve,
@@ -66,6 +67,7 @@ for command, name in (
     (doctor.doctor, "doctor"),
 ):
     app.command(name)(with_quiet_option(command))
+app.add_typer(labels.app, name="labels")
 app.add_typer(weights.app, name="weights")
 
 
