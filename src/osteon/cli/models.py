@@ -9,7 +9,7 @@ import typer
 from rich.markup import escape
 
 from osteon.cli.option_values import FoldsBy, Precision
-from osteon.cli.output import info, out, report_failures, shorten, warn
+from osteon.cli.output import describe_devices, info, out, report_failures, shorten, warn
 from osteon.cli.plan_options import given_options, parse_plan_options, with_plan_options
 from osteon.cli.shared_options import Cluster, device_option, use_cluster
 from osteon.core.errors import UsageError
@@ -50,6 +50,8 @@ def train(
     restart: Annotated[bool, typer.Option("--restart", help="Delete what RUN has done and start again.")] = False,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes for preparing.")] = None,
     cluster: Cluster = None,
+    devices: Annotated[int, typer.Option(min=1, help="GPUs to train on at once, on each node.")] = 1,
+    nodes: Annotated[int, typer.Option(min=1, help="Machines, where torchrun or srun has started osteon on all.")] = 1,
     **options: Any,
 ) -> None:
     """Train a model. Run the same command again after an interruption: it goes on."""
@@ -59,9 +61,14 @@ def train(
     from osteon.planning.inherited_plan import plan_from_model
     from osteon.planning.run_plan import plan_for_run
     from osteon.preparing.cache import prepare_cases
+    from osteon.runs.follower import follow
     from osteon.runs.piece_scores import describe_piece_scores
+    from osteon.runs.rank_environment import resolve_ranks
     from osteon.runs.record import RUN
 
+    devices, nodes = resolve_ranks(devices, nodes, device)
+    if follow(devices * nodes):
+        return
     choices = parse_plan_options(options)
     if resume and restart:
         raise UsageError("--resume and --restart contradict each other", hint="give one of them")
@@ -84,7 +91,7 @@ def train(
     if patience is not None:
         training = chosen.training.model_copy(update={"patience_epochs": patience})
         chosen = chosen.model_copy(update={"training": training})
-    _print_cost(chosen, seconds, epochs, folds if _parse_fold(fold) == "all" else 1)
+    _print_cost(chosen, seconds, epochs, folds if _parse_fold(fold) == "all" else 1, devices, nodes)
     report = osteon.train(
         dataset,
         run,
@@ -101,6 +108,8 @@ def train(
         precision=precision,
         deterministic=deterministic,
         workers=workers,
+        devices=devices,
+        nodes=nodes,
     )
     validation = report.validation
     for name, value in validation["structures"].items():
@@ -140,11 +149,13 @@ def _parse_fold(text: str) -> int | Literal["all"] | None:
     return int(text)
 
 
-def _print_cost(plan: Plan, budget_s: float | None, epochs: int | None, folds: int) -> None:
+def _print_cost(plan: Plan, budget_s: float | None, epochs: int | None, folds: int, devices: int, nodes: int) -> None:
     """What the training will cost, before it starts."""
     import psutil
 
-    per_iteration, bytes_needed = plan.forecast.seconds_per_iteration, plan.forecast.training_bytes
+    if devices * nodes > 1:
+        info(describe_devices(plan, devices, nodes))
+    per_iteration, bytes_needed = plan.forecast.seconds_on(devices), plan.forecast.training_bytes
     if per_iteration is None:
         return
     iterations = (epochs or plan.training.epochs) * plan.training.epoch_iterations
@@ -154,9 +165,10 @@ def _print_cost(plan: Plan, budget_s: float | None, epochs: int | None, folds: i
         expected = f"{iterations} iterations, about {format_duration(iterations * per_iteration)}"
     times = f"{folds} folds of " if folds > 1 else ""
     if not is_quiet():
-        info(f"training: {times}{expected}, {format_bytes(bytes_needed)} of memory")
+        each = " on each device" if devices * nodes > 1 else ""
+        info(f"training: {times}{expected}, {format_bytes(bytes_needed)} of memory{each}")
     free = psutil.virtual_memory().available
-    if bytes_needed and plan.forecast.device == "cpu" and bytes_needed > free:
+    if bytes_needed and plan.forecast.device == "cpu" and devices * bytes_needed > free:
         warn(f"only {format_bytes(free)} are free: make patch.size smaller in plan.yaml")
 
 
