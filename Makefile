@@ -2,7 +2,8 @@
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
-NETWORKS := fused_norm small_maps unet networks nnunet engines export_models model
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 2 --dist loadfile --no-loadscope-reorder
+NETWORKS := engines networks export_models fused_norm small_maps unet model
 QUICK := augmenting between_slices cache case_ids case_selection clock comparing confidence connectivity dataset errors filling \
 	fingerprint geometry labels listing losses memory mesh_files meta_image module nifti_headers overlap overlay pieces \
 	pipeline planner postprocess random_streams raster resample restore rle schedule scores series small \
@@ -16,13 +17,15 @@ demo: setup  ## the main job from beginning to end, on made-up fractures, on a C
 check: lint types imports test  ## all that CI checks
 
 fast: lint types imports  ## while one works: the checks without running, and the tests in QUICK (see docs/testing.md)
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 2 --dist loadfile $(QUICK:%=tests/test_%.py)
+	$(PYTEST) $(QUICK:%=tests/test_%.py)
 
 setup: $(VENV)/.ready
 
 $(VENV)/.ready: pyproject.toml hatch_build.py
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	-$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps \
+		--target $(VENV)/share/monailabel monailabel==0.8.5  # 20 MB; tests use its client module alone
 	touch $@
 
 lint: setup
@@ -36,10 +39,9 @@ imports: setup
 	$(BIN)/lint-imports --no-cache
 
 test: setup  ## in two processes at most, a module's tests in one of them; networks once more with torch's kernels of AVX2
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 2 --dist loadfile
+	$(PYTEST)
 ifneq ($(shell grep -m1 -o avx2 /proc/cpuinfo 2>/dev/null),)
-	OMP_NUM_THREADS=1 ATEN_CPU_CAPABILITY=avx2 \
-		$(BIN)/pytest -n auto --maxprocesses 2 --dist loadfile $(NETWORKS:%=tests/test_%.py)
+	ATEN_CPU_CAPABILITY=avx2 $(PYTEST) $(NETWORKS:%=tests/test_%.py)
 endif
 
 mutants: setup  ## break the code in 60 places, and name those that no near test notices; some 20 minutes

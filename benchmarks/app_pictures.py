@@ -27,8 +27,10 @@ from osteon.core.files import write_json
 from osteon.phantoms.registry import make_request, write_phantoms
 
 KEPT_WIDTH = {"light": 1280, "dark": 1120}
-COLOURS = {"light": 128, "dark": 160}
+COLOURS = {"light": 160, "dark": 160}
 THEMES = {"light": (1280, 860), "dark": (1920, 1290)}
+WHOLE_PIECES = 1400
+"""Pixels of a page's height that show the list of pieces and the buttons below it."""
 
 
 def main() -> None:
@@ -44,9 +46,9 @@ def main() -> None:
     options.to.mkdir(parents=True, exist_ok=True)
     with server(app.workspace.root) as (url, _), sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        for theme, (width, height) in THEMES.items():
+        for theme in THEMES:
             app.workspace.save_settings(theme=theme)
-            page = browser.new_page(viewport={"width": width, "height": height})
+            page = browser.new_page()
             page.set_default_timeout(180_000)
             for name, path in addresses(app).items():
                 if not options.only or name in options.only:
@@ -88,6 +90,13 @@ def fill(app: AppState, budget: str) -> None:
         results = [space.item("results", name) for name in ("legs-by-legs", "legs-fast")]
         start_comparison(app, results, space.item("datasets", "legs"))
         wait_for_jobs(app)
+    if not (root / "results/humeri-reader").exists():
+        write_phantoms(root / "sources/humeri", make_request("humerus", cases=3, size=96, variants="pieces"))
+        start_import(app, root / "sources/humeri/source", "humeri", ["--labels", "humerus=1-99", "--modality", "ct"])
+        wait_for_jobs(app)
+        result = space.item("results", "humeri-reader")
+        import_result(root / "sources/humeri/source/labels", root / "datasets/humeri", result.path)
+        write_json(result.path / ABOUT, {"dataset": "humeri"})
 
 
 def wait_for_jobs(app: AppState) -> None:
@@ -102,7 +111,7 @@ def addresses(app: AppState) -> dict[str, str]:
     """The pages by the names of their pictures."""
     space = app.workspace
     legs, hands = (space.item("datasets", name) for name in ("legs", "hands"))
-    result, other = (space.item("results", name) for name in ("legs-by-legs", "reader-two"))
+    result, other, pieces = (space.item("results", name) for name in ("legs-by-legs", "reader-two", "humeri-reader"))
     last, hand = "L010", sorted(path.name.split(".")[0] for path in other.path.glob("*.seg.nrrd"))[0]
     return {
         "start": "/",
@@ -116,6 +125,7 @@ def addresses(app: AppState) -> dict[str, str]:
         "segment": f"/segment?source={legs.id}",
         "result": f"/result/{result.id}",
         "result-case": f"/result/{result.id}/{app.case_id(result, last)}",
+        "pieces": f"/result/{pieces.id}/{app.case_id(pieces, 'humerus_003')}",
         "compare": f"/compare?a={legs.id}&b={result.id}",
         "compare-case": f"/compare/{legs.id}/{result.id}/{app.case_id(result, last)}",
         "compare-hand": f"/compare/{hands.id}/{other.id}/{app.case_id(other, hand)}",
@@ -127,11 +137,13 @@ def addresses(app: AppState) -> dict[str, str]:
 
 def take(page: Page, url: str, target: Path, name: str, theme: str) -> None:
     """One picture, once everything on the page is there."""
+    width, height = THEMES[theme]
+    page.set_viewport_size({"width": width, "height": WHOLE_PIECES if name == "pieces" else height})
     page.goto(url)
     page.wait_for_load_state("networkidle")
-    if name.startswith(("look", "result-", "compare-")):
+    if name.startswith(("look", "result-", "compare-")) or name == "pieces":
         page.get_by_text("shown after").first.wait_for()
-        if name in ("look", "result-case"):
+        if name in ("look", "result-case", "pieces"):
             page.get_by_label("Layout").first.click()
             page.get_by_role("option", name="Slices and 3D").click()
     if name == "import":

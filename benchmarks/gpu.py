@@ -249,6 +249,47 @@ def predict(setting: Setting) -> list[Row]:
     return rows
 
 
+def two_devices(setting: Setting) -> list[Row]:
+    """Two devices, and one with the doubled batch: how far apart losses and weights end, and how fast they are."""
+    import csv
+
+    import torch
+    from safetensors.torch import load_file
+
+    import osteon
+    from osteon.core.devices import device_kind
+
+    kind = device_kind(setting.device)
+    if kind == "cuda" and (count := torch.cuda.device_count()) < 2:
+        return [("two GPUs", f"skipped: torch sees {count}", "")]
+    iterations = 4 if setting.smallest else 25
+    data, runs = make_dataset(setting), []
+    for devices, batch in ((2, 2), (1, 4)):
+        settings = {
+            "patch.size": [setting.edge] * 3,
+            "patch.batch": batch,
+            "training.epoch_iterations": iterations,
+            "training.precision": "fp32",
+        }
+        run = setting.folder / f"{devices}-devices"
+        plan = osteon.make_plan(data, device="cpu", measure_cost=False, recipe="nnunet", settings=settings, workers=1)
+        osteon.train(
+            data, run, plan=plan, epochs=2, fold=None, device=kind, devices=devices, precision="fp32", workers=1
+        )
+        with (run / "metrics.csv").open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        runs.append((rows, load_file(run / "model" / "weights.safetensors")))
+    (two, weights), (one, others) = runs
+    loss = max(abs(float(row["loss"]) - float(other["loss"])) for row, other in zip(two, one, strict=True))
+    weight = max(float((weights[name] - others[name]).abs().max()) for name in weights)
+    what = f"nnunet, {setting.edge}³, two devices × 2"
+    return [
+        (f"{what}: an iteration", f"{1000 * float(two[-1]['s_per_iteration']):.1f} ms", ""),
+        ("one device × 4: an iteration", f"{1000 * float(one[-1]['s_per_iteration']):.1f} ms", ""),
+        (f"{what}: apart from one device × 4", f"loss {loss:.1e}, weights {weight:.1e}", "rounding alone"),
+    ]
+
+
 def tests(setting: Setting) -> list[Row]:
     """The tests marked gpu."""
     command = [sys.executable, "-m", "pytest", "-m", "gpu", "-p", "no:cacheprovider", "tests/test_gpu.py"]
@@ -304,12 +345,14 @@ def parts(setting: Setting) -> list[tuple[str, float, Callable[[], list[Row]]]]:
             ("nnunet", 60, lambda: train(setting, "nnunet", 0)),
             ("osteon", 60, lambda: train(setting, "osteon", 0)),
             ("prediction", 60, lambda: predict(setting)),
+            ("two devices", 120, lambda: two_devices(setting)),
         ]
     listed: list[tuple[str, float, Callable[[], list[Row]]]] = [
         ("nnunet", 85, lambda: train(setting, "nnunet", 40)),
         ("prediction", 90, lambda: predict(setting)),
         ("osteon", 80, lambda: train(setting, "osteon", 40)),
         ("tests marked gpu", 100, lambda: tests(setting)),
+        ("two devices", 60, lambda: two_devices(setting)),
         ("nnunet, compiled", 120, lambda: train(setting, "nnunet", 90, compiled=True)),
     ]
     if setting.device.startswith("cuda") and not shutil.which("nvidia-smi"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from collections.abc import Iterator
@@ -14,8 +15,15 @@ from osteon.core.progress import print_messages, show_progress
 from osteon.networks import fused_norm
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # tests that a shell began in the background ignore it
+os.fsync = lambda _: None  # what tests write need not outlive a power failure
 settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("unhurried")  # a test never times
+
+
+def pytest_collection_finish() -> None:
+    """Let `gc.collect` pass over what lives as long as the tests: NiceGUI's simulation calls it twice a test."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

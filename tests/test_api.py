@@ -28,9 +28,9 @@ def test_what_is_public_is_there_and_loaded_when_asked_for() -> None:
         "import sys, osteon\nassert osteon.OsteonError\n"
         "assert not {'torch', 'numpy', 'pydantic', 'rich'} & sys.modules.keys(), sys.modules.keys()\n"
         "assert set(osteon.__all__) <= set(dir(osteon))\n"
-        "[getattr(osteon, name) for name in osteon.__all__]\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
+    assert all(getattr(osteon, name) for name in osteon.__all__)
     with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
         _ = osteon.nothing
     assert (Path(osteon.__file__).parent / "py.typed").is_file()

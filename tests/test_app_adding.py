@@ -26,7 +26,7 @@ from osteon.app.state import AppState
 from osteon.app.workspace import ABOUT, Workspace
 from osteon.core.errors import DatasetError
 from osteon.core.files import write_json
-from osteon.core.labels import Segmentation
+from osteon.core.labels import Segmentation, Structure
 from osteon.core.volume import Volume
 from osteon.dataset.dataset import Dataset
 from osteon.evaluating.evaluate import evaluate
@@ -102,6 +102,19 @@ def test_a_case_whose_name_begins_another_is_not_taken_for_it(tmp_path: Path) ->
     dataset, source = knees(tmp_path), tmp_path / "theirs"
     write_segmentation(source / "p10_seg.nii.gz", truth(dataset, "p10"))
     assert import_result(source, dataset.folder, tmp_path / "result")[0] == ["p10"]
+
+
+def test_numbers_without_names_become_the_datasets_pieces(tmp_path: Path) -> None:
+    bone = Structure(name="bone", value=1, colour="#c08040", instances=True, last_value=9)
+    labels = np.zeros((6, 6, 6), np.uint8)
+    labels[:2], labels[4:] = 1, 3
+    dataset = write_dataset(tmp_path / "data", {"p1": (labels.astype(np.int16), labels, np.eye(4))}, (bone,))
+    write_volume(tmp_path / "theirs/p1.nii.gz", Volume(labels[None], truth(dataset).geometry))
+    _, notes = import_result(tmp_path / "theirs", dataset.folder, tmp_path / "result")
+    assert "its numbers are taken as the dataset's" in notes[0]
+    found = read_segmentation(tmp_path / "result/p1.nii.gz", pieces=True)
+    assert found.structures == (bone,)
+    np.testing.assert_array_equal(found.array, labels)
 
 
 def test_two_results_of_one_case_are_reported_and_neither_is_imported(tmp_path: Path) -> None:

@@ -156,6 +156,37 @@ def test_a_fault_in_one_label_comes_first(
     assert (found.kind, found.severity, found.cases, found.structures) == (kind, severity, ["c3"], structures)
 
 
+def cut_out(number: int) -> CaseArrays:
+    """One box of a spine, the image 0 everywhere else, its two halves numbered in either order.
+
+    That of `c3` lies beside its mirror image, the others lie over theirs in part.
+    """
+    image, labels, affine = spine(number)
+    labels = np.roll(labels, 2 if number != 3 else -3, axis=0)
+    bone = labels == number % 3 + 1
+    image = np.where(bone, 300 + 20 * np.arange(SHAPE[2]) + image % 30, 0).astype(np.int16)  # brighter further up
+    halves = np.where(np.arange(SHAPE[1])[:, None] < 14, 1 + number % 2, 2 - number % 2)
+    return image, np.where(bone, halves, 0).astype(np.uint8), affine
+
+
+@pytest.mark.parametrize(
+    ("change", "kinds"),
+    [
+        (lambda labels: labels, set()),
+        (lambda labels: labels[::-1].copy(), {"mirrored"}),
+        (lambda labels: np.roll(labels, 5, axis=0), {"shifted"}),
+    ],
+    ids=["as it is", "mirrored", "shifted"],
+)
+def test_where_a_cut_out_is_empty_no_label_fits_better(
+    tmp_path: Path, change: Callable[[np.ndarray], np.ndarray], kinds: set[str]
+) -> None:
+    fragment = Structure(name="fragment", value=1, colour="#c08040", instances=True, last_value=9)
+    arrays = with_labels({f"c{number}": cut_out(number) for number in range(7)}, change)
+    found = audit_of(tmp_path, arrays, (fragment,)).findings
+    assert {(f.kind, *f.cases) for f in found if f.severity == "error"} == {(kind, "c3") for kind in kinds}
+
+
 def test_a_shift_is_measured(plant: Plant) -> None:
     image, labels, affine = spine(3)
     found = first(plant(image, np.roll(labels, 5, axis=0), affine))

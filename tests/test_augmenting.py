@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import fields, replace
+from dataclasses import MISSING, fields, replace
 from typing import Any
 
 import numpy as np
@@ -32,7 +32,7 @@ def changes(**some: Any) -> AugmentationParameters:
         "elastic": np.zeros((2, 3, 1, 1, 1)),
         "bias_terms": np.zeros((2, 4, 4, 4)),
     }
-    names = {field.name for field in fields(AugmentationParameters)} - {*arrays, "seed"}
+    names = {field.name for field in fields(AugmentationParameters) if field.default is MISSING} - {*arrays, "seed"}
     return replace(AugmentationParameters(seed=5, **arrays, **dict.fromkeys(names, NOT_DRAWN)), **some)
 
 

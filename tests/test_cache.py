@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -149,6 +150,21 @@ def test_threads_read_headers_one_after_the_other(tmp_path: Path, monkeypatch: p
     for thread in threads:
         thread.join()
     assert most == 1
+
+
+def test_a_disk_whose_files_cannot_be_mapped_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cached, _ = prepare_cases(three(tmp_path), tiny_plan(), Dataset.open(tmp_path).manifest.trainable[:1])
+    case = cached["a"]
+    mapped, load = case.image, np.load
+
+    def refuse(path: Path, mmap_mode: str | None = None, **options: object) -> object:
+        if mmap_mode is not None:
+            raise OSError(errno.ENODEV, "No such device", str(path))
+        return load(path, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(module.np, "load", refuse)
+    assert not isinstance(case.image, np.memmap)
+    assert np.array_equal(case.image, mapped)
 
 
 def test_a_permuted_grid_holds_the_same_voxels(tmp_path: Path) -> None:

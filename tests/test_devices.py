@@ -232,15 +232,15 @@ def test_what_is_left_of_a_training() -> None:
 def compiled_module(monkeypatch: pytest.MonkeyPatch, backend: str) -> tuple[TrainingModule, torch.Tensor]:
     monkeypatch.setattr(compilation, "_missing_tool", lambda: "")
     module = TrainingModule(tiny_plan(), 0, lambda: 0.0)
-    module.compiled = compile_forward(module.network, backend)
+    module.stand_in = compile_forward(module.network, backend)
     return module, torch.randn(2, 1, 8, 8, 8, generator=torch.Generator().manual_seed(0))
 
 
 def test_a_compiled_network_says_the_same_and_keeps_its_names(monkeypatch: pytest.MonkeyPatch) -> None:
     module, image = compiled_module(monkeypatch, "aot_eager")
     names = list(TrainingModule(tiny_plan(), 0, lambda: 0.0).state_dict())
-    assert module.compiled is not None
-    for found, expected in zip(module.compiled(image), module.network(image), strict=True):
+    assert module.stand_in is not None
+    for found, expected in zip(module.stand_in(image), module.network(image), strict=True):
         torch.testing.assert_close(found, expected)
     assert list(module.state_dict()) == names
 
@@ -254,7 +254,7 @@ def test_training_uses_what_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None
         seen.append(image.shape)
         return acting(image)  # type: ignore[no-any-return]
 
-    module.compiled = record
+    module.stand_in = record
     labels = torch.zeros(2, 8, 8, 8, dtype=torch.long)
     module.training_step(Batch(0, torch.zeros(2, 1, 8, 8, 8), labels, torch.ones(2, 2, dtype=torch.bool)), 0)
     assert seen == [(2, 1, 8, 8, 8)]
@@ -267,9 +267,9 @@ def test_where_compiling_fails_the_network_runs_as_it_is(
         raise NotImplementedError("no such [kernel]")
 
     module, image = compiled_module(monkeypatch, failing)  # type: ignore[arg-type]
-    assert module.compiled is not None
+    assert module.stand_in is not None
     for _ in range(2):
-        torch.testing.assert_close(module.compiled(image), module.network(image))
+        torch.testing.assert_close(module.stand_in(image), module.network(image))
     output = capsys.readouterr().err
     assert output.count("not compiled") == 1
     assert "no such [kernel]" in output
@@ -299,7 +299,7 @@ def test_a_long_training_is_compiled_where_that_pays(
         pass
 
     def step(module: TrainingModule, _: Batch, __: int) -> torch.Tensor:
-        assert (module.compiled is None) == (budget_s < MIN_TRAINING_S)
+        assert (module.stand_in is None) == (budget_s < MIN_TRAINING_S)
         raise StopError
 
     monkeypatch.setattr(loop, "is_worth_compiling", pays_here)

@@ -23,7 +23,7 @@ from osteon.predicting.engines import ENGINES, NAMES, Engine, find_engine
 from osteon.predicting.quantised import PATCHES, draw_patches, quantise
 from osteon.predicting.tiles import predict_probabilities
 
-pytestmark = pytest.mark.usefixtures("memory_order")
+BOTH_ORDERS = pytest.mark.usefixtures("memory_order")
 
 
 @pytest.fixture(autouse=True)
@@ -47,6 +47,7 @@ def off(found: torch.Tensor, expected: torch.Tensor) -> float:
     return float((found - expected).square().mean().sqrt() / expected.std())
 
 
+@BOTH_ORDERS
 @pytest.mark.parametrize("kind", ENGINES, ids=NAMES)
 @pytest.mark.parametrize("flat", [False, True], ids=["3d", "2d"])
 def test_every_engine_says_what_torch_says(kind: engines.EngineKind, flat: bool, tmp_path: Path) -> None:
@@ -72,6 +73,7 @@ def test_every_engine_says_what_torch_says(kind: engines.EngineKind, flat: bool,
     assert len(engine.ready) == 1
 
 
+@BOTH_ORDERS
 @pytest.mark.parametrize("name", ["torch", "openvino", "onnx"])
 def test_whole_scans_are_the_same_with_any_engine(name: str) -> None:
     if missing := next(kind for kind in ENGINES if kind.name == name).missing():
@@ -98,6 +100,7 @@ def test_what_is_missing_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
         find_engine("compiled")
 
 
+@BOTH_ORDERS
 def test_onnx_files_are_whole(tmp_path: Path) -> None:
     onnx = pytest.importorskip("onnx")
     engines.export_onnx(network(), (1, 1, 8, 8, 8), tmp_path / "n.onnx")
@@ -140,6 +143,7 @@ def test_a_network_that_onnx_cannot_hold_is_refused_in_a_sentence(
     assert not list(tmp_path.glob("*.onnx"))
 
 
+@BOTH_ORDERS
 def test_a_quantised_network_takes_other_sizes_and_is_needed(tmp_path: Path) -> None:
     kind = next(kind for kind in ENGINES if kind.quantised)
     if missing := kind.missing():
@@ -179,6 +183,7 @@ def test_nobody_is_told_of_the_use() -> None:
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
 
 
+@BOTH_ORDERS
 def test_a_converted_network_is_kept_and_never_taken_for_another(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

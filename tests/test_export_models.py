@@ -29,8 +29,6 @@ from osteon.predicting.engines import ENGINES, Engine, find_engine
 from osteon.predicting.model import Model
 from osteon.predicting.model_folder import load_model, save_model
 
-pytestmark = pytest.mark.usefixtures("memory_order")
-
 TURNED = np.array([[0.0, 0.2, 1.1, 5.0], [-0.9, 0.0, 0.0, 7.0], [0.0, 1.7, -0.1, -3.0], [0.0, 0.0, 0.0, 1.0]])
 """Axes that are permuted, mirrored, oblique, and of unequal voxels."""
 OVERLAPPING = {"overlapping": True}
@@ -54,6 +52,7 @@ def scan(shape: tuple[int, int, int]) -> Volume:
     return Volume(values, Geometry(shape, TURNED))
 
 
+@pytest.mark.usefixtures("memory_order")
 @pytest.mark.parametrize(
     ("form", "changes", "shape"),
     [

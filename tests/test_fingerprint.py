@@ -20,8 +20,10 @@ from osteon.planning.fingerprint import CaseFacts, Fingerprint, StructureFacts, 
 from osteon.planning.planner import make_plan
 from osteon.planning.sequences import (
     describe_broken_rows,
+    describe_other_sequences,
     find_fixed_order,
     find_sequence,
+    find_sequences,
     sequence_margin_mm,
     sequence_measures,
 )
@@ -258,6 +260,40 @@ def test_a_series_among_other_structures_is_known_by_its_names() -> None:
     assert find_sequence(of(*[column("tibia", "femur", "fibula", sacrum=400)] * 3), 2) == []
     ribs = column("rib_left_9", "rib_left_10", "rib_left_11", "rib_right_9", "rib_right_10", sacrum=400)
     assert find_sequence(of(*[ribs] * 3), 2) == ["rib_left_11", "rib_left_10", "rib_left_9"]
+
+
+def chest(ribs: int, vertebrae: int, beside: tuple[float, float, float]) -> CaseFacts:
+    """Vertebrae one below the other, and beside each a rib that looks as large, a little lower."""
+    bodies = {}
+    for name, count, place in (("T", vertebrae, (0.0, 0.0, 0.0)), ("rib_left_", ribs, beside)):
+        for n in range(count):
+            centre = (200 + place[0], 200 + place[1], 500 - 30.0 * n + place[2])
+            bodies[f"{name}{n + 1}"] = StructureFacts(voxels=40, centre_mm=centre, extent_mm=(1, 1, 1))
+    return CaseFacts(id="x", shape=(9, 9, 999), spacing_mm=(1, 1, 1), unit="mm", structures=bodies, intensities=[[]])
+
+
+@pytest.mark.parametrize(("ribs", "vertebrae"), [(12, 5), (3, 5), (4, 4)])
+def test_two_series_are_not_mixed_and_the_longest_comes_first(ribs: int, vertebrae: int) -> None:
+    cohort = of(*[chest(ribs, vertebrae, (-60, -20, -12))] * 3)
+    rib_names, bodies = [f"rib_left_{n}" for n in range(ribs, 0, -1)], [f"T{n}" for n in range(vertebrae, 0, -1)]
+    longest, other = (rib_names, bodies) if ribs > vertebrae else (bodies, rib_names)
+    assert find_sequences(cohort) == [(2, longest), (2, other)]
+    assert find_sequence(cohort, 2) == longest
+    assert describe_other_sequences(cohort, longest) == [
+        f"{other[0]} … {other[-1]} are a series along S, too: a plan has one, the longest, and these names are learnt "
+        "as classes"
+    ]
+
+
+def test_rows_of_fingers_are_several_series() -> None:
+    """Each keeps its order along both axes of the hand."""
+    fingers = enumerate(("index", "middle", "ring"))
+    places = {f"{name}_{n}": (40.0 * f + 4 * n, 5.0, 30.0 * n + 2 * f) for f, name in fingers for n in (1, 2, 3)}
+    bones = {name: StructureFacts(voxels=40, centre_mm=place, extent_mm=(1, 1, 1)) for name, place in places.items()}
+    hand = chest(0, 0, (0, 0, 0)).model_copy(update={"structures": bones})
+    assert [names for _, names in find_sequences(of(*[hand] * 3))] == [
+        [f"{name}_{n}" for n in (1, 2, 3)] for name in ("index", "middle", "ring")
+    ]
 
 
 def test_what_the_edge_leaves_of_a_body_breaks_no_row() -> None:

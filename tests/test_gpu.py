@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -108,7 +109,7 @@ def test_a_compiled_step_costs_what_an_eager_one_does(capsys: pytest.CaptureFixt
     module = TrainingModule(tiny_plan(), 0, lambda: 0.0).to(GPU)
     given = batch().to(GPU)
     expected = module.training_step(copy.deepcopy(given), 0)
-    module.compiled = compile_forward(module.network)
+    module.stand_in = compile_forward(module.network)
     found = module.training_step(copy.deepcopy(given), 0)
     found.backward()
     assert "not compiled" not in capsys.readouterr().err
@@ -160,3 +161,16 @@ def test_a_gpu_runs_torch_whatever_was_measured(trained: Path) -> None:
     assert choose_engine(model, trained / "model", "auto", 10) is model
     with pytest.raises(UsageError, match="runs on the CPU"):
         choose_engine(model, trained / "model", "compiled", 10)
+
+
+@pytest.mark.skipif(torch.cuda.device_count() < 2, reason="torch sees fewer than two GPUs here")
+def test_two_gpus_do_what_one_does_with_the_doubled_batch(tiny: Dataset, tmp_path: Path) -> None:
+    plan = tiny_plan({"training.epoch_iterations": 4})
+    doubled = plan.model_copy(update={"patch": plan.patch.model_copy(update={"batch": 4})})
+    options = TrainOptions(device="cuda", workers=1, precision="fp32", epochs=2)
+    train(tiny, plan, tmp_path / "two", replace(options, devices=2))
+    train(tiny, doubled, tmp_path / "one", options)
+    (two, state), (one, expected) = (load_checkpoint(tmp_path / run / "checkpoints" / LAST) for run in ("two", "one"))
+    assert [row["loss"] for row in state.history] == pytest.approx([row["loss"] for row in expected.history], rel=5e-3)
+    for name in (name for name in one if name.startswith("network.")):
+        torch.testing.assert_close(two[name], one[name], atol=5e-3, rtol=5e-3)

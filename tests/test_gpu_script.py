@@ -37,6 +37,7 @@ def test_its_smallest_size_fills_the_table() -> None:
     for recipe in ("nnunet", "osteon"):
         assert table[f"{recipe}, 16³ × 2: an iteration"].endswith(" ms (mean of 5)")
         assert table[f"{recipe}, 16³ × 2: waits for data, an iteration"].endswith(" ms")
+    assert table["nnunet, 16³, two devices × 2: apart from one device × 4"].startswith("loss ")
     assert next(took for what, took in table.items() if what.startswith("a scan of 40×40×32")).endswith(" s")
 
 

@@ -271,6 +271,27 @@ def test_coco_annotations_of_a_category_are_its_pieces(tmp_path: Path) -> None:
         take(heap, fragments="instances")
 
 
+def test_labelme_shapes_of_one_group_are_one_piece(tmp_path: Path) -> None:
+    heap = tmp_path / "hands"
+    heap.mkdir()
+    Image.fromarray(np.random.default_rng(0).integers(1, 200, (30, 60)).astype(np.uint8)).save(heap / "a.png")
+    marks = [("bone", 0, 3), ("bone", 10, 7), ("nail", 20, 3), ("bone", 30, 3), ("bone", 40, None), ("bone", 50, None)]
+    shapes = [
+        {"label": label, "group_id": group, "shape_type": "rectangle", "points": [[left, 2], [left + 4, 11]]}
+        for label, left, group in marks
+    ]
+    (heap / "a.json").write_text(json.dumps({"shapes": shapes, "imageWidth": 60, "imageHeight": 30}))
+    report, (labels,) = take(heap, fragments="instances")
+    assert ranges(report) == {"bone": (1, 99), "nail": (101, None)}
+    assert [int(labels.array[left, 5, 0]) for _, left, _ in marks] == [1, 2, 101, 1, 3, 4]
+    _, (classes,) = take(heap)
+    assert values(classes) == [1, 2]
+    shapes[3]["points"] = [[8, 2], [12, 11]]  # of the first piece, and over the second
+    (heap / "a.json").write_text(json.dumps({"shapes": shapes}))
+    with pytest.raises(DatasetError, match="bone 1 and bone 2 share 30 voxels"):
+        take(heap, fragments="instances")
+
+
 SHUFFLED = [(1, 2, 3, 4), (3, 1, 4, 2), (4, 3, 2, 1), (2, 4, 1, 3)]
 
 

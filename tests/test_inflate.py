@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -18,13 +20,18 @@ from osteon.networks.weights import save_tensors
 from osteon.plan.schema import Plan
 from osteon.runs import fit, loop
 from osteon.runs.options import TrainOptions
-from runs import CPU, cohort
+from runs import cohort
 
 ENCODERS = ("resnet18", "efficientnet-b0", "mobilenet_v2", "se_resnet50", "tu-resnet18d")
 
 
 def encoder_2d(name: str, channels: int = 1) -> nn.Module:
-    """With weights and norm statistics that are no one's defaults."""
+    """With weights and norm statistics that are no one's defaults; each is drawn once."""
+    return copy.deepcopy(drawn_encoder(name, channels))
+
+
+@cache
+def drawn_encoder(name: str, channels: int) -> nn.Module:
     smp, _ = libraries()
     torch.manual_seed(3)
     encoder: nn.Module = smp.encoders.get_encoder(name, in_channels=channels, weights=None)
@@ -50,7 +57,7 @@ def inflated_data(weights: str = "none") -> Plan:
 @pytest.mark.parametrize("name", ENCODERS)
 def test_a_volume_that_is_constant_along_depth_gives_the_2d_features(name: str, axis: int, thick: int) -> None:
     encoder = encoder_2d(name, 2)
-    image = torch.randn((1, 2, 64, 64), generator=torch.Generator().manual_seed(0))
+    image = torch.randn((1, 2, 32, 32), generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         flat = encoder(image)
         deep = inflate(encoder, axis, thick).eval()(image.unsqueeze(2 + axis).repeat_interleave(64, 2 + axis))
@@ -111,10 +118,11 @@ def test_a_training_begins_with_its_own_data_in_the_norms(tmp_path: Path, monkey
 
     monkeypatch.setattr(loop, "_recalibrate_encoder", watched)
     data = cohort(tmp_path / "data")
-    fit.train(data, plan, tmp_path / "run", TrainOptions(epochs=1, device="cpu", workers=1))
+    once = TrainOptions(epochs=1, device="cpu", workers=1)
+    fit.train(data, plan, tmp_path / "run", once)
     assert len(seen) == 1
     assert not torch.allclose(seen[0], torch.ones(64), atol=0.05)  # what came with the file
-    fit.train(data, inflated_data(), tmp_path / "random", CPU)
+    fit.train(data, inflated_data(), tmp_path / "random", once)
     assert len(seen) == 1
 
 

@@ -335,6 +335,21 @@ def test_a_machine_may_be_called_anything(tmp_path: Path, monkeypatch: pytest.Mo
             function.cache_clear()
 
 
+@pytest.mark.skipif(not Path("/proc/sys/kernel/random/boot_id").exists(), reason="the kernel does not tell")
+def test_machines_of_one_name_are_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mine = processes.machine_id()
+    with lock_folder(tmp_path, "osteon train", "wait"):
+        other = mine[: mine.rindex(":")] + ":another-start"
+        monkeypatch.setattr(locks, "machine_id", lambda: other)
+        text = (
+            (tmp_path / ".lock").read_text().replace(str(os.getpid()), "999999999")
+        )  # no process here has this number
+        (tmp_path / ".lock").write_text(text)
+        with pytest.raises(UsageError, match="osteon train works in it"), lock_folder(tmp_path, "osteon train", ""):
+            pass
+        (tmp_path / ".lock").unlink()
+
+
 def test_a_locks_file_is_its_owners_alone(tmp_path: Path) -> None:
     with lock_file(tmp_path / ".lock", wait=False):
         assert (tmp_path / ".lock").stat().st_mode & 0o777 == 0o600

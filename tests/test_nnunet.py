@@ -17,8 +17,6 @@ from osteon.formats import write_volume
 from osteon.importing.recognition import FORMS, recognise
 from osteon.importing.run import import_dataset
 
-pytestmark = pytest.mark.usefixtures("memory_order")
-
 GRID = Geometry((6, 5, 4), np.diag([1.0, 1.5, 2, 1]))
 LABELS = np.zeros(GRID.shape, np.uint8)
 LABELS[0, 0, :3] = 1, 2, 3

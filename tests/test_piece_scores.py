@@ -13,17 +13,21 @@ import pytest
 from helpers import spacing_affine, tiny_plan, write_dataset
 from osteon.core.errors import LabelError, UsageError
 from osteon.core.geometry import Geometry
+from osteon.core.instances import match_instances
 from osteon.core.labels import Segmentation, Structure, make_structures
+from osteon.core.volume import Volume
 from osteon.dataset.dataset import Dataset
+from osteon.dataset.manifest import read_manifest, write_manifest
 from osteon.evaluating.evaluate import evaluate
 from osteon.evaluating.scores import MetricOptions
-from osteon.formats import write_segmentation
+from osteon.formats import write_segmentation, write_volume
 from osteon.formats.io import read_segmentation
 from osteon.formats.label_meanings import read_named_labels
 from osteon.networks.registry import build_network
 from osteon.predicting.model import Model
 from osteon.predicting.postprocessing import Postprocessing, PostprocessingStep
 from osteon.reporting.compare import compare
+from osteon.reporting.piece_pictures import colour_pieces
 from osteon.runs import finish
 from osteon.runs.final_validation import ValidationResult
 from osteon.runs.options import TrainOptions
@@ -120,6 +124,32 @@ def test_pieces_of_scans_that_were_trained_on_are_in_no_mean(tmp_path: Path, dat
     shown = capsys.readouterr().out
     assert shown.index("1.000", shown.index("numbered pieces")) < shown.index("numbered pieces, trained on: no test")
     assert "0.400" in shown
+
+
+def test_pieces_have_a_summary_by_group(tmp_path: Path, data: Dataset, capsys: Captured) -> None:
+    """Of scans that were not trained on, for each site with pieces."""
+    manifest = read_manifest(data.folder)
+    sites = {"a": "north", "b": "south", "c": "east"}
+    cases = [case.model_copy(update={"site": sites.get(case.id)}) for case in manifest.cases]
+    write_manifest(data.folder, manifest.model_copy(update={"cases": cases}))
+    folder = predict(tmp_path / "p", a=truth(3, 1, 2), b=merged(truth(1, 2, 3)), c=truth(), d=truth())
+    east, north, south, unknown = evaluate(folder, data.folder, folder, by="site").groups
+    assert [summary.metrics["f1"].mean for group in (north, south) for summary in group.pieces] == [1.0, 0.4]
+    assert [(summary.cases, summary.absent) for summary in east.pieces] == [(0, 1)]
+    assert unknown.pieces == ()
+    groups = json.loads((folder / "metrics.json").read_text())["groups"]
+    assert groups["south"]["pieces"]["structures"]["bone"]["by_case"]["merges"]["mean"] == 1.0
+    assert "pieces" not in groups["unknown"]
+    assert command("evaluate", folder, data.folder, "--by", "site") == 0
+    table = capsys.readouterr().out.split("numbered pieces")[-1]
+    lines = [line.split() for line in table.splitlines()]
+    assert [line[:2] for line in lines if line[:1] in (["east"], ["north"], ["south"])] == [
+        ["east", "–"], ["north", "1.000"], ["south", "0.400"]
+    ]  # fmt: skip
+    (folder / "predictions.json").write_text(json.dumps({"b": {"seen": "trained on", "output": "b.nii.gz"}}))
+    assert [group.name for group in evaluate(folder, data.folder, by="site").groups if group.pieces] == [
+        "east", "north"
+    ]  # fmt: skip
 
 
 def test_without_distances_pieces_are_counted_all_the_same(tmp_path: Path, data: Dataset) -> None:
@@ -253,7 +283,9 @@ def contest(tmp_path: Path) -> tuple[Dataset, Path, Path]:
     return data, right, predict(tmp_path / "wrong", classes, **dict.fromkeys(labels, merged(good)))
 
 
-def test_pieces_are_compared_and_tested(tmp_path: Path, contest: tuple[Dataset, Path, Path], capsys: Captured) -> None:
+def test_pieces_are_compared_and_tested(
+    tmp_path: Path, contest: tuple[Dataset, Path, Path], capsys: Captured, caplog: pytest.LogCaptureFixture
+) -> None:
     data, right, wrong = contest
     made = compare([wrong, right], data.folder, tmp_path / "out")
     assert made.structures == STRUCTURES
@@ -273,5 +305,119 @@ def test_pieces_are_compared_and_tested(tmp_path: Path, contest: tuple[Dataset, 
     page = (tmp_path / "out/report.html").read_text(encoding="utf-8")
     assert "Numbered pieces of bone" in page
     assert "right better" in page
+    assert "(F1 of pieces)" in page
+    assert "<metric" not in page
+    assert not any("taken as" in record.message for record in caplog.records)  # bone_1 is a piece of bone by its name
     assert command("compare", right, wrong, "--reference", data.folder, "--to", tmp_path / "again") == 0
     assert "right: bone" in capsys.readouterr().out
+
+
+def test_pictures_show_a_match_in_one_colour() -> None:
+    reference = Segmentation(truth(2, 5, 7), GRID, STRUCTURES)
+    prediction = Segmentation(truth(9, 9, 2), GRID, STRUCTURES)  # two pieces under one number, and one under another
+    scores = match_instances("a", "bone", prediction.pieces(BONE), reference.pieces(BONE))
+    shown, drawn = colour_pieces(prediction, reference, {"bone": scores})
+    assert shown.structures == drawn.structures
+    names = {s.value: s.name for s in shown.structures}
+    colours = {s.name: s.colour for s in shown.structures}
+    assert [names[value] for value in drawn.array[[0, 4, 8], 0, 0]] == ["bone 2", "bone 5", "bone 7"]
+    assert [names[value] for value in shown.array[[0, 4, 8], 0, 0]] == ["bone 8", "bone 8", "bone 7"]
+    assert names[int(shown.array[0, 0, 5])] == "metal"
+    assert len(set(colours.values())) == len(colours) == 5
+
+
+PELVIS = (
+    Structure(name="sacrum", value=1, colour="#c08040", instances=True, last_value=99),
+    Structure(name="left_hip", value=101, colour="#40c080", instances=True, last_value=199),
+)
+RANGES: dict[str, int | str] = {"sacrum": "1-10", "left_hip": "11-20", "metal": 30}
+
+
+def numbered(folder: Path, *rows: tuple[int, ...]) -> Path:
+    """Label files that name nothing."""
+    for case, row in zip("abcd", rows, strict=False):
+        write_volume(folder / f"{case}.nii.gz", Volume(truth(*row)[None], GRID))
+    return folder
+
+
+def pelves(folder: Path, *rows: tuple[int, ...]) -> Path:
+    structures = (*PELVIS, METAL.model_copy(update={"value": 200}))
+    labels = [truth(*row).astype(np.uint8) for row in rows]
+    for each in labels:
+        each[each == 30] = 200
+    return predict(folder, structures, **dict(zip("abcd", labels, strict=False)))
+
+
+def test_ranges_say_what_the_numbers_of_references_are(tmp_path: Path, capsys: Captured) -> None:
+    """As PENGWIN numbers the pieces of a pelvis; the model has numbers of its own."""
+    reference = numbered(tmp_path / "r", (1, 2, 11), (3, 12, 11))
+    for folder in (
+        pelves(tmp_path / "p", (2, 1, 101), (1, 101, 102)),
+        numbered(tmp_path / "q", (2, 1, 12), (3, 11, 12)),
+    ):
+        result = evaluate(folder, reference, labels=RANGES)
+        assert [(s.name, s.values[0], s.values[-1]) for s in result.structures] == [
+            ("sacrum", 1, 10), ("left_hip", 11, 20), ("metal", 30, 30)
+        ]  # fmt: skip
+        assert [(p.case, p.structure, p.f1) for p in result.pieces] == [
+            (case, name, 1.0) for case in "ab" for name in ("sacrum", "left_hip")
+        ]
+        assert [s.dice for s in result.scores] == [1.0] * 6
+    assert not compare([tmp_path / "p", tmp_path / "q"], reference, labels=RANGES).failures
+    assert command("evaluate", tmp_path / "p", reference, "--labels", "sacrum=1-10,left_hip=11-20,metal=30") == 0
+    assert command("evaluate", tmp_path / "p", reference, "--labels", "sacrum=1-10,left_hip=10-20") == 2
+    assert "--labels: structures share numbers" in capsys.readouterr().err
+
+
+def test_references_without_names_are_taken_as_the_predictions_which_is_said(tmp_path: Path) -> None:
+    result = evaluate(predict(tmp_path / "p", a=truth(2, 3, 1)), numbered(tmp_path / "r", (1, 2, 3)))
+    assert [structure.name for structure in result.structures] == ["bone", "metal"]
+    assert [score.f1 for score in result.pieces] == [1.0]
+    assert "(bone=1-20, metal=30); --labels NAME=VALUE or NAME=FIRST-LAST,… says otherwise" in result.notes[0]
+
+
+@pytest.mark.parametrize("turned", [False, True], ids=["reference", "prediction"])
+def test_files_of_pieces_and_of_classes_that_count_them(tmp_path: Path, turned: bool) -> None:
+    classes = make_structures(["fragment_1", "fragment_2", "fragment_3", "metal"], [1, 2, 3, 30])
+    sides = predict(tmp_path / "pieces", a=truth(2, 3, 1)), predict(tmp_path / "classes", classes, a=truth(1, 2, 3))
+    prediction, reference = sides[::-1] if turned else sides
+    with pytest.raises(LabelError, match="label 1 is") as caught:
+        evaluate(prediction, reference)
+    assert "--labels bone=1-20,…" in caught.value.hint
+    for labels in ({"bone": "1-20"}, {"bone": "1-3"}):
+        result = evaluate(prediction, reference, labels=labels)
+        assert [structure.name for structure in result.structures] == ["bone", "metal"]
+        assert [score.f1 for score in result.pieces] == [1.0]
+
+
+def test_pieces_are_one_structure_where_the_reference_has_none(tmp_path: Path) -> None:
+    plain = (Structure(name="bone", value=7, colour="#c08040"), METAL)
+    reference = predict(tmp_path / "r", plain, a=np.where(truth(1, 2, 3) % 30 > 0, 7, truth(1, 2, 3)).astype(np.uint8))
+    folder = predict(tmp_path / "p", a=truth(2, 3, 1))
+    result = evaluate(folder, reference)
+    assert [(s.structure, s.dice) for s in result.scores] == [("bone", 1.0), ("metal", 1.0)]
+    unnamed = evaluate(numbered(tmp_path / "q", (2, 3, 1)), reference, labels={"bone": "1-9", "metal": 30})
+    assert [(s.structure, s.dice) for s in unnamed.scores] == [("bone", 1.0), ("metal", 1.0)]
+
+
+def test_names_that_count_a_structure_are_its_pieces_on_either_side(tmp_path: Path) -> None:
+    classes = make_structures(["bone_1", "bone_2", "bone_3", "metal"], [4, 5, 6, 30])
+    reference = predict(tmp_path / "r", classes, a=truth(4, 5, 6))
+    result = evaluate(predict(tmp_path / "p", a=truth(2, 3, 1)), reference)
+    assert [structure.name for structure in result.structures] == ["bone", "metal"]
+    assert [score.f1 for score in result.pieces] == [1.0]
+
+
+def test_more_pieces_than_a_range_has_fail_their_case_alone(tmp_path: Path) -> None:
+    reference = numbered(tmp_path / "r", (1, 2, 3), (1, 2, 3))
+    folder = predict(tmp_path / "p", a=truth(2, 3, 1), b=truth(2, 3, 4))
+    result = evaluate(folder, reference, labels={"bone": "1-3", "metal": 30})
+    assert [failure.case for failure in result.failures] == ["b"]
+    assert [score.f1 for score in result.pieces] == [1.0]
+
+
+def test_ranges_count_the_pieces_of_predictions_against_a_dataset(tmp_path: Path, data: Dataset) -> None:
+    folder = numbered(tmp_path / "p", (12, 13, 11))
+    result = evaluate(folder, data.folder, labels={"bone": "11-20", "metal": 30})
+    assert [score.f1 for score in result.pieces] == [1.0]
+    assert [score.dice for score in result.scores] == [1.0, 1.0]

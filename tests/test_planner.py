@@ -12,6 +12,7 @@ from helpers import FLAT, PLAN, SIDES, box, plan_data, spacing_affine, tiny_plan
 from osteon.core.errors import DatasetError, FileError, PlanError, UsageError
 from osteon.core.labels import Structure, make_structures
 from osteon.dataset.dataset import Dataset
+from osteon.plan.outputs import output_layout
 from osteon.plan.overlay import overlay
 from osteon.plan.schema import Grid, parse_plan, read_plan, write_plan
 from osteon.planning.fingerprint import CaseFacts, Fingerprint, StructureFacts, measure_fingerprint
@@ -389,6 +390,18 @@ def test_along_a_series_patches_are_shifted_as_far_as_scans_leave_room(tmp_path:
     assert make_plan(spine, prints(*roomy)).augmentation.shift[2] == 0.25
     tight = [facts((16, 16, 36), places=low) for _ in range(3)]
     assert make_plan(spine, prints(*tight)).augmentation.shift[2] == 0.08
+
+
+def test_of_two_series_the_plan_has_the_longest_and_names_the_other(tmp_path: Path) -> None:
+    ribs = {f"rib_left_{n}": (4.0 + 3 * n, 2.0, 8.0) for n in (1, 2, 3)}  # along the first axis
+    bodies = {f"L{n}": (8.0, 8.0, 44 - 9.0 * n) for n in (1, 2, 3, 4)}
+    chest = with_structures(tmp_path, list(make_structures([*ribs, *bodies])))
+    plan = make_plan(chest, prints(*[facts((16, 16, 48), places=ribs | bodies)] * 3))
+    assert plan.sequence is not None
+    assert (plan.sequence.axis, plan.sequence.names) == (2, ["L4", "L3", "L2", "L1"])
+    assert any("rib_left_1 … rib_left_3 are a series along R, too" in reason for reason in plan.sequence.why)
+    layout = output_layout(plan)
+    assert (layout.class_of[:3], layout.members) == ((1, 2, 3), (6, 5, 4, 3))  # the ribs are classes
 
 
 def with_structures(folder: Path, structures: list[Structure]) -> Dataset:

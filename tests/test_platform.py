@@ -170,15 +170,6 @@ for name in ("resource", "fcntl"):
         continue
     raise SystemExit(f"{name} is not hidden")
 
-import psutil
-
-import osteon
-from osteon.app.jobs import Jobs
-from osteon.core.parallel import for_each, worker_count
-from osteon.plan.schema import write_plan
-from osteon.serving.server import hold_jobs_folder
-from runs import cohort, learning_plan
-
 def wait(met):
     until = time.monotonic() + 120
     while not met():
@@ -189,7 +180,16 @@ def wait(met):
 def process(_):
     return os.getpid()
 
-def main():
+def main():  # what it imports, its worker processes need not
+    import psutil
+
+    import osteon
+    from osteon.app.jobs import Jobs
+    from osteon.core.parallel import for_each, worker_count
+    from osteon.plan.schema import write_plan
+    from osteon.serving.server import hold_jobs_folder
+    from runs import cohort, learning_plan
+
     root = Path(FOLDER)
     worker_count(2, 1)
     if os.getpid() in [outcome.result for outcome in for_each(process, [1, 2], "asking", name=str, workers=2)]:

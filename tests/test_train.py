@@ -7,9 +7,7 @@ import io
 import json
 import os
 import signal
-import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
@@ -24,6 +22,7 @@ from rich.console import Console
 from safetensors.torch import load_file
 
 import osteon
+from children import Forks, wait
 from helpers import FLAT, SIDES, box, plan_data, spacing_affine, tiny_plan, two_boxes, write_dataset
 from osteon.core import progress
 from osteon.core.errors import DatasetError, FileError, PlanError, UsageError
@@ -520,23 +519,30 @@ fit.train(Dataset.open(dataset), read_plan(plan), run, fit.TrainOptions(device="
 """
 
 
-def kill(where: str, dataset: Path, plan: Path, run: Path) -> None:
+@pytest.fixture(scope="module")
+def forks() -> Iterator[Forks]:
+    made = Forks("osteon.cli.main", "osteon.runs.fit")
+    yield made
+    made.close()
+
+
+def kill(forks: Forks, where: str, dataset: Path, plan: Path, run: Path) -> None:
     """Train in a process of its own that is killed at `where`."""
-    command = [sys.executable, "-c", KILLED, where, dataset, plan, run]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == -signal.SIGKILL, done.stderr
+    log = run.with_name("log")
+    forks.begin(KILLED, where, dataset, plan, run, log=log)
+    assert forks.end() == -signal.SIGKILL, log.read_text()
 
 
-def test_killed_again_and_again_it_ends_the_same(tiny: Dataset, tmp_path: Path) -> None:
+def test_killed_again_and_again_it_ends_the_same(tiny: Dataset, tmp_path: Path, forks: Forks) -> None:
     run, path = tmp_path / "run", tmp_path / "plan.yaml"
     plan = tiny_plan({"training.epoch_iterations": 4, "training.epochs": 3, "training.ema": 0.5})
     write_plan(path, plan)
     undisturbed = train(tiny, plan, tmp_path / "undisturbed", CPU)
-    kill("iteration 6", tiny.folder, path, run)
+    kill(forks, "iteration 6", tiny.folder, path, run)
     assert load_checkpoint(run / "checkpoints" / LAST)[1].iteration == 6
-    kill("checkpoint 3", tiny.folder, path, run)
+    kill(forks, "checkpoint 3", tiny.folder, path, run)
     assert load_checkpoint(run / "checkpoints" / LAST)[1].iteration == 8
-    kill("finish", tiny.folder, path, run)
+    kill(forks, "finish", tiny.folder, path, run)
     assert load_checkpoint(run / "checkpoints" / LAST)[1].finished
     assert not (run / "model/weights.safetensors").exists()
     report = train(tiny, plan, run, CPU)
@@ -607,28 +613,22 @@ def test_a_handler_that_is_not_pythons_own_is_left_alone(
 )
 @pytest.mark.skipif(sys.platform == "win32", reason="nobody sends signals")
 def test_ended_on_the_command_line_it_saves_and_says_so_with_its_exit_code(
-    tiny: Dataset, tmp_path: Path, name: str, ends_with: int, message: str
+    tiny: Dataset, tmp_path: Path, forks: Forks, name: str, ends_with: int, message: str
 ) -> None:
     number = signal.Signals[name]
-    run, path = tmp_path / "run", tmp_path / "plan.yaml"
+    run, path, log = tmp_path / "run", tmp_path / "plan.yaml", tmp_path / "log"
     write_plan(path, tiny_plan({"training.epochs": 1_000_000}))
     code = (
         "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
         "from osteon.cli.main import main; main()"
     )
-    command = [sys.executable, "-c", code, "train", tiny.folder, run, "--plan", path, "--device", "cpu"]
-    child = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    try:
-        until = time.monotonic() + 120
-        while not (run / "metrics.csv").is_file() and child.poll() is None and time.monotonic() < until:
-            time.sleep(0.05)
-        child.send_signal(number)
-        if number != signal.SIGINT:
-            child.send_signal(number)  # as `timeout` does, to the process and to its group
-        _, err = child.communicate(timeout=60)
-    finally:
-        child.kill()
-    assert child.returncode == ends_with, err
+    child = forks.begin(code, "train", tiny.folder, run, "--plan", path, "--device", "cpu", log=log)
+    wait((run / "metrics.csv").is_file)
+    os.kill(child, number)
+    if number != signal.SIGINT:
+        os.kill(child, number)  # as `timeout` does, to the process and to its group
+    code_of_exit, err = forks.end(), log.read_text()
+    assert code_of_exit == ends_with, err
     assert f"{message}the same command continues from here" in err
     assert "Traceback" not in err
     assert load_checkpoint(run / "checkpoints" / LAST)[1].iteration >= 2
@@ -1040,10 +1040,10 @@ def test_a_run_that_another_training_works_in_is_refused_and_left_alone(tiny: Da
     assert train(tiny, tiny_plan(), run, CPU).resumed
 
 
-def test_a_training_that_was_killed_does_not_keep_its_run(tiny: Dataset, tmp_path: Path) -> None:
+def test_a_training_that_was_killed_does_not_keep_its_run(tiny: Dataset, tmp_path: Path, forks: Forks) -> None:
     run, path = tmp_path / "run", tmp_path / "plan.yaml"
     write_plan(path, tiny_plan())
-    kill("checkpoint 2", tiny.folder, path, run)
+    kill(forks, "checkpoint 2", tiny.folder, path, run)
     assert (run / ".lock").is_file()
     train(tiny, tiny_plan(), run, CPU)
     assert not (run / ".lock").exists()

@@ -62,6 +62,7 @@ if TYPE_CHECKING:
     from osteon.core.errors import ModelError as ModelError
     from osteon.core.errors import OsteonError as OsteonError
     from osteon.core.errors import PlanError as PlanError
+    from osteon.core.errors import RankError as RankError
     from osteon.core.errors import UnknownValueError as UnknownValueError
     from osteon.core.errors import UsageError as UsageError
     from osteon.core.geometry import Geometry as Geometry
@@ -89,7 +90,7 @@ if TYPE_CHECKING:
 _MODULES = {
     "core.errors": (
         "OsteonError UsageError PlanError CaseError FileError DiskFullError GeometryError LabelError "
-        "UnknownValueError ImageError DatasetError ModelError DivergedError"
+        "UnknownValueError ImageError DatasetError ModelError DivergedError RankError"
     ),
     "core.geometry": "Geometry",
     "core.labels": "Segmentation Structure",

@@ -44,7 +44,7 @@ def train(
             given only single keys can be changed (`settings`).
         restart: Throw away what the run has done.
         measure_cost: Measure the forecast and the faster precision of a plan that `plan_options` make (some 20 s).
-        **options: Fields of `osteon.runs.options.TrainOptions` (budget_s, epochs, fold, seed, init, …), or of
+        **options: Fields of `osteon.runs.options.TrainOptions` (budget_s, epochs, fold, seed, init, devices, …), or of
             `osteon.planning.options.PlanOptions` in place of `plan_options` (recipe, network, encoder, loss, …).
 
     Raises:
@@ -66,8 +66,11 @@ def train(
     from osteon.planning.options import DEFAULTS, PlanOptions
     from osteon.planning.run_plan import plan_for_run
     from osteon.runs.cross_validation import train_all_folds
-    from osteon.runs.fit import train
+    from osteon.runs.fit import read_report, train
+    from osteon.runs.follower import follow
     from osteon.runs.options import TrainOptions
+    from osteon.runs.rank_environment import resolve_ranks
+    from osteon.runs.rank_launcher import dismiss_ranks
 
     given: dict[str, Any] = {**options}
     by_name = {field.name: given.pop(field.name) for field in fields(PlanOptions) if field.name in given}
@@ -76,6 +79,11 @@ def train(
         given["init"] = os.fspath(given["init"])
     where: dict[str, Any] = {name: given.get(name) for name in ("budget_s", "workers")}
     where["device"] = given.get("device", "auto")
+    ranks = resolve_ranks(given.get("devices", 1), given.get("nodes", 1), where["device"])
+    given["devices"], given["nodes"] = ranks
+    count = ranks[0] * ranks[1]
+    if follow(count):
+        return read_report(Path(run))
     if plan is not None:
         chosen = plan if isinstance(plan, Plan) else read_plan(Path(plan))
         settings = (wanted.settings if wanted else None) or {}
@@ -91,7 +99,10 @@ def train(
         chosen = load_or_make_plan(Path(dataset), **where)
     asked = TrainOptions(**given)
     start = train_all_folds if asked.fold == "all" else train
-    return start(Dataset.open(Path(dataset)), chosen, Path(run), asked, restart=restart)
+    try:
+        return start(Dataset.open(Path(dataset)), chosen, Path(run), asked, restart=restart)
+    finally:
+        dismiss_ranks(count)
 
 
 def sweep(file: PathLike, *, dry: bool = False) -> SweepReport:

@@ -60,7 +60,8 @@ def predict(
         >>> len(report.done), report.failed
         (6, {})
     """
-    from osteon.machine.engine_timing import choose_engine, count_all_passes
+    from osteon.core.parallel import active_backend
+    from osteon.machine.engine_timing import ModelSource, choose_engine, count_all_passes
     from osteon.predicting.model import Model
     from osteon.predicting.model_folder import find_model_folder
     from osteon.predicting.predictor import predict
@@ -69,13 +70,17 @@ def predict(
     from osteon.predicting.stages import PredictOptions
 
     sources = [scans] if isinstance(scans, str | os.PathLike) else list(scans)
-    loaded = model if isinstance(model, Model) else load_model(model, device=device)
+    here = device if active_backend() is None else "cpu"  # workers of a cluster have theirs
+    loaded = model if isinstance(model, Model) else load_model(model, device=here)
+    load = None
     found = find_scans([Path(s) for s in sources], loaded.plan, series, seen=loaded.seen)
     if not isinstance(model, Model):
-        loaded = choose_engine(loaded, find_model_folder(Path(model)), engine, count_all_passes(loaded.plan, found))
+        folder, passes = find_model_folder(Path(model)).absolute(), count_all_passes(loaded.plan, found)
+        load = ModelSource(folder, device, os.fspath(postprocess), engine, passes)
+        loaded = choose_engine(loaded, folder, engine, passes)
     loaded = loaded.with_postprocessing(os.fspath(postprocess))
     options = PredictOptions(find_speed(speed), overwrite, memory, probabilities, first_level)
-    return predict(loaded, found, Path(out), options)
+    return predict(loaded, found, Path(out), options, load=load)
 
 
 def vote(
@@ -160,7 +165,7 @@ def evaluate(
     tolerances: Sequence[float] = (2.0,),
     match_iou: float = 0.5,
     surfaces: bool = True,
-    labels: Mapping[str, int] | None = None,
+    labels: Mapping[str, int | str] | None = None,
     workers: int | None = None,
 ) -> Evaluation:
     """Score predictions against a dataset, a folder or a file; writes metrics.csv and metrics.json into `out`.
@@ -175,7 +180,8 @@ def evaluate(
         tolerances: Of the NSD, in mm (px in pictures).
         match_iou: Pieces match above this IoU.
         surfaces: Whether distances between surfaces, pieces and levels are measured.
-        labels: What numbers mean in predictions that name no structures, over a dataset.json beside them.
+        labels: What numbers mean in predictions that name no structures, over a dataset.json beside them; the values of
+            numbered pieces as text: `{"sacrum": "1-10", "femur": 30}`.
         workers: Processes; None decides by the cases' size.
 
     Example:
@@ -198,7 +204,7 @@ def compare(
     *,
     tolerances: Sequence[float] = (2.0,),
     surfaces: bool = True,
-    labels: Mapping[str, int] | None = None,
+    labels: Mapping[str, int | str] | None = None,
 ) -> ComparisonResult:
     """Compare runs, folders of predictions and CSVs of RLE on the cases that all have.
 
@@ -208,7 +214,8 @@ def compare(
         out: Folder of report.html, comparison.csv, cases.csv and, of numbered pieces, pieces.csv; None writes nothing.
         tolerances: Of the NSD, in mm (px in pictures).
         surfaces: Whether distances between surfaces, pieces and levels are measured.
-        labels: What numbers mean in predictions that name no structures, over a dataset.json beside them.
+        labels: What numbers mean in predictions that name no structures, over a dataset.json beside them; the values of
+            numbered pieces as text: `{"sacrum": "1-10", "femur": 30}`.
 
     Example:
         >>> comparison = osteon.compare(["run", "predictions"], "spine", surfaces=False)

@@ -120,20 +120,20 @@ def _add_file(
     case_id: str, path: Path, dataset: Dataset, target: Path, names: StructureNames, notes: list[str]
 ) -> None:
     """One label file of a case. Raises as the readers do."""
-    legend = label_meanings_for([path])
+    legend, nameless = label_meanings_for([path]), has_placeholder_names(path)
     new_names = {s.name: _dataset_name(s.name, dataset, names) for s in read_structures(path)}
     target.mkdir(parents=True, exist_ok=True)
-    if not has_placeholder_names(path) and any(new != old for old, new in new_names.items()):
+    if not nameless and any(new != old for old, new in new_names.items()):
         renamed = _rename_structures(read_segmentation(path), new_names)
         write_segmentation(target / f"{case_id}{'.seg.nrrd' if renamed.overlapping else '.nii.gz'}", renamed)
         return
-    read = read_named_labels(path, dataset.structures, legend)  # raises where it is no label map
-    if legend is not None or companion_paths(path) or table_of(path):  # it would leave behind what lies beside it
+    read = read_named_labels(path, dataset.structures, legend, pieces=True)  # raises where it is no label map
+    if nameless or companion_paths(path) or table_of(path):  # it would leave behind what lies beside it, and names
         write_segmentation(target / f"{case_id}{'.seg.nrrd' if read.overlapping else '.nii.gz'}", read)
+        if legend is None and nameless:
+            notes.append(f"{path.name}: names no structures; its numbers are taken as the dataset's")
         return
     shutil.copyfile(path, target / f"{case_id}{suffix_of(path)}")
-    if has_placeholder_names(path):
-        notes.append(f"{path.name}: names no structures; its numbers are taken as the dataset's")
 
 
 def _dataset_name(name: str, dataset: Dataset, names: StructureNames) -> str:

@@ -26,6 +26,8 @@ MIN_MIRROR_RATIO = 1.1
 """In the mirror, the other cases' borders must be so much further away, or the image is as symmetric as its label."""
 STANDS_OUT = 4.0
 """Robust standard deviations by which that ratio must differ from the other cases'."""
+MIN_CONTRAST = 0.2
+"""Of a border, as a part of the usual one's."""
 SHARE = 0.6
 """Part of the label's own border that must lie in the image after the move."""
 AXES = (("left", "right"), ("back", "front"), ("down", "up"))
@@ -138,12 +140,16 @@ def _own(profiles: npt.NDArray[np.float16]) -> Floats:
 def _distance(profile: Floats, usual: Floats, spread: Floats, where: npt.NDArray[np.bool_]) -> float | None:
     """Root mean square distance from the usual profile, after the brightness and contrast that fit best.
 
-    Contrast is taken as at least a fifth of the usual: any shape fits a flat line.
+    Contrast is at least a fifth of the usual, in the fit too: any shape fits a flat line, and where the image is flat,
+    as outside what a cut-out keeps, there is no border at all.
     """
     if where.sum() < 12:
         return None
     weight = 1 / spread[where]
     design = np.stack([usual[where], np.ones(int(where.sum()))], axis=1)
     (contrast, brightness), *_ = np.linalg.lstsq(design * weight[:, None], profile[where] * weight, rcond=None)
+    if abs(contrast) < MIN_CONTRAST:
+        contrast = np.copysign(MIN_CONTRAST, contrast)
+        brightness = np.average(profile[where] - contrast * usual[where], weights=weight**2)
     rest = (profile[where] - contrast * usual[where] - brightness) * weight
-    return max(float(np.sqrt((rest**2).mean())) / max(abs(float(contrast)), 0.2), 1e-3)
+    return max(float(np.sqrt((rest**2).mean()) / abs(contrast)), 1e-3)

@@ -121,6 +121,7 @@ def audit(dataset: Dataset, *, workers: int | None = None) -> Audit:
     measured = [found[case.id] for case in cases if case.id in found]
     profiles = _Profiles(folder, [facts.id for facts in measured if facts.structures])
     cohort = Cohort(dataset.manifest, measured, profiles, step)
+    failed = {case.id: failed[case.id] for case in cases if case.id in failed}
     unreadable = [_unreadable(case, error) for case, error in failed.items()]
     findings = rank_findings(
         [*find_problems(cohort), *unreadable, *_header_findings(dataset, [facts.id for facts in measured])]

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from osteon.cli.dataset import parse_labels
+from osteon.cli.dataset import parse_structures
 from osteon.cli.output import out, plain_table, report_failures
 from osteon.core.errors import UsageError
 from osteon.core.quantities import parse_numbers
@@ -25,7 +25,8 @@ def compare(
     tolerance: Annotated[str, typer.Option(help="Tolerance of the NSD, in mm (px in pictures): 2, or 1,2,3.")] = "2",
     overlap_only: Annotated[bool, typer.Option("--overlap-only", help="No distances and no pieces: faster.")] = False,
     labels: Annotated[
-        str | None, typer.Option(help="NAME=VALUE,…: what numbers mean in predictions that name no structures.")
+        str | None,
+        typer.Option(help="NAME=VALUE,… (NAME=FIRST-LAST of numbered pieces): what numbers without names mean."),
     ] = None,
 ) -> None:
     """Compare runs, predictions and tables on the same scans: tables, tests, charts and pictures on one page."""
@@ -36,7 +37,7 @@ def compare(
         raise UsageError(f"{to}: is a file, and a folder is needed", hint="give another one with --to")
     tolerances = parse_numbers(tolerance, "a tolerance")
     comparison = osteon.compare(
-        predictions, reference, to, tolerances=tolerances, surfaces=not overlap_only, labels=parse_labels(labels)
+        predictions, reference, to, tolerances=tolerances, surfaces=not overlap_only, labels=parse_structures(labels)
     )
     table = plain_table(("rank", "", "Dice", "95% interval", "volume error %", "cases"), left=("",))
     ranks = {place.run: str(place.rank) for place in comparison.ranking.places} if comparison.ranking else {}

@@ -11,7 +11,7 @@ import typer
 from rich.markup import escape
 
 from osteon.cli.import_options import with_import_options
-from osteon.cli.output import info, out, report_failures, report_not_imported, report_notes
+from osteon.cli.output import describe_devices, info, out, report_failures, report_not_imported, report_notes
 from osteon.cli.plan_options import given_options, is_given, parse_plan_options, with_plan_options
 from osteon.cli.shared_options import device_option
 from osteon.cli.terminal import can_ask
@@ -110,6 +110,7 @@ def plan(
     no_cost: Annotated[bool, typer.Option("--no-cost", help="No forecast: nothing is measured.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing plan.yaml.")] = False,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; as memory allows when left out.")] = None,
+    devices: Annotated[int, typer.Option(min=1, help="Say what training on so many devices of a machine costs.")] = 1,
     **options: Any,
 ) -> None:
     """Measure the cases and write plan.yaml: every decision with its reason, and what training will cost."""
@@ -134,7 +135,7 @@ def plan(
             )
         before = read_plan(path)
         check_plan_fits(Dataset.open(dataset), before)
-        print_plan(before)
+        print_plan(before, devices)
         warn_outdated(dataset)
         out.print(f"is there already: {escape(str(path))}; --force makes a new one")
         return
@@ -148,30 +149,33 @@ def plan(
         workers=workers,
     )
     write_plan(path, planned.plan)
-    print_plan(planned.plan)
+    print_plan(planned.plan, devices)
     out.print(f"written: {escape(str(path))}")
     report_failures(planned.failed, "not measured")
 
 
-def print_plan(plan: Plan) -> None:
-    """The plan's main decisions, and its forecast, in a few lines."""
+def print_plan(plan: Plan, devices: int = 1) -> None:
+    """The plan's main decisions, and its forecast on so many devices, in a few lines."""
     grid, cost = plan.grid, plan.forecast
     size = "×".join(map(str, plan.patch.size))
     spacing = "×".join(f"{s:.3g}" for s in grid.spacing_mm)
     out.print(f"grid      {grid.dimensions}D, {spacing} {plan.unit} along {'-'.join(grid.axes)}")
     out.print(f"patch     {size}, batch {plan.patch.batch}")
+    if devices > 1:
+        out.print(f"devices   {describe_devices(plan, devices)}")
     out.print(f"network   {escape(plan.network.description)}")
     training = plan.training
     out.print(f"training  recipe {training.recipe}, {training.optimiser}, loss {training.loss}, {training.precision}")
     if plan.zoom is not None:
         out.print(f"zoom      on {escape(', '.join(plan.zoom.structures))}")
     out.print(
-        f"forecast  cache {format_bytes(cost.cache_bytes)}, training {format_bytes(cost.training_bytes)}, "
+        f"forecast  cache {format_bytes(cost.cache_bytes)}, training {format_bytes(cost.training_bytes)}"
+        f"{' on each device' if devices > 1 else ''}, "
         f"predicting {format_bytes(cost.predicting_bytes)} of memory"
     )
-    if cost.seconds_per_iteration:
-        total = training.epochs * training.epoch_iterations * cost.seconds_per_iteration
+    if per_iteration := cost.seconds_on(devices):
+        total = training.epochs * training.epoch_iterations * per_iteration
         out.print(
-            f"time      {cost.seconds_per_iteration:.2g} s an iteration; {training.epochs} epochs take about "
+            f"time      {per_iteration:.2g} s an iteration; {training.epochs} epochs take about "
             f"{format_duration(total)}, or as long as --budget says"
         )

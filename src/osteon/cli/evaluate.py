@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from osteon.cli.dataset import parse_labels
+from osteon.cli.dataset import parse_structures
 from osteon.cli.output import info, out, report_failures, report_notes, shorten, warn
 from osteon.core.errors import CaseError
 from osteon.core.quantities import parse_numbers
@@ -28,7 +28,8 @@ def evaluate(
     ] = 0.5,
     overlap_only: Annotated[bool, typer.Option("--overlap-only", help="No distances and no pieces: faster.")] = False,
     labels: Annotated[
-        str | None, typer.Option(help="NAME=VALUE,…: what numbers mean in predictions that name no structures.")
+        str | None,
+        typer.Option(help="NAME=VALUE,… (NAME=FIRST-LAST of numbered pieces): what numbers without names mean."),
     ] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes.")] = None,
 ) -> None:
@@ -47,7 +48,7 @@ def evaluate(
         tolerances=parse_numbers(tolerance, "a tolerance"),
         match_iou=match_iou,
         surfaces=not overlap_only,
-        labels=parse_labels(labels),
+        labels=parse_structures(labels),
         workers=workers,
     )
     known = result.cases_trained_on
@@ -80,6 +81,10 @@ def evaluate(
         )
     if by is not None:
         out.print(group_table(result.groups, by, width=out.width), soft_wrap=False)
+        several = len(pieces) > 1
+        lines = [(f"{g.name}: {s.structure}" if several else g.name, s) for g in result.groups for s in g.pieces]
+        if lines:
+            out.print(piece_table(lines, first=by, width=out.width), soft_wrap=False)
     wrong = {s.structure: s.wrong_level for s in result.summaries if s.wrong_level}
     if wrong:
         listed = shorten([f"{name} {count}×" for name, count in wrong.items()])

@@ -31,7 +31,7 @@ from osteon.cli import (
     weights,
 )
 from osteon.cli.output import info
-from osteon.cli.shared_options import Quiet, with_quiet_option
+from osteon.cli.shared_options import Quiet, with_cluster_option, with_quiet_option
 from osteon.cli.terminal import is_memory_error, restart_in_utf8, warn_memory_limit
 from osteon.core.errors import OsteonError, summarise_error
 from osteon.core.files import write_error
@@ -49,6 +49,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
+ON_CLUSTERS = {"import", "audit", "plan", "predict", "evaluate", "compare", "export"}
+"""Commands whose work over cases may be done on a cluster; `train` has the option for what comes before it."""
 for command, name in (
     (demo.demo, "demo"),
     (phantom.phantom, "phantom"),
@@ -68,7 +70,7 @@ for command, name in (
     (import_model.import_model, "import-model"),
     (doctor.doctor, "doctor"),
 ):
-    app.command(name)(with_quiet_option(command))
+    app.command(name)(with_quiet_option(with_cluster_option(command) if name in ON_CLUSTERS else command))
 app.add_typer(labels.app, name="labels")
 app.add_typer(weights.app, name="weights")
 

@@ -9,9 +9,9 @@ import typer
 from rich.markup import escape
 
 from osteon.cli.option_values import FoldsBy, Precision
-from osteon.cli.output import info, out, report_failures, shorten, warn
+from osteon.cli.output import describe_devices, info, out, report_failures, shorten, warn
 from osteon.cli.plan_options import given_options, parse_plan_options, with_plan_options
-from osteon.cli.shared_options import device_option
+from osteon.cli.shared_options import Cluster, device_option, use_cluster
 from osteon.core.errors import UsageError
 from osteon.core.progress import format_duration, is_quiet
 from osteon.core.quantities import format_bytes, parse_bytes, parse_seconds
@@ -49,16 +49,26 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run.")] = False,
     restart: Annotated[bool, typer.Option("--restart", help="Delete what RUN has done and start again.")] = False,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes for preparing.")] = None,
+    cluster: Cluster = None,
+    devices: Annotated[int, typer.Option(min=1, help="GPUs to train on at once, on each node.")] = 1,
+    nodes: Annotated[int, typer.Option(min=1, help="Machines, where torchrun or srun has started osteon on all.")] = 1,
     **options: Any,
 ) -> None:
     """Train a model. Run the same command again after an interruption: it goes on."""
     import osteon
+    from osteon.dataset.dataset import Dataset
     from osteon.planning.dataset_plan import load_or_make_plan
     from osteon.planning.inherited_plan import plan_from_model
     from osteon.planning.run_plan import plan_for_run
+    from osteon.preparing.cache import prepare_cases
+    from osteon.runs.follower import follow
     from osteon.runs.piece_scores import describe_piece_scores
+    from osteon.runs.rank_environment import resolve_ranks
     from osteon.runs.record import RUN
 
+    devices, nodes = resolve_ranks(devices, nodes, device)
+    if follow(devices * nodes):
+        return
     choices = parse_plan_options(options)
     if resume and restart:
         raise UsageError("--resume and --restart contradict each other", hint="give one of them")
@@ -66,18 +76,22 @@ def train(
         raise UsageError(f"{run}: there is no run to continue", hint="leave out --resume to start one")
     seconds = None if budget is None else parse_seconds(budget)
     settings: dict[str, Any] = {"device": device, "budget_s": seconds, "workers": workers}
-    if plan is not None:
-        chosen = _plan_from_file(plan, choices, given_options(context))
-    elif init is not None:
-        chosen = plan_from_model(dataset, run, str(init), choices, restart=restart, **settings)
-    elif given_options(context):
-        chosen = plan_for_run(dataset, run, choices, restart=restart, **settings)
-    else:
-        chosen = load_or_make_plan(dataset, **settings)
+    with use_cluster(cluster):
+        if plan is not None:
+            chosen = _plan_from_file(plan, choices, given_options(context))
+        elif init is not None:
+            chosen = plan_from_model(dataset, run, str(init), choices, restart=restart, **settings)
+        elif given_options(context):
+            chosen = plan_for_run(dataset, run, choices, restart=restart, **settings)
+        else:
+            chosen = load_or_make_plan(dataset, **settings)
+        if cluster is not None:
+            whole = Dataset.open(dataset)
+            prepare_cases(whole, chosen, whole.manifest.trainable)  # what fails is told where training looks for it
     if patience is not None:
         training = chosen.training.model_copy(update={"patience_epochs": patience})
         chosen = chosen.model_copy(update={"training": training})
-    _print_cost(chosen, seconds, epochs, folds if _parse_fold(fold) == "all" else 1)
+    _print_cost(chosen, seconds, epochs, folds if _parse_fold(fold) == "all" else 1, devices, nodes)
     report = osteon.train(
         dataset,
         run,
@@ -94,6 +108,8 @@ def train(
         precision=precision,
         deterministic=deterministic,
         workers=workers,
+        devices=devices,
+        nodes=nodes,
     )
     validation = report.validation
     for name, value in validation["structures"].items():
@@ -133,11 +149,13 @@ def _parse_fold(text: str) -> int | Literal["all"] | None:
     return int(text)
 
 
-def _print_cost(plan: Plan, budget_s: float | None, epochs: int | None, folds: int) -> None:
+def _print_cost(plan: Plan, budget_s: float | None, epochs: int | None, folds: int, devices: int, nodes: int) -> None:
     """What the training will cost, before it starts."""
     import psutil
 
-    per_iteration, bytes_needed = plan.forecast.seconds_per_iteration, plan.forecast.training_bytes
+    if devices * nodes > 1:
+        info(describe_devices(plan, devices, nodes))
+    per_iteration, bytes_needed = plan.forecast.seconds_on(devices), plan.forecast.training_bytes
     if per_iteration is None:
         return
     iterations = (epochs or plan.training.epochs) * plan.training.epoch_iterations
@@ -147,9 +165,10 @@ def _print_cost(plan: Plan, budget_s: float | None, epochs: int | None, folds: i
         expected = f"{iterations} iterations, about {format_duration(iterations * per_iteration)}"
     times = f"{folds} folds of " if folds > 1 else ""
     if not is_quiet():
-        info(f"training: {times}{expected}, {format_bytes(bytes_needed)} of memory")
+        each = " on each device" if devices * nodes > 1 else ""
+        info(f"training: {times}{expected}, {format_bytes(bytes_needed)} of memory{each}")
     free = psutil.virtual_memory().available
-    if bytes_needed and plan.forecast.device == "cpu" and bytes_needed > free:
+    if bytes_needed and plan.forecast.device == "cpu" and devices * bytes_needed > free:
         warn(f"only {format_bytes(free)} are free: make patch.size smaller in plan.yaml")
 
 
@@ -199,8 +218,9 @@ def predict(
 ) -> None:
     """Segment scans on their own grids. Run it again: what is done is skipped."""
     import osteon
+    from osteon.core.parallel import active_backend
     from osteon.importing.case_selection import select_cases
-    from osteon.machine.engine_timing import choose_engine, count_all_passes
+    from osteon.machine.engine_timing import ModelSource, choose_engine, count_all_passes
     from osteon.predicting.memory import describe_memory
     from osteon.predicting.model_folder import find_model_folder
     from osteon.predicting.predictor import predict as predict_scans
@@ -216,15 +236,18 @@ def predict(
         raise UsageError(f"{folder}: the last argument is the output's folder, and this is a file", hint="add OUT")
     limit = None if memory is None else parse_bytes(memory)
     first_level = _parse_first_level(levels)
-    loaded = osteon.load_model(model, device=device).with_postprocessing(postprocess)
+    here = device if active_backend() is None else "cpu"  # workers have theirs
+    loaded = osteon.load_model(model, device=here).with_postprocessing(postprocess)
     found = find_scans(sources, loaded.plan, series, seen=loaded.seen)
     if only is not None:
         chosen = select_cases(only, [scan.id for scan in found], "--only")
         found = [scan for scan in found if scan.id in chosen]
-    loaded = choose_engine(loaded, find_model_folder(model), engine, count_all_passes(loaded.plan, found))
+    inner, passes = find_model_folder(model).absolute(), count_all_passes(loaded.plan, found)
+    load = ModelSource(inner, device, postprocess, engine, passes)
+    loaded = choose_engine(loaded, inner, engine, passes)
     info(describe_memory(loaded.plan, found, limit, probabilities=probabilities))
     options = PredictOptions(find_speed(speed), overwrite, limit, probabilities, first_level)
-    report = predict_scans(loaded, found, folder, options)
+    report = predict_scans(loaded, found, folder, options, load=load)
     skipped = f", {len(report.skipped)} were done already" if report.skipped else ""
     out.print(f"{pluralise(len(report.done), 'scan')} segmented{skipped}: {escape(str(folder))}")
     if report.trained_on:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import typer
 from rich.console import Console
@@ -12,6 +13,9 @@ from rich.table import Table
 from osteon.core.errors import OsteonError
 from osteon.core.progress import console
 from osteon.core.text import pluralise, shorten_list
+
+if TYPE_CHECKING:
+    from osteon.plan.schema import Plan
 
 out = Console(highlight=False, soft_wrap=True)
 """Standard output, for a command's result; lines are not broken."""
@@ -64,3 +68,10 @@ def report_not_imported(lost: Sequence[str]) -> None:
 def shorten(names: Sequence[str], max_names: int = 8) -> str:
     """The first names and the number of the others, as markup."""
     return escape(shorten_list(names, max_names))
+
+
+def describe_devices(plan: Plan, devices: int, nodes: int = 1) -> str:
+    """`2 devices on each of 3 nodes, 4 patches on each: 24 in an iteration`."""
+    where = pluralise(devices, "device") + (f" on each of {nodes} nodes" if nodes > 1 else "")
+    batch = plan.patch.batch
+    return f"{where}, {pluralise(batch, 'patch', 'patches')} on each: {devices * nodes * batch} in an iteration"

@@ -13,7 +13,8 @@ OsteonError                 a message, and a hint that says the way out
     ├── ImageError          an image holds what no scanner measures (NaN, Inf, nothing)
     ├── DatasetError        the dataset as a whole cannot serve (one case, too few for the folds)
     ├── ModelError          a model folder lacks a file or holds a wrong one
-    └── DivergedError        the loss of a training is no longer a number
+    ├── DivergedError       the loss of a training is no longer a number
+    └── RankError           one of the processes of a training over several devices failed, or was ended
 """
 
 from __future__ import annotations
@@ -111,6 +112,10 @@ class ModelError(CaseError):
 
 class DivergedError(CaseError):
     """The loss of a training is no longer a number."""
+
+
+class RankError(CaseError):
+    """One of the processes of a training over several devices has failed, or was ended."""
 
 
 def is_out_of_memory(error: Exception) -> bool:

@@ -213,6 +213,11 @@ def make_structures(names: Sequence[str], values: Sequence[int] | None = None) -
     return tuple(structures)
 
 
+def with_pieces(structure: Structure, last: int) -> Structure:
+    """The structure with the values up to `last` as its pieces."""
+    return structure.model_copy(update={"instances": True, "last_value": last})
+
+
 def side_of(name: str) -> tuple[Literal["left", "right"] | None, str | None]:
     """The side that a name tells (`femur_left`, `Left Femur`, `tibia-R`), and the name of its counterpart.
 

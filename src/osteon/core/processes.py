@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -35,12 +36,17 @@ _received: list[tuple[int, float]] = []
 
 @cache
 def machine_id() -> str:
-    """The host, and the container on it, within which a process id means one process."""
-    space = ""
+    """The host, and the container on it, within which a process id means one process.
+
+    Many machines of a cluster may have one name: which of them it is shows by the kernel's start
+    (https://docs.kernel.org/admin-guide/sysctl/kernel.html, random/boot_id).
+    """
+    space, start = "", ""
     with suppress(OSError):
+        start = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
         space = "".join(filter(str.isdigit, os.readlink("/proc/self/ns/pid")))  # noqa: PTH115 (leads to no file)
     host = socket.gethostname().encode("ascii", "backslashreplace").decode()  # files of locks are ASCII
-    return f"{host.replace(' ', '-') or 'unknown'}:{space}"
+    return f"{host.replace(' ', '-') or 'unknown'}:{space}:{start}"
 
 
 @cache

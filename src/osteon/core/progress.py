@@ -13,6 +13,7 @@ import logging
 import os
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sized
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -22,7 +23,16 @@ from typing import TypeVar
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.text import Text
 
 T = TypeVar("T")
@@ -128,66 +138,92 @@ def _write_progress_file(path: Path) -> None:
 
 @dataclass
 class _Counter:
-    """How many of how many items are done, and when the last one was."""
+    """How many of how many items are done, when the last one was, and how many failed for which reason."""
 
     what: str
     total: int | None
     done: int = 0
     began: float = field(default_factory=lambda: now())
     advanced: float = 0.0
+    failures: Counter[str] = field(default_factory=Counter)
 
-    def advance(self) -> None:
+    def advance(self, error: Exception | None = None) -> None:
         self.done, self.advanced = self.done + 1, now()
+        if error is not None:
+            self.failures[type(error).__name__] += 1
 
     def count(self) -> str:
         return f"{self.what}: {self.done}" + ("" if self.total is None else f" of {self.total}")
 
+    def failed(self) -> str:
+        """`; failed: 2 FileError, 1 GeometryError`; empty where none did."""
+        reasons = ", ".join(f"{count} {reason}" for reason, count in self.failures.most_common())
+        return f"; failed: {reasons}" if reasons else ""
+
     def line(self) -> str:
         if self.total is None:
-            return f"{self.count()}, {format_duration(now() - self.began)} so far"
-        left = None
-        if self.done:
-            left = (self.advanced - self.began) / self.done * (self.total - self.done) - (now() - self.advanced)
-        return f"{self.count()} ({100 * self.done // max(1, self.total)} %), {format_time_left(left)}"
+            return f"{self.count()}, {format_duration(now() - self.began)} so far{self.failed()}"
+        left, rate = None, ""
+        if self.done and (took := self.advanced - self.began) > 0:
+            left = took / self.done * (self.total - self.done) - (now() - self.advanced)
+            rate = f"{format_rate(self.done / took)}, "
+        percent = 100 * self.done // max(1, self.total)
+        return f"{self.count()} ({percent} %), {rate}{format_time_left(left)}{self.failed()}"
+
+
+class _RateColumn(ProgressColumn):
+    """How many items are done in a second, a minute or an hour."""
+
+    def render(self, task: Task) -> Text:
+        return Text("" if task.finished or not task.speed else format_rate(task.speed))
 
 
 @contextmanager
-def progress_bar(what: str, total: int | None = None) -> Iterator[Callable[[], None]]:
-    """Show how far a work of `total` items is; yields a function to call when one is done.
+def progress_bar(what: str, total: int | None = None) -> Iterator[Callable[..., None]]:
+    """Show how far a work of `total` items is; yields a function to call when one is done, with its error where it
+    failed.
 
     Args:
         what: The work, such as `measuring`.
         total: Number of items; None: unknown. Nothing is shown of none.
     """
+    counter = _Counter(what, total)
     if total == 0:
-        yield lambda: None
+        yield lambda *_: None
     elif console.is_terminal and not is_quiet():
         bar = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
+            _RateColumn(),
             TimeRemainingColumn(),
             console=console,
         )
         with bar:
             task = bar.add_task(what, total=total)
-            yield lambda: bar.advance(task)
+
+            def advance(error: Exception | None = None) -> None:
+                counter.advance(error)
+                bar.update(task, advance=1, description=f"{what}{counter.failed()}")
+
+            yield advance
     else:
-        counter = _Counter(what, total)
         with log_lines(counter.count(), counter.line):
             yield counter.advance
         _log_end(counter.count(), counter.began)
 
 
-def track(items: Iterable[T], what: str, *, total: int | None = None) -> Iterator[T]:
-    """Yield `items` while showing `what` and how far it has come."""
+def track(
+    items: Iterable[T], what: str, *, total: int | None = None, error_of: Callable[[T], Exception | None] | None = None
+) -> Iterator[T]:
+    """Yield `items` while showing `what`, how far it has come, and the kinds of what `error_of` says of them."""
     if total is None and isinstance(items, Sized):
         total = len(items)
     with progress_bar(what, total) as advance:
         for item in items:
             yield item
-            advance()
+            advance(error_of(item) if error_of else None)
 
 
 @contextmanager
@@ -213,6 +249,14 @@ def _log_end(text: str, began: float) -> None:
 def format_time_left(seconds: float | None) -> str:
     """`1:24 left`; `? left` where nothing tells yet."""
     return f"{'?' if seconds is None else format_duration(seconds)} left"
+
+
+def format_rate(per_s: float) -> str:
+    """`3.2 a second`, `18 a minute`, `7.5 an hour`."""
+    for seconds, unit in ((1, "a second"), (60, "a minute")):
+        if (rate := per_s * seconds) >= 1:
+            return f"{rate:.{int(rate < 10)}f} {unit}"
+    return f"{per_s * 3600:.1f} an hour"
 
 
 def format_duration(seconds: float) -> str:

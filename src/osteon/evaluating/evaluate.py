@@ -40,7 +40,7 @@ def evaluate(
     *,
     measures: MetricOptions = ALL_METRICS,
     by: str | None = None,
-    labels: Mapping[str, int] | None = None,
+    labels: Mapping[str, int | str] | None = None,
     workers: int | None = None,
 ) -> Evaluation:
     """Score predictions. A case that fails is reported and the others go on.
@@ -103,7 +103,7 @@ def evaluate(
         missing=pairing.missing,
         unmatched=pairing.unmatched,
         by=by,
-        groups=group_scores(new, groups) if by else (),
+        groups=group_scores(new, groups, unseen) if by else (),
         notes=tuple(notes),
         training_roles=roles,
         trained_on=trained_on,

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from osteon.core.errors import UsageError
+from osteon.core.instances import InstanceScores
 from osteon.dataset.manifest import Case
+from osteon.evaluating.instance_summary import InstanceSummary, summarise_instances
 from osteon.evaluating.scores import Score
 from osteon.evaluating.summary import Summary, overall, summarise
 
@@ -23,20 +25,25 @@ class Group:
         cases: How many of them were scored.
         summaries: One for each structure.
         overall: Over the structures' means.
+        pieces: One for each structure whose pieces are numbered.
     """
 
     name: str
     cases: int
     summaries: tuple[Summary, ...]
     overall: Summary
+    pieces: tuple[InstanceSummary, ...] = ()
 
 
-def group_scores(scores: Sequence[Score], groups: Mapping[str, str]) -> tuple[Group, ...]:
+def group_scores(
+    scores: Sequence[Score], groups: Mapping[str, str], pieces: Sequence[InstanceScores] = ()
+) -> tuple[Group, ...]:
     """Summarise each group of cases, in the order of their names; cases of no known group come last.
 
     Args:
         scores: Of all cases.
         groups: The group's name by case id.
+        pieces: Of the cases among them whose pieces are numbered.
     """
     members: dict[str, list[Score]] = {}
     for score in scores:
@@ -44,8 +51,9 @@ def group_scores(scores: Sequence[Score], groups: Mapping[str, str]) -> tuple[Gr
     made = []
     for name in sorted(members, key=lambda name: (name == UNKNOWN, name)):
         summaries = tuple(summarise(members[name]))
-        cases = len({score.case for score in members[name]})
-        made.append(Group(name, cases, summaries, overall(summaries, members[name])))
+        cases = {score.case for score in members[name]}
+        own = tuple(summarise_instances([score for score in pieces if score.case in cases]))
+        made.append(Group(name, len(cases), summaries, overall(summaries, members[name]), own))
     return tuple(made)
 
 

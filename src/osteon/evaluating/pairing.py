@@ -80,7 +80,7 @@ def match_predictions(
     prediction: Path,
     reference: Path,
     structures: Sequence[Structure] | None = None,
-    labels: Mapping[str, int] | None = None,
+    labels: Mapping[str, int | str] | None = None,
 ) -> Pairing:
     """Match predictions with references: by name, or two files with each other whatever they are called.
 
@@ -89,7 +89,7 @@ def match_predictions(
         reference: An osteon dataset, a folder of label files, or one file.
         structures: What the labels mean where the reference is not a dataset; None asks the files.
         labels: What numbers mean in predictions that name no structures, over a dataset.json beside them; where the
-            reference is not a dataset, in its files too.
+            reference is not a dataset, in its files too. The values of numbered pieces as text: `11-20`.
 
     Raises:
         FileError: One of the paths does not exist.
@@ -135,6 +135,9 @@ def match_predictions(
     missing = tuple(case for case in make if case in expected - set(predictions)) if prediction.is_dir() else ()
     unmatched = tuple(case for case in predictions if case not in make) if not reference.is_file() else ()
     pairs, notes = _resolve_numbers(pairs, known, legend, reference)
+    named = any(not is_placeholder(structure.name) for structure in known)
+    if named and others is None and all(p.entry is None and has_placeholder_names(p.reference) for p in pairs):
+        notes += (f"the references name no structures: {_taken_as(prediction, known)}",)
     counted = None if legend is not None else piece_meanings_for(predictions.values(), known)
     if counted is not None:
         pairs = [replace(pair, legend=counted) for pair in pairs]
@@ -154,9 +157,19 @@ def _resolve_numbers(
         return [replace(pair, legend=legend) for pair in pairs], notes
     if not nameless or all(is_placeholder(structure.name) for structure in known):
         return list(pairs), ()
-    meaning = ", ".join(f"{structure.name}={structure.value}" for structure in known)
-    note = f"{files}: the numbers are taken as those of {reference} ({meaning}); --labels NAME=VALUE,… says otherwise"
+    note = f"{files}: {_taken_as(reference, known)}"
     return [replace(pair, assumed=pair.case in nameless) for pair in pairs], (note,)
+
+
+def _taken_as(path: Path, known: Sequence[Structure]) -> str:
+    meaning = ", ".join(f"{structure.name}={_values(structure)}" for structure in known)
+    ranges = " or NAME=FIRST-LAST" if any(structure.instances for structure in known) else ""
+    return f"the numbers are taken as those of {path} ({meaning}); --labels NAME=VALUE{ranges},… says otherwise"
+
+
+def _values(structure: Structure) -> str:
+    first, last = structure.values[0], structure.values[-1]
+    return f"{first}-{last}" if structure.instances else str(first)
 
 
 def structures_in_files(paths: Iterable[tuple[Path, LabelMeanings | None]]) -> tuple[Structure, ...]:
@@ -165,24 +178,28 @@ def structures_in_files(paths: Iterable[tuple[Path, LabelMeanings | None]]) -> t
     Raises:
         LabelError: Two files give the same value different names.
     """
-    by_name: dict[str, Structure] = {}
-    by_value: dict[int, tuple[Structure, Path]] = {}
+    found: dict[str, tuple[Structure, Path]] = {}
     for path, legend in paths:
         for structure in read_named_labels(path, None, legend).structures:
-            if structure.name in by_name or value_of_piece(structure.name, by_name) is not None:
-                continue
-            known, where = by_value.get(structure.value, (None, path))
-            if known is None or _UNNAMED.fullmatch(known.name):
-                by_name.pop(known.name if known else "", None)
-                by_name[structure.name] = structure
-                by_value |= dict.fromkeys(structure.values, (structure, path))
-            elif not _UNNAMED.fullmatch(structure.name):
-                raise LabelError(
-                    f"label {structure.value} is {known.name} in {where} and {structure.name} in {path}",
-                    hint="evaluate against the dataset, whose structures say what the values mean",
-                )
-    ordered = sorted(by_name.values(), key=lambda s: s.value)
-    return tuple(_settled(s, colour, by_name) for s, colour in zip(ordered, palette(len(ordered)), strict=True))
+            found.setdefault(structure.name, (structure, path))
+    every = {name: structure for name, (structure, _) in found.items()}
+    named = [s for s in every.values() if not _UNNAMED.fullmatch(s.name) and value_of_piece(s.name, every) is None]
+    by_value: dict[int, Structure] = {}
+    for structure in named:
+        for value in structure.values:
+            if (other := by_value.setdefault(value, structure)) is not structure:
+                raise _two_names(value, *found[other.name], *found[structure.name])
+    unnamed = [s for s in every.values() if _UNNAMED.fullmatch(s.name) and s.value not in by_value]
+    known = sorted([*named, *unnamed], key=lambda s: s.value)
+    names = {structure.name for structure in known}
+    return tuple(_settled(s, colour, names) for s, colour in zip(known, palette(len(known)), strict=True))
+
+
+def _two_names(value: int, one: Structure, path: Path, other: Structure, where: Path) -> LabelError:
+    hint = "evaluate against the dataset, whose structures say what the values mean"
+    if whole := next((structure for structure in (one, other) if structure.instances), None):
+        hint = f"if the numbers are pieces, say of what: --labels {whole.name}={_values(whole)},…; or {hint}"
+    return LabelError(f"label {value} is {one.name} in {path} and {other.name} in {where}", hint=hint)
 
 
 def _settled(structure: Structure, colour: str, names: Container[str]) -> Structure:

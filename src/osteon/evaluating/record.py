@@ -137,12 +137,21 @@ def write_evaluation(
     if result.trained_on:
         data["trained_on"] = _lines(result.overall_trained_on, result.trained_on)
     if result.groups:
-        data["groups"] = {g.name: {"cases": g.cases, **_lines(g.overall, g.summaries)} for g in result.groups}
+        data["groups"] = {group.name: _group(group) for group in result.groups}
     write_json(folder / JSON_NAME, data)
 
 
 def _lines(overall: Summary, summaries: Sequence[Summary]) -> dict[str, Any]:
     return {"overall": _line(overall), "structures": {summary.structure: _line(summary) for summary in summaries}}
+
+
+def _group(group: Group) -> dict[str, Any]:
+    pieces = {"pieces": _piece_lines(group.pieces)} if group.pieces else {}
+    return {"cases": group.cases, **_lines(group.overall, group.summaries), **pieces}
+
+
+def _piece_lines(summaries: Sequence[InstanceSummary]) -> dict[str, Any]:
+    return {"structures": {summary.structure: _round(summary.to_dict()) for summary in summaries}}
 
 
 def _pieces(result: Evaluation) -> dict[str, Any]:
@@ -155,8 +164,7 @@ def _pieces(result: Evaluation) -> dict[str, Any]:
             for pair in score.pairs
         ]
         cases.setdefault(score.case, {})[score.structure] = _round(row) | {"pairs": [_round(pair) for pair in pairs]}
-    structures = {summary.structure: _round(summary.to_dict()) for summary in result.piece_summaries}
-    return {"structures": structures, "cases": cases}
+    return {**_piece_lines(result.piece_summaries), "cases": cases}
 
 
 def _line(summary: Summary) -> dict[str, Any]:

@@ -45,7 +45,7 @@ def find_segmentations(sources: Sequence[Path], structures: Sequence[Structure] 
             dataset = Dataset.open(source)
             if not dataset.manifest.labelled:
                 raise UsageError(f"{source}: none of its cases has labels", hint="give a dataset with references")
-            found += [dataset_case(dataset, case) for case in dataset.manifest.labelled]
+            found += [dataset_case(dataset.restrict_to(case), case) for case in dataset.manifest.labelled]
         elif source.exists():
             record = read_predictions(source if source.is_dir() else source.parent)
             files = find_label_files(source, "the segmentation")

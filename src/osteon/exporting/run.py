@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from osteon.core.errors import OsteonError, UsageError
@@ -67,7 +67,7 @@ def export(
     cases = (
         find_segmentations(sources, _structures(options))
         if dataset is None
-        else [dataset_case(dataset, case) for case in dataset.manifest.cases]
+        else [dataset_case(dataset.restrict_to(case), case) for case in dataset.manifest.cases]
     )
     record = OutputRecord.open(out, overwrite=overwrite)
     record.check(row.name, [Path(name) for name in row.once])
@@ -97,13 +97,15 @@ def _export(
                 for file in made.files:
                     file.write(record.folder / file.path)
                 record.end(form, name, files)
-        return made
+        return replace(made, files=[replace(file, write=_written) for file in made.files])  # their contents can go
 
     def export_case(case: ExportCase) -> ExportedCase:
         return write(case.id, exporter.case(case), [case])
 
     rows, out = [], report.out
-    for outcome in for_each(export_case, cases, f"exporting {form}", name=lambda case: f"case {case.id}"):
+    found = for_each(export_case, cases, f"exporting {form}", name=lambda case: f"case {case.id}")
+    order = {case.id: number for number, case in enumerate(cases)}
+    for outcome in sorted(found, key=lambda outcome: order[outcome.item.id]):
         case, made = outcome.item, outcome.result or ExportedCase()
         if outcome.error is not None:
             report.failed[case.id] = outcome.error
@@ -118,6 +120,10 @@ def _export(
         made = write("", exporter.finish(rows), cases)
         report.files.extend(out / file.path for file in made.files)
         report.notes.extend(made.notes)
+
+
+def _written(path: Path) -> None:
+    """What is left of writing a file once it is done."""
 
 
 def _model(form: str, sources: Sequence[Path], out: Path, options: ExportOptions, *, overwrite: bool) -> ExportReport:

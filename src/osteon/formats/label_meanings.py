@@ -9,6 +9,7 @@ every number in its list (documentation/region_based_training.md).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from osteon.core.errors import CaseError, DatasetError, LabelError, UnknownValueError
+from osteon.core.errors import CaseError, DatasetError, LabelError, UnknownValueError, UsageError
 from osteon.core.files import is_file, read_json
-from osteon.core.labels import BACKGROUND, Segmentation, Structure, make_structures
+from osteon.core.labels import BACKGROUND, MAX_PIECES, Segmentation, Structure, make_structures, with_pieces
 from osteon.formats.io import read_segmentation, read_structures
 from osteon.formats.labelmap import is_placeholder, make_index_map, match_layers, smallest_uint, split_number
 
@@ -32,22 +33,35 @@ class LabelMeanings:
 
     Attributes:
         source: Who says so: a file, or an option.
-        numbers: Structure → its numbers; several where it shares voxels with others.
+        numbers: Structure → its numbers; several where it shares voxels with others, or has numbered pieces.
         chosen: A person says so, of these very files: it also counts for names that nobody else knows.
+        counted: The structures with numbered pieces, one for each of their numbers.
     """
 
     source: str
     numbers: Mapping[str, tuple[int, ...]]
     chosen: bool = False
+    counted: frozenset[str] = frozenset()
 
     def __str__(self) -> str:
-        return ", ".join(f"{name}={'+'.join(map(str, own))}" for name, own in self.numbers.items())
+        return ", ".join(
+            f"{name}={f'{own[0]}-{own[-1]}' if name in self.counted else '+'.join(map(str, own))}"
+            for name, own in self.numbers.items()
+        )
 
     @property
     def structures(self) -> tuple[Structure, ...]:
         """The structures; each with its number where that is its own."""
         values = [own[0] for own in self.numbers.values()]
-        return make_structures(list(self.numbers), None if self.overlapping else values)
+        made = make_structures(list(self.numbers), None if self.overlapping else values)
+        return tuple(with_pieces(s, self.numbers[s.name][-1]) if s.name in self.counted else s for s in made)
+
+    @property
+    def names(self) -> dict[int, str]:
+        """Number → structure, or which piece of it."""
+        names = {own[0]: name for name, own in self.numbers.items()}
+        pieces = ((name, place, number) for name in self.counted for place, number in enumerate(self.numbers[name], 1))
+        return names | {number: f"{name} {place}" for name, place, number in pieces}
 
     @property
     def overlapping(self) -> bool:
@@ -71,28 +85,53 @@ class LabelMeanings:
         layers = [np.isin(segmentation.array, own) for own in self.numbers.values()]
         if self.overlapping:
             return Segmentation(np.stack(layers).astype(np.uint8), segmentation.geometry, self.structures)
-        array = np.zeros(segmentation.array.shape, smallest_uint(max(s.value for s in self.structures)))
+        array = np.zeros(segmentation.array.shape, smallest_uint(max(s.values[-1] for s in self.structures)))
         for structure, layer in zip(self.structures, layers, strict=True):
-            array[layer] = structure.value
+            array[layer] = segmentation.array[layer] if structure.instances else structure.value
         return Segmentation(array, segmentation.geometry, self.structures)
 
 
-def label_meanings_for(files: Iterable[Path], labels: Mapping[str, int] | None = None) -> LabelMeanings | None:
+def label_meanings_for(files: Iterable[Path], labels: Mapping[str, int | str] | None = None) -> LabelMeanings | None:
     """What numbers mean in label files of one folder that name nothing: as a person says it, or a dataset.json there.
 
-    None where every file names its structures, or nobody says it. Raises as `find_label_meanings`.
+    None where every file names its structures, or nobody says it.
+
+    Args:
+        files: Of the folder.
+        labels: What a person says: the value of each structure, or the first and last of its pieces (`11-20`).
+
+    Raises:
+        UsageError: A range is none, or shares a number with another structure.
+        FileError, DatasetError: As `find_label_meanings`.
     """
     if labels:
-        return LabelMeanings("--labels", {name: (number,) for name, number in labels.items()}, chosen=True)
+        ranges = {name: parse_range(name, value) for name, value in labels.items() if isinstance(value, str)}
+        numbers = {name: ranges[name] if isinstance(value, str) else (value,) for name, value in labels.items()}
+        said = LabelMeanings("--labels", numbers, chosen=True, counted=frozenset(ranges))
+        if ranges and said.overlapping:
+            raise UsageError(f"--labels: structures share numbers: {said}", hint="give each numbers of its own")
+        return said
     first = next((path for path in files if has_placeholder_names(path)), None)
     return None if first is None else find_label_meanings(first.parent)
+
+
+def parse_range(name: str, text: str) -> tuple[int, ...]:
+    """The values from the first to the last of `11-20`. Raises UsageError, with `name` for the structure."""
+    found = re.fullmatch(r"\s*(\d+)\s*-\s*(\d+)\s*", text)
+    first, last = (int(found[1]), int(found[2])) if found else (0, -1)
+    if not 0 <= last - first < MAX_PIECES:
+        raise UsageError(
+            f"--labels: {name}={text}: is not the first and the last value of at most {MAX_PIECES} pieces",
+            hint=f"{name}=1-10, for example",
+        )
+    return tuple(range(first, last + 1))
 
 
 def piece_meanings_for(files: Iterable[Path], known: Sequence[Structure]) -> LabelMeanings | None:
     """What classes mean that count pieces under another name than the one structure of `known` with numbered pieces.
 
     `fragment_1`, `fragment_2` … are then pieces 1, 2 … of `humerus`. None where the first file that names structures
-    has the structure itself, other names that are not known, or none.
+    has the structure itself or its pieces, other names that are not known, or none.
     """
     wholes, names = [s for s in known if s.instances], {s.name for s in known}
     path = next((path for path in files if is_file(path) and not has_placeholder_names(path)), None)
@@ -104,7 +143,9 @@ def piece_meanings_for(files: Iterable[Path], known: Sequence[Structure]) -> Lab
         return None  # reading it will say why
     parts = {s.value: split_number(s.name) for s in own if s.name not in names}
     stems = {stem for stem, _ in parts.values()}
-    if wholes[0].name in {s.name for s in own} or len(stems) != 1 or any(n is None for _, n in parts.values()):
+    if len(stems) != 1 or any(number is None for _, number in parts.values()):
+        return None
+    if wholes[0].name in {*stems, *(s.name for s in own)}:
         return None
     numbers = {f"{wholes[0].name} {number}": (value,) for value, (_, number) in parts.items()}
     return LabelMeanings(f"{stems.pop()} taken as {wholes[0].name}", numbers, chosen=True)
@@ -175,7 +216,8 @@ def read_named_labels(
     Args:
         path: The file.
         known: The structures wanted; None takes the file's own.
-        legend: What numbers without names mean; None takes them as those of `known`.
+        legend: What numbers without names mean; None takes them as those of `known`. Where a person says it and
+            `known` is None, numbers whose names are not among theirs mean it, too.
         pieces: As for `read_segmentation`.
 
     Raises:
@@ -193,12 +235,14 @@ def _read_named_labels(path: Path, known: Sequence[Structure] | None, legend: La
             return read_segmentation(path, known, pieces=True)
         found = legend.name(read_segmentation(path, pieces=True), path)
         return found if known is None else _in_terms_of(found, known, path)
+    chosen = legend.names if legend is not None and legend.chosen else {}
+    if known is None and legend is not None and any(s.name not in legend.numbers and s.value in chosen for s in own):
+        known = (*legend.structures, *(s for s in own if s.name not in legend.numbers and s.value not in chosen))
     names = {structure.name for structure in known or own}
     if all(structure.name in names for structure in own):
         return read_segmentation(path, known, pieces=True)
     found = read_segmentation(path, pieces=True)
-    if legend is not None and legend.chosen:
-        chosen = {numbers[0]: name for name, numbers in legend.numbers.items()}
+    if chosen:
         renamed = tuple(
             s if s.name in names else s.model_copy(update={"name": chosen.get(s.value, s.name), "counterpart": None})
             for s in found.structures

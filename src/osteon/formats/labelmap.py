@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -129,12 +130,11 @@ def match_structures(
         Own value → known value, and the own structures that are not known.
     """
     named = {structure.name: structure for structure in known}
-    mapping = {
-        value: meant
-        for s in own
-        if s.name in named
-        for value, meant in zip(s.values, named[s.name].values, strict=False)  # pieces keep their numbers
-    }
+    mapping: dict[int, int] = {}
+    for structure in own:
+        if (whole := named.get(structure.name)) is not None:
+            meant = whole.values if whole.instances else repeat(whole.value)  # pieces keep their numbers, or are one
+            mapping |= zip(structure.values, meant, strict=False)
     values = {value for structure in known for value in structure.values}
     unknown = []
     for structure in own:

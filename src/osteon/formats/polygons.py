@@ -3,8 +3,10 @@
 The JSON is `{"annotations": [{"label": "Ulna", "points": [[x, y], …]}, …]}`, or LabelMe's `shapes`
 (https://github.com/wkentaro/labelme, `labelme/_label_file.py` and `labelme/utils/shape.py`), whose packed picture
 (`imageData`) is not looked at. It may name its picture (`filename`) and the size that it was drawn on (`metadata`:
-`width`, `height`). x runs along a row, y down a column, both from 0 at the first pixel. The annotations of one label
-are united; a polygon has no holes.
+`width`, `height`). x runs along a row, y down a column, both from 0 at the first pixel. A polygon has no holes.
+
+LabelMe's shapes of one label and one `group_id` are parts of one piece; one without `group_id` is a piece of its own:
+`examples/instance_segmentation/labelme2coco.py` there, and its issues 633 and 714.
 """
 
 from __future__ import annotations
@@ -60,11 +62,16 @@ class PictureOutlines:
 
     Attributes:
         size: Width and height of the picture that was drawn on, where the file says it.
-        polygons: Label → its polygons, in the file's order.
+        pieces: Label → its pieces, each of one or more polygons, in the file's order.
     """
 
     size: tuple[int, int] | None
-    polygons: Mapping[str, Sequence[Points]]
+    pieces: Mapping[str, Sequence[Sequence[Points]]]
+
+    @property
+    def polygons(self) -> dict[str, list[Points]]:
+        """Label → the polygons of all its pieces."""
+        return {label: [points for piece in pieces for points in piece] for label, pieces in self.pieces.items()}
 
 
 def read_outlines(path: Path) -> PictureOutlines:
@@ -88,13 +95,17 @@ def parse_outlines(data: Any, path: Path) -> PictureOutlines:
         raise FileError(
             f"{path}: holds no outlines", hint='write {"annotations": [{"label": "…", "points": [[x, y], …]}]}'
         )
-    polygons: dict[str, list[Points]] = {}
+    pieces: dict[str, dict[str, list[Points]]] = {}
     for number, entry in enumerate(entries, start=1):
         label = check_label(entry["label"], f"{path}: {what} {number}")
         name = f"{path}: {label} ({what} {number})"
         points = _polygon(entry, name) if what == "shape" else check_points(entry["points"], name)
-        polygons.setdefault(label, []).append(points)
-    return PictureOutlines(_size([data.get("metadata"), data]), polygons)
+        group = entry.get("group_id") if what == "shape" else None
+        piece = f"{what} {number}" if group is None else repr(group)
+        pieces.setdefault(label, {}).setdefault(piece, []).append(points)
+    return PictureOutlines(
+        _size([data.get("metadata"), data]), {label: list(own.values()) for label, own in pieces.items()}
+    )
 
 
 def is_outlines(data: Any) -> bool:

@@ -12,7 +12,15 @@ import numpy as np
 
 from osteon.core.errors import LabelError, UsageError
 from osteon.core.file_names import name_key
-from osteon.core.labels import MAX_PIECES, USUAL_PIECES, Segmentation, Structure, check_values, make_structures
+from osteon.core.labels import (
+    MAX_PIECES,
+    USUAL_PIECES,
+    Segmentation,
+    Structure,
+    check_values,
+    make_structures,
+    with_pieces,
+)
 from osteon.formats.io import read_segmentation
 from osteon.formats.labelmap import is_placeholder, make_index_map, piece_stem, to_index_map
 from osteon.formats.mask_names import MASK_WORDS, SCAN_WORDS, name_words, structure_key
@@ -26,11 +34,6 @@ _NO_BONES = frozenset(
 )
 """Words that stand in the names of many files, and call no bone."""
 _RANGES = "say which values are pieces of what: --labels NAME=FIRST-LAST,…; or number the names: tibia_1, tibia_2"
-
-
-def with_pieces(structure: Structure, last: int) -> Structure:
-    """The structure with the values up to `last` as its pieces."""
-    return structure.model_copy(update={"instances": True, "last_value": last})
 
 
 def common_name(names: Iterable[str], ignored: Iterable[str] = ()) -> str:

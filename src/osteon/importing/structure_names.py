@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -12,10 +11,10 @@ from pathlib import Path
 
 from osteon.core.errors import DatasetError, OsteonError, UsageError
 from osteon.core.label_values import MAX_VALUE
-from osteon.core.labels import BACKGROUND, MAX_PIECES, Structure, check_values, make_structures
+from osteon.core.labels import BACKGROUND, Structure, check_values, make_structures, with_pieces
 from osteon.formats.io import read_structures, table_of
+from osteon.formats.label_meanings import parse_range
 from osteon.formats.labelmap import is_placeholder
-from osteon.importing.pieces import with_pieces
 from osteon.importing.source_forms import SourceCase
 
 
@@ -30,7 +29,7 @@ def user_structures(given: Mapping[str, int | str] | None) -> tuple[Structure, .
     """
     if not given:
         return None
-    ranges = {name: _parse_range(name, value) for name, value in given.items() if isinstance(value, str)}
+    ranges = {name: parse_range(name, value) for name, value in given.items() if isinstance(value, str)}
     named = {name: ranges[name][0] if isinstance(value, str) else value for name, value in given.items()}
     named = {n: v for n, v in named.items() if (n.lower(), v) != ("background", BACKGROUND)}
     hint = "--labels L1=1,L2=2, for example; 0 is the background and needs no name"
@@ -46,24 +45,12 @@ def user_structures(given: Mapping[str, int | str] | None) -> tuple[Structure, .
         if others := [other for other in named if other != name and named[other] == value]:
             raise UsageError(f"--labels: {name} and {others[0]} both have the value {value}", hint=hint)
     made = make_structures(list(named), list(named.values()))
-    structures = tuple(with_pieces(s, ranges[s.name][1]) if s.name in ranges else s for s in made)
+    structures = tuple(with_pieces(s, ranges[s.name][-1]) if s.name in ranges else s for s in made)
     try:
         check_values(structures)
     except ValueError as error:
         raise UsageError(f"--labels: {error}", hint=hint) from None
     return structures
-
-
-def _parse_range(name: str, text: str) -> tuple[int, int]:
-    """The first and the last value of `11-20`. Raises UsageError."""
-    found = re.fullmatch(r"\s*(\d+)\s*-\s*(\d+)\s*", text)
-    first, last = (int(found[1]), int(found[2])) if found else (0, -1)
-    if not 0 <= last - first < MAX_PIECES:
-        raise UsageError(
-            f"--labels: {name}={text}: is not the first and the last value of at most {MAX_PIECES} pieces",
-            hint=f"{name}=1-10, for example",
-        )
-    return first, last
 
 
 def check_priority(priority: Sequence[str] | None, structures: Sequence[Structure] | None) -> None:

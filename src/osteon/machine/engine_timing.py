@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from osteon.core.devices import resolve_device
 from osteon.core.errors import DiskFullError, OsteonError, UsageError, summarise_error
 from osteon.core.files import write_json
 from osteon.core.folders import user_cache
@@ -23,6 +24,7 @@ from osteon.networks.registry import input_channels, output_channels
 from osteon.plan.schema import Plan
 from osteon.predicting.engines import ENGINES, NAMES, EngineKind, find_engine
 from osteon.predicting.model import Model
+from osteon.predicting.model_folder import load_model
 from osteon.predicting.scans import Scan
 from osteon.predicting.tiles import predicted_labels, tile_starts
 from osteon.preparing.strategies import grid_strategy
@@ -166,6 +168,22 @@ def choose_engine(model: Model, folder: Path, engine_name: str, patches: int) ->
     if on_gpu:
         raise UsageError(f"--engine {name}: runs on the CPU", hint="--device cpu, or leave --engine out")
     return model.with_engine(kind)
+
+
+@dataclass(frozen=True)
+class ModelSource:
+    """How a model is loaded for a prediction; fields as `choose_engine` and `Model.with_postprocessing` take them."""
+
+    folder: Path
+    device: str
+    postprocess: str
+    engine: str
+    patches: int
+
+    def __call__(self) -> Model:
+        """The model; errors are those of the three steps."""
+        model = load_model(self.folder, device=resolve_device(self.device)).with_postprocessing(self.postprocess)
+        return choose_engine(model, self.folder, self.engine, self.patches)
 
 
 def count_passes(plan: Plan, geometry: Geometry) -> int:

@@ -258,7 +258,7 @@ class Forecast(Section):
 
     Attributes:
         cache_bytes: Prepared cases on disk.
-        training_bytes: Memory (a GPU's own).
+        training_bytes: Memory (a GPU's own), on each device.
         predicting_bytes: Memory, for one scan of `predicting_shape` along R, A, S, with voxels of
             `predicting_spacing`.
         predicting_seconds: For that scan, without its reading and writing.
@@ -276,3 +276,9 @@ class Forecast(Section):
     seconds_per_iteration: float | None = None
     parameters: int | None = None
     device: str = ""
+
+    def seconds_on(self, devices: int) -> float | None:
+        """Seconds of an iteration in which so many devices of a machine take part; on a CPU they share its cores."""
+        if self.seconds_per_iteration is None:
+            return None
+        return self.seconds_per_iteration * (devices if self.device == "cpu" else 1)

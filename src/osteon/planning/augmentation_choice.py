@@ -11,7 +11,13 @@ from osteon.dataset.dataset import Dataset
 from osteon.plan.schema import Augmentation, Grid
 from osteon.planning.fingerprint import Fingerprint
 from osteon.planning.recipes import Recipe
-from osteon.planning.sequences import find_fixed_order, find_sequence, sequence_margin_mm, sequence_measures
+from osteon.planning.sequences import (
+    find_fixed_order,
+    find_sequence,
+    find_sequences,
+    sequence_margin_mm,
+    sequence_measures,
+)
 
 MAX_SHIFT = 0.25
 """Of a patch, along the axis of a sequence."""
@@ -82,18 +88,14 @@ def choose_augmentation(
 
 def _bend_sequence(fingerprint: Fingerprint, why: list[str]) -> dict[str, object]:
     """A row of bodies is bent as a whole, as spines are: number and order tell names, not how straight they lie."""
-    for axis in range(3):
-        names = find_sequence(fingerprint, axis)
-        if names:
-            grain = significant(ELASTIC_GRAIN * float(np.median(sequence_measures(fingerprint, names)[0])))
-            most = significant(ELASTIC_SHARE * grain)
-            why.append(
-                f"bent smoothly by up to {most:g} mm over some {grain:g} mm: {', '.join(names)} are a row, and rows "
-                "curve more in some people than in any of these cases"
-            )
-            return {
-                "elastic_p": ELASTIC_PROBABILITY,
-                "elastic_mm": (significant(most / 5), most),
-                "elastic_grain_mm": grain,
-            }
-    return {}
+    found = find_sequences(fingerprint)
+    if not found:
+        return {}
+    _, names = found[0]
+    grain = significant(ELASTIC_GRAIN * float(np.median(sequence_measures(fingerprint, names)[0])))
+    most = significant(ELASTIC_SHARE * grain)
+    why.append(
+        f"bent smoothly by up to {most:g} mm over some {grain:g} mm: {', '.join(names)} are a row, and rows "
+        "curve more in some people than in any of these cases"
+    )
+    return {"elastic_p": ELASTIC_PROBABILITY, "elastic_mm": (significant(most / 5), most), "elastic_grain_mm": grain}

@@ -23,7 +23,7 @@ from osteon.planning.forecast import FAILURE, MEASURE_BUDGET_S, measure_forecast
 from osteon.planning.options import DEFAULTS, MeasureOptions, PlanOptions
 from osteon.planning.planner import estimate_cache_bytes, make_plan
 from osteon.planning.recipe_files import resolve_recipe
-from osteon.planning.sequences import describe_broken_rows
+from osteon.planning.sequences import describe_broken_rows, describe_other_sequences
 from osteon.planning.zoom_choice import coverage_warnings
 
 logger = logging.getLogger(__name__)
@@ -114,7 +114,12 @@ def plan_dataset(
         notes = [load.warning] if load.warning else []
         plan = _add_reasons(plan, "forecast", notes)
     too_small = coverage_warnings(plan, fingerprint)
-    for note in [*notes, *too_small, *(describe_broken_rows(fingerprint) if plan.sequence is None else ())]:
+    rows = (
+        describe_broken_rows(fingerprint)
+        if plan.sequence is None
+        else describe_other_sequences(fingerprint, plan.sequence.names)
+    )
+    for note in [*notes, *too_small, *rows]:
         logger.warning(note)
     plan = _add_reasons(plan, "patch", too_small)
     return PlanResult(plan, {case: CaseError(reason) for case, reason in fingerprint.failed.items()})

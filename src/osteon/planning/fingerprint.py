@@ -124,10 +124,11 @@ def measure_fingerprint(dataset: Dataset, *, workers: int | None = None) -> Fing
             + (f"; the first failed with: {reason}" if reason else ""),
             hint="import cases that have a label and are not held out",
         )
+    measured = {case.id: measured[case.id] for case in cases if case.id in measured}
     _write_facts(path, measured)
     return Fingerprint(
-        cases=[measured[case.id] for case in cases if case.id in measured],
-        failed={case: str(error) for case, error in failed.items()},
+        cases=list(measured.values()),
+        failed={case.id: str(failed[case.id]) for case in cases if case.id in failed},
     )
 
 

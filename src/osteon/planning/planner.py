@@ -33,7 +33,7 @@ from osteon.planning.network_shape import fit_patch, round_to_multiples
 from osteon.planning.options import DEFAULTS, PlanOptions
 from osteon.planning.recipe_files import ResolvedRecipe, resolve_recipe
 from osteon.planning.recipes import Device, Recipe, SizeLimits
-from osteon.planning.sequences import find_sequence, sequence_measures
+from osteon.planning.sequences import describe_other_sequences, find_sequences, sequence_measures
 from osteon.planning.zoom_choice import choose_zoom, estimate_zoom_voxels, expand_smallest
 from osteon.runs.record import check_plan_names
 from osteon.training.losses import find_loss
@@ -205,23 +205,25 @@ def _choose_intensity(number: int, channel: Channel, fingerprint: Fingerprint) -
 
 
 def _choose_sequence(fingerprint: Fingerprint, grid: Grid) -> StructureSequence | None:
-    for position in (0, 1, 2):
-        names = find_sequence(fingerprint, grid.world_axes[position])
-        if names:
-            distances_mm, volume_mm3 = sequence_measures(fingerprint, names)
-            differ = max(distances_mm) > MAX_DISTANCE_RATIO * min(distances_mm)
-            return StructureSequence(
-                axis=position,
-                names=names,
-                distance_mm=significant(float(np.median(distances_mm))),
-                distances_mm=[significant(distance) for distance in distances_mm] if differ else None,
-                volume_mm3=significant(volume_mm3),
-                why=[
-                    f"{', '.join(names)} look the same and keep their order along {grid.axes[position]} in all cases: "
-                    "each body found gets one name, and names follow in order; without this section they stay as found"
-                ],
-            )
-    return None
+    found = find_sequences(fingerprint, grid.world_axes)
+    if not found:
+        return None
+    world, names = found[0]
+    position = grid.world_axes.index(world)
+    distances_mm, volume_mm3 = sequence_measures(fingerprint, names)
+    differ = max(distances_mm) > MAX_DISTANCE_RATIO * min(distances_mm)
+    return StructureSequence(
+        axis=position,
+        names=names,
+        distance_mm=significant(float(np.median(distances_mm))),
+        distances_mm=[significant(distance) for distance in distances_mm] if differ else None,
+        volume_mm3=significant(volume_mm3),
+        why=[
+            f"{', '.join(names)} look the same and keep their order along {grid.axes[position]} in all cases: "
+            "each body found gets one name, and names follow in order; without this section they stay as found",
+            *describe_other_sequences(fingerprint, names),
+        ],
+    )
 
 
 def _with_bodies(plan: Plan) -> Plan:

@@ -20,11 +20,21 @@ MAX_VOLUME_RATIO = 2.0
 """Of two members' median volumes: of any two of a row that no names show, of neighbours in one that they do."""
 
 
-def find_sequence(fingerprint: Fingerprint, axis: int) -> list[str]:
-    """Structures that look the same and keep their order along a world axis, as vertebrae do.
+def find_sequences(fingerprint: Fingerprint, axes: Sequence[int] = (0, 1, 2)) -> list[tuple[int, list[str]]]:
+    """All sequences, as vertebrae and ribs are two, with their world axes: the longest first, no structure in two.
 
-    Either all structures of the dataset, which are told apart by what lies beyond them and never by where in the scan
-    they happen to be; or those among others whose names are a row (`T11`, `T12`, `L1`), of which the longest is taken.
+    Of one that keeps its order along several axes the first of these.
+    """
+    found = [(axis, names) for axis in axes for names in _sequences_along(fingerprint, axis)]
+    kept: list[tuple[int, list[str]]] = []
+    for axis, names in sorted(found, key=lambda one: -len(one[1])):
+        if not any(set(names) & set(others) for _, others in kept):
+            kept.append((axis, names))
+    return kept
+
+
+def find_sequence(fingerprint: Fingerprint, axis: int) -> list[str]:
+    """The longest sequence along a world axis.
 
     Args:
         fingerprint: The measured cases.
@@ -33,17 +43,45 @@ def find_sequence(fingerprint: Fingerprint, axis: int) -> list[str]:
     Returns:
         At least three names in their order; else none.
     """
+    return max(_sequences_along(fingerprint, axis), key=len, default=[])
+
+
+def describe_other_sequences(fingerprint: Fingerprint, names: Sequence[str]) -> list[str]:
+    """What becomes of sequences beside the one that the plan has."""
+    return [
+        f"{row[0]} … {row[-1]} are a series along {'RAS'[axis]}, too: a plan has one, the longest, and these names are "
+        "learnt as classes"
+        for axis, row in find_sequences(fingerprint)
+        if not set(row) & set(names)
+    ]
+
+
+def _sequences_along(fingerprint: Fingerprint, axis: int) -> list[list[str]]:
+    """Structures that look the same and keep their order along a world axis, as vertebrae do.
+
+    Either all structures of the dataset, which are told apart by what lies beyond them and never by where in the scan
+    they happen to be; or those among others whose names are a row (`T11`, `T12`, `L1`).
+    """
     fingerprint, volumes = _without_slivers(fingerprint)
     names = sorted(volumes)
     alike = len(names) >= 3 and max(volumes.values()) <= MAX_VOLUME_RATIO * min(volumes.values())
     if alike and all(_order(fingerprint, axis, *pair)[0] for pair in itertools.combinations(names, 2)):
         each = _occurrences(fingerprint)
-        return sorted(
-            names, key=lambda name: float(np.median([structure.centre_mm[axis] for structure, _ in each[name]]))
-        )
+        middle = {name: float(np.median([facts.centre_mm[axis] for facts, _ in each[name]])) for name in names}
+        ordered = sorted(names, key=middle.__getitem__)
+        if not _turns_back(fingerprint, ordered):
+            return [ordered]
     rows = [[names[position] for position in row] for row in find_name_rows(names)]
-    found = [ordered for row in rows if (ordered := _order_row(fingerprint, axis, row, volumes))]
-    return max(found, key=len, default=[])
+    return [found for row in rows if (found := _order_row(fingerprint, axis, row, volumes))]
+
+
+def _turns_back(fingerprint: Fingerprint, names: Sequence[str]) -> bool:
+    """Whether the way from each to the next turns back somewhere: from a vertebra to a rib and to the next vertebra."""
+    steps = []
+    for first, second in itertools.pairwise(names):
+        both = [case.structures for case in fingerprint.cases if {first, second} <= case.structures.keys()]
+        steps.append(np.median([np.subtract(s[second].centre_mm, s[first].centre_mm) for s in both], axis=0))
+    return any(float(one @ other) < 0 for one, other in itertools.pairwise(steps))
 
 
 def _order_row(fingerprint: Fingerprint, axis: int, row: list[str], volumes: Mapping[str, float]) -> list[str]:

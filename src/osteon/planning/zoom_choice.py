@@ -16,7 +16,7 @@ from osteon.dataset.dataset import Dataset
 from osteon.plan.schema import Grid, Plan, Zoom
 from osteon.planning.fingerprint import CaseFacts, Fingerprint
 from osteon.planning.options import PlanOptions
-from osteon.planning.sequences import find_sequence
+from osteon.planning.sequences import find_sequences
 
 SMALLEST = re.compile(r"smallest(?::(\d+))?")
 """In place of names: the so many smallest structures; a recipe knows no names."""
@@ -75,7 +75,7 @@ def choose_zoom(dataset: Dataset, fingerprint: Fingerprint, grid: Grid, options:
         f"{', '.join(options.zoom)}: as asked",
         f"margin {margin:g}: half of the longest of them ({extent:.3g} in the median case), at least four voxels",
     ]
-    in_sequence = not dataset.manifest.overlapping and any(find_sequence(fingerprint, axis) for axis in range(3))
+    in_sequence = not dataset.manifest.overlapping and bool(find_sequences(fingerprint))
     if in_sequence:
         why.append("no closer look in predicting: these structures get their names from the whole row of them")
     return Zoom(structures=list(dict.fromkeys(options.zoom)), margin_mm=margin, predict=not in_sequence, why=why)

@@ -15,6 +15,7 @@ For a 2D plan image and labels lie in the file slice by slice (Fortran order), s
 
 from __future__ import annotations
 
+import errno
 import logging
 import threading
 from collections.abc import Iterable, Sequence
@@ -96,10 +97,18 @@ _OPENING = threading.Lock()
 """NumPy reads an array's header with `ast`, whose depth in Python 3.11 is one count for all threads: two at once raise
 "AST constructor recursion depth mismatch", now and then (https://github.com/python/cpython/issues/106905)."""
 
+_NOT_MAPPED = (errno.ENODEV, errno.EINVAL, errno.EOPNOTSUPP)
+"""What disks of networks say whose files cannot be mapped (mmap(2)): an array is then read whole."""
+
 
 def _open(path: Path) -> Any:
     with _OPENING:
-        return np.load(path, mmap_mode="r", allow_pickle=False)
+        try:
+            return np.load(path, mmap_mode="r", allow_pickle=False)
+        except OSError as error:
+            if error.errno not in _NOT_MAPPED:
+                raise
+        return np.load(path, allow_pickle=False)
 
 
 def prepare_cases(

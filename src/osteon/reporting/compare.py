@@ -42,7 +42,7 @@ def compare(
     out: Path | None = None,
     *,
     measures: MetricOptions = ALL_METRICS,
-    labels: Mapping[str, int] | None = None,
+    labels: Mapping[str, int | str] | None = None,
 ) -> ComparisonResult:
     """Score each on the cases that all have, rank them, and write the page and two tables.
 
@@ -123,7 +123,7 @@ def _score(
     reference: Path,
     dataset: Dataset | None,
     measures: MetricOptions,
-    labels: Mapping[str, int] | None,
+    labels: Mapping[str, int | str] | None,
 ) -> _ScoredCases:
     if not submission.is_table:
         found: Evaluation = evaluate(submission.predictions, reference, measures=measures, labels=labels)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections import Counter, defaultdict
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -26,6 +26,7 @@ from osteon.formats.registry import known_suffixes
 from osteon.reporting import charts
 from osteon.reporting.comparison import ComparisonResult, Entry
 from osteon.reporting.confusion import Confusion, count_confusion
+from osteon.reporting.piece_pictures import colour_pieces
 
 TEMPLATE = "report.html.j2"
 MIX_UPS = 12
@@ -102,7 +103,7 @@ def _to_review(made: ComparisonResult, names: Container[str]) -> Iterator[_Named
     """What a person should look at, the worst first."""
     for entry in made.entries:
         if entry.name in names:
-            means, cases = _means(entry), {score.case for score in entry.scores}
+            means, cases = _means(entry.scores, "dice"), {score.case for score in entry.scores}
             found = {case: reasons for case, reasons in entry.submission.reviews().items() if case in cases}
             for case in sorted(found, key=lambda case: means.get(case, 0.0)):
                 yield _Named("review", entry.name, case, "; ".join(found[case]))
@@ -113,12 +114,12 @@ def _trained_on(made: ComparisonResult) -> Iterator[_Named]:
         yield from (_Named("trained on", name, case) for case in cases)
 
 
-def _means(entry: Entry) -> dict[str, float]:
-    """Mean Dice of each case that has one."""
+def _means(scores: Iterable[Any], metric: str) -> dict[str, float]:
+    """Mean Dice of each case that has one; F1, of pieces."""
     found: dict[str, list[float]] = defaultdict(list)
-    for score in entry.scores:
-        if score.dice is not None:
-            found[score.case].append(score.dice)
+    for score in scores:
+        if (value := getattr(score, metric)) is not None:
+            found[score.case].append(value)
     return {case: fmean(values) for case, values in found.items()}
 
 
@@ -240,7 +241,7 @@ def _looks(made: ComparisonResult, dataset: Dataset | None) -> list[dict[str, An
     for entry in made.entries[:PICTURED]:
         if entry.submission.is_table:
             continue
-        means = _means(entry)
+        means = _means(entry.pieces, "f1") or _means(entry.scores, "dice")
         ordered = sorted((case for case in means if case in known), key=lambda case: means[case])
         if not ordered:
             continue
@@ -249,30 +250,35 @@ def _looks(made: ComparisonResult, dataset: Dataset | None) -> list[dict[str, An
             {
                 "name": entry.name,
                 "cases": [f"{case} ({means[case]:.3f})" for case in chosen],
-                "picture": _picture(entry, list(chosen), dataset),
+                "measure": "F1 of pieces" if entry.pieces else "mean Dice",
+                "picture": _picture(entry, {case: means[case] for case in chosen}, dataset),
                 "mix_ups": _mix_ups(entry, ordered, dataset, made),
             }
         )
     return found
 
 
-def _load(entry: Entry, case_id: str, dataset: Dataset) -> tuple[Segmentation, Segmentation]:
+def _load(entry: Entry, case_id: str, dataset: Dataset, *, pieces: bool = False) -> tuple[Segmentation, Segmentation]:
     """Prediction and reference of a case, on the reference's grid."""
     path = next(
         path for suffix in known_suffixes() if (path := entry.submission.predictions / f"{case_id}{suffix}").is_file()
     )
-    reference = dataset.load_segmentation(dataset.case(case_id))
-    prediction = read_named_labels(path, dataset.structures, entry.legend)
+    reference = dataset.load_segmentation(dataset.case(case_id), pieces=pieces)
+    prediction = read_named_labels(path, dataset.structures, entry.legend, pieces=pieces)
     return place_segmentation(prediction, reference.geometry, name=case_id, image_name="the reference")[0], reference
 
 
-def _picture(entry: Entry, cases: Sequence[str], dataset: Dataset) -> str:
+def _picture(entry: Entry, means: Mapping[str, float], dataset: Dataset) -> str:
     rows = []
-    for case_id in cases:
-        prediction, reference = _load(entry, case_id, dataset)
+    for case_id, mean in means.items():
+        pieces = {score.structure: score for score in entry.pieces if score.case == case_id}
+        prediction, reference = _load(entry, case_id, dataset, pieces=bool(pieces))
+        if pieces:
+            prediction, reference = colour_pieces(prediction, reference, pieces)
         dice = {score.structure: score.dice for score in entry.scores if score.case == case_id}
         image = dataset.load_image(dataset.case(case_id), verify=False)
-        rows.append(PictureRow(case_id, image, prediction, reference, dataset.manifest.channels[0].modality, dice))
+        title = f"{case_id}: F1 {mean:.3f}" if pieces else case_id
+        rows.append(PictureRow(title, image, prediction, reference, dataset.manifest.channels[0].modality, dice))
     return base64.b64encode(paint_overview(rows)).decode()
 
 

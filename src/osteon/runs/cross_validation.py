@@ -23,7 +23,7 @@ from osteon.predicting.training_cases import merge_seen_scans
 from osteon.preparing.cache import prepare_cases
 from osteon.runs.final_validation import PREDICTIONS, UNORDERED, ValidationResult
 from osteon.runs.finish import case_statistics, extras_budget_s, write_model
-from osteon.runs.fit import TrainReport, train
+from osteon.runs.fit import TrainReport, read_report, train
 from osteon.runs.level_calibration import LevelView
 from osteon.runs.options import TrainOptions, check_options
 from osteon.runs.record import RUN, SPLITS, check_plan_fits, has_started, hold_run, record_options, recorded_splits
@@ -71,8 +71,7 @@ def _train_folds(dataset: Dataset, plan: Plan, run: Path, options: TrainOptions,
     record_options(run, plan, options, started=started)
     if done:
         logger.info(f"{run}: is trained already; --restart starts again")
-        validation = load_model(run / "model").validation
-        return TrainReport(run, validation, {}, validation["training"]["iterations"], resumed=False)
+        return read_report(run)
     folds, failed = _prepare_folds(dataset, plan, run, options, started=started)
     resumed = False
     for number, folder in enumerate(folders):

@@ -24,9 +24,11 @@ from osteon.predicting.training_cases import SeenScans, trained_on
 from osteon.preparing.cache import CachedCase, prepare_cases
 from osteon.runs.final_validation import UNORDERED
 from osteon.runs.finish import describe_final_steps, finish
+from osteon.runs.fit_task import FitTask
 from osteon.runs.initialising import TRANSFER, initial_weights, seen_before
 from osteon.runs.loop import choose_weights, fit_network
 from osteon.runs.options import DEFAULTS, TrainOptions, check_options
+from osteon.runs.rank_launcher import all_ranks
 from osteon.runs.record import RUN, SPLITS, check_plan_fits, hold_run, record_options, recorded_splits
 from osteon.runs.splits import CaseContents, check_structures, split_cases, structures_on_grid
 from osteon.training.callback import CHECKPOINT_EVERY_S
@@ -54,6 +56,12 @@ class TrainReport:
     failed: dict[str, OsteonError]
     iterations: int
     resumed: bool
+
+
+def read_report(run: Path) -> TrainReport:
+    """What a finished run came to."""
+    validation = load_model(run / "model").validation
+    return TrainReport(run, validation, {}, validation["training"]["iterations"], resumed=False)
 
 
 def train(
@@ -86,6 +94,7 @@ def train(
         PlanError: The plan was made for other data.
         DatasetError: Too few cases for the folds; a structure occurs in no training case; no case could be prepared.
         FileError: The disk is full.
+        RankError: Of several processes one has failed.
     """
     check_options(options, plan)
     check_plan_fits(dataset, plan)
@@ -128,8 +137,7 @@ def _train(
         split_cases(dataset, options, folds=folds)  # too few cases are said before they are prepared
     if done:
         logger.info(f"{run}: is trained already; --restart starts again")
-        before = load_model(run / "model").validation
-        return TrainReport(run, before, {}, before["training"]["iterations"], resumed=False)
+        return read_report(run)
     device = resolve_device(options.device)
     keep_freed_memory()
     initial_state = None if options.init is None or resumed else initial_weights(plan, options.init, options.seed, run)
@@ -148,15 +156,18 @@ def _train(
     if validation and not is_fold:
         progress_logger.info(describe_final_steps(plan, len(validation), _expected_training_s(plan, options, device)))
     seen = _seen_scans(run, training, validation, has_init=options.init is not None)
-    module = fit_network(plan, run, options, state, training, validation, device, checkpoint_every_s, initial_state)
+    ids = [case.id for case in training], [case.id for case in validation]
+    task = FitTask(dataset.folder, run, plan, options, state, *ids, checkpoint_every_s)
+    with all_ranks(task, device) as own:
+        module = fit_network(plan, run, options, state, training, validation, own, checkpoint_every_s, initial_state)
     network = choose_weights(run, module, state)
     report = finish(
         dataset,
         plan,
         run,
         network,
-        device,
-        [case.id for case in validation],
+        own,
+        ids[1],
         training,
         seen,
         state,
@@ -185,7 +196,8 @@ def _seen_scans(run: Path, training: list[CachedCase], validation: list[CachedCa
 def _expected_training_s(plan: Plan, options: TrainOptions, device: str) -> float | None:
     """Seconds that the training will take; None where nothing was measured on such a device."""
     measured = device_kind(plan.forecast.device) == device_kind(device)
-    if options.budget_s is not None or plan.forecast.seconds_per_iteration is None or not measured:
+    per_iteration = plan.forecast.seconds_on(options.devices)
+    if options.budget_s is not None or per_iteration is None or not measured:
         return options.budget_s
     epochs = options.epochs or plan.training.epochs
-    return epochs * plan.training.epoch_iterations * plan.forecast.seconds_per_iteration
+    return epochs * plan.training.epoch_iterations * per_iteration

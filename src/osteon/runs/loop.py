@@ -18,12 +18,13 @@ from osteon.plan.schema import Plan
 from osteon.preparing.cache import CachedCase
 from osteon.runs.options import TrainOptions
 from osteon.runs.resuming import explain_out_of_memory
+from osteon.training import ranks
 from osteon.training.batches import BatchStream
 from osteon.training.callback import TrainingCallback
 from osteon.training.checkpoint import BEST, TrainingState, load_checkpoint
 from osteon.training.compilation import compile_forward, is_worth_compiling
 from osteon.training.hardware import enable_fast_cuda, lightning_device, lightning_precision
-from osteon.training.lightning import TensorBoardLogger, lightning
+from osteon.training.lightning import LightningEnvironment, TensorBoardLogger, lightning
 from osteon.training.limits import TrainingLimits
 from osteon.training.module import TrainingModule
 from osteon.training.progress_display import TrainingDisplay
@@ -54,9 +55,9 @@ def fit_network(
         state: Where the training stands; it is kept up to date.
         training: Prepared cases to train on.
         validation: Prepared cases to validate on.
-        device: Resolved.
+        device: Resolved; of several ranks, each has its own, and is given the same otherwise.
         checkpoint_every_s: How much work may be lost at most when the process is killed.
-        initial_state: Tensors of a model to begin with; None: a start of its own.
+        initial_state: Tensors of a model to begin with; None: a start of its own. Rank 0's count for all.
 
     Raises:
         UsageError: Memory does not suffice.
@@ -84,7 +85,9 @@ def fit_network(
         fresh = not state.iteration and not transferred
         module = TrainingModule(plan, options.seed, callback.progress, fresh=fresh, transferred=transferred)
         sampler = PatchSampler(training, plan, options.seed)
-        if fresh and needs_recalibration(plan):
+        if ranks.world_size() > 1 and not ranks.synchronise_batch_norms(module.network, device) and not state.iteration:
+            logger.info("batch norms measure each process's own part of a batch: on a CPU torch has no common ones")
+        if fresh and needs_recalibration(plan) and ranks.rank() == 0:
             initial_state = _recalibrate_encoder(module.network, sampler)
         if initial_state is not None:
             for network in filter(None, (module.network, module.ema_network)):
@@ -102,7 +105,7 @@ def fit_network(
         batches = DataLoader(BatchStream(sampler, state.iteration, device), batch_size=None, num_workers=0)
         enable_fast_cuda(device, deterministic=options.deterministic)
         if is_worth_compiling(device, remaining_s, deterministic=options.deterministic):
-            module.compiled = compile_forward(module.network)
+            module.stand_in = compile_forward(module.network)
         with warnings.catch_warnings():
             # The reading of a patch takes a fraction of a millisecond: worker processes would only cost memory.
             warnings.filterwarnings("ignore", message=".*does not have many workers.*")
@@ -112,10 +115,13 @@ def fit_network(
             warnings.filterwarnings("ignore", message=".*`srun` command is available.*")
             # Lightning's own call of torch.
             warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated.*")
+            # Channels lie innermost in activations and gradients, not in weights: a copy, and a small one.
+            warnings.filterwarnings("ignore", message=".*Grad strides do not match bucket view strides.*")
             for name in ("lightning.pytorch", "lightning.fabric"):
                 logging.getLogger(name).setLevel(logging.WARNING)
             trainer = lightning.Trainer(
                 **lightning_device(device),
+                plugins=[LightningEnvironment()],  # of ranks it knows nothing: else it would look for SLURM's
                 precision=lightning_precision(options.precision, plan, device),
                 max_epochs=-1,
                 max_steps=-1,

@@ -29,6 +29,8 @@ class TrainOptions:
         deterministic: Only operations that give the same result each time (needs `epochs`).
         workers: Processes for preparing; None: as memory allows.
         init: A run or a model folder whose weights the training begins with; the head is new where the structures are.
+        devices: On each node; each has a process, and the plan's batch.
+        nodes: Machines, on all of which a launcher has started this training.
     """
 
     budget_s: float | None = None
@@ -42,8 +44,12 @@ class TrainOptions:
     deterministic: bool = False
     workers: int | None = None
     init: str | None = None
+    devices: int = 1
+    nodes: int = 1
 
 
+PLACE = ("workers", "devices", "nodes")
+"""The options that say where a run is trained: it goes on with others."""
 DEFAULTS = TrainOptions()
 
 
@@ -61,6 +67,8 @@ class RunKeywords(TypedDict, total=False):
     deterministic: bool
     workers: int | None
     init: str | None
+    devices: int
+    nodes: int
 
 
 def check_options(options: TrainOptions, plan: Plan) -> None:

@@ -26,7 +26,7 @@ from osteon.plan.schema import FILE_NAME as PLAN
 from osteon.plan.schema import Plan, read_plan, write_plan
 from osteon.predicting.records import LAST, SPLITS, WEIGHTS, read_splits
 from osteon.runs.initialising import init_sha256
-from osteon.runs.options import DEFAULTS, TrainOptions
+from osteon.runs.options import DEFAULTS, PLACE, TrainOptions
 from osteon.runs.resuming import describe_differences, restore_resumable, resumable_differences
 from osteon.training.losses import find_loss
 
@@ -51,7 +51,7 @@ def record_options(run: Path, plan: Plan, options: TrainOptions, *, started: boo
 
     An option or a key of the plan that the version which began the run did not have counts as its default now.
     """
-    recorded = {key: value for key, value in asdict(options).items() if key != "workers"}
+    recorded = {key: value for key, value in asdict(options).items() if key not in PLACE}
     digest = init_sha256(options.init, needed=not started)
     if digest is not None:
         recorded["init_sha256"] = digest

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -17,6 +16,7 @@ from osteon.core.files import write_text
 from osteon.core.spreadsheets import tabulate, to_csv
 from osteon.plan.schema import Plan
 from osteon.preparing.cache import CachedCase
+from osteon.training import ranks
 from osteon.training.checkpoint import (
     BEST,
     LAST,
@@ -45,7 +45,7 @@ SAVE_BEFORE_VALIDATION_S = 10.0
 
 
 class TrainingCallback(lightning.Callback):
-    """Accompanies Lightning's loop.
+    """Accompanies Lightning's loop. All ranks decide the same, and rank 0 writes.
 
     Args:
         plan: Epoch length, patience, learning rate.
@@ -70,7 +70,7 @@ class TrainingCallback(lightning.Callback):
         logger: Logger,
         state: TrainingState,
         *,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] = ranks.clock,
         checkpoint_every_s: float = CHECKPOINT_EVERY_S,
         seed: int = 0,
     ) -> None:
@@ -110,12 +110,19 @@ class TrainingCallback(lightning.Callback):
 
     def on_train_start(self, trainer: lightning.Trainer, pl_module: lightning.LightningModule) -> None:
         """Start the clock: what came before (preparing, loading) is not training."""
-        self.restore(_training_module(pl_module), trainer.optimizers[0])
+        module = _training_module(pl_module)
+        self.restore(module, trainer.optimizers[0])
+        if ranks.world_size() > 1:
+            ranks.share_state(module)
+            may_rest = self.plan.training.frozen_epochs > 0
+            module.stand_in = ranks.average_gradients(
+                module.network, module.stand_in or module.network, may_rest=may_rest
+            )
         self.losses = [torch.tensor(loss, device=pl_module.device) for loss in self.state.losses]
         self.started = self.saved_at = self.epoch_at = self.clock()
         self.interruption.install_handlers()  # Lightning's handler would end the loop unsaved, and with 0
         # The same weights each time need the same threads: only where the machine's speed decides anyway.
-        if self.limits.budget_s is not None and pl_module.device.type == "cpu":
+        if self.limits.budget_s is not None and pl_module.device.type == "cpu" and ranks.world_size() == 1:
             self.thread_limiter = make_thread_limiter()
 
     def restore_threads(self) -> None:
@@ -143,6 +150,7 @@ class TrainingCallback(lightning.Callback):
             self._end_epoch(module, trainer.optimizers[0], done)
         self._finish_at(done)
         self.display.update(done, self.elapsed_s(), self.state.iteration, outputs["loss"].detach())
+        self.interruption.agree()
         stop = bool(self.state.finished) or self.interruption.signal is not None
         if stop or self.clock() - self.saved_at >= self.checkpoint_every_s:
             self.save(module, trainer.optimizers[0])
@@ -181,6 +189,8 @@ class TrainingCallback(lightning.Callback):
             "loss": round(loss, 6),
             "s_per_iteration": round((self.clock() - self.epoch_at) / count, 4),
         }
+        if ranks.world_size() > 1:
+            row["ranks"] = ranks.world_size()
         if self.validation.is_due(epoch, training.epoch_iterations, done, self.elapsed_s()):
             if self.clock() - self.saved_at > SAVE_BEFORE_VALIDATION_S:
                 self.state.epoch_open = True
@@ -188,9 +198,10 @@ class TrainingCallback(lightning.Callback):
             row |= self._validate(module, done)
         self.losses, self.state.epoch_open = [], False
         numbers = {k: float(v) for k, v in row.items() if v is not None}
-        self.logger.log_metrics(numbers, step=self.state.iteration)
         self.state.history.append(row)
-        write_metrics(self.run / "metrics.csv", self.state.history)
+        if ranks.rank() == 0:
+            self.logger.log_metrics(numbers, step=self.state.iteration)
+            write_metrics(self.run / "metrics.csv", self.state.history)
         self.display.row = row
         patience = self.plan.training.patience_epochs
         best_epoch = self.state.best_iteration / self.plan.training.epoch_iterations
@@ -201,13 +212,15 @@ class TrainingCallback(lightning.Callback):
 
     def _validate(self, module: TrainingModule, done: float) -> dict[str, float | int | None]:
         began, cases = self.clock(), self.validation.chosen_cases()
+        ranks.share_state(module.validation_network())  # batch norms that measure each rank's own batches
         scores = validate(module.validation_network(), cases, self.plan, partial(write_sample_picture, self.run))
         self.validation.note(began, self.elapsed_s())
         self.display.show_scores(done, self.state.iteration, scores)
         mean = mean_over_structures(scores)
         if mean is not None and (self.state.best_dice is None or mean > self.state.best_dice):
             self.state.best_dice, self.state.best_iteration = mean, self.state.iteration
-            save_checkpoint(self.folder / BEST, module.validation_network().state_dict(), self.state)
+            if ranks.rank() == 0:
+                save_checkpoint(self.folder / BEST, module.validation_network().state_dict(), self.state)
         rounded = {f"dice_{name}": None if v is None else round(v, 5) for name, v in scores.items()}
         return {"dice": None if mean is None else round(mean, 5), **rounded}
 
@@ -218,8 +231,9 @@ class TrainingCallback(lightning.Callback):
         tensors = {f"network.{k}": v for k, v in module.network.state_dict().items()}
         if module.ema_network is not None:
             tensors |= {f"average.{k}": v for k, v in module.ema_network.state_dict().items()}
-        keep_previous(self.folder)
-        save_checkpoint(self.folder / LAST, tensors | pack_optimiser(optimiser), self.state)
+        if ranks.rank() == 0:
+            keep_previous(self.folder)
+            save_checkpoint(self.folder / LAST, tensors | pack_optimiser(optimiser), self.state)
         self.saved_at = self.clock()
 
 

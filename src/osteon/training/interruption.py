@@ -7,7 +7,10 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import torch
+
 from osteon.core.processes import exit_for_signal, notify_on_signals
+from osteon.training import ranks
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +46,10 @@ class Interruption:
                 raise
         if self.signal is not None:
             exit_for_signal(self.signal)
+
+    def agree(self) -> None:
+        """Between two iterations: a signal that came to any rank came to all."""
+        self.signal = int(ranks.largest(torch.tensor(self.signal or 0))) or None
 
     def _note(self, number: int) -> None:
         if self.signal is not None:

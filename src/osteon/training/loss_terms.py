@@ -1,9 +1,14 @@
-"""The parts that losses are made of, for index and multi-hot targets; what nobody annotated counts nowhere."""
+"""The parts that losses are made of, for index and multi-hot targets; what nobody annotated counts nowhere.
+
+A batch is that of all ranks: each asks for the same sums, whatever its own patches show.
+"""
 
 from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
+
+from osteon.training import ranks
 
 SMOOTH = 1e-5
 EXCLUDED = -1e30
@@ -59,7 +64,8 @@ def cross_entropy(logits: torch.Tensor, labels: torch.Tensor, gamma: float = 0.0
         labels: `[batch, i, j, k]` int64.
         gamma: Lin et al., ICCV 2017.
     """
-    return _focal(F.cross_entropy(logits, labels, reduction="none"), gamma).mean()  # torch's mean varies on a GPU
+    each = _focal(F.cross_entropy(logits, labels, reduction="none"), gamma)
+    return ranks.mean(each.mean())  # torch's own mean varies on a GPU
 
 
 def binary_cross_entropy(
@@ -75,7 +81,13 @@ def binary_cross_entropy(
     """
     cost = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
     each = _focal(cost, gamma).mean((2, 3, 4))
-    return (each * annotated).sum() / annotated.sum().clamp_min(1)
+    return mean_where(each, annotated)
+
+
+def mean_where(values: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
+    """The mean of the batch's values where they are known; 0 where none is."""
+    sums = ranks.total(torch.stack([(values * known).sum(), known.sum().to(values)]))
+    return sums[0] / sums[1].clamp_min(1)
 
 
 def tversky_loss(
@@ -94,10 +106,9 @@ def tversky_loss(
     """
     mask = annotated[:, :, None, None, None].to(probabilities)
     probabilities, target = probabilities * mask, target * mask
-    true_positives = (probabilities * target).sum((0, 2, 3, 4))
-    positives = target.sum((0, 2, 3, 4))
-    false_negatives = positives - true_positives
-    false_positives = probabilities.sum((0, 2, 3, 4)) - true_positives
+    sums = torch.stack([part.sum((0, 2, 3, 4)) for part in (probabilities * target, target, probabilities)])
+    true_positives, positives, found = ranks.total(sums)
+    false_negatives, false_positives = positives - true_positives, found - true_positives
     errors = beta * false_negatives + (1 - beta) * false_positives
     losses = 1 - (true_positives + SMOOTH / 2) / (true_positives + errors + SMOOTH / 2)
     is_shown = positives > 0

@@ -17,8 +17,16 @@ from osteon.core.plugins import with_plugins
 from osteon.plan.outputs import OutputLayout
 from osteon.plan.overlay import closest_names
 from osteon.plan.schema import Plan, Training
+from osteon.training import ranks
 from osteon.training.host_to_device import send_like
-from osteon.training.loss_terms import binary_cross_entropy, cross_entropy, log_odds, merge_unannotated, tversky_loss
+from osteon.training.loss_terms import (
+    binary_cross_entropy,
+    cross_entropy,
+    log_odds,
+    mean_where,
+    merge_unannotated,
+    tversky_loss,
+)
 from osteon.training.targets import CoreTargets, LevelTargets, Targets
 
 
@@ -31,7 +39,8 @@ class Loss:
         voxel_term: The term that is a mean over voxels.
         overlap_term: The term that is a share of volumes.
         function: A plugin's term: (probabilities `[batch, structure, i, j, k]`, target of 0 and 1 of that shape,
-            annotated `[batch, structure]` bool) → a scalar; what is not annotated must not count.
+            annotated `[batch, structure]` bool) → a scalar; what is not annotated must not count. Over several ranks it
+            sees each one's batch, and the mean of what it says of them counts.
     """
 
     description: str
@@ -107,10 +116,11 @@ def _core_loss(logits: torch.Tensor, targets: CoreTargets) -> torch.Tensor:
     known, core = targets.known.float()[:, None], targets.core[:, None]
     voxels = F.binary_cross_entropy_with_logits(logits, core, reduction="none")
     everywhere = torch.ones((len(core), 1), dtype=torch.bool, device=core.device)
-    turned = (2 * (core * known).sum() > known.sum()).float()
+    sums = ranks.total(torch.stack([(core * known).sum(), known.sum()]))
+    turned = (2 * sums[0] > sums[1]).float()
     chances = torch.lerp(logits.sigmoid(), 1 - logits.sigmoid(), turned)
     overlap = tversky_loss(chances * known, torch.lerp(core, 1 - core, turned) * known, everywhere, 0.5)
-    return (voxels * known).sum() / known.sum().clamp_min(1) + overlap
+    return mean_where(voxels, known) + overlap
 
 
 def _level_loss(logits: torch.Tensor, targets: LevelTargets) -> torch.Tensor:
@@ -120,8 +130,7 @@ def _level_loss(logits: torch.Tensor, targets: LevelTargets) -> torch.Tensor:
     part = targets.level - below
     number = below.long()[:, None]
     right = (1 - part) * chances.gather(1, number)[:, 0] + part * chances.gather(1, number + 1)[:, 0]
-    near = targets.near.float()
-    return -(right * near).sum() / near.sum().clamp_min(1)
+    return -mean_where(right, targets.near.float())
 
 
 def stage_loss(
@@ -161,7 +170,7 @@ def stage_loss(
         loss = loss + cross_entropy(logits, labels, gamma)
     probabilities = logits.sigmoid() if overlapping else logits.softmax(1)[:, 1:]
     if row.function is not None:
-        loss = loss + row.function(probabilities, target, annotated)
+        loss = loss + ranks.mean(row.function(probabilities, target, annotated))
     if row.overlap_term is not None:
         loss = loss + tversky_loss(
             probabilities, target, annotated, training.tversky_beta if row.overlap_term == "tversky" else 0.5

@@ -36,7 +36,7 @@ class TrainingModule(lightning.LightningModule):
         transferred: The training begins, or began, with another model's weights: its encoder is a pre-trained one.
 
     Attributes:
-        compiled: Stands in for the network in training, where it is set.
+        stand_in: Runs the network in training, where it is set: compiled, over several ranks.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class TrainingModule(lightning.LightningModule):
         self.ema_network = copy.deepcopy(self.network).requires_grad_(False).eval() if plan.training.ema else None
         self.transferred = transferred
         self.iteration = 0
-        self.compiled: Forward | None = None
+        self.stand_in: Forward | None = None
 
     def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
         """Lightning's hook for batches of a type of their own."""
@@ -70,7 +70,7 @@ class TrainingModule(lightning.LightningModule):
             )
         self._freeze(batch.iteration)
         with small_maps_in_fp32(self.device):
-            logits = (self.compiled or self.network)(image)
+            logits = (self.stand_in or self.network)(image)
         with torch.autocast(self.device.type, enabled=False):
             training = self.plan.training
             targets = make_targets(labels, annotated, self.plan)

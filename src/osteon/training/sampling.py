@@ -1,4 +1,4 @@
-"""Which patches a network sees: drawn from (seed, iteration) alone, so that a resumed run sees the same ones."""
+"""Which patches a network sees: drawn from (seed, iteration, rank) alone, so that a resumed run sees the same ones."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from osteon.plan.outputs import encode_pieces
 from osteon.plan.schema import Plan
 from osteon.preparing.cache import CachedCase
 from osteon.preparing.strategies import grid_strategy
+from osteon.training import ranks
 from osteon.training.foreground_index import ForegroundIndex
 
 Triple = tuple[int, int, int]
@@ -89,11 +90,13 @@ class PatchSampler:
 
         Cases take turns: each once before any twice, in a new order each time. Where the one whose turn it is cannot
         show what the shares ask for, or structures have weights of their own, another stands in for it.
+
+        All ranks draw the patches of all of them, as one alone would with that batch; each takes its own.
         """
         rng = generator(self.seed, Stream.PATCH, iteration)
-        count = self.plan.patch.batch
+        count = ranks.whole_batch(self.plan).patch.batch
         numbers = range(iteration * count, (iteration + 1) * count)
-        return [self._draw_patch(number, rng) for number in numbers]
+        return [self._draw_patch(number, rng) for number in numbers][ranks.own_rows(self.plan)]
 
     def _case_at(self, number: int) -> int:
         round_, place = divmod(number, len(self.cases))

@@ -16,6 +16,7 @@ from osteon.plan.schema import Plan
 from osteon.predicting.sequence import name_sequence
 from osteon.predicting.tiles import predict_probabilities
 from osteon.preparing.cache import CachedCase
+from osteon.training import ranks
 
 Scores = dict[str, float | None]
 
@@ -30,6 +31,7 @@ def validate(
 
     A structure counts in the cases in which it was annotated and either reference or prediction has a voxel of it.
     A plan's zoom plays no part: the closer look belongs to the scan's own grid, at the end of a run and in predicting.
+    Ranks take turns with the cases, and all of them get the scores of all.
 
     Args:
         network: What is asked.
@@ -45,6 +47,9 @@ def validate(
     numbered = tuple(s.model_copy(update={"value": n + 1}) for n, s in enumerate(plan.structures))
     scores: list[Scores] = []
     for number, case in enumerate(cases):
+        if number % ranks.world_size() != ranks.rank():
+            scores.append({})
+            continue
         image = torch.from_numpy(np.asarray(case.image, dtype=np.float32))
         class_probabilities, _ = name_sequence(predict_probabilities(network, image, plan), plan)
         prediction = (class_probabilities > 0.5).numpy() if plan.overlapping else class_probabilities.argmax(0).numpy()
@@ -52,7 +57,17 @@ def validate(
             on_case(number, case, prediction, plan)
         scores.append(case_dice(prediction, np.asarray(case.labels), numbered, case.annotated))
     network.train(was_training)
-    return mean_scores(scores, plan.structures)
+    return mean_scores(_share_scores(scores, [s.name for s in plan.structures]), plan.structures)
+
+
+def _share_scores(scores: Sequence[Scores], names: Sequence[str]) -> Sequence[Scores]:
+    """The scores of all cases, each of which one rank knows, on all ranks."""
+    if ranks.world_size() == 1:
+        return scores
+    rows = [[case.get(name) for name in names] for case in scores]
+    values = torch.tensor([[-1.0 if v is None else v for v in row] for row in rows], dtype=torch.float64)
+    shared = ranks.largest(values).tolist()
+    return [{name: v if v >= 0 else None for name, v in zip(names, row, strict=True)} for row in shared]
 
 
 def order_representatively(cases: Sequence[CachedCase], seed: int) -> list[CachedCase]:

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from osteon.preparing.cache import CachedCase
+from osteon.training import ranks
 from osteon.training.checkpoint import TrainingState
 from osteon.training.limits import TrainingLimits
 from osteon.training.validation import order_representatively
@@ -71,9 +72,10 @@ class ValidationSchedule:
         return self._cases_until(self.clock() + VALIDATION_SHARE * budget_s / MIN_VALIDATIONS)
 
     def _cases_until(self, until: float) -> Iterator[CachedCase]:
-        """The first validation's cases. Later ones look at the same."""
+        """The first validation's cases. Later ones look at the same. Each rank looks at one, then time is asked."""
+        at_once = ranks.world_size()
         for number, case in enumerate(self.cases):
-            if number and self.clock() >= until:
+            if number and number % at_once == 0 and self.clock() >= until:
                 break
             self.state.validation_cases = number + 1
             yield case

@@ -164,7 +164,7 @@ class JsonAnnotations:
 def _read_annotation(file: SourceFile, data: Any) -> Annotation:
     times: dict[str, int] = {}
     with suppress(OsteonError):  # reported when the case is read
-        times = {name: len(polygons) for name, polygons in parse_outlines(data, file.path).polygons.items()}
+        times = {name: len(pieces) for name, pieces in parse_outlines(data, file.path).pieces.items()}
     draw = partial(_draw_outlines, file.path)
     return Annotation("outlines in a JSON file of its own", tuple(times), (file.path,), draw, times=times)
 
@@ -195,7 +195,7 @@ def _nearest_annotation(
 def _draw_outlines(path: Path, size: PictureSize, warn: Warn) -> Iterator[tuple[str, Mask]]:
     outlines = read_outlines(path)
     check_size(outlines.size, size, path)
-    for name, polygons in outlines.polygons.items():
-        warn_outside(polygons, size, f"{path}: {name}", warn)
-        for points in polygons:
-            yield name, fill_polygons([points], size)
+    for name, pieces in outlines.pieces.items():
+        warn_outside(outlines.polygons[name], size, f"{path}: {name}", warn)
+        for polygons in pieces:
+            yield name, fill_polygons(polygons, size)

@@ -18,14 +18,20 @@ from osteon.training.host_to_device import send_like
 def augment_intensities(image: torch.Tensor, parameters: AugmentationParameters, plan: Plan) -> torch.Tensor:
     """Change the intensities of `image` `[batch, channel, i, j, k]`, in place."""
 
+    def blur(x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
+        return _blur(x, sigma, math.ceil(3 * max(parameters.largest_blur, np.nanmax(parameters.blur))))
+
     def noise(x: torch.Tensor, std: torch.Tensor) -> torch.Tensor:
         generator = torch.Generator(device=image.device).manual_seed(parameters.seed)
-        return x + std * torch.randn(x.shape, generator=generator, device=x.device, dtype=x.dtype)
+        before, count = parameters.noise_before, len(x)
+        shape = (before + count + parameters.noise_after, *x.shape[1:])
+        drawn = torch.randn(shape, generator=generator, device=x.device, dtype=x.dtype)
+        return x + std * drawn[before : before + count]
 
     _apply_bias_field(image, parameters, plan)
     steps: list[tuple[Floats, Callable[[torch.Tensor, torch.Tensor], torch.Tensor]]] = [
         (parameters.noise, noise),
-        (parameters.blur, lambda x, sigma: _blur(x, sigma, math.ceil(3 * np.nanmax(parameters.blur)))),
+        (parameters.blur, blur),
         (parameters.brightness, lambda x, factor: x * factor),
         (parameters.offset, lambda x, amount: x + amount),
         (parameters.contrast, _contrast),

@@ -1,15 +1,17 @@
-"""What happens to each patch of a batch: drawn from (seed, iteration) alone."""
+"""What happens to each patch of a batch: drawn from (seed, iteration, rank) alone."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from osteon.core.random_streams import Stream, generator
 from osteon.plan.schema import Plan
+from osteon.training import ranks
 from osteon.training.augmenting.smooth import POLYNOMIALS, count_control_points
 
 Floats = npt.NDArray[np.float64]
@@ -29,6 +31,8 @@ class AugmentationParameters:
         bias_terms: `[batch, 4, 4, 4]`: weights of its polynomials along i, j, k.
         seed: Of the noise.
         crop: Along the axis of the plan's sequence: what is left of the patch, for the whole batch; None: all of it.
+        noise_before, noise_after: How many patches of other ranks get noise, before and after these.
+        largest_blur: Of the patches of all ranks; 0: as these have it.
     """
 
     mirror: npt.NDArray[np.bool_]
@@ -47,10 +51,29 @@ class AugmentationParameters:
     bias_terms: Floats
     seed: int
     crop: slice | None = None
+    noise_before: int = 0
+    noise_after: int = 0
+    largest_blur: float = 0.0
+
+    def part(self, rows: slice) -> AugmentationParameters:
+        """Those of some of the batch's patches, which then become what they become in the whole batch."""
+        changed: dict[str, Any] = {
+            field.name: value[rows]
+            for field in fields(self)
+            if isinstance(value := getattr(self, field.name), np.ndarray)
+        }
+        noisy, blurred = ~np.isnan(self.noise), self.blur[~np.isnan(self.blur)]
+        changed |= {"noise_before": int(noisy[: rows.start].sum()), "noise_after": int(noisy[rows.stop :].sum())}
+        return replace(self, **changed, largest_blur=float(blurred.max(initial=0.0)))
 
 
 def draw_parameters(plan: Plan, seed: int, iteration: int) -> AugmentationParameters:
-    """Draw the parameters of one iteration; the same seed and iteration give the same ones."""
+    """Draw the parameters of one iteration; the same seed, iteration and rank give the same ones."""
+    whole = _draw_batch(ranks.whole_batch(plan), seed, iteration)
+    return whole if ranks.world_size() == 1 else whole.part(ranks.own_rows(plan))
+
+
+def _draw_batch(plan: Plan, seed: int, iteration: int) -> AugmentationParameters:
     rng = generator(seed, Stream.AUGMENTATION, iteration)
     augmentation = plan.augmentation
     count = plan.patch.batch
