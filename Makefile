@@ -23,6 +23,8 @@ setup: $(VENV)/.ready
 $(VENV)/.ready: pyproject.toml hatch_build.py
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	-$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps \
+		--target $(VENV)/share/monailabel monailabel==0.8.5  # 20 MB; tests use its client module alone
 	touch $@
 
 lint: setup

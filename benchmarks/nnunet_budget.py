@@ -54,6 +54,7 @@ class Job:
     out: Path
     seconds: float
     quick: bool = False
+    residual: bool = False
     spacing: tuple[float, ...] | None = None
 
     @property
@@ -231,10 +232,17 @@ def remap(labels: Any, values: dict[int, int], name: str) -> Any:
 def plan(job: Job) -> None:
     """Fingerprint, plans and preprocessing, in two processes at most."""
     from nnunetv2.experiment_planning import plan_and_preprocess_api as api
+    from nnunetv2.experiment_planning.experiment_planners.default_experiment_planner import ExperimentPlanner
+    from nnunetv2.experiment_planning.experiment_planners.residual_unets import (
+        residual_encoder_unet_planners as residual,
+    )
 
+    planner = residual.nnUNetPlannerResEncM if job.residual else ExperimentPlanner
     processes = min(2, threads())
     api.extract_fingerprint_dataset(1, num_processes=processes, check_dataset_integrity=False, show_progress_bar=False)
-    plans, _ = api.plan_experiment_dataset(1, overwrite_target_spacing=job.spacing)
+    plans, _ = api.plan_experiment_dataset(
+        1, planner, overwrite_target_spacing=job.spacing, overwrite_plans_name="nnUNetPlans"
+    )
     if CONFIGURATION not in plans["configurations"]:
         raise SystemExit(f"{job.dataset}: nnU-Net plans no {CONFIGURATION} for it; are the images flat?")
     api.preprocess_dataset(1, configurations=(CONFIGURATION,), num_processes=[processes], show_progress_bar=False)
@@ -359,6 +367,7 @@ def run_stage(job: Job, stage: str) -> tuple[float, int]:
     log(stage)
     command = [sys.executable, str(Path(__file__).resolve()), str(job.dataset), str(job.out), str(job.seconds)]
     command += ["--quick"] if job.quick else []
+    command += ["--residual"] if job.residual else []
     command += ["--spacing", *map(str, job.spacing)] if job.spacing else []
     began = time.perf_counter()
     process = subprocess.Popen([*command, "--stage", stage])
@@ -393,6 +402,7 @@ def main() -> None:
     parser.add_argument("out", type=Path, metavar="OUT", help="a folder; what an earlier run left there is replaced")
     parser.add_argument("seconds", type=float, metavar="SECONDS", help="seconds of training, without preparation")
     parser.add_argument("--quick", action="store_true", help="train by AdamW in bf16: no peer, but a model in minutes")
+    parser.add_argument("--residual", action="store_true", help="nnU-Net's preset ResEncM: its residual-encoder U-Net")
     parser.add_argument("--spacing", type=float, nargs=3, metavar="MM", help="nnU-Net's grid, slices first")
     parser.add_argument("--stage", choices=STAGES, help="run only this stage, on what the earlier ones left in OUT")
     options = parser.parse_args()
@@ -400,7 +410,8 @@ def main() -> None:
         parser.error(f"SECONDS must be more than 0, not {options.seconds:g}")
     if importlib.util.find_spec("nnunetv2") is None:
         raise SystemExit(f"{sys.executable} has no nnunetv2; run this by the Python of an environment that has it")
-    job = Job(options.dataset.resolve(), options.out.resolve(), options.seconds, options.quick, options.spacing)
+    dataset, out = options.dataset.resolve(), options.out.resolve()
+    job = Job(dataset, out, options.seconds, options.quick, options.residual, options.spacing)
     set_environment(job.out)
     if options.stage:
         STAGES[options.stage](job)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -23,6 +26,7 @@ from osteon.serving.predictor import Dispatcher, JobTimeoutError, PredictorProce
 from osteon.serving.worker import PredictionTask, ServedModel, TaskResult
 from osteon.web.connections import server_options
 
+TOKEN = "0123456789abcdef"
 NIFTI = b"\x5c\x01\0\0" + bytes(340) + b"n+1\0" + bytes(100)
 """What looks like NIfTI, and is none."""
 
@@ -154,3 +158,32 @@ def serving(
             server.should_exit = True
             thread.join(20)
             dispatcher.join(20)
+
+
+@contextmanager
+def serve_model(trained: Path, folder: Path, *options: object) -> Iterator[tuple[Client, subprocess.Popen[str]]]:
+    """`osteon serve` in a process of its own; killed at the end."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    line = [sys.executable, "-m", "osteon.cli", "serve", trained, "--folder", folder, "--port", port, "--device", "cpu"]
+    line += options
+    with (folder.parent / "log").open("a") as log:
+        process = subprocess.Popen(
+            [str(word) for word in line],
+            stdout=log,
+            stderr=log,
+            text=True,
+            env=os.environ | {"OSTEON_TOKEN": TOKEN, "OMP_NUM_THREADS": "1"},
+        )
+    try:
+        wait_until(lambda: process.poll() is not None or _listens(port), 120)
+        assert process.poll() is None, (folder.parent / "log").read_text()
+        yield Client(port, {"Authorization": f"Bearer {TOKEN}"}), process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0

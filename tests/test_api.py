@@ -13,6 +13,7 @@ from typing import get_type_hints
 import pytest
 
 import osteon
+from osteon.dataset.label_versions import LabelWork, WorkKeywords
 from osteon.phantoms.registry import make_request, write_phantoms
 from osteon.planning.options import PlanKeywords, PlanOptions
 from osteon.runs.options import RunKeywords, TrainOptions
@@ -35,7 +36,9 @@ def test_what_is_public_is_there_and_loaded_when_asked_for() -> None:
     assert (Path(osteon.__file__).parent / "py.typed").is_file()
 
 
-@pytest.mark.parametrize(("keywords", "options"), [(PlanKeywords, PlanOptions), (RunKeywords, TrainOptions)])
+@pytest.mark.parametrize(
+    ("keywords", "options"), [(PlanKeywords, PlanOptions), (RunKeywords, TrainOptions), (WorkKeywords, LabelWork)]
+)
 def test_keywords_are_the_fields_of_the_options(keywords: type, options: type) -> None:
     assert list(get_type_hints(keywords)) == [field.name for field in fields(options)]
     assert get_type_hints(keywords) == get_type_hints(options)

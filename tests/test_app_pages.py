@@ -24,7 +24,7 @@ from osteon.app.state import AppState
 from osteon.app.viewer_controls import SHORTCUTS
 from osteon.app.workspace import ABOUT, Item, Workspace
 from osteon.core.files import write_json
-from osteon.core.labels import Segmentation
+from osteon.core.labels import Segmentation, Structure
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import read_manifest, write_manifest
 from osteon.evaluating.evaluate import evaluate
@@ -254,6 +254,15 @@ def test_overlapping_structures_are_renamed_in_the_datasets_own_files(tmp_path: 
     assert [s.name for s in read.structures] == ["thigh", "tibia"]
     np.testing.assert_array_equal(read.array, layers)
     assert dataset.structures[1].colour == "#123456"
+
+
+def test_a_structure_with_numbered_pieces_keeps_them_under_another_name(tmp_path: Path) -> None:
+    from osteon.app.dataset_edits import correct_structures
+
+    fragment = Structure(name="fragment", value=1, colour="#ff0000", instances=True, last_value=9)
+    folder = write_dataset(tmp_path / "d", {"c0": two_boxes()}, (fragment,)).folder
+    correct_structures(folder, {"fragment": "piece"}, {})
+    assert Dataset.open(folder).structures == (fragment.model_copy(update={"name": "piece"}),)
 
 
 def test_names_that_hold_html_are_text(tmp_path: Path) -> None:

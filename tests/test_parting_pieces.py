@@ -13,14 +13,15 @@ from helpers import FLAT, tiny_plan, write_dataset
 from osteon.core.errors import PlanError
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation, Structure
+from osteon.dataset.dataset import Dataset
 from osteon.exporting.model_files import export_model
 from osteon.formats import read_segmentation
 from osteon.networks.registry import build_network
 from osteon.networks.transfer import transfer
 from osteon.plan.outputs import encode_pieces, output_layout
 from osteon.plan.schema import Plan
-from osteon.planning.fingerprint import measure_fingerprint
-from osteon.planning.spacing import coarser_spacing
+from osteon.planning.fingerprint import Fingerprint, measure_fingerprint
+from osteon.planning.spacing import coarser_spacing, label_fidelity
 from osteon.predicting.memory import scan_bytes
 from osteon.predicting.pieces import MIN_PIECE, find_pieces, keep_pieces, number_pieces
 from osteon.predicting.postprocessing import Postprocessing, PostprocessingStep, apply_postprocessing
@@ -252,14 +253,28 @@ def test_plans_that_make_no_sense(changes: dict[str, Any], what: str) -> None:
         plan(**changes)
 
 
-def test_the_grid_is_as_fine_as_the_scans(tmp_path: Path) -> None:
-    labels = np.zeros((8, 8, 16), np.uint8)
-    labels[2:6, 2:6, 2:8], labels[2:6, 2:6, 8:14] = 1, 2
-    dataset = write_dataset(tmp_path, {"a": (labels.astype(np.float32), labels, np.eye(4))}, STRUCTURES[:1])
-    fingerprint = measure_fingerprint(dataset)
-    spacing, why = coarser_spacing(dataset, fingerprint, np.ones(3), 1.0, 64)
-    assert spacing.tolist() == [1, 1, 1]
-    assert "the pieces of humerus" in why[0]
+def slabs(folder: Path, gap: int, length: int, **structure: Any) -> tuple[Dataset, Fingerprint]:
+    """One scan of three slabs one behind the other."""
+    labels = np.zeros((44, 44, 100), np.uint8)
+    for number in range(3):
+        labels[2:42, 2:42, 2 + number * (length + gap) :][..., :length] = number + 1
+    if not structure.get("instances", True):
+        labels[labels > 0] = 1
+    rows = (Structure.model_validate(HUMERUS | structure),)
+    dataset = write_dataset(folder, {"a": (labels.astype(np.float32), labels, np.eye(4))}, rows)
+    return dataset, measure_fingerprint(dataset)
+
+
+@pytest.mark.parametrize(("gap", "why"), [(0, "pieces touch (32% of their surface)"), (8, "2 times coarser")])
+def test_how_coarse_the_grid_of_pieces_may_be(tmp_path: Path, gap: int, why: str) -> None:
+    dataset, fingerprint = slabs(tmp_path, gap, 24)
+    assert why in coarser_spacing(dataset, fingerprint, np.ones(3), 1.0, 30_000)[1][0]
+
+
+def test_pieces_that_cannot_be_parted_on_a_grid_are_lost_there(tmp_path: Path) -> None:
+    spacing = np.array([3.0, 3.0, 3.0])
+    assert label_fidelity(*slabs(tmp_path / "whole", 2, 9, instances=False, last_value=None), spacing) > 0.7
+    assert label_fidelity(*slabs(tmp_path / "pieces", 2, 9), spacing) < 0.35
 
 
 def test_weights_of_a_model_without_pieces_are_taken() -> None:

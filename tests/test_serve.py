@@ -26,9 +26,7 @@ from osteon.serving.upload_slots import UploadSlot
 from osteon.serving.worker import PredictionTask, TaskResult
 from osteon.web import slow_bodies
 from osteon.web.slow_bodies import PacedBody
-from serving import NIFTI, FakePredictor, RunningServer, serving, wait_until, write_mask
-
-TOKEN = "0123456789abcdef"
+from serving import NIFTI, TOKEN, FakePredictor, RunningServer, serving, wait_until, write_mask
 
 
 @pytest.fixture

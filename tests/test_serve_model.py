@@ -7,11 +7,7 @@ import io
 import os
 import signal
 import socket
-import subprocess
-import sys
 import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -32,9 +28,7 @@ from osteon.serving.jobs import RESULT, SCAN
 from osteon.serving.predictor import JobTimeoutError, ProcessDiedError, start_predictor
 from osteon.serving.worker import MASK, PredictionTask, ServedModel, run_task
 from runs import CPU, cohort, command, learning_plan
-from serving import Client, wait_until
-
-TOKEN = "0123456789abcdef"
+from serving import TOKEN, serve_model, wait_until
 
 
 @pytest.fixture(scope="module")
@@ -54,34 +48,6 @@ def scan(path: Path, seed: int = 0) -> Path:
     image, _, affine = two_boxes(seed=seed)
     write_volume(path, Volume(image[None].astype(np.float32), Geometry(image.shape, affine)))
     return path
-
-
-@contextmanager
-def serve_model(trained: Path, folder: Path) -> Iterator[tuple[Client, subprocess.Popen[str]]]:
-    """`osteon serve` in a process of its own; killed at the end."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    line = [sys.executable, "-m", "osteon.cli", "serve", trained, "--folder", folder, "--port", port, "--device", "cpu"]
-    with (folder.parent / "log").open("a") as log:
-        process = subprocess.Popen(
-            [str(word) for word in line],
-            stdout=log,
-            stderr=log,
-            text=True,
-            env=os.environ | {"OSTEON_TOKEN": TOKEN, "OMP_NUM_THREADS": "1"},
-        )
-    try:
-        wait_until(lambda: process.poll() is not None or _listens(port), 120)
-        assert process.poll() is None, (folder.parent / "log").read_text()
-        yield Client(port, {"Authorization": f"Bearer {TOKEN}"}), process
-    finally:
-        process.kill()
-        process.wait()
-
-
-def _listens(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def test_masks_are_the_models_own_and_outlive_a_kill(trained: Path, model: Model, tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ logging.getLogger(__name__).addHandler(logging.NullHandler())  # a program that 
 prepare_threads()  # before anything loads a library with threads
 
 from osteon.api import (  # noqa: E402
+    add_labels,
     audit,
     audit_augmented,
     compare,
@@ -112,6 +113,7 @@ _CLASSES = {name: f"osteon.{module}" for module, names in _MODULES.items() for n
 """Public classes, each in the module that is loaded when it is asked for."""
 
 __all__ = [
+    "add_labels",
     "__version__",
     "audit",
     "audit_augmented",

@@ -12,8 +12,8 @@ from osteon.app.workspace import Item, read_about
 from osteon.core.errors import OsteonError, UsageError
 from osteon.core.files import read_json, write_json
 from osteon.core.text import pluralise
+from osteon.dataset.dataset import Dataset
 from osteon.dataset.folds import group_cases
-from osteon.dataset.manifest import read_manifest
 from osteon.plan.schema import FILE_NAME as PLAN
 from osteon.plan.schema import Plan, read_plan
 from osteon.runs.options import FOLDS
@@ -138,7 +138,7 @@ def fold_options(dataset: Item) -> list[str]:
     Raises:
         UsageError: No case of it has a label and is not kept for the final test.
     """
-    trainable = read_manifest(dataset.path).trainable
+    trainable = Dataset.open(dataset.path).manifest.trainable
     if not trainable:
         raise UsageError(
             f"{dataset.title}: no case has a label and is there to train on",

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from osteon.core.errors import DatasetError, UsageError
 from osteon.core.labels import Structure, side_of
+from osteon.dataset.case_history import FOLDER as ANNOTATIONS
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import Manifest, describe_errors, read_manifest, write_manifest
 from osteon.formats.io import read_segmentation, write_segmentation
@@ -30,7 +31,7 @@ def correct_structures(folder: Path, names: Mapping[str, str], colours: Mapping[
         DatasetError: The manifest would make no sense.
         FileError: A file cannot be written.
     """
-    dataset = Dataset.open(folder)
+    dataset = Dataset.open(folder).imported
     before = dataset.manifest.structures
     new_names = {s.name: names.get(s.name, s.name).strip() for s in before}
     if not all(new_names.values()) or len(set(new_names.values())) < len(new_names):
@@ -44,9 +45,8 @@ def correct_structures(folder: Path, names: Mapping[str, str], colours: Mapping[
             side, other = side_of(name)
             counterpart = other if other in known else None
         colour = colours.get(structure.name, structure.colour)
-        structures.append(
-            Structure(name=name, value=structure.value, colour=colour, side=side, counterpart=counterpart)
-        )
+        fresh = {"name": name, "colour": colour, "side": side, "counterpart": counterpart}
+        structures.append(Structure.model_validate(structure.model_dump() | fresh))
     counterparts = {s.name: s.counterpart for s in structures}
     structures = [
         s if counterparts.get(s.counterpart or "") == s.name else s.model_copy(update={"counterpart": None})
@@ -80,17 +80,20 @@ def correct_cases(folder: Path, *, held_out: Collection[str], removed: Collectio
 
 
 def _rename_in_files(dataset: Dataset, new_names: Mapping[str, str]) -> None:
-    named = [case for case in dataset.manifest.labelled if str(case.segmentation).lower().endswith(".seg.nrrd")]
     folder = dataset.folder.resolve()
-    for case in named:
-        if not dataset.resolve(str(case.segmentation)).resolve().is_relative_to(folder):
+    named = sorted((folder / ANNOTATIONS).glob("*/*.seg.nrrd"))
+    for case in dataset.manifest.labelled:
+        path = dataset.resolve(str(case.segmentation)).resolve()
+        if not path.name.lower().endswith(".seg.nrrd"):
+            continue
+        if not path.is_relative_to(folder):
             raise UsageError(
                 f"case {case.id}: its label file is yours and says the structures' names itself",
                 hint="rename the segments in 3D Slicer, then import again",
             )
-    for case in named:
-        path = dataset.resolve(str(case.segmentation))
-        read = read_segmentation(path, dataset.structures)
+        named.append(path)
+    for path in named:
+        read = read_segmentation(path, dataset.structures, pieces=True)
         fresh = tuple(s.model_copy(update={"name": new_names[s.name], "counterpart": None}) for s in read.structures)
         write_segmentation(path, replace(read, structures=fresh))
 

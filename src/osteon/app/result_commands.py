@@ -9,7 +9,7 @@ from osteon.app.jobs import FINISHED, Job
 from osteon.app.state import AppState
 from osteon.app.workspace import Item, read_about
 from osteon.core.errors import UsageError
-from osteon.dataset.manifest import read_manifest
+from osteon.dataset.dataset import Dataset
 from osteon.predicting.records import read_predictions
 from osteon.predicting.scans import find_cases_to_predict
 
@@ -191,6 +191,8 @@ def start_comparison(app: AppState, members: Sequence[Item], dataset: Item) -> t
 
 def _scorable(dataset: Item | None) -> Item | None:
     """A dataset to score against; None where nothing that is segmented of it has a label."""
-    if dataset is None or not any(case.segmentation for case in find_cases_to_predict(read_manifest(dataset.path))):
+    if dataset is None or not any(
+        case.segmentation for case in find_cases_to_predict(Dataset.open(dataset.path).manifest)
+    ):
         return None
     return dataset

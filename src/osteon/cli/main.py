@@ -21,6 +21,7 @@ from osteon.cli import (
     evaluate,
     export,
     import_model,
+    labels,
     models,
     phantom,
     serve,
@@ -68,6 +69,7 @@ for command, name in (
     (doctor.doctor, "doctor"),
 ):
     app.command(name)(with_quiet_option(with_cluster_option(command) if name in ON_CLUSTERS else command))
+app.add_typer(labels.app, name="labels")
 app.add_typer(weights.app, name="weights")
 
 

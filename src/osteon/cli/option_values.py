@@ -6,6 +6,7 @@ from typing import Any, Literal, get_args
 
 FoldsBy = Literal["subject", "site"]
 Precision = Literal["bf16", "fp32"]
+ServeProtocol = Literal["osteon", "monailabel"]
 MeshSpace = Literal["LPS", "RAS"]
 ExportForm = Literal[
     "stl",

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
+from osteon.cli.option_values import ServeProtocol
 from osteon.cli.output import out, warn
 from osteon.cli.shared_options import device_option
 from osteon.core.errors import UsageError
@@ -40,14 +41,27 @@ def serve(
     ),
     memory: Annotated[str | None, typer.Option(help="Memory limit for a scan, such as 4GB.")] = None,
     device: Annotated[str, device_option("What to predict on.")] = "auto",
+    protocol: Annotated[
+        ServeProtocol, typer.Option(help="monailabel: 3D Slicer's plug-in MONAI Label and its like are answered, too.")
+    ] = "osteon",
+    dataset: Annotated[Path | None, typer.Option(help="For monailabel: the dataset that is labelled.")] = None,
+    train_budget: Annotated[
+        str, typer.Option(help="For monailabel: how long a training takes that a viewer starts.")
+    ] = "1h",
 ) -> None:
     """Put a model behind HTTP: send a scan, ask how far it is, fetch the mask."""
     if any(find_spec(name) is None for name in ("fastapi", "uvicorn")):
         raise UsageError("the server is not installed", hint="pip install 'osteon[serve]'")
+    if (protocol == "monailabel") != (dataset is not None):
+        raise UsageError(
+            "--protocol monailabel and --dataset belong together",
+            hint="osteon serve MODEL --protocol monailabel --dataset DATASET",
+        )
+    parse_seconds(train_budget)
     from osteon.serving.guard import find_token
     from osteon.serving.jobs import JobQueue
     from osteon.serving.predictor import Dispatcher, start_predictor
-    from osteon.serving.server import create_server, hold_jobs_folder
+    from osteon.serving.server import Labelling, create_server, hold_jobs_folder
     from osteon.serving.worker import ServedModel
     from osteon.web.address import ServerAddress
 
@@ -60,7 +74,8 @@ def serve(
         token, made = find_token(token_file, os.environ.get("OSTEON_TOKEN", ""), folder, local=address.local)
         jobs = JobQueue(folder, queue)
         dispatcher = Dispatcher(jobs, start_predictor(served), keep_s, limit_s)
-        server = create_server(dispatcher, address, token, most_bytes)
+        labelling = None if dataset is None else Labelling(folder, dataset, train_budget)
+        server = create_server(dispatcher, address, token, most_bytes, labelling)
         _print_address(address.local, folder, token if made else "", jobs.damaged)
         out.print(f"listening {escape(address.url())}")
         out.print("stop      Ctrl-C; waiting jobs are done when it is started again")

@@ -2,6 +2,7 @@
 
 OsteonError                 a message, and a hint that says the way out
 ├── UsageError              the command or the arguments do not make sense            exit 2
+│   ├── ConflictError       what is to be changed was changed by somebody else meanwhile  exit 2
 │   └── PlanError           a key of plan.yaml is missing, unknown or nonsense        exit 2
 └── CaseError               something is wrong with data, named by file or case       exit 1
     ├── FileError           a file is missing, truncated, unreadable or unwritable
@@ -62,6 +63,10 @@ class UsageError(OsteonError):
     """The command or its arguments do not make sense."""
 
     exit_code = 2
+
+
+class ConflictError(UsageError):
+    """What is to be changed was changed by somebody else meanwhile."""
 
 
 class PlanError(UsageError):

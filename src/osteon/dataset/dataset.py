@@ -13,6 +13,7 @@ from osteon.core.errors import DatasetError, UsageError
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation, Structure
 from osteon.core.volume import Volume
+from osteon.dataset.case_history import apply_histories, read_histories
 from osteon.dataset.checks import align_segmentation, check_content, check_image, grid_mismatch, reorient_array
 from osteon.dataset.manifest import Case, Channel, Manifest, read_manifest
 from osteon.formats.io import read_geometry, read_segmentation, read_volume
@@ -25,7 +26,7 @@ class Dataset:
 
     Attributes:
         folder: Where paths in the manifest start.
-        manifest: What dataset.yaml says.
+        manifest: What dataset.yaml says, with the labels that count now.
     """
 
     folder: Path
@@ -33,8 +34,17 @@ class Dataset:
 
     @classmethod
     def open(cls, folder: Path) -> Dataset:
-        """Read `folder`/dataset.yaml. Raises FileError and DatasetError as `read_manifest`."""
-        return cls(Path(folder), read_manifest(Path(folder)))
+        """Read `folder`/dataset.yaml, and over it the labels that people saved since (`case_history`).
+
+        Raises FileError and DatasetError as `read_manifest`.
+        """
+        folder = Path(folder)
+        return cls(folder, apply_histories(read_manifest(folder), read_histories(folder)))
+
+    @cached_property
+    def imported(self) -> Dataset:
+        """The dataset as dataset.yaml alone has it. Raises FileError and DatasetError as `read_manifest`."""
+        return Dataset(self.folder, read_manifest(self.folder))
 
     @property
     def structures(self) -> tuple[Structure, ...]:

@@ -68,7 +68,7 @@ def find_pieces(values: torch.Tensor, plan: Plan) -> tuple[PieceMap, ...]:
         if (box := bounding_box(mask)) is None:
             continue
         box = box.expand((AROUND,) * 3, mask.shape)
-        pieces, count = _part(mask[box.slices], array[(layout.core, *box.slices)])
+        pieces, count = part_pieces(mask[box.slices], array[(layout.core, *box.slices)])
         found.append(PieceMap(number, box, _nearest(pieces, count, len(plan.structures[number].values), plan)))
     return tuple(found)
 
@@ -82,8 +82,13 @@ def _is_class(array: Floats, layout: OutputLayout, place: int) -> npt.NDArray[np
     return mask
 
 
-def _part(mask: npt.NDArray[np.bool_], core: Floats) -> tuple[Numbers, int]:
-    """Numbers from 1 of the pieces of a mask `[i, j, k]`, and the last one."""
+def part_pieces(mask: npt.NDArray[np.bool_], core: Floats) -> tuple[Numbers, int]:
+    """Numbers from 1 of the pieces of a mask `[i, j, k]`, and the last one.
+
+    Args:
+        mask: A structure as a whole.
+        core: `[i, j, k]`: how likely a voxel is the core of a piece.
+    """
     from skimage.segmentation import watershed  # takes long to import
 
     connected, _ = ndimage.label(mask)

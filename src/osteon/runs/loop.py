@@ -108,6 +108,8 @@ def fit_network(
             warnings.filterwarnings("ignore", message=".*does not have many workers.*")
             # The average of the weights is never trained.
             warnings.filterwarnings("ignore", message=".*in eval mode at the start of training.*")
+            # osteon needs no srun on one machine.
+            warnings.filterwarnings("ignore", message=".*`srun` command is available.*")
             # Lightning's own call of torch.
             warnings.filterwarnings("ignore", message=".*LeafSpec.*is deprecated.*")
             for name in ("lightning.pytorch", "lightning.fabric"):

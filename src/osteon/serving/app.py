@@ -8,7 +8,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
-import anyio
 from anyio import to_thread
 from fastapi import APIRouter, FastAPI, Query, Request
 from fastapi import Path as FromPath
@@ -28,13 +27,11 @@ from osteon.serving.health import Health, check_health
 from osteon.serving.jobs import RESULT, RESULT_JSON, Job
 from osteon.serving.page import api_page
 from osteon.serving.predictor import Dispatcher
-from osteon.serving.upload_slots import UploadSlot
+from osteon.serving.upload_slots import incoming_upload
 from osteon.serving.uploads import check_headers, receive
-from osteon.web.connections import client_network
 from osteon.web.drain_request import DrainRequestMiddleware
 from osteon.web.guard import Guard
 from osteon.web.http_errors import RejectedError
-from osteon.web.slow_bodies import PacedBody
 
 logger = logging.getLogger(__name__)
 EXPORT_FORMS = ("stl", "ply", "obj", "seg-nrrd", "dicom-seg", "rtstruct", "rle-csv", "coco")
@@ -86,7 +83,8 @@ _SCAN = {
 }
 
 
-def _problems(*codes: int) -> dict[int | str, dict[str, Any]]:
+def problems(*codes: int) -> dict[int | str, dict[str, Any]]:
+    """The errors that a route answers with, for its description."""
     return {code: {"model": Problem, "description": PROBLEMS[code]} for code in codes}
 
 
@@ -102,8 +100,17 @@ PROBLEMS = {
 }
 
 
-def create_app(dispatcher: Dispatcher, rules: ServerRules, max_upload: int) -> Callable[..., Any]:
-    """The ASGI application, with guard and routes; it takes uploads of `max_upload` bytes."""
+def create_app(
+    dispatcher: Dispatcher, rules: ServerRules, max_upload: int, *, protocol: APIRouter | None = None
+) -> Callable[..., Any]:
+    """The ASGI application, with guard and routes.
+
+    Args:
+        dispatcher: Hands jobs to the predicting process.
+        rules: What is asked of a request.
+        max_upload: Bytes of an upload.
+        protocol: Routes that are served, too.
+    """
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -120,6 +127,8 @@ def create_app(dispatcher: Dispatcher, rules: ServerRules, max_upload: int) -> C
         lifespan=lifespan,
     )
     app.include_router(_routes(dispatcher, max_upload))
+    if protocol is not None:
+        app.include_router(protocol)
 
     @app.get("/", response_class=HTMLResponse, include_in_schema=False)
     def index() -> str:
@@ -133,7 +142,7 @@ def create_app(dispatcher: Dispatcher, rules: ServerRules, max_upload: int) -> C
     }
     for path, methods in app.openapi()["paths"].items():  # it is kept, and handed out as it is now
         for operation in methods.values():
-            if "{" in path:
+            if "{job_id}" in path:
                 operation["responses"].pop("422", None)  # an id or name that makes no sense names nothing: 404
     return DrainRequestMiddleware(Guard(app, rules))
 
@@ -145,7 +154,7 @@ def _routes(dispatcher: Dispatcher, max_upload: int) -> APIRouter:
     @router.post(
         "/jobs",
         status_code=202,
-        responses=_problems(401, 408, 413, 415, 422, 429, 507),
+        responses=problems(401, 408, 413, 415, 422, 429, 507),
         openapi_extra={"requestBody": _SCAN},
     )
     async def submit(request: Request, response: Response, forms: Forms = "") -> Status:
@@ -156,22 +165,13 @@ def _routes(dispatcher: Dispatcher, max_upload: int) -> APIRouter:
         """
         export_forms = parse_forms(forms)
         length = check_headers(request.headers, max_upload)
-        address = client_network(request.client.host if request.client else "")
-        body, scope = PacedBody(request.stream()), anyio.CancelScope()
-        with queue.incoming(UploadSlot(address, body, scope.cancel)) as folder:
-            with scope:
-                await receive(body, length, folder, max_upload)
-                job = await to_thread.run_sync(queue.submit, folder, export_forms)
-            if scope.cancelled_caught:
-                raise RejectedError(
-                    408,
-                    "the upload was slow, the queue was full, and others were waiting",
-                    hint="send it again, over a better connection, or when less is going on",
-                )
+        async with incoming_upload(request, queue.incoming) as (folder, body):
+            await receive(body, length, folder, max_upload)
+            job = await to_thread.run_sync(queue.submit, folder, export_forms)
         response.headers["Location"] = f"/jobs/{job.id}"
         return Status(**job.model_dump(), ahead=queue.ahead(job.id))
 
-    @router.get("/jobs/{job_id}", responses=_problems(401, 404))
+    @router.get("/jobs/{job_id}", responses=problems(401, 404))
     def status(job_id: Id) -> Status:
         """Where a job stands, and what came of it."""
         job = queue.get(job_id)
@@ -179,7 +179,7 @@ def _routes(dispatcher: Dispatcher, max_upload: int) -> APIRouter:
         result = read_json(path, "the result") if job.state == "done" else None
         return Status(**job.model_dump(), ahead=queue.ahead(job_id), result=result)
 
-    @router.get("/jobs/{job_id}/{file}", response_class=FileResponse, responses=_problems(401, 404))
+    @router.get("/jobs/{job_id}/{file}", response_class=FileResponse, responses=problems(401, 404))
     def fetch(job_id: Id, file: File) -> FileResponse:
         """A file of a job that is done: the mask, or a zip of a form that was asked for."""
         job = queue.get(job_id)
@@ -191,7 +191,7 @@ def _routes(dispatcher: Dispatcher, max_upload: int) -> APIRouter:
             raise RejectedError(404, "the job has no such file", hint=f"it has {', '.join(files)}")
         return FileResponse(folder / file, media_type=_MEDIA_TYPES[Path(file).suffix], filename=file)
 
-    @router.delete("/jobs/{job_id}", status_code=204, responses=_problems(401, 404))
+    @router.delete("/jobs/{job_id}", status_code=204, responses=problems(401, 404))
     def delete(job_id: Id) -> None:
         """Remove a job with everything that it has; one that runs is stopped."""
         dispatcher.delete(job_id)
@@ -201,7 +201,7 @@ def _routes(dispatcher: Dispatcher, max_upload: int) -> APIRouter:
         """Whether the server works, and how much it has to do. It answers 200 whatever the status."""
         return check_health(dispatcher)
 
-    @router.get("/model", responses=_problems(401))
+    @router.get("/model", responses=problems(401))
     def model() -> dict[str, Any]:
         """What the model finds, and in what: structures, channels, validation, weights' hash."""
         return dispatcher.predictor.facts
@@ -251,7 +251,7 @@ def _methods(request: Request) -> list[str]:
     """All that a path can be asked with."""
     return [
         method
-        for method in ("GET", "POST", "DELETE")
+        for method in ("GET", "POST", "PUT", "DELETE")
         if any(route.matches({**request.scope, "method": method})[0] is Match.FULL for route in request.app.routes)
     ]
 

@@ -28,12 +28,20 @@ HEADERS = {
 
 @dataclass
 class ServerRules(AccessRules):
-    """What `osteon serve` asks of a request: the token in a header, but for what is the same for everybody."""
+    """What `osteon serve` asks of a request: the token in a header, but for what is the same for everybody.
+
+    Attributes:
+        open_paths: What is answered without a token.
+    """
+
+    open_paths: tuple[str, ...] = OPEN_PATHS
 
     def check_token(self, scope: Scope) -> Response | None:
         """The answer to a request without the token; None for one that has it, or needs none."""
         scheme, _, given = Headers(scope=scope).get("authorization", "").partition(" ")
-        if scope["path"] in OPEN_PATHS or (scheme.lower() == "bearer" and secrets_match(given.strip(), self.token)):
+        if scope["path"] in self.open_paths or (
+            scheme.lower() == "bearer" and secrets_match(given.strip(), self.token)
+        ):
             return None
         return error_response(
             401,

@@ -1,7 +1,7 @@
 """Jobs and their states, on disk: whatever happens to the server, an accepted job is not lost.
 
 FOLDER/jobs/<id>/job.json      where it stands, written whole each time
-FOLDER/jobs/<id>/scan/         what was uploaded; removed when the job is over
+FOLDER/jobs/<id>/scan/         what was uploaded, or case.json: a dataset's case; removed when the job is over
 FOLDER/jobs/<id>/result/       the mask, result.json, and a zip for each form asked for
 
 Whoever changes a state holds the queue's lock. Folders of other names are no jobs (`web.job_store`).
@@ -28,7 +28,7 @@ from osteon.serving.upload_slots import UploadSlot, UploadSlots
 from osteon.web.http_errors import RejectedError
 from osteon.web.job_store import JobStore
 
-JOB, SCAN, RESULT, RESULT_JSON = "job.json", "scan", "result", "result.json"
+JOB, SCAN, RESULT, RESULT_JSON, CASE_JSON = "job.json", "scan", "result", "result.json", "case.json"
 FINISHED = ("done", "failed")
 FIRST_WAIT_S, LONGEST_WAIT_S = 5, 600
 """What `Retry-After` says before any job was done, and at most."""

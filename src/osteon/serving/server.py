@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import uvicorn
@@ -42,7 +43,24 @@ def hold_jobs_folder(folder: Path) -> Iterator[None]:
         yield
 
 
-def create_server(dispatcher: Dispatcher, address: ServerAddress, token: str, max_upload: int) -> uvicorn.Server:
+@dataclass(frozen=True)
+class Labelling:
+    """What viewers label that speak MONAI Label.
+
+    Attributes:
+        folder: Of the server: sessions and trainings are kept there.
+        dataset: A folder with dataset.yaml.
+        budget: For how long a training takes, where the client does not say.
+    """
+
+    folder: Path
+    dataset: Path
+    budget: str
+
+
+def create_server(
+    dispatcher: Dispatcher, address: ServerAddress, token: str, max_upload: int, labelling: Labelling | None = None
+) -> uvicorn.Server:
     """The server of a model, which does not listen yet.
 
     Args:
@@ -50,9 +68,21 @@ def create_server(dispatcher: Dispatcher, address: ServerAddress, token: str, ma
         address: Where it will listen.
         token: That requests need; empty where none is needed.
         max_upload: Bytes of an upload.
+        labelling: Where MONAI Label's clients are answered, too.
+
+    Raises:
+        FileError, DatasetError: The dataset cannot be read.
     """
+    rules, protocol = ServerRules(token, address.local), None
+    if labelling is not None:
+        from osteon.serving.monailabel.label_server import create_label_server
+        from osteon.serving.monailabel.routes import MONAILABEL_OPEN_PATHS, monailabel_routes
+
+        rules.open_paths = MONAILABEL_OPEN_PATHS
+        given = (labelling.folder, labelling.dataset, labelling.budget)
+        protocol = monailabel_routes(create_label_server(dispatcher, rules, max_upload, *given))
     config = uvicorn.Config(
-        create_app(dispatcher, ServerRules(token, address.local), max_upload),
+        create_app(dispatcher, rules, max_upload, protocol=protocol),
         host=address.host,
         port=address.port,
         ws="none",

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
+import anyio
+from starlette.requests import Request
+
+from osteon.web.connections import client_network
 from osteon.web.http_errors import RejectedError
 from osteon.web.slow_bodies import PacedBody
 
@@ -72,3 +78,29 @@ class UploadSlots:
         """Free a slot."""
         if slot in self.held:
             self.held.remove(slot)
+
+
+@asynccontextmanager
+async def incoming_upload(
+    request: Request, hold: Callable[[UploadSlot], AbstractContextManager[Path]]
+) -> AsyncIterator[tuple[Path, PacedBody]]:
+    """The folder for an upload, and its bytes as they come; a place of the queue is held meanwhile.
+
+    Args:
+        request: That brings it.
+        hold: `JobQueue.incoming`.
+
+    Raises:
+        RejectedError: 429 where no place is free; 408 where it gave way to another upload.
+    """
+    address = client_network(request.client.host if request.client else "")
+    body, scope = PacedBody(request.stream()), anyio.CancelScope()
+    with hold(UploadSlot(address, body, scope.cancel)) as folder:
+        with scope:
+            yield folder, body
+        if scope.cancelled_caught:
+            raise RejectedError(
+                408,
+                "the upload was slow, the queue was full, and others were waiting",
+                hint="send it again, over a better connection, or when less is going on",
+            )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 from zipfile import ZipInfo
@@ -35,20 +36,31 @@ _SIGNATURES = {
 _SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha", ".dcm", ".png", ".jpg", ".jpeg", ".tif", ".tiff")
 
 
-def check_headers(headers: Headers, limit: int) -> int:
+def announced_length(headers: Headers, limit: int) -> int:
     """The length of an upload as its request announces it, in bytes; 0 where it does not.
 
     Raises:
-        RejectedError: It is longer than `limit` (413), no number (422), or a form of a browser (415).
+        RejectedError: It is longer than `limit` (413), or no number (422).
     """
     length = headers.get("content-length", "0")
     if not length.isdecimal():
         raise RejectedError(422, "Content-Length is not a number", hint="leave it to the client's library")
-    ByteCounter(limit, _HINT).add(int(length))
+    count_bytes(limit)(int(length))
+    return int(length)
+
+
+def count_bytes(limit: int) -> Callable[[int], None]:
+    """Counts the bytes of an upload; raises RejectedError (413) where they are more than `limit`."""
+    return ByteCounter(limit, _HINT).add
+
+
+def check_headers(headers: Headers, limit: int) -> int:
+    """`announced_length` of an upload that is the file itself. Raises RejectedError (415) for a form of a browser."""
+    length = announced_length(headers, limit)
     if headers.get("content-type", "").lower().startswith("multipart/"):
         hint = "send the file itself as the body: curl -T FILE, not curl -F"
         raise RejectedError(415, "the upload is a form, not a file", hint=hint)
-    return int(length)
+    return length
 
 
 async def receive(body: PacedBody, length: int, folder: Path, limit: int) -> None:
@@ -67,14 +79,23 @@ async def receive(body: PacedBody, length: int, folder: Path, limit: int) -> Non
     path = folder / SCAN / "upload"
     try:
         path.parent.mkdir()
-        await write_body(body, path, ByteCounter(limit, _HINT).add, announced=length, sync=True)
+        await write_body(body, path, count_bytes(limit), announced=length, sync=True)
     except OSError as error:
         raise write_error(Path("the upload"), error) from error
-    await to_thread.run_sync(_name_or_unpack, path, int(UNPACKED * limit))
+    await to_thread.run_sync(name_or_unpack, path, limit)
 
 
-def _name_or_unpack(path: Path, limit: int) -> None:
-    """Give an upload the name that readers know it by, or unpack it: files are numbered, and keep images' suffixes."""
+def name_or_unpack(path: Path, limit: int) -> None:
+    """Give an upload the name that readers know it by, or unpack it: files are numbered, and keep images' suffixes.
+
+    Args:
+        path: The upload.
+        limit: Bytes that an upload may have.
+
+    Raises:
+        RejectedError: 413, 415, 422, 507.
+        FileError: It cannot be written.
+    """
     suffix = detect_suffix(path)
     if suffix != ".zip":
         path.rename(path.with_name(f"scan{suffix}"))
@@ -88,7 +109,7 @@ def _name_or_unpack(path: Path, limit: int) -> None:
         known = (suffix for suffix in _SUFFIXES if name.name.lower().endswith(suffix))
         return Path(f"{next(numbers):06d}{next(known, '')}")
 
-    unpack(path, path.with_name("scan"), ByteCounter(limit, _HINT), place, slack=SLACK)
+    unpack(path, path.with_name("scan"), ByteCounter(int(UNPACKED * limit), _HINT), place, slack=SLACK)
     path.unlink()
 
 

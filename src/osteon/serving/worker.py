@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from osteon.core.errors import CaseError, OsteonError, is_out_of_memory
-from osteon.core.files import atomic_write, write_json, write_text
+from osteon.core.files import atomic_write, read_json, write_json, write_text
 from osteon.core.parallel import exit_with_parent
 from osteon.core.pieces import split_pieces
-from osteon.serving.jobs import RESULT, RESULT_JSON, SCAN
+from osteon.serving.jobs import CASE_JSON, RESULT, RESULT_JSON, SCAN
 
 if TYPE_CHECKING:
     from osteon.core.geometry import Geometry
@@ -175,10 +175,17 @@ def _segment(task: PredictionTask, model: Model, how: PredictOptions, most_voxel
 
 
 def _find_scan(folder: Path) -> Scan:
-    """The one scan of an upload, under a name that says nothing."""
+    """The one scan of an upload, or a dataset's case, under a name that says nothing."""
     from osteon.core.errors import UsageError
+    from osteon.dataset.dataset import Dataset
     from osteon.predicting.scans import Scan, find_scans
 
+    if (folder / CASE_JSON).is_file():  # no upload is called so
+        named = read_json(folder / CASE_JSON, "the case")
+        dataset = Dataset.open(Path(named["dataset"]))
+        case = dataset.case(named["case"])
+        channels = tuple((dataset.resolve(image),) for image in case.images)
+        return Scan(MASK, channels, dataset.restrict_to(case), case)
     files = list(folder.iterdir())
     if len(files) == 1 and files[0].is_file():
         return Scan(MASK, ((files[0],),))
@@ -225,6 +232,8 @@ def _write_zip(path: Path, folder: Path, files: list[Path]) -> None:
 
 def _hide_paths(text: str, folder: Path) -> str:
     """A message without where on the server the scan lies."""
+    if (case := folder / SCAN / CASE_JSON).is_file():
+        text = text.replace(read_json(case, "the case")["dataset"], "the dataset")
     for path in sorted((folder / SCAN).rglob("*"), key=lambda p: -len(str(p))):
         if str(path) in text:
             text = text.replace(str(path), "the scan" if path.is_file() else "the archive")

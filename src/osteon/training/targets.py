@@ -123,6 +123,11 @@ def make_targets(labels: torch.Tensor, annotated: torch.Tensor, plan: Plan) -> T
     return Targets(classes, known_classes, cores, LevelTargets(level, near, ~unknown))
 
 
+def near_another_piece(pieces: npt.NDArray[np.integer[Any]], reach: int = PIECE_CONTACT) -> npt.NDArray[np.bool_]:
+    """`[i, j, k]`: where a piece, numbered from 1, has another within so many voxels along each axis."""
+    return np.asarray(_near_another(torch.from_numpy(pieces.astype(np.int64))[None], [reach] * 3)[0])
+
+
 def _complete(annotated: torch.Tensor, structures: Sequence[int], device: torch.device) -> torch.Tensor:
     """`[batch, 1, 1, 1]`: whether all of these structures are annotated."""
     return annotated[:, list(structures)].all(1).to(device)[:, None, None, None]

@@ -1,0 +1,103 @@
+"""What a viewer that speaks MONAI Label finds: a model, a dataset, strategies, a trainer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from osteon.core.text import pluralise
+from osteon.core.version import __version__
+from osteon.serving.guard import ServerRules
+from osteon.serving.monailabel.datastore import Datastore
+from osteon.serving.monailabel.sessions import Sessions
+from osteon.serving.monailabel.strategies import STRATEGIES
+from osteon.serving.monailabel.training import Trainings
+from osteon.serving.predictor import Dispatcher
+from osteon.web.http_errors import RejectedError
+
+
+@dataclass(frozen=True)
+class LabelServer:
+    """All that the routes need.
+
+    Attributes:
+        name: The model's, as clients call it.
+        dispatcher: Of the server.
+        rules: What is asked of a request.
+        datastore: What is labelled.
+        sessions: Scans that are not the dataset's.
+        trainings: Those that viewers start.
+        max_upload: Bytes of a request.
+    """
+
+    name: str
+    dispatcher: Dispatcher
+    rules: ServerRules
+    datastore: Datastore
+    sessions: Sessions
+    trainings: Trainings
+    max_upload: int
+
+    def check_model(self, model: str) -> None:
+        """Raise RejectedError (404) where the server has no such model."""
+        if model != self.name:
+            raise RejectedError(404, "there is no such model", hint=f"GET /info/ names it: {self.name}")
+
+    def info(self) -> dict[str, Any]:
+        """What the server has, for a viewer that connects."""
+        facts = self.dispatcher.predictor.facts
+        dataset, statistics = self.datastore.open(), self.datastore.statistics()
+        found = {structure["name"]: structure["value"] for structure in facts["structures"]}
+        dice = facts["validation_dice"]
+        trained = "" if dice is None else f", validation Dice {dice:.3f}"
+        return {
+            "name": "osteon",
+            "description": f"{dataset.manifest.name}: {pluralise(statistics['total'], 'scan')}",
+            "version": __version__,
+            "labels": [structure.name for structure in dataset.structures] or list(found),
+            "models": {
+                self.name: {
+                    "type": "segmentation",
+                    "labels": found,
+                    "dimension": facts["dimensions"],
+                    "description": f"osteon: {pluralise(len(found), 'structure')}{trained}",
+                    "config": {},
+                }
+            },
+            "trainers": {
+                self.name: {
+                    "description": "osteon train, from this model on",
+                    "config": {"budget": self.trainings.budget},
+                }
+            },
+            "strategies": {row.name: {"description": row.description, "config": {}} for row in STRATEGIES.values()},
+            "scoring": {},
+            "train_stats": {self.name: stats} if (stats := self.trainings.stats()) else {},
+            "datastore": statistics,
+        }
+
+
+def create_label_server(
+    dispatcher: Dispatcher, rules: ServerRules, max_upload: int, folder: Path, dataset: Path, budget: str
+) -> LabelServer:
+    """The server of a model and a dataset.
+
+    Args:
+        dispatcher: Hands jobs to the predicting process.
+        rules: What is asked of a request.
+        max_upload: Bytes of a request.
+        folder: Of the server.
+        dataset: What is labelled: a folder with dataset.yaml.
+        budget: For how long a training takes, where the client does not say.
+
+    Raises:
+        FileError, DatasetError: The dataset cannot be read.
+    """
+    served = dispatcher.predictor.model
+    place = served.folder.resolve()
+    name = place.parent.name if place.name == "model" else place.name
+    store = Datastore(dataset, served.most_voxels)
+    store.open()
+    trainings = Trainings(folder, dataset, served.folder, name, served.device, budget)
+    return LabelServer(name, dispatcher, rules, store, Sessions(folder), trainings, max_upload)
