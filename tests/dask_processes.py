@@ -122,7 +122,7 @@ def contents(folder: Path) -> dict[str, object]:
     found: dict[str, object] = {}
     for path in sorted(path for path in folder.rglob("*") if path.is_file() and "exports" not in path.as_posix()):
         found[path.relative_to(folder).as_posix()] = path.read_bytes()
-        if path.name == RECORD or ".records/predictions" in path.as_posix():
+        if path.name == RECORD or (path.parent.name == "predictions" and path.match(".records/*/[!.]*.json")):
             records = json.loads(path.read_text())
             for record in records.values():
                 assert all(record.pop(key) is not None for key in OF_ITS_MOMENT)
