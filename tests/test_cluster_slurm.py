@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 import yaml
 
+from children import python
 from dask_processes import ENVIRONMENT, contents, make_place
 from runs import command
 from slurm_node import slurm_node, why_not
 
-pytest.importorskip("dask_jobqueue", reason="the extra `cluster` is not installed")
-pytestmark = pytest.mark.skipif(bool(why_not()), reason=why_not())
+WHY_NOT = why_not() if find_spec("dask_jobqueue") else "the extra `cluster` is not installed"
 CASES = 50
 
 
+@pytest.mark.skipif(find_spec("dask_jobqueue") is None, reason="the extra `cluster` is not installed")
+def test_ctrl_c_stays_the_commands_own() -> None:
+    """The package's handler would end the command at once, with 0."""
+    code = (
+        "import signal; before = signal.getsignal(signal.SIGINT)\n"
+        "from osteon.core.cluster import open_cluster\n"
+        "with open_cluster('slurm'): print(signal.getsignal(signal.SIGINT) is before)"
+    )
+    assert python(code).communicate()[0] == "True\n"
+
+
+@pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT)
 def test_jobs_of_slurm_predict_what_this_machine_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make_place(tmp_path, CASES)
     (tmp_path / "slurm").mkdir()

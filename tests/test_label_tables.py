@@ -311,7 +311,8 @@ def test_results_brought_into_the_app_keep_what_lies_beside_them(tmp_path: Path)
     SimpleITK.WriteImage(image, str(upload / "p1.mhd"))
     write(upload / "p2.nii.gz", labels("tibia", "femur"))
     (upload / "p2_ColorTable.ctbl").write_text(SLICER.format("tibia", "femur"))
-    assert import_result(upload, dataset.folder, tmp_path / "result") == (["p1", "p2"], [])
+    notes = ["p1.mhd: names no structures; its numbers are taken as the dataset's"]
+    assert import_result(upload, dataset.folder, tmp_path / "result") == (["p1", "p2"], notes)
     for case in report.manifest.cases:
         found = read_segmentation(tmp_path / "result" / f"{case.id}.nii.gz", dataset.structures)
         np.testing.assert_array_equal(found.array, dataset.load_segmentation(case).array)

@@ -10,6 +10,7 @@ and in `core.cluster_run` alone.
 from __future__ import annotations
 
 import logging
+import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -65,10 +66,13 @@ def worker_memory() -> int | None:
 
 
 def _check_installed(module: str) -> None:
+    handler = signal.getsignal(signal.SIGINT)
     try:
         __import__(module)
     except ImportError as error:
         raise UsageError(f"--cluster needs {module}, which cannot be loaded ({error})", hint=_EXTRA) from None
+    if signal.getsignal(signal.SIGINT) is not handler:  # dask_jobqueue takes Ctrl-C, and would end the command with 0
+        signal.signal(signal.SIGINT, handler)
 
 
 @dataclass
