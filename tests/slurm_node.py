@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -89,13 +89,13 @@ def slurm_node(folder: Path) -> Iterator[Path]:
         yield configuration
     finally:
         subprocess.run(["scancel", "--full", "--state=RUNNING"], env=environment, capture_output=True, check=False)
-        steps = [step for daemon in daemons for step in psutil.Process(daemon.pid).children(recursive=True)]
         for daemon in reversed(daemons):
             daemon.send_signal(signal.SIGKILL)
             daemon.wait()
-        for step in steps:
-            if step.is_running():
-                step.kill()
+        for process in psutil.process_iter():
+            with suppress(psutil.Error):  # steps are nobody's children
+                if process.name() == "slurmstepd" and Path(process.cwd()).is_relative_to(folder.parent):
+                    process.kill()
 
 
 def _wait(met: object) -> None:
