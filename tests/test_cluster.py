@@ -229,9 +229,12 @@ def test_without_the_extra_the_error_names_it(monkeypatch: pytest.MonkeyPatch) -
 
 def test_a_cluster_of_this_machine_is_started_and_ended(tmp_path: Path) -> None:
     (tmp_path / "one.yaml").write_text("kind: local\nworkers: 1\n")
+    environment = dict(os.environ)
     with open_cluster(str(tmp_path / "one.yaml")):
         found = {o.result for o in for_each(pids, range(20), "looking", name=str)}
+        assert dict(os.environ) == environment
     assert found
+    assert dict(os.environ) == environment, "what Dask sets for its workers is not this process's"
     assert os.getpid() not in found
     wait(lambda: not any(map(psutil.pid_exists, found)))
 

@@ -29,6 +29,7 @@ def log(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
     """What a console without a terminal is told."""
     text = io.StringIO()
     monkeypatch.setattr(progress, "console", Console(file=text, force_terminal=False, width=40, highlight=False))
+    monkeypatch.setattr(progress, "_active", [])  # what other tests were interrupted at
     return text
 
 

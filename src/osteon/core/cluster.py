@@ -10,6 +10,7 @@ and in `core.cluster_run` alone.
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -174,12 +175,22 @@ def _started(settings: ClusterSettings) -> Iterator[Any]:
         from distributed import LocalCluster
 
         count = settings.workers or cpu_count()
+        before = dict(os.environ)
         with LocalCluster(n_workers=count, threads_per_worker=1, dashboard_address="127.0.0.1:0") as cluster:
+            _restore_environment(before)
             yield cluster
+        _restore_environment(before)
     else:
         with _slurm(settings) as cluster:
             cluster.adapt(minimum_jobs=settings.jobs, maximum_jobs=settings.jobs)  # one that ends is started again
             yield cluster
+
+
+def _restore_environment(before: dict[str, str]) -> None:
+    """Take back what Dask sets for the workers that it starts, such as how many threads this process has."""
+    for name in os.environ.keys() - before.keys():
+        del os.environ[name]
+    os.environ.update(before)
 
 
 def _slurm(settings: SlurmSettings) -> Any:
