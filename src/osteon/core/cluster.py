@@ -176,10 +176,12 @@ def _started(settings: ClusterSettings) -> Iterator[Any]:
 
         count = settings.workers or cpu_count()
         before = dict(os.environ)
-        with LocalCluster(n_workers=count, threads_per_worker=1, dashboard_address="127.0.0.1:0") as cluster:
+        try:
+            with LocalCluster(n_workers=count, threads_per_worker=1, dashboard_address="127.0.0.1:0") as cluster:
+                _restore_environment(before)
+                yield cluster
+        finally:
             _restore_environment(before)
-            yield cluster
-        _restore_environment(before)
     else:
         with _slurm(settings) as cluster:
             cluster.adapt(minimum_jobs=settings.jobs, maximum_jobs=settings.jobs)  # one that ends is started again
