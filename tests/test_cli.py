@@ -34,6 +34,7 @@ from osteon.planning import dataset_plan
 from osteon.planning.options import RECIPE_NAMES, PlanOptions
 from osteon.planning.recipe_files import published_recipes
 from osteon.planning.recipes import RECIPES
+from osteon.predicting.speed import SPEEDS
 from osteon.runs.fit import train
 from osteon.voting import fit, rules
 from runs import CPU, cohort, command
@@ -191,6 +192,7 @@ def test_the_version(capsys: Captured) -> None:
 def test_choices_are_the_registries() -> None:
     assert [*RECIPES, *published_recipes()] == list(RECIPE_NAMES)
     assert get_args(option_values.Precision) == get_args(Precision)
+    assert get_args(option_values.Speed) == tuple(speed.name for speed in SPEEDS)
     assert get_args(option_values.FoldsBy) == get_args(folds.GroupBy)
     assert get_args(option_values.MeshSpace) == get_args(stl.MeshSpace)
     assert get_args(option_values.VoteMethod) == get_args(rules.Method)

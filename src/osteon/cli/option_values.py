@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal, get_args
 
+Speed = Literal["fast", "balanced", "best"]
 FoldsBy = Literal["subject", "site"]
 Precision = Literal["bf16", "fp32"]
 ServeProtocol = Literal["osteon", "monailabel"]

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
+from osteon.cli.option_values import Speed
 from osteon.cli.output import info, out, plain_table, report_failures
 from osteon.cli.shared_options import device_option
 from osteon.core.errors import UsageError
@@ -27,7 +28,7 @@ def suggest(
     predictions: Annotated[
         Path | None, typer.Option(help="A folder of earlier predictions, which are not made again.")
     ] = None,
-    speed: Annotated[str, typer.Option(help="Of predictions: fast, balanced, or best.")] = "balanced",
+    speed: Annotated[Speed, typer.Option(help="Of predictions.")] = "balanced",
     engine: Annotated[str, typer.Option(help="What runs the network in predictions: auto, torch, …")] = "auto",
     memory: Annotated[
         str | None, typer.Option(help="Memory limit of predictions, such as 4GB; by default most of what is free.")
@@ -49,7 +50,7 @@ def suggest(
         count=count,
         labelled=labelled,
         predictions=predictions,
-        speed=speed,  # type: ignore[arg-type]
+        speed=speed,
         engine=engine,
         device=device,
         memory=None if memory is None else parse_bytes(memory),
