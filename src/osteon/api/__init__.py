@@ -1,8 +1,9 @@
 """The verbs of the command line, for Python."""
 
-from osteon.api.data import add_labels, audit, audit_augmented, import_dataset, make_plan
+from osteon.api.data import audit, audit_augmented, import_dataset, make_plan
+from osteon.api.labels import add_labels, suggest
 from osteon.api.models import doctor, import_model, load_model, sweep, train
-from osteon.api.results import compare, evaluate, export, fit_vote, predict, suggest, vote
+from osteon.api.results import compare, evaluate, export, fit_vote, predict, vote
 
 __all__ = [
     "add_labels",

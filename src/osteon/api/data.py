@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
@@ -12,10 +12,8 @@ from osteon.api.paths import PathLike
 if TYPE_CHECKING:
     from osteon.auditing.augmented import AugmentedAudit
     from osteon.auditing.run import Audit
-    from osteon.dataset.label_versions import WorkKeywords
     from osteon.importing.options import ImportKeywords
     from osteon.importing.run import ImportReport
-    from osteon.labelling.label_files import AddedLabels
     from osteon.plan.schema import Plan
     from osteon.planning.options import PlanKeywords
 
@@ -91,29 +89,6 @@ def audit_augmented(
     from osteon.dataset.dataset import Dataset
 
     return audit_augmented(Dataset.open(Path(dataset)), samples=samples, seed=seed, workers=workers)
-
-
-def add_labels(
-    dataset: PathLike, files: Sequence[PathLike], *, case_id: str | None = None, **work: Unpack[WorkKeywords]
-) -> AddedLabels:
-    """Take labels that were corrected elsewhere into a dataset, each as a new version; see docs/labels.md.
-
-    Args:
-        dataset: A folder with dataset.yaml.
-        files: Label files that are called as their cases, or folders of them.
-        case_id: The case of the only file, whatever its name.
-        **work: `author`, and `kind`, `seconds`, `what`, `annotated`: see `osteon.dataset.label_versions.LabelWork`.
-
-    Example:
-        >>> report = osteon.add_labels("spine", ["predictions"], author="run", kind="second reading")
-        >>> len(report.added) > 1, report.failed
-        (True, {})
-    """
-    from osteon.dataset.dataset import Dataset
-    from osteon.dataset.label_versions import LabelWork
-    from osteon.labelling.label_files import add_labels
-
-    return add_labels(Dataset.open(Path(dataset)), [Path(file) for file in files], LabelWork(**work), case_id=case_id)
 
 
 def make_plan(

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from osteon.evaluating.record import Evaluation
     from osteon.exporting.export_form import Encoding, Shapes, Space
     from osteon.exporting.run import ExportReport
-    from osteon.labelling.suggestions import SuggestReport
     from osteon.predicting.model import Model
     from osteon.predicting.predictor import PredictReport
     from osteon.reporting.comparison import ComparisonResult
@@ -287,46 +286,3 @@ def export(
         link=link,
     )
     return export(form, [Path(s) for s in given], Path(out), chosen, overwrite=overwrite)
-
-
-def suggest(
-    dataset: PathLike,
-    run: PathLike,
-    out: PathLike | None = None,
-    *,
-    count: int = 10,
-    labelled: bool = False,
-    predictions: PathLike | None = None,
-    speed: Literal["fast", "balanced", "best"] = "balanced",
-    engine: str = "auto",
-    device: str = "auto",
-    memory: int | None = None,
-) -> SuggestReport:
-    """Rank the unlabelled scans of a dataset by what labelling them is expected to gain, each with its reasons.
-
-    Args:
-        dataset: A folder with dataset.yaml.
-        run: A run on it, or its model folder.
-        out: Folder of suggestions.csv, suggestions.json and the predictions; None: `suggestions` in the dataset's.
-        count: How many are asked for; the others follow after them.
-        labelled: Rank labelled scans, too, to check their labels again.
-        predictions: A folder of earlier predictions, which are not made again.
-        speed: As for `predict`.
-        engine: As for `predict`.
-        device: As for `predict`.
-        memory: As for `predict`.
-
-    Example:
-        >>> report = osteon.suggest("spine", "run", labelled=True, count=2, device="cpu")
-        >>> len(report.suggested), len(report.suggestions)
-        (2, 6)
-    """
-    from osteon.dataset.dataset import Dataset
-    from osteon.labelling.suggestions import SuggestOptions, suggest
-    from osteon.predicting.speed import find_speed
-    from osteon.predicting.stages import PredictOptions
-
-    given = None if predictions is None else Path(predictions)
-    options = SuggestOptions(count, labelled, given, engine, PredictOptions(find_speed(speed), memory=memory))
-    folder = None if out is None else Path(out)
-    return suggest(Dataset.open(Path(dataset)), Path(run), load_model(run, device=device), folder, options)
