@@ -63,6 +63,7 @@ def test_every_option_and_figure_of_evaluate_is_described() -> None:
         ("import-model", "import-model"),
         ("serve", "serve"),
         ("suggest", "suggest"),
+        ("measure", "measure"),
         ("vote", "vote"),
         ("app", "app"),
     ],

@@ -39,6 +39,7 @@ from osteon.api import (  # noqa: E402
     import_model,
     load_model,
     make_plan,
+    measure,
     predict,
     suggest,
     sweep,
@@ -76,6 +77,8 @@ if TYPE_CHECKING:
     from osteon.labelling.ranking import Suggestion as Suggestion
     from osteon.labelling.suggestions import SuggestReport as SuggestReport
     from osteon.machine.doctor import DoctorReport as DoctorReport
+    from osteon.measuring.figure import Figure as Figure
+    from osteon.measuring.run import MeasureReport as MeasureReport
     from osteon.plan.schema import Plan as Plan
     from osteon.planning.options import PlanOptions as PlanOptions
     from osteon.predicting.model import Model as Model
@@ -108,6 +111,8 @@ _MODULES = {
     "labelling.ranking": "Suggestion",
     "labelling.suggestions": "SuggestReport",
     "machine.doctor": "DoctorReport",
+    "measuring.figure": "Figure",
+    "measuring.run": "MeasureReport",
     "predicting.predictor": "PredictReport",
     "reporting.comparison": "ComparisonResult",
     "runs.fit": "TrainReport",
@@ -132,6 +137,7 @@ __all__ = [
     "import_model",
     "load_model",
     "make_plan",
+    "measure",
     "predict",
     "suggest",
     "sweep",

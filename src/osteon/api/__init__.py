@@ -2,6 +2,7 @@
 
 from osteon.api.data import audit, audit_augmented, import_dataset, make_plan
 from osteon.api.labels import add_labels, suggest
+from osteon.api.measures import measure
 from osteon.api.models import doctor, import_model, load_model, sweep, train
 from osteon.api.results import compare, evaluate, export, fit_vote, predict, vote
 
@@ -18,6 +19,7 @@ __all__ = [
     "import_model",
     "load_model",
     "make_plan",
+    "measure",
     "predict",
     "suggest",
     "sweep",

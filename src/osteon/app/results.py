@@ -19,8 +19,8 @@ from osteon.core.spreadsheets import read_rows
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import Case
 from osteon.dataset.modality import Modality
-from osteon.evaluating.pairing import find_label_files
 from osteon.evaluating.record import JSON_NAME
+from osteon.formats.label_folders import find_label_files
 from osteon.plan.schema import FILE_NAME as PLAN
 from osteon.plan.schema import read_plan
 from osteon.predicting.records import read_predictions

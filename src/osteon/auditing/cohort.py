@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -14,8 +14,6 @@ from osteon.dataset.manifest import Manifest
 
 MIN_CASES = 5
 """Cases that a comparison needs: a median of fewer follows the case that is wrong."""
-MAD_TO_SD = 1.4826
-"""Median absolute deviation → standard deviation, for a normal distribution."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,22 +57,6 @@ class Cohort:
     def having(self, name: str) -> list[tuple[CaseFacts, StructureFacts]]:
         """The cases in which a structure has a voxel."""
         return [(case, case.structures[name]) for case in self.cases if name in case.structures]
-
-
-def robust_z(values: Sequence[float], *, floor: float) -> tuple[npt.NDArray[np.float64], float, float]:
-    """How many robust standard deviations each value lies from the median.
-
-    Args:
-        values: At least one.
-        floor: The least standard deviation that is believed: in a small cohort the values may agree by chance.
-
-    Returns:
-        The deviations, the median, and the standard deviation (1.4826 × median absolute deviation, or `floor`).
-    """
-    array = np.asarray(values, dtype=np.float64)
-    middle = float(np.median(array))
-    spread = max(MAD_TO_SD * float(np.median(np.abs(array - middle))), floor)
-    return (array - middle) / spread, middle, spread
 
 
 def strength_of(z: float, threshold: float) -> float:

@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from osteon.auditing.border import MOVES, LabelMove
-from osteon.auditing.cohort import MAD_TO_SD, MIN_CASES, Cohort, robust_z, strength_of
+from osteon.auditing.cohort import MIN_CASES, Cohort, strength_of
 from osteon.auditing.finding import Finding
+from osteon.core.statistics import MAD_TO_SD, robust_z
 
 Floats = npt.NDArray[np.float64]
 

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from osteon.auditing.cohort import MIN_CASES, Cohort, robust_z, strength_of
+from osteon.auditing.cohort import MIN_CASES, Cohort, strength_of
 from osteon.auditing.facts import CaseFacts
 from osteon.auditing.finding import Finding
+from osteon.core.statistics import robust_z
 
 SAME_EDGE = 0.01
 """Voxel edges that differ by less than this part are the same."""

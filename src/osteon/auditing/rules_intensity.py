@@ -6,9 +6,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from osteon.auditing.cohort import MIN_CASES, Cohort, robust_z, strength_of
+from osteon.auditing.cohort import MIN_CASES, Cohort, strength_of
 from osteon.auditing.facts import CaseFacts, ChannelFacts, StructureFacts
 from osteon.auditing.finding import Finding
+from osteon.core.statistics import robust_z
 from osteon.formats.dicom_padding import HIGHEST_HU, LOWEST_HU
 
 STANDS_OUT = 6.0

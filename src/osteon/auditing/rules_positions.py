@@ -8,9 +8,10 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
-from osteon.auditing.cohort import MIN_CASES, Cohort, robust_z, strength_of
+from osteon.auditing.cohort import MIN_CASES, Cohort, strength_of
 from osteon.auditing.facts import CaseFacts
 from osteon.auditing.finding import Finding
+from osteon.core.statistics import robust_z
 from osteon.core.text import pluralise
 
 StructureCentres = dict[str, npt.NDArray[np.float64]]

@@ -22,6 +22,7 @@ from osteon.cli import (
     export,
     import_model,
     labels,
+    measure,
     models,
     phantom,
     serve,
@@ -49,7 +50,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
-ON_CLUSTERS = {"import", "audit", "plan", "predict", "evaluate", "compare", "export"}
+ON_CLUSTERS = {"import", "audit", "plan", "predict", "evaluate", "compare", "export", "measure"}
 """Commands whose work over cases may be done on a cluster; `train` has the option for what comes before it."""
 for command, name in (
     (demo.demo, "demo"),
@@ -65,6 +66,7 @@ for command, name in (
     (vote.vote, "vote"),
     (evaluate.evaluate, "evaluate"),
     (compare.compare, "compare"),
+    (measure.measure, "measure"),
     (export.export, "export"),
     (browser.app, "app"),
     (import_model.import_model, "import-model"),

@@ -7,7 +7,7 @@ ones.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from statistics import NormalDist, fmean, median, stdev
@@ -27,6 +27,8 @@ RESAMPLES = 2000
 MIN_VALUES = 3
 """Below so many values no interval is given. Below about ten it is too narrow, as every bootstrap's is."""
 SEED = 0
+MAD_TO_SD = 1.4826
+"""Median absolute deviation → standard deviation, for a normal distribution."""
 _BLOCK = 1 << 20
 """Weights that are made at a time (8 MB)."""
 
@@ -62,6 +64,22 @@ def sample_statistics(values: Iterable[float | None], *, seed: int = SEED) -> Sa
     return SampleStatistics(
         len(known), fmean(known), stdev(known) if len(known) > 1 else None, median(known), low, high
     )
+
+
+def robust_z(values: Sequence[float], *, floor: float) -> tuple[Floats, float, float]:
+    """How many robust standard deviations each value lies from the median.
+
+    Args:
+        values: At least one.
+        floor: The least standard deviation that is believed: in a small cohort the values may agree by chance.
+
+    Returns:
+        The deviations, the median, and the standard deviation (1.4826 × median absolute deviation, or `floor`).
+    """
+    array = np.asarray(values, dtype=np.float64)
+    middle = float(np.median(array))
+    spread = max(MAD_TO_SD * float(np.median(np.abs(array - middle))), floor)
+    return (array - middle) / spread, middle, spread
 
 
 def bootstrap_interval(statistic: Statistic, count: int, *, seed: int = SEED) -> tuple[float | None, float | None]:

@@ -8,11 +8,12 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from osteon.core.errors import DatasetError, LabelError, UsageError, missing_file_error
+from osteon.core.errors import DatasetError, LabelError, UsageError
 from osteon.core.labels import Segmentation, Structure, palette
 from osteon.core.text import shorten_list
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import FILE_NAME, Case
+from osteon.formats.label_folders import find_label_files
 from osteon.formats.label_meanings import (
     LabelMeanings,
     has_placeholder_names,
@@ -21,7 +22,7 @@ from osteon.formats.label_meanings import (
     read_named_labels,
 )
 from osteon.formats.labelmap import is_placeholder, value_of_piece
-from osteon.formats.registry import known_suffixes, stem_of, suffix_of
+from osteon.formats.registry import stem_of
 
 _UNNAMED = re.compile(r"label_\d+")
 
@@ -224,29 +225,3 @@ def _file_pair(
     case: str, reference: Path, structures: tuple[Structure, ...], legend: LabelMeanings | None, prediction: Path
 ) -> PredictionPair:
     return PredictionPair(case, prediction, partial(read_named_labels, reference, structures, legend), reference)
-
-
-def find_label_files(path: Path, what: str) -> dict[str, Path]:
-    """Label files by stem, sorted; links to what is not there among them: reading them says so."""
-    if path.is_file():
-        return {stem_of(path): path}
-    if not path.is_dir():
-        raise missing_file_error(path, what)
-    found: dict[str, Path] = {}
-    for file in sorted(path.iterdir()):
-        there = file.is_file() or (file.is_symlink() and not file.exists())
-        if not there or file.name.startswith(".") or suffix_of(file) is None:
-            continue
-        stem = stem_of(file)
-        if stem in found:
-            raise UsageError(
-                f"{path}: case {stem} is listed twice, as {found[stem].name} and {file.name}",
-                hint="remove or rename one of them",
-            )
-        found[stem] = file
-    if not found:
-        raise UsageError(
-            f"{path}: {what} holds no label files",
-            hint=f"give a folder of files that end in {', '.join(known_suffixes())}",
-        )
-    return found

@@ -13,9 +13,9 @@ from osteon.core.labels import Segmentation, Structure
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import FILE_NAME as MANIFEST
 from osteon.dataset.manifest import Case
-from osteon.evaluating.pairing import find_label_files
 from osteon.exporting.export_form import ExportCase
 from osteon.formats import read_segmentation
+from osteon.formats.label_folders import find_label_files
 from osteon.formats.label_meanings import LabelMeanings, label_meanings_for, read_named_labels
 from osteon.predicting.records import read_predictions
 

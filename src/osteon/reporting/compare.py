@@ -20,11 +20,11 @@ from osteon.evaluating.comparison import RunComparison, compare_runs
 from osteon.evaluating.evaluate import evaluate
 from osteon.evaluating.instance_summary import instances_to_row, summarise_instances
 from osteon.evaluating.metrics import distance_metrics
-from osteon.evaluating.pairing import find_label_files
 from osteon.evaluating.ranking import rank_runs
 from osteon.evaluating.record import DIGITS, Evaluation, Failure
 from osteon.evaluating.scores import ALL_METRICS, MetricOptions, Score
 from osteon.evaluating.summary import Summary, overall, summarise
+from osteon.formats.label_folders import find_label_files
 from osteon.formats.label_meanings import LabelMeanings, label_meanings_for, piece_meanings_for
 from osteon.formats.rle_convention import DEFAULT_CONVENTION
 from osteon.predicting.training_cases import TRAINED

@@ -1,0 +1,62 @@
+"""What is measured of segmentations. A verb imports what it needs when called."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from osteon.api.paths import PathLike
+
+if TYPE_CHECKING:
+    from osteon.measuring.run import MeasureReport
+
+
+def measure(
+    source: PathLike,
+    out: PathLike,
+    *,
+    what: Collection[str] | None = None,
+    structures: Collection[str] | None = None,
+    dataset: PathLike | None = None,
+    members: Sequence[PathLike] = (),
+    modality: str | None = None,
+    visits: PathLike | None = None,
+    labels: Mapping[str, int | str] | None = None,
+    workers: int | None = None,
+    overwrite: bool = False,
+) -> MeasureReport:
+    """Volumes, lengths, angles and more of every structure, each with its 95 % interval.
+
+    Args:
+        source: A label file, a folder of them, or a dataset with references.
+        out: Folder of measures.csv, measures.json, cohort.csv and changes.csv; what is done there is skipped.
+        what: Names of measures or of their families (docs/measure.md); None: all.
+        structures: Which are measured, by name; None: all.
+        dataset: Of predictions: lists their cases, with scans, modality and subjects.
+        members: Folders of label files of the same cases by other folds or readers, for the intervals.
+        modality: Of the scans: `ct`, `mr`, `xray`, `other`; None: as the dataset says.
+        visits: A CSV with the columns `case`, `subject` and `date`, for changes over time.
+        labels: What numbers mean in files that name none; the values of numbered pieces as text: `11-20`.
+        workers: Processes; None: as memory and cores allow.
+        overwrite: Measure again what is done.
+
+    Example:
+        >>> report = osteon.measure("spine", "measured", what=["volume"], structures=["L3"])
+        >>> len(report.figures), report.figures[0].name
+        (6, 'volume_cm3')
+    """
+    from osteon.dataset.modality import parse_modality
+    from osteon.measuring.cases import CaseOptions
+    from osteon.measuring.run import measure
+
+    options = CaseOptions(
+        dataset=None if dataset is None else Path(dataset),
+        members=tuple(Path(folder) for folder in members),
+        modality=parse_modality(modality),
+        visits=None if visits is None else Path(visits),
+        labels=labels,
+    )
+    return measure(
+        Path(source), Path(out), what=what, structures=structures, options=options, workers=workers, overwrite=overwrite
+    )

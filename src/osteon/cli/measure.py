@@ -1,0 +1,89 @@
+"""`osteon measure`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from osteon.cli.dataset import parse_structures
+from osteon.cli.output import info, out, plain_table, report_failures, report_notes
+from osteon.core.text import pluralise, shorten_list
+
+MAX_SHOWN = 40
+"""Lines of the table; the files have all."""
+
+
+def measure(
+    source: Annotated[
+        Path, typer.Argument(metavar="PREDICTIONS|DATASET", help="Label files, or a dataset with references.")
+    ],
+    folder: Annotated[Path, typer.Argument(metavar="OUT", help="Folder of measures.csv, measures.json, cohort.csv.")],
+    what: Annotated[
+        str | None, typer.Option(help="Measures or families of them, with commas between; all when left out.")
+    ] = None,
+    structures: Annotated[
+        str | None, typer.Option(help="Structures to measure, with commas between; all when left out.")
+    ] = None,
+    dataset: Annotated[
+        Path | None, typer.Option(help="Of predictions: lists their cases, with scans, modality and subjects.")
+    ] = None,
+    members: Annotated[
+        list[Path] | None, typer.Option(help="A folder of label files by another fold or reader; repeatable.")
+    ] = None,
+    modality: Annotated[str | None, typer.Option(help="Of the scans: ct, mr, xray, other.")] = None,
+    visits: Annotated[
+        Path | None, typer.Option(help="A CSV with the columns case, subject, date: for changes over time.")
+    ] = None,
+    labels: Annotated[
+        str | None, typer.Option(help="NAME=VALUE,… or NAME=FIRST-LAST,…, where label files name nothing.")
+    ] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes; as memory allows when left out.")] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Measure again what is done, and replace files in OUT.")
+    ] = False,
+) -> None:
+    """Volumes, lengths, angles and more of every structure, each with its 95 % interval. Done cases are skipped."""
+    import osteon
+
+    report = osteon.measure(
+        source,
+        folder,
+        what=_names(what),
+        structures=_names(structures),
+        dataset=dataset,
+        members=members or (),
+        modality=modality,
+        visits=visits,
+        labels=parse_structures(labels),
+        workers=workers,
+        overwrite=overwrite,
+    )
+    report_notes(report.notes)
+    table = plain_table(
+        ("structure", "measure", "median", "cases", "not measured", "outliers"), left=("structure", "measure")
+    )
+    for one in [one for one in report.cohort if one.cases][:MAX_SHOWN]:
+        about = escape(" + ".join(one.structures))
+        outliers = escape(shorten_list(list(one.outliers), 3)) if one.outliers else ""
+        table.add_row(
+            about, one.measure, f"{one.quantiles[3]:.4g}", str(one.cases), str(one.not_measured or ""), outliers
+        )
+    if table.row_count:
+        out.print(table, soft_wrap=False)
+    reasons = dict.fromkeys(figure.not_measured for figure in report.figures if figure.not_measured)
+    for reason in list(reasons)[:8]:
+        info(f"not measured: {escape(reason)}")
+    if len(reasons) > 8:
+        info(f"… and {len(reasons) - 8} more reasons; measures.csv has all")
+    done = f"{pluralise(len(report.done), 'case')} measured"
+    skipped = f", {len(report.skipped)} were measured before" if report.skipped else ""
+    out.print(f"{done}{skipped}, {pluralise(len(report.figures), 'figure')}: {escape(str(folder))}")
+    report_failures(report.failed, "could not be measured")
+
+
+def _names(text: str | None) -> tuple[str, ...] | None:
+    """The names in a list with commas; None where there is no list."""
+    return None if text is None else tuple(name for part in text.split(",") if (name := part.strip()))

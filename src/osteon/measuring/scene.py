@@ -1,0 +1,124 @@
+"""One scan with all that is known of it: its structures as bodies, its image, and what speaks against it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from osteon.core.boxes import Box
+from osteon.core.geometry import Geometry
+from osteon.core.labels import Segmentation
+from osteon.core.pieces import split_pieces
+from osteon.core.structure_boxes import crop_mask, find_boxes
+from osteon.core.volume import Volume
+from osteon.dataset.modality import Modality
+from osteon.measuring.body import Body, make_body
+from osteon.measuring.uncertainty import Evidence
+
+RIM = 2
+"""Voxels around a body that are read with it."""
+
+
+@dataclass(eq=False)
+class Scene:
+    """What measures are taken of.
+
+    Attributes:
+        case: Its id.
+        bodies: By structure, in the structures' order; those that have a voxel.
+        absent: Structures that were looked for and are not there, in their order.
+        geometry: The scan's grid.
+        modality: What the image shows; None: there is no image.
+        flags: By structure, what speaks against all that is measured of it.
+    """
+
+    case: str
+    bodies: dict[str, Body]
+    absent: tuple[str, ...]
+    geometry: Geometry
+    modality: Modality | None = None
+    flags: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+    @property
+    def picture(self) -> bool:
+        """Whether it is one voxel thin."""
+        return bool(self.geometry.singleton_axes)
+
+    def of_kind(self, kind: str, side: str | None = None) -> list[Body]:
+        """The bodies of a kind (`anatomy.KINDS`), of a side where one is given."""
+        return [body for body in self.bodies.values() if body.kind == kind and side in (None, body.side)]
+
+
+Probabilities = Callable[[str], npt.NDArray[np.floating] | None]
+
+
+def make_scene(
+    case: str,
+    segmentation: Segmentation,
+    *,
+    image: Volume | None = None,
+    modality: Modality | None = None,
+    annotated: Collection[str] | None = None,
+    wanted: Collection[str] | None = None,
+    members: Sequence[Segmentation] = (),
+    probability_of: Probabilities | None = None,
+    flags: Mapping[str, Sequence[str]] | None = None,
+) -> Scene:
+    """The scene of a segmentation; a structure's numbered pieces are bodies of their own.
+
+    Args:
+        case: Its id.
+        segmentation: What is measured.
+        image: On the segmentation's grid; its first channel counts.
+        modality: Of the image.
+        annotated: Structures that were looked for; None: all.
+        wanted: Structures that are measured, by name; None: all.
+        members: Segmentations of the same scan on the same grid, by other folds or readers.
+        probability_of: The probability `[i, j, k]` of a structure on the segmentation's grid; None where it is unknown.
+        flags: As `Scene.flags`.
+    """
+    split, wholes = split_pieces(segmentation)
+    boxes = find_boxes(split.array, split.structures)
+    bodies, absent = {}, []
+    grid = segmentation.geometry
+    for number, (structure, whole, box) in enumerate(zip(split.structures, wholes, boxes, strict=True)):
+        if (wanted is not None and not {structure.name, whole.name} & set(wanted)) or (
+            annotated is not None and whole.name not in annotated
+        ):
+            continue
+        if box is None:
+            absent.append(structure.name)
+            continue
+        wide = box.expand([RIM] * 3, grid.shape)
+        probability = probability_of(structure.name) if probability_of else None
+        evidence = Evidence(
+            None if probability is None else np.asarray(probability[wide.slices]),
+            [
+                other.mask(own, wide.slices)
+                for other in members
+                for own in other.structures
+                if own.name == structure.name
+            ],
+        )
+        bodies[structure.name] = make_body(
+            structure,
+            crop_mask(split.array, split.structures, number, wide),
+            grid.crop(wide),
+            _cut(box, grid),
+            evidence=evidence,
+            image=None if image is None else np.asarray(image.array[0][wide.slices]),
+        )
+    return Scene(case, bodies, tuple(absent), grid, modality if image is not None else None, flags or {})
+
+
+def _cut(box: Box, grid: Geometry) -> npt.NDArray[np.float64]:
+    """`[n, 3]` directions out of the grid's faces that a box touches."""
+    outwards = []
+    for axis in range(3):
+        if grid.shape[axis] > 1:
+            direction = grid.directions[:, axis]
+            outwards += [-direction] * (box.first[axis] == 0) + [direction] * (box.stop[axis] == grid.shape[axis])
+    return np.array(outwards).reshape(-1, 3)
