@@ -37,6 +37,7 @@ from osteon.api import (  # noqa: E402
     fit_vote,
     import_dataset,
     import_model,
+    label_progress,
     load_model,
     make_plan,
     measure,
@@ -74,6 +75,7 @@ if TYPE_CHECKING:
     from osteon.evaluating.record import Evaluation as Evaluation
     from osteon.exporting.run import ExportReport as ExportReport
     from osteon.importing.run import ImportReport as ImportReport
+    from osteon.labelling.progress import LabelProgress as LabelProgress
     from osteon.labelling.ranking import Suggestion as Suggestion
     from osteon.labelling.suggestions import SuggestReport as SuggestReport
     from osteon.machine.doctor import DoctorReport as DoctorReport
@@ -108,6 +110,7 @@ _MODULES = {
     "evaluating.record": "Evaluation",
     "exporting.run": "ExportReport",
     "importing.run": "ImportReport",
+    "labelling.progress": "LabelProgress",
     "labelling.ranking": "Suggestion",
     "labelling.suggestions": "SuggestReport",
     "machine.doctor": "DoctorReport",
@@ -135,6 +138,7 @@ __all__ = [
     "fit_vote",
     "import_dataset",
     "import_model",
+    "label_progress",
     "load_model",
     "make_plan",
     "measure",

@@ -1,7 +1,7 @@
 """The verbs of the command line, for Python."""
 
 from osteon.api.data import audit, audit_augmented, import_dataset, make_plan
-from osteon.api.labels import add_labels, suggest
+from osteon.api.labels import add_labels, label_progress, suggest
 from osteon.api.measures import measure
 from osteon.api.models import doctor, import_model, load_model, sweep, train
 from osteon.api.results import compare, evaluate, export, fit_vote, predict, vote
@@ -17,6 +17,7 @@ __all__ = [
     "fit_vote",
     "import_dataset",
     "import_model",
+    "label_progress",
     "load_model",
     "make_plan",
     "measure",
