@@ -192,7 +192,7 @@ def test_what_somebody_looked_for_is_said_afterwards(folder: Path) -> None:
     new = set_annotated(dataset, "a", [femur], author="Ada")
     assert new is not None
     again = Dataset.open(folder)
-    assert (again.case("a").annotated, states(folder)["a"], new.what) == ([femur], "approved", f"looked for {femur}")
+    assert (again.case("a").annotated, states(folder)["a"], new.what) == ([femur], "approved", f"annotated: {femur}")
     before, now = (load_version(again, "a", number).array for number in (0, 1))
     np.testing.assert_array_equal(now, before)
     assert set_annotated(dataset, "a", [tibia, femur], author="Ada") is not None

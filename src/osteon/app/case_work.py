@@ -101,15 +101,15 @@ class CaseWork:
             ui.label(f"Note: {history.note}")
         unknown = [s.name for s in self.dataset.structures if s.name not in self.annotated()]
         if self.label() is not None and unknown:
-            ui.label(f"Nobody looked for {', '.join(unknown)}: unknown here, not background.").classes("osteon-warn")
+            ui.label(f"Not annotated: {', '.join(unknown)}. It is unknown here, not background.").classes("osteon-warn")
 
     def _looked_for(self) -> None:
         """Which structures somebody looked for, to be changed."""
         known = self.annotated()
         count = len(self.dataset.structures)
         text = "all structures" if len(known) == count else shorten_list([n for n in self._names() if n in known], 4)
-        with ui.expansion(f"Somebody looked for: {text}").props("dense").classes("full-width osteon-command-log"):
-            caption("What nobody looked for is unknown in this case, and no model learns that it is not there.")
+        with ui.expansion(f"Annotated: {text}").props("dense").classes("full-width osteon-command-log"):
+            caption("What was not annotated is unknown in this case: no model learns that it is not there.")
             with ui.element("div").classes("osteon-row"):
                 for name in self._names():
                     self.boxes[name] = ui.checkbox(name, value=name in known)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from contextlib import suppress
 from urllib.parse import quote, unquote
 
 from nicegui import ui
@@ -13,7 +13,9 @@ from osteon.core.errors import UsageError
 COOKIE = "osteon-name"
 """In it the name, percent-encoded."""
 COOKIE_S = 365 * 24 * 3600
-MAX_NAME = 60
+MAX_NAME = 80
+STORED = "osteon-author"
+"""In the browser's storage the name, as the drawing page has it."""
 _NAME = "reader name"
 """In a client's storage: what was typed since the page was opened."""
 
@@ -29,11 +31,11 @@ def require_name() -> str:
     """The name at this page's browser. Raises UsageError where none was typed."""
     if name := reader_name():
         return name
-    raise UsageError("nobody knows who you are", hint="type your name first: at the top of the work list and of a case")
+    raise UsageError("your name is missing", hint="type it at the top of the work list or of a case: histories keep it")
 
 
-def name_field(on_change: Callable[[], object] = lambda: None) -> ui.input:
-    """A field for the name; `on_change` is called when another one was typed."""
+def name_field() -> ui.input:
+    """A field for the name."""
 
     def keep() -> None:
         name = _clean(str(field.value or ""))
@@ -41,11 +43,21 @@ def name_field(on_change: Callable[[], object] = lambda: None) -> ui.input:
             return
         ui.context.client.storage[_NAME] = name
         cookie = f"{COOKIE}={quote(name)}; Path=/; Max-Age={COOKIE_S}; SameSite=Strict"
-        ui.run_javascript(f"document.cookie = {json.dumps(cookie)}")
-        on_change()
+        stored = f"localStorage.setItem({json.dumps(STORED)}, {json.dumps(name)})"
+        ui.run_javascript(f"document.cookie = {json.dumps(cookie)}; {stored}")
+
+    async def take_stored() -> None:
+        """What was typed on the drawing page."""
+        with suppress(TimeoutError):
+            stored = await ui.run_javascript(f"localStorage.getItem({json.dumps(STORED)})", timeout=10)
+            if isinstance(stored, str) and not field.value:
+                field.set_value(stored)
+                keep()
 
     field = ui.input("Your name", value=reader_name()).props(f"dense maxlength={MAX_NAME} autocomplete=name")
     field.on("blur", keep).on("keydown.enter", keep)
+    if not field.value:
+        ui.timer(0.1, take_stored, once=True)
     return field.classes("osteon-name").mark("reader-name")
 
 

@@ -102,5 +102,5 @@ def describe_notes(row: WorkRow) -> list[str]:
     if row.two_readings:
         lines.append("two readings: which of them counts?")
     if row.not_looked_for:
-        lines.append(f"nobody looked for {', '.join(row.not_looked_for)}: unknown")
+        lines.append(f"not annotated: {', '.join(row.not_looked_for)}")
     return lines

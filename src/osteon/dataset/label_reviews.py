@@ -44,7 +44,7 @@ def set_annotated(dataset: Dataset, case_id: str, names: Collection[str], *, aut
     if unknown := sorted(set(names).difference(known)):
         raise UsageError(f"there is no structure {shorten_list(unknown)}", hint="dataset.yaml lists them")
     if not names:
-        raise UsageError(f"case {case_id}: nobody looked for any structure", hint="name one, or reject the case")
+        raise UsageError(f"case {case_id}: no structure is annotated", hint="name one, or reject the case")
     annotated = None if set(names) == set(known) else [name for name in known if name in names]
     with changing(dataset, case_id) as before:
         imported, version = dataset.imported.case(case_id), before.version
@@ -52,7 +52,7 @@ def set_annotated(dataset: Dataset, case_id: str, names: Collection[str], *, aut
             raise UsageError(f"case {case_id}: has no label", hint="draw one, or take a prediction")
         if annotated == (imported.annotated if version is None else version.annotated):
             return None
-        what = f"looked for {'all structures' if annotated is None else shorten_list(annotated)}"
+        what = f"annotated: {'all structures' if annotated is None else shorten_list(annotated)}"
         if version is None:
             number = len(before.versions) + 1
             file = write_version(dataset, case_id, number, load_version(dataset, case_id, 0))

@@ -11,6 +11,7 @@ from osteon.api.labels import label_progress
 from osteon.app.curves import CHART_AXIS
 from osteon.app.elements import action, caption, card, empty_state, refresh_on_change, show_error, table
 from osteon.app.state import AppState
+from osteon.app.work_actions import work_rows
 from osteon.app.workspace import Item
 from osteon.core.errors import OsteonError
 from osteon.core.progress import format_duration
@@ -35,7 +36,6 @@ class ProgressPage:
 
     def __init__(self, app: AppState, item: Item) -> None:
         self.app, self.item = app, item
-        self.progress: LabelProgress | None = None
         with ui.element("div").classes("osteon-row"):
             ui.space()
             action("Work list", f"/work/{item.id}", icon="checklist")
@@ -63,7 +63,6 @@ class ProgressPage:
             with self.column:
                 show_error(error)
             return
-        self.progress = progress
         self.column.clear()
         with self.column:
             _summary(progress)
@@ -73,8 +72,8 @@ class ProgressPage:
             _people_card(progress)
 
     async def _download(self) -> None:
-        progress = self.progress or await asyncio.to_thread(label_progress, str(self.item.path))
-        ui.download.content(work_csv(progress.rows), f"{self.item.title}-cases.csv", "text/csv")
+        rows = await asyncio.to_thread(work_rows, self.item)
+        ui.download.content(work_csv(rows), f"{self.item.title}-cases.csv", "text/csv")
 
 
 def _summary(progress: LabelProgress) -> None:
@@ -115,7 +114,7 @@ def _people_card(progress: LabelProgress) -> None:
         return
     names = {
         "name": "Person",
-        **{state: state.capitalize() for state, count in progress.counts.items() if count},
+        **{str(state): state.capitalize() for state, count in progress.counts.items() if count},
         "drawn": "Labels drawn",
         "approvals": "Cases approved",
         "time": "Time spent",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
+from typing import Any
 
 from nicegui import ui
 
@@ -25,7 +27,11 @@ from osteon.labelling.work_list import STATES, TWO_READINGS, WorkChoice, WorkRow
 PAGE_ROWS = 200
 EVERYBODY, NOBODY = "everybody", "nobody"
 MAX_TEXT = 200
-STATE_CHOICES = {"": "all", **{state: state for state in STATES}, TWO_READINGS: "two readings to decide"}
+STATE_CHOICES: dict[str, str] = {
+    "": "all",
+    **{str(state): str(state) for state in STATES},
+    TWO_READINGS: "two readings to decide",
+}
 
 
 def register(app: AppState) -> None:
@@ -107,7 +113,7 @@ class _WorkPage:
         self.owner.set_options([EVERYBODY, NOBODY, *owner_names(self.rows)])
         self._show()
 
-    def _choose(self, **changes: object) -> None:
+    def _choose(self, **changes: Any) -> None:
         self.choice, self.place = replace(self.choice, **changes), 0
         self._show()
 
@@ -159,7 +165,7 @@ class _WorkPage:
                 ("Previous page", "chevron_left", self.place - 1),
                 ("Next page", "chevron_right", self.place + 1),
             ):
-                button = action("", lambda place=place: self._turn(place), icon=icon, style="quiet", name=name)
+                button = action("", partial(self._turn, place), icon=icon, style="quiet", name=name)
                 button.set_enabled(0 <= place < pages)
 
     def _turn(self, place: int) -> None:
