@@ -177,6 +177,12 @@ def test_a_project_is_worked_through(visitor: Visitor, axe: str, tmp_path: Path)
     assert history.version is not None
     assert history.version.file == "2.nii.gz"
 
+    visitor.sees("shown after")
+    with page.expect_download() as download:
+        visitor.click("Report (PDF)")
+    assert download.value.suggested_filename == "c6.pdf"
+    assert Path(download.value.path()).read_bytes().startswith(b"%PDF-")
+
     # how far it is
     visitor.open(f"/work/{dataset}/progress")
     visitor.sees("226 cases left to draw, to look at or to approve")

@@ -42,6 +42,7 @@ from osteon.api import (  # noqa: E402
     make_plan,
     measure,
     predict,
+    report,
     suggest,
     sweep,
     train,
@@ -87,6 +88,7 @@ if TYPE_CHECKING:
     from osteon.predicting.model import Prediction as Prediction
     from osteon.predicting.predictor import PredictReport as PredictReport
     from osteon.reporting.comparison import ComparisonResult as ComparisonResult
+    from osteon.reporting.run_case_reports import CaseReports as CaseReports
     from osteon.runs.fit import TrainReport as TrainReport
     from osteon.sweeping.run import SweepReport as SweepReport
     from osteon.voting.fit import VoteFit as VoteFit
@@ -118,6 +120,7 @@ _MODULES = {
     "measuring.run": "MeasureReport",
     "predicting.predictor": "PredictReport",
     "reporting.comparison": "ComparisonResult",
+    "reporting.run_case_reports": "CaseReports",
     "runs.fit": "TrainReport",
     "sweeping.run": "SweepReport",
     "voting.fit": "VoteFit",
@@ -143,6 +146,7 @@ __all__ = [
     "make_plan",
     "measure",
     "predict",
+    "report",
     "suggest",
     "sweep",
     "train",

@@ -4,7 +4,7 @@ from osteon.api.data import audit, audit_augmented, import_dataset, make_plan
 from osteon.api.labels import add_labels, label_progress, suggest
 from osteon.api.measures import measure
 from osteon.api.models import doctor, import_model, load_model, sweep, train
-from osteon.api.results import compare, evaluate, export, fit_vote, predict, vote
+from osteon.api.results import compare, evaluate, export, fit_vote, predict, report, vote
 
 __all__ = [
     "add_labels",
@@ -22,6 +22,7 @@ __all__ = [
     "make_plan",
     "measure",
     "predict",
+    "report",
     "suggest",
     "sweep",
     "train",

@@ -8,6 +8,7 @@ from nicegui import ui
 
 from osteon.app.case_work import CaseWork, ReadingCard, shown_label
 from osteon.app.elements import action, page_frame
+from osteon.app.report_buttons import report_buttons
 from osteon.app.results import case_scene
 from osteon.app.state import AppState, open_dataset
 from osteon.app.view_group import ViewPane
@@ -15,6 +16,7 @@ from osteon.app.viewer import Viewer, case_header
 from osteon.app.workspace import Item
 from osteon.core.errors import OsteonError
 from osteon.dataset.dataset import Dataset
+from osteon.reporting.case_page import render_dataset_case
 
 
 def register(app: AppState) -> None:
@@ -45,6 +47,7 @@ class _CasePage:
         with case_header(names, name, lambda other: f"{url}/{app.case_id(item, other)}{more}", held_out) as step:
             self.channel = _channels(dataset)
             action("Work list", f"/work/{item.id}", icon="checklist", style="quiet")
+            report_buttons(name, self._report)
         self.work = CaseWork(app, item, dataset, name, step)
         second = self.work.history.open_reading
         self.reading = None if second is None else ReadingCard(self.work, second, self._show)
@@ -62,6 +65,15 @@ class _CasePage:
             channel=int(self.channel.value) if self.channel else 0,
         )
         return await self.app.load_scene(request)
+
+    async def _report(self, form: str) -> bytes:
+        case = self.dataset.case(self.name)
+        for image in case.images:
+            self.app.workspace.check_readable(self.dataset.resolve(image))
+        if (label := self.work.label()) is not None:
+            self.app.workspace.check_readable(label.path)
+        content: bytes = await self.app.reader.run(render_dataset_case, form, self.dataset.folder, case.id)
+        return content
 
     async def _preload(self) -> None:
         case = self.dataset.case(self.following)
