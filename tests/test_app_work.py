@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import expect
 
-from app_browser import Visitor, chromium, open_visitor, wait
+from app_browser import MINUTE_MS, Visitor, chromium, open_visitor, wait
 from helpers import two_boxes, write_dataset
 from osteon.app.workspace import Workspace
 from osteon.core.files import write_json
@@ -29,8 +29,10 @@ MANY = 230
 def visitor(tmp_path: Path) -> Iterator[Visitor]:
     chromium()
     furnish(tmp_path / "w")
+    expect.set_options(timeout=MINUTE_MS)
     with open_visitor(tmp_path / "w") as made:
         yield made
+    expect.set_options(timeout=5000)
 
 
 def furnish(root: Path) -> None:
