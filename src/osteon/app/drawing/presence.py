@@ -21,7 +21,7 @@ class Presence:
     pages: dict[str, tuple[str, str, float]] = field(default_factory=dict)
 
     def seen(self, page: str, case: str, author: str) -> list[str]:
-        """Note that a page is open; the authors of the other pages at this case, each once, unnamed ones as `somebody`."""
+        """Note that a page is open; the authors of the other pages at this case, the unnamed ones as `somebody`."""
         now = time.monotonic()
         self.pages = {key: entry for key, entry in self.pages.items() if now - entry[2] < AWAY_S or key == page}
         if page in self.pages or len(self.pages) < MAX_PAGES:

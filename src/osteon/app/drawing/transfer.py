@@ -72,7 +72,7 @@ def check_drawable(dataset: Dataset, geometry: Geometry) -> None:
     if dataset.manifest.overlapping and 1 not in geometry.shape:
         raise UsageError(
             "the structures of this dataset overlap: a drawing of a volume has one structure for each voxel",
-            hint="draw them in 3D Slicer and import its .seg.nrrd files; radiographs with overlapping bones are drawn here",
+            hint="draw them in 3D Slicer and import its .seg.nrrd files; radiographs with overlaps are drawn here",
         )
 
 

@@ -8,17 +8,18 @@ autosave, saving, versions, who else is here. So a view knows nothing of servers
     load(bytes, rows)      the drawing as it travels (`transfer`), unpacked: a Uint8Array; nothing can be undone then
     setRows(rows)          {name, value, colour, opacity, visible, locked} for each entry, in order; one may be appended
     setStructure(n)        which row is drawn, from 0; -1: none
-    tools()                {name, label, key, icon, once, hint, options} of each; `once`: done when it is chosen. Options:
-                           {name, label, least, most, step, value, unit}, or `choices` ([[value, label], …]) as range.
+    tools()                {name, label, key, icon, once, hint, options} of each; `once`: done when it is chosen. Its
+                           options: {name, label, least, most, step, value, unit}, or `choices` ([[value, label], …]) as range.
                            Icons are Material's
     setTool(name, options) options: {name: value}; the tool `move` draws nothing: the viewer's own pointer
-    setReadOnly(on)        nothing can be drawn: an older version is looked at
+    peek(bytes, rows)      another label is shown, and nothing can be drawn, until `back(rows)` shows the drawing again
+    present()              which rows have a voxel
     undo(), redo()
     mask()                 the drawing as it travels, a Uint8Array that the view goes on to change
 
 Events of the canvas, which bubble, with what they bring in `detail`:
 
-    osteon-ready           the scan is shown
+    osteon-ready           the scan is shown; the view has `shownOnce` from then on
     osteon-drawn           {undo, redo, rows}: how much can be undone and done again, and which rows changed; after each
                            change, also by undo and redo
     osteon-picked          {row}: a row was chosen in the view
@@ -28,9 +29,13 @@ Events of the canvas, which bubble, with what they bring in `detail`:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 from nicegui.element import Element
 
-from osteon.app.views import VOLUME_ESM, View
+from osteon.app.viewer_controls import LAYOUTS, window_presets
+from osteon.app.views import NIIVUE, VOLUME_ESM, View
 
 
 class VolumeDrawing(View, component="draw_volume.js", esm=VOLUME_ESM):
@@ -41,16 +46,21 @@ DRAWING_VIEWS: dict[str, type[View]] = {"volume": VolumeDrawing}
 """By the kind of a scene."""
 
 
-class DrawPanel(Element, component="draw_panel.js"):
+class DrawPanel(Element, component="draw_panel.js", esm={"osteon-drawing": str(NIIVUE.with_name("drawing"))}):
     """Tools, structures, versions and saving beside a drawing view."""
 
-    def __init__(self, view: View, url: str) -> None:
+    def __init__(self, view: View, url: str, info: dict[str, Any], cases: Sequence[str]) -> None:
         """Make it.
 
         Args:
             view: The drawing view.
             url: Of the page, below which the routes are.
+            info: Of the scene.
+            cases: URLs of the pages of the previous and the next case.
         """
         super().__init__()
-        self._props.update({"view": view.id, "url": url})
+        unit = "HU" if info["modality"] == "ct" else ""
+        presets = [list(preset) for preset in window_presets(info)]
+        self._props.update({"viewId": view.id, "url": url, "kind": info["kind"], "presets": presets, "unit": unit})
+        self._props.update({"layouts": LAYOUTS, "cases": list(cases)})
         self.classes("osteon-draw-panel")

@@ -10,6 +10,7 @@ from osteon.app.elements import action, caption, page_frame, show_error
 from osteon.app.results import case_scene
 from osteon.app.state import AppState, open_dataset
 from osteon.app.viewer import case_header
+from osteon.app.viewer_controls import window_presets
 from osteon.app.views import NIIVUE_HINT, has_niivue, viewer_scene, why_no_niivue
 from osteon.app.workspace import Item
 from osteon.core.errors import OsteonError
@@ -29,16 +30,18 @@ def register(app: AppState) -> None:
             if item is None or dataset is None or name is None:
                 raise OsteonError("this case is no longer here", hint="go back to Data")
             url = f"/look/{item.id}"
+            place = names.index(name)
+            around = [f"{url}/{app.case_id(item, names[(place + by) % len(names)])}/draw" for by in (-1, 1)]
             with case_header(names, name, lambda other: f"{url}/{app.case_id(item, other)}/draw"):
                 pass
-            _DrawingPage(app, item, dataset, name)
+            _DrawingPage(app, item, dataset, name, around)
 
 
 class _DrawingPage:
     """The view of a case, and the panel beside it."""
 
-    def __init__(self, app: AppState, item: Item, dataset: Dataset, case: str) -> None:
-        self.app, self.item, self.dataset, self.case = app, item, dataset, case
+    def __init__(self, app: AppState, item: Item, dataset: Dataset, case: str, around: list[str]) -> None:
+        self.app, self.item, self.dataset, self.case, self.around = app, item, dataset, case, around
         self.url = f"/look/{item.id}/{app.case_id(item, case)}/draw"
         with ui.element("div").classes("osteon-draw") as self.box:
             caption("Reading the scan …")
@@ -64,6 +67,6 @@ class _DrawingPage:
         base = f"/v/{scene_id}/"
         with self.box:
             view = DRAWING_VIEWS[info["kind"]](label="The scan, to be drawn on", poster=f"{base}poster.png")
-            DrawPanel(view, self.url)
-            window = info["window"][0], info["window"][1]
-            view.show(viewer_scene(info, base, [], window, "slices", layout_chosen=True))
+            DrawPanel(view, self.url, info, self.around)
+            _, *window = window_presets(info)[0]
+            view.show(viewer_scene(info, base, [], (window[0], window[1]), "slices", layout_chosen=True))
