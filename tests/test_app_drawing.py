@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,7 @@ from osteon.core.geometry import Geometry, reorient_to_ras
 from osteon.core.labels import make_structures
 from osteon.dataset.case_history import read_history
 from osteon.dataset.dataset import Dataset
+from osteon.dataset.label_versions import LabelWork, load_version, save_label
 
 SPACING = np.array([2.0, 2.0, 3.0])
 """Of the leg, to the right, front and head; in millimetres."""
@@ -171,7 +174,7 @@ def between(mask: np.ndarray, number: int) -> np.ndarray:
         return outside - inside
 
     filled, there = mask.copy(), np.flatnonzero((mask == number).any((0, 1)))
-    for low, high in zip(there, there[1:], strict=False):
+    for low, high in pairwise(there):
         one, two = (signed(mask[..., k] == number) for k in (low, high))
         for k in range(low + 1, high):
             part = (k - low) / (high - low)
@@ -270,3 +273,37 @@ def test_tools_for_whole_pieces(draftsman: Draftsman) -> None:
     drawn = person.shown()
     assert (drawn[3:6, 3:7, 12] == TIBIA).all()
     assert (drawn != mask).sum() == (drawn[2:7, 2:8, 12] == TIBIA).sum()
+
+
+def test_two_who_save_lose_nothing(draftsman: Draftsman) -> None:
+    """Anna draws while Bela saves: she hears of both, looks at what he saved, goes back, and saves on top of it."""
+    person, dataset = draftsman, Dataset.open(draftsman.item.path)
+    person.open("flipped")
+    person.visitor.sees("This is version 1.")
+    bela = load_version(dataset, "flipped", 1)
+    save_label(dataset, "flipped", replace(bela, array=np.zeros_like(bela.array)), LabelWork("Bela"), base=1)
+    person.keys("1", "b")
+    person.drag((3, 3), (6, 3), slice_at=20)
+    drawn = person.shown()
+
+    person.keys("Control+s")
+    person.visitor.sees("Bela changed the label since you opened it: version 2 counts now")
+    person.visitor.click("Look at version 2")
+    person.visitor.sees("You look at version 2")
+    person.page.wait_for_function(f"() => !{VIEW}.edits.labels.some((value) => value)")
+    person.drag((3, 3), (6, 3), slice_at=20)
+    person.visitor.sees("This is an older version")
+    person.visitor.click("Back to the drawing")
+    np.testing.assert_array_equal(person.shown(), drawn)
+    person.keys("Control+s")
+    person.visitor.click("Save mine on top of it")
+    person.visitor.sees("Saved as version 3")
+    np.testing.assert_array_equal(person.saved(), drawn)
+    assert [version.base for version in read_history(person.item.path, "flipped").versions] == [0, 1, 2]
+
+    person.visitor.click("Versions")
+    person.visitor.sees("Version 2: correction by Bela")
+    person.page.get_by_role("dialog").get_by_role("button", name="Restore").first.click()
+    person.page.get_by_role("dialog").get_by_role("button", name="Restore", exact=True).click()
+    person.visitor.sees("This is version 4.")
+    assert not person.saved().any()

@@ -1,107 +1,15 @@
 // Beside a drawing view: tools, structures, undo, autosave, saving, versions, who else is here. Its calls: drawing/views.py.
+import { heldKeys, keyList, keys } from "osteon-drawing/panel_keys.js";
+import SAVING from "osteon-drawing/panel_saving.js";
+import TEMPLATE from "osteon-drawing/panel_template.js";
 import { Session, duration, moment, pieceColour } from "osteon-drawing/session.js";
 
-const HEARTBEAT_MS = 10_000, PAUSE_MS = 1_000, LONGEST_WAIT_MS = 10_000, RETRY_MS = 5_000;
+const HEARTBEAT_MS = 10_000;
 const icon = (name) => ({ class: "q-icon notranslate material-icons", "aria-hidden": "true", innerHTML: name });
 
 export default {
-  template: `
-    <div class="osteon-draw-column">
-      <div v-for="line in notices" :key="line.text" class="osteon-draw-notice" role="status">
-        <span>{{ line.text }}</span>
-        <button v-for="[name, then] in line.then" :key="name" class="osteon-plain" @click="then()">{{ name }}</button>
-      </div>
-      <div class="osteon-draw-row">
-        <button class="osteon-plain osteon-main" :disabled="!loaded || !!peeked" @click="save()">Save</button>
-        <button class="osteon-plain" :disabled="!undoable || !!peeked" @click="view.undo()" title="Undo (Ctrl+Z)"><i v-bind="icon('undo')"></i>Undo</button>
-        <button class="osteon-plain" :disabled="!redoable || !!peeked" @click="view.redo()" title="Redo (Ctrl+Y)" aria-label="Redo"><i v-bind="icon('redo')"></i></button>
-        <button class="osteon-plain" :disabled="!loaded" @click="openVersions()"><i v-bind="icon('history')"></i>Versions</button>
-        <button class="osteon-plain" @click="$refs.keys.showModal()" title="Keys (?)" aria-label="Keys"><i v-bind="icon('keyboard')"></i></button>
-      </div>
-      <p class="osteon-draw-status" role="status">{{ status }}</p>
-
-      <div class="osteon-draw-tools" role="toolbar" aria-label="Drawing tools">
-        <button v-for="one in tools" :key="one.name" class="osteon-tool" :aria-pressed="one.once ? null : String(tool === one.name)" :disabled="!!peeked"
-          :title="one.label + ' (' + one.key + '): ' + one.hint" @click="useTool(one)">
-          <i v-bind="icon(one.icon)"></i><span>{{ one.label }}</span></button>
-      </div>
-      <fieldset v-if="shownTool" class="osteon-draw-options">
-        <legend>{{ shownTool.label }}</legend>
-        <p class="osteon-faint">{{ shownTool.hint }}</p>
-        <label v-for="option in visibleOptions" :key="option.name">
-          <span>{{ option.label }}</span>
-          <select v-if="option.choices" :value="options[shownTool.name][option.name]" @change="setOption(shownTool, option, $event.target.value)">
-            <option v-for="[value, text] in option.choices" :key="value" :value="value">{{ text }}</option></select>
-          <template v-else>
-            <input v-if="option.most" type="range" class="osteon-slider" :min="option.least" :max="option.most" :step="option.step" tabindex="-1" aria-hidden="true"
-              :value="options[shownTool.name][option.name]" @input="setOption(shownTool, option, +$event.target.value)">
-            <input type="number" :min="option.least" :max="option.most" :step="option.step ?? 'any'" :value="options[shownTool.name][option.name]"
-              @change="setOption(shownTool, option, +$event.target.value)"><span class="osteon-unit">{{ option.unit }}</span></template>
-        </label>
-        <button v-if="shownTool.once" class="osteon-plain" :disabled="!!peeked" @click="runTool(shownTool)">{{ shownTool.label }} now</button>
-      </fieldset>
-
-      <fieldset class="osteon-draw-options">
-        <legend>Structures</legend>
-        <div class="osteon-draw-list">
-          <div v-for="(row, n) in rows" :key="row.key" class="osteon-draw-structure" :class="{ chosen: n === chosen }">
-            <input type="color" class="osteon-swatch" :value="row.colour" :aria-label="'Colour of ' + row.name" :disabled="row.piece" @change="recolour(row, $event.target.value)">
-            <button class="osteon-draw-name" :aria-pressed="String(n === chosen)" @click="choose(n)" :title="n < 9 ? 'Key ' + (n + 1) : ''">{{ row.name }}</button>
-            <button class="osteon-mini" v-if="!row.piece" :aria-label="'Rename ' + row.name" title="Rename" @click="rename(row)"><i v-bind="icon('edit')"></i></button>
-            <button class="osteon-mini" :aria-label="'Show ' + row.name" :aria-pressed="String(row.visible)" title="Show or hide" @click="row.visible = !row.visible; showRows()">
-              <i v-bind="icon(row.visible ? 'visibility' : 'visibility_off')"></i></button>
-            <button class="osteon-mini" :aria-label="'Protect ' + row.name" :aria-pressed="String(row.locked)" title="Protect from being drawn over" @click="row.locked = !row.locked; showRows()">
-              <i v-bind="icon(row.locked ? 'lock' : 'lock_open')"></i></button>
-          </div>
-        </div>
-        <div class="osteon-draw-row">
-          <button class="osteon-plain" :disabled="!loaded" @click="addStructure()"><i v-bind="icon('add')"></i>Add</button>
-          <button v-if="canAddPiece" class="osteon-plain" @click="addPiece()">New piece</button>
-          <button class="osteon-plain" :aria-pressed="String(othersLocked)" :disabled="chosen < 0" @click="lockOthers()" title="Key k">Protect the others</button>
-        </div>
-        <label><span>Opacity</span><input type="range" class="osteon-slider" min="5" max="100" :value="opacity" aria-label="Opacity of the drawing" @input="opacity = +$event.target.value; showRows()"></label>
-        <label v-if="kind === 'volume'"><span>Outlines only</span><input type="checkbox" v-model="outlines" @change="view.setOutlines(outlines)"></label>
-      </fieldset>
-
-      <fieldset class="osteon-draw-options">
-        <legend>View</legend>
-        <label><span>Window</span><select v-model.number="preset" @change="setWindow()"><option v-for="([name], n) in presets" :key="name" :value="n">{{ name }}</option></select></label>
-        <label v-for="end in [0, 1]" :key="end"><span>{{ ["Black up to", "White from"][end] }}</span>
-          <input type="number" step="any" v-model.number="range[end]" @change="view.window(range[0], Math.max(range[1], range[0] + 1e-6))"><span class="osteon-unit">{{ unit }}</span></label>
-        <label v-if="kind === 'volume'"><span>Layout</span><select v-model="layout" @change="view.layout(layout)"><option v-for="(text, name) in layouts" :key="name" :value="name">{{ text }}</option></select></label>
-        <label><span>Your name</span><input type="text" ref="author" maxlength="80" :value="author" autocomplete="name" @change="setAuthor($event.target.value)"></label>
-      </fieldset>
-
-      <dialog ref="versions" class="osteon-dialog" aria-labelledby="osteon-versions">
-        <h2 id="osteon-versions">Versions</h2>
-        <p v-if="!state.versions?.length && !state.imported" class="osteon-faint">No label has been saved yet.</p>
-        <div v-for="one in versions" :key="one.number" class="osteon-draw-version">
-          <div><b>{{ one.title }}</b><span v-if="one.number === state.current" class="osteon-chip osteon-good">counts now</span><br><span class="osteon-faint">{{ one.text }}</span></div>
-          <button class="osteon-plain" @click="look(one)">Look</button>
-          <button class="osteon-plain" v-if="one.number !== state.current && one.kind !== 'second reading'" @click="restore(one)">Restore</button>
-        </div>
-        <template v-if="state.results?.length"><h2>Predictions</h2>
-          <div v-for="one in state.results" :key="one.id" class="osteon-draw-version"><div><b>{{ one.title }}</b></div>
-            <button class="osteon-plain" @click="$refs.versions.close(); begin({ version: 'result', result: one.id }, 'from the prediction ' + one.title)">Begin with it</button></div></template>
-        <p v-for="one in otherDrafts" :key="one.author" class="osteon-faint">{{ one.author }} has an unsaved draft of {{ moment(one.at) }}.</p>
-        <div class="osteon-draw-row"><button class="osteon-plain" :disabled="!dirty && !drafted" @click="$refs.versions.close(); save('second reading')">Save as a second reading</button>
-          <button class="osteon-plain" @click="$refs.versions.close()">Close</button></div>
-      </dialog>
-
-      <dialog ref="ask" class="osteon-dialog" aria-labelledby="osteon-ask" @cancel="answer(null)">
-        <h2 id="osteon-ask">{{ question.title }}</h2>
-        <p v-for="line in question.lines" :key="line">{{ line }}</p>
-        <label v-if="question.text !== undefined" class="osteon-draw-ask"><span>Name</span><input type="text" v-model="question.text" maxlength="120" @keydown.enter.prevent="answer(question.buttons[0][1])"></label>
-        <label v-for="box in question.boxes ?? []" :key="box.name" class="osteon-draw-ask"><input type="checkbox" v-model="box.on"><span>{{ box.name }}</span></label>
-        <div class="osteon-draw-row"><button v-for="([name, value], n) in question.buttons" :key="name" class="osteon-plain" :class="{ 'osteon-main': n === 0 }" @click="answer(value)">{{ name }}</button></div>
-      </dialog>
-
-      <dialog ref="keys" class="osteon-dialog" aria-labelledby="osteon-keys">
-        <h2 id="osteon-keys">Keys</h2>
-        <table><tbody><tr v-for="[key, what] in keyList" :key="key"><td><kbd>{{ key }}</kbd></td><td>{{ what }}</td></tr></tbody></table>
-        <div class="osteon-draw-row"><button class="osteon-plain osteon-main" @click="$refs.keys.close()">Close</button></div>
-      </dialog>
-    </div>`,
+  mixins: [SAVING],
+  template: TEMPLATE,
   props: { viewId: Number, url: String, kind: String, presets: Array, layouts: Object, unit: String, cases: Array },
   data: () => ({
     loaded: false, status: "Loading the label …", notices: [], state: {}, rows: [], chosen: -1, tools: [], tool: "move", shown: "", options: {},
@@ -124,13 +32,7 @@ export default {
       const imported = this.state.imported ? [{ number: 0, kind: "imported", title: "The imported label", text: "" }] : [];
       return [...imported, ...own].reverse();
     },
-    keyList() {
-      return [...this.tools.map(({ key, label }) => [key, label]), ["1 … 9", "choose a structure"], ["[ , ]", "narrower, wider"], ["d", "this slice, or all slices"],
-        ["x", "only where the grey is within the range"], ["Enter", "use the tool at the crosshair; Alt+Enter erases"], ["Ctrl+Z, Ctrl+Y", "undo, redo"],
-        ["Ctrl+S", "save"], ["h", "hide or show the drawing"], ["k", "protect the other structures"], ["w, v", "next window, next layout"], ["n, p", "next, previous case"],
-        ["Esc", "look; back from an older version"], ["wheel, Page Up, Page Down", "next slice, the tenth with Shift"], ["arrows", "move the crosshair"],
-        ["Ctrl and wheel, +, −, Home", "zoom in, zoom out, show everything"], ["right button", "move the image"]];
-    },
+    keyList() { return keyList(this.tools); },
   },
   mounted() {
     this.session = new Session(this.url);
@@ -272,18 +174,7 @@ export default {
     },
     key(event) {
       if (event.target.closest("input:not([type=range]), select, textarea, dialog") || document.querySelector("dialog[open]") || !this.loaded) return;
-      const held = event.ctrlKey || event.metaKey, key = event.key.toLowerCase(), other = (value, { choices }) => choices[(choices.findIndex(([v]) => v === value) + 1) % choices.length][0];
-      const commands = held ? { z: () => (event.shiftKey ? this.view.redo() : this.view.undo()), y: () => this.view.redo(), s: () => this.save() } : {
-        "[": () => this.step("size", (v) => v - (v > 10 ? 2 : 0.5)), "]": () => this.step("size", (v) => v + (v >= 10 ? 2 : 0.5)),
-        d: () => this.step("reach", other), x: () => this.step("limit", other), k: () => this.chosen >= 0 && this.lockOthers(),
-        h: () => { const on = !this.rows.some(({ visible }) => visible); this.rows.forEach((row) => { row.visible = on; }); this.showRows(); },
-        w: () => { this.preset = (this.preset + 1) % this.presets.length; this.setWindow(); },
-        v: () => { const names = Object.keys(this.layouts); this.layout = names[(names.indexOf(this.layout) + 1) % names.length]; this.view.layout(this.layout); },
-        n: () => this.visit(1), p: () => this.visit(0), "?": () => this.$refs.keys.showModal(),
-        escape: () => (this.peeked ? this.goBack() : this.useTool(this.tools[0])),
-        ...Object.fromEntries(this.tools.map((tool) => [tool.key, () => !this.peeked && (tool.once ? this.runTool(tool) : this.useTool(tool))])),
-        ...Object.fromEntries(this.rows.slice(0, 9).map((_, n) => [`${n + 1}`, () => this.choose(n)])),
-      };
+      const held = event.ctrlKey || event.metaKey, key = event.key.toLowerCase(), commands = held ? heldKeys(this, event) : keys(this);
       if (event.altKey || !commands[key] || (this.peeked && held)) return;
       event.preventDefault();
       commands[key]();
@@ -301,135 +192,10 @@ export default {
       this.status = "Not kept yet …";
       this.changedAt = performance.now();
       this.firstChange ??= this.changedAt;
-      this.schedule(PAUSE_MS);
+      this.schedule();
     },
     on_picked({ row }) { this.choose(row); },
     on_set({ option, value }) { this.step(option, () => value); },
     on_said({ text }) { this.status = text; },
-
-    // Keeping and saving
-
-    schedule(pause) {
-      clearTimeout(this.timer);
-      const wait = Math.max(pause, 3 * (this.lastKeep ?? 0)), left = LONGEST_WAIT_MS - (performance.now() - (this.firstChange ?? performance.now()));
-      this.timer = setTimeout(() => this.keep(), Math.max(0, Math.min(wait, left)));
-    },
-    async keep() { // as a draft: nothing is lost by a closed tab or a killed server
-      if (!this.dirty || this.keeping || this.saving) return;
-      const start = performance.now();
-      this.firstChange = undefined;
-      this.keeping = true;
-      const changed = this.changedAt;
-      try {
-        await this.session.send("PUT", "draft", this.view.mask(), this.entries, this.state.shape, { base: this.base, what: this.what });
-        this.drafted = true;
-        if (this.changedAt === changed) { this.dirty = false; this.status = `Kept as a draft at ${new Date().toLocaleTimeString()}.`; }
-        this.lastKeep = performance.now() - start;
-      } catch (error) {
-        this.status = `Not kept: ${error.message}. It is tried again.`;
-        this.timer = setTimeout(() => this.keep(), RETRY_MS);
-      }
-      this.keeping = false;
-      if (this.dirty && this.changedAt !== changed) this.schedule(PAUSE_MS);
-    },
-    async save(kind = "correction", base = this.base) {
-      if (!this.author) { this.status = "Say who you are first: a version names its author."; this.$refs.author.focus(); return; }
-      const looked = kind === "correction" ? await this.askLookedFor() : [];
-      if (looked === null) return;
-      clearTimeout(this.timer);
-      while (this.keeping) await new Promise((then) => setTimeout(then, 50));
-      this.saving = true;
-      this.status = "Saving …";
-      const changed = this.changedAt;
-      try {
-        const answer = await this.session.send("POST", "label", this.view.mask(), this.entries, this.state.shape, { base, kind, what: this.what, looked_for: looked });
-        this.state = await this.session.state();
-        [this.notices, this.drafted, this.newer, this.session.seconds, this.what] = [[], false, null, 0, ""];
-        if (kind === "correction") this.base = answer.version;
-        this.dirty = this.changedAt !== changed;
-        this.status = `Saved as version ${answer.version}${kind === "correction" ? "" : ", a second reading"}.`;
-      } catch (error) {
-        this.status = `Not saved: ${error.message}`;
-        if (error.status === 409) this.saving = false, await this.resolve(error);
-      }
-      this.saving = false;
-      if (this.dirty) this.schedule(PAUSE_MS);
-    },
-    async askLookedFor() { // which structures are absent, and which were not looked for: nobody but the reader knows
-      const present = new Set(this.view.present().map((n) => this.rows[n].structure)), known = new Set(this.state.known);
-      const open = this.state.structures.map(({ name }) => name).filter((name) => !present.has(name) && !known.has(name));
-      if (!open.length) return [];
-      const boxes = open.map((name) => ({ name, on: false }));
-      const answer = await this.askFor({ title: "What else did you look for?", lines: ["These are not in the drawing. Tick those that you looked for and did not find; the others stay unknown."],
-        boxes, buttons: [["Save", "save"], ["Cancel", null]] });
-      return answer ? this.question.boxes.filter(({ on }) => on).map(({ name }) => name) : null;
-    },
-    async resolve(error) {
-      const { current, author } = error.more, who = author || "somebody", which = current ? `version ${current}` : "the imported label";
-      this.dirty = true;
-      const answer = await this.askFor({ title: "Somebody was quicker", lines: [`${who} changed the label since you opened it: ${which} counts now. Nothing was overwritten, and your drawing is kept.`],
-        buttons: [[`Look at ${which}`, "look"], ["Save mine on top of it", "top"], ["Save mine as a second reading", "second"], ["Keep drawing", null]] });
-      this.state = await this.session.state();
-      if (answer === "look") { this.noticeNewer(current, author); await this.look({ number: current, title: which }); }
-      if (answer === "top") await this.save("correction", current);
-      if (answer === "second") await this.save("second reading");
-    },
-    async discard() {
-      await this.attempt(async () => { clearTimeout(this.timer); this.dirty = false; await this.session.dropDraft(); await this.open(); });
-    },
-
-    // Versions, and who else is here
-
-    async openVersions() { await this.attempt(async () => { this.state = await this.session.state(); }); this.$refs.versions.showModal(); },
-    async look(one) {
-      this.$refs.versions.close();
-      await this.attempt(async () => {
-        const { bytes, entries } = await this.session.label({ version: one.number });
-        if (!this.peeked) this.peeked = this.entries;
-        this.setEntries(entries);
-        this.view.peek(bytes, this.plainRows());
-        this.notices = this.notices.filter(({ peek }) => !peek);
-        this.notice(`You look at ${one.title}.`, [["Back to the drawing", () => this.goBack()], ["Restore it", () => this.restore(one)]], true);
-      });
-    },
-    goBack() {
-      this.notices = this.notices.filter(({ peek }) => !peek);
-      this.setEntries(this.peeked);
-      this.peeked = null;
-      this.view.back(this.plainRows());
-    },
-    async restore(one) {
-      this.$refs.versions.close();
-      const lines = [`${one.title} counts again, as the newest version.`, ...(this.dirty || this.drafted ? ["Your unsaved drawing is dropped."] : [])];
-      if (!(await this.askFor({ title: `Restore ${one.number ? `version ${one.number}` : "the imported label"}?`, lines, buttons: [["Restore", "yes"], ["Cancel", null]] }))) return;
-      await this.attempt(async () => {
-        await this.session.post("restore", { number: one.number, base: this.state.current, author: this.author });
-        if (this.peeked) this.goBack();
-        await this.discard();
-      });
-    },
-    async beat() {
-      const { others, current, author } = await this.session.here().catch(() => ({}));
-      if (!others) return;
-      this.others = others;
-      this.notices = this.notices.filter(({ others: shown }) => !shown);
-      if (others.length) this.notices.push({ text: `${others.join(" and ")} ${others.length > 1 ? "have" : "has"} this case open, too.`, then: [], others: true });
-      if (this.loaded && !this.saving && current !== this.base && current !== this.state.current) this.noticeNewer(current, author);
-    },
-    noticeNewer(current, author) {
-      if (this.newer === current) return;
-      this.newer = current;
-      this.notice(`${author || "Somebody"} saved another version since this drawing was begun. Nothing of yours is lost.`, [["Look at it", () => this.look({ number: current, title: `version ${current}` })]]);
-    },
-    notice(text, then, peek = false) { this.notices = [...this.notices.filter((line) => line.text !== text), { text, then, peek }]; },
-
-    // Questions
-
-    askFor(question) { this.question = question; this.$refs.ask.showModal(); return new Promise((then) => { this.answered = then; }); },
-    async askText(title, lines, text, button) {
-      const answer = await this.askFor({ title, lines, text, buttons: [[button, "yes"], ["Cancel", null]] });
-      return answer ? this.question.text.trim() : "";
-    },
-    answer(value) { this.$refs.ask.close(); this.answered?.(value); },
   },
 };

@@ -159,11 +159,12 @@ def rename_entries(entries: Sequence[Entry], structures: Sequence[Structure]) ->
 
 def entries_from(data: Any) -> tuple[Entry, ...]:
     """Entries from `[[name, value], …]` of untrusted JSON. Raises RejectedError (422)."""
-    rows = data if isinstance(data, list) else [None]
-    for row in rows:
+    entries = []
+    for row in data if isinstance(data, list) else [None]:
         if not (isinstance(row, list) and len(row) == 2 and isinstance(row[0], str) and type(row[1]) is int):
             raise RejectedError(422, "the drawing does not say what it holds", hint=RELOAD)
-    return tuple(Entry(name, value) for name, value in rows)
+        entries.append(Entry(row[0], row[1]))
+    return tuple(entries)
 
 
 def _entries(segmentation: Segmentation | None, structures: Sequence[Structure]) -> tuple[Entry, ...]:
