@@ -206,11 +206,10 @@ def test_what_was_drawn_lies_on_the_disk(draftsman: Draftsman) -> None:
     wanted = draw(person)
     np.testing.assert_array_equal(person.shown(), wanted)
 
-    before = person.shown()
     person.drag((4, 5), (12, 20), slice_at=9)
-    assert (person.shown() != before).any()
+    assert (person.shown() != wanted).any()
     person.keys("Control+z")
-    np.testing.assert_array_equal(person.shown(), before)
+    np.testing.assert_array_equal(person.shown(), wanted)
     person.keys("Control+y", "Control+z", "Control+z", "Control+z", "Control+z", "Control+z")
     np.testing.assert_array_equal(person.shown(), leg()[1])
     person.keys(*["Control+y"] * 4)
@@ -218,8 +217,15 @@ def test_what_was_drawn_lies_on_the_disk(draftsman: Draftsman) -> None:
     person.visitor.sees("Kept as a draft")
 
     person.visitor.server.kill()
+    last = person.stroke((8, 20), (12, 20), 11.5, slice_at=5, ball=False)
+    wanted[last] = TIBIA
+    person.visitor.sees("This browser keeps it")
     person.visitor.tab()
     person.visitor.server.start()
+    person.open("lps")
+    person.visitor.sees("which this browser kept")
+    np.testing.assert_array_equal(person.shown(), wanted)
+    person.visitor.sees("Kept as a draft")
     person.open("lps")
     person.visitor.sees("This is your unsaved draft")
     np.testing.assert_array_equal(person.shown(), wanted)
@@ -230,6 +236,12 @@ def test_what_was_drawn_lies_on_the_disk(draftsman: Draftsman) -> None:
     person.visitor.sees("Saved as version 1")
     np.testing.assert_array_equal(person.saved(), wanted)
     assert read_history(person.item.path, "lps").versions[0].author == "Anna"
+    person.visitor.server.kill()
+    person.visitor.tab()
+    person.visitor.server.start()
+    person.open("lps")
+    person.visitor.sees("This is version 1.")
+    np.testing.assert_array_equal(person.shown(), wanted)
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if case != "lps"])

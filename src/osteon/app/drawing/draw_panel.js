@@ -42,7 +42,7 @@ export default {
     const on = (target, name, then, options) => target.addEventListener(name, then, { signal: this.off.signal, ...options });
     for (const name of ["pointerdown", "pointermove", "wheel", "keydown"]) on(window, name, () => this.session.noteActivity(), { passive: true });
     on(window, "keydown", (event) => this.key(event));
-    on(window, "beforeunload", (event) => { if (this.dirty) event.preventDefault(); });
+    on(window, "beforeunload", (event) => { if (this.dirty && !this.stashed) event.preventDefault(); });
     on(window, "pagehide", () => this.session.leave());
     on(document, "visibilitychange", () => { if (document.hidden) this.keep(); });
     for (const name of ["ready", "drawn", "picked", "set", "said"]) on(document, `osteon-${name}`, ({ detail }) => this[`on_${name}`](detail));
@@ -76,6 +76,8 @@ export default {
     async open() { // a draft of one's own, else the label that counts, else a prediction, else nothing
       this.state = await this.session.state();
       this.notices = [];
+      const stashed = await this.session.stash().catch(() => undefined);
+      if (stashed?.author === this.author && this.takeStashed(stashed)) return;
       const own = this.state.drafts.find(({ author }) => author === (this.author || "somebody")), [result] = this.state.results;
       if (own) {
         await this.begin({ version: "draft" }, own.what, own.base);
@@ -88,18 +90,27 @@ export default {
         this.notice(`Begun with the prediction ${result.title}.`, [["Begin empty", () => { this.notices = []; this.begin({ version: 0 }, ""); }]]);
       } else await this.begin({ version: this.state.current }, "");
     },
+    takeStashed({ bytes, entries, base, what, seconds, at }) {
+      try { this.lay(bytes, entries, base, what); } catch { return false; } // of another scan, or structures that are gone
+      [this.session.seconds, this.hasStash, this.stashed, this.dirty, this.changedAt] = [seconds, true, true, true, performance.now()];
+      this.notice(`This is your drawing of ${moment(at)}, which this browser kept while the server did not answer.`, [["Discard it", () => this.discard()]]);
+      this.keep();
+      return true;
+    },
     async begin(query, what, base) {
       this.status = "Loading the label …";
       const { bytes, entries } = await this.session.label(query);
-      this.base = base ?? this.state.current;
-      [this.what, this.dirty, this.drafted, this.session.seconds] = [what, false, false, 0];
+      this.lay(bytes, entries, base ?? this.state.current, what);
+      const saved = this.state.current ? `version ${this.state.current}` : this.state.imported ? "the imported label" : "an empty label";
+      this.status = query.version === "draft" ? "Your draft; nothing of it is saved as a version yet." : what ? `Begun ${what}; nothing is saved yet.` : `This is ${saved}.`;
+    },
+    lay(bytes, entries, base, what) {
+      [this.base, this.what, this.dirty, this.drafted, this.session.seconds] = [base, what, false, false, 0];
       this.setEntries(entries);
       this.view.load(bytes, this.plainRows());
       this.loaded = true;
       if (this.chosen < 0 && this.rows.length) this.choose(0);
       this.useTool(this.tools.find(({ name }) => name === this.tool), true);
-      const saved = this.state.current ? `version ${this.state.current}` : this.state.imported ? "the imported label" : "an empty label";
-      this.status = query.version === "draft" ? "Your draft; nothing of it is saved as a version yet." : what ? `Begun ${what}; nothing is saved yet.` : `This is ${saved}.`;
     },
     setEntries(entries) {
       const before = new Map(this.rows.map((row) => [row.value, row])), named = new Map(this.state.structures.map((s) => [s.name, s]));
@@ -181,14 +192,23 @@ export default {
     },
     visit(n) { if (this.cases[n]) location.href = this.cases[n]; },
     setWindow() { this.range = this.presets[this.preset].slice(1); this.view.window(...this.range); },
-    setAuthor(name) { this.session.setAuthor(name); this.author = this.session.author; this.beat(); },
+    async setAuthor(name) { // a draft goes with its author
+      const before = this.author;
+      this.session.setAuthor(name);
+      this.author = this.session.author;
+      this.beat();
+      if (!this.drafted || this.author === before) return;
+      await this.session.dropDraft(before).catch(() => {});
+      [this.dirty, this.changedAt] = [true, performance.now()];
+      this.schedule();
+    },
 
     // What the view tells
 
     on_drawn({ undo, redo, rows }) {
       [this.undoable, this.redoable] = [undo, redo];
       if (!rows.length) return;
-      this.dirty = true;
+      [this.dirty, this.stashed] = [true, false];
       this.status = "Not kept yet …";
       this.changedAt = performance.now();
       this.firstChange ??= this.changedAt;

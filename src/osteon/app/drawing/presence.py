@@ -5,8 +5,9 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 
-AWAY_S = 40.0
-"""A page that has not been heard of for so long is closed; pages call every 10 s."""
+AWAY_S = 90.0
+"""A page that has not been heard of for so long is closed; pages call every 10 s, those
+in the background every minute."""
 MAX_PAGES = 1000
 
 

@@ -17,16 +17,27 @@ export default {
       this.keeping = true;
       const changed = this.changedAt;
       try {
-        await this.session.send("PUT", "draft", this.view.mask(), this.entries, this.state.shape, { base: this.base, what: this.what });
+        await this.session.send("PUT", "draft", this.view.mask(), this.peeked ?? this.entries, this.state.shape, { base: this.base, what: this.what });
         this.drafted = true;
-        if (this.changedAt === changed) { this.dirty = false; this.status = `Kept as a draft at ${new Date().toLocaleTimeString()}.`; }
+        if (this.hasStash) await this.session.stash(null);
+        this.hasStash = false;
+        if (this.changedAt === changed) { this.dirty = false; this.status = `Kept as a draft at ${new Date().toLocaleTimeString()}.`; } else this.schedule();
         this.lastKeep = performance.now() - start;
       } catch (error) {
-        this.status = `Not kept: ${error.message}. It is tried again.`;
-        this.timer = setTimeout(() => this.keep(), RETRY_MS);
+        const last = this.changedAt;
+        if (!error.status) await this.stash();
+        const all = this.changedAt === last; // nothing was drawn meanwhile
+        this.status = !all ? "Not kept yet …" : `Not kept: ${error.message}. ${this.stashed ? "This browser keeps it until it does." : "It is tried again."}`;
+        clearTimeout(this.timer);
+        this.timer = setTimeout(() => this.keep(), all ? RETRY_MS : PAUSE_MS);
       }
       this.keeping = false;
-      if (this.dirty && this.changedAt !== changed) this.schedule();
+    },
+    async stash() { // in this browser
+      const last = this.changedAt;
+      const { base, what, session: { seconds, author } } = this, entries = JSON.parse(JSON.stringify(this.peeked ?? this.entries));
+      const value = { bytes: this.view.mask().slice(), entries, base, what, seconds, author, at: new Date().toISOString() };
+      await this.session.stash(value).then(() => { this.hasStash = true; this.stashed = this.changedAt === last; }, () => {});
     },
     async save(kind = "correction", base = this.base) {
       if (!this.author) { this.status = "Say who you are first: a version names its author."; this.$refs.author.focus(); return; }
@@ -38,9 +49,10 @@ export default {
       this.status = "Saving …";
       const changed = this.changedAt;
       try {
-        const answer = await this.session.send("POST", "label", this.view.mask(), this.entries, this.state.shape, { base, kind, what: this.what, looked_for: looked });
+        const answer = await this.session.send("POST", "label", this.view.mask(), this.peeked ?? this.entries, this.state.shape, { base, kind, what: this.what, looked_for: looked });
+        await this.session.stash(null).catch(() => {});
         this.state = await this.session.state();
-        [this.notices, this.drafted, this.newer, this.session.seconds, this.what] = [[], false, null, 0, ""];
+        [this.hasStash, this.notices, this.drafted, this.newer, this.session.seconds, this.what] = [false, [], false, null, 0, ""];
         if (kind === "correction") this.base = answer.version;
         this.dirty = this.changedAt !== changed;
         this.status = `Saved as version ${answer.version}${kind === "correction" ? "" : ", a second reading"}.`;
@@ -71,7 +83,7 @@ export default {
       if (answer === "second") await this.save("second reading");
     },
     async discard() {
-      await this.attempt(async () => { clearTimeout(this.timer); this.dirty = false; await this.session.dropDraft(); await this.open(); });
+      await this.attempt(async () => { clearTimeout(this.timer); this.dirty = false; await this.session.stash(null).catch(() => {}); await this.session.dropDraft(); await this.open(); });
     },
 
     // Versions, and who else is here

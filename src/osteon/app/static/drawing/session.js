@@ -45,13 +45,27 @@ export class Session {
     return (await this.ask(`${path}?${words}`, { method, headers, body: await packed.blob() })).json();
   }
 
+  async stash(value) { // in this browser, while the server does not answer; null forgets it
+    const open = indexedDB.open("osteon-drawings", 1);
+    open.onupgradeneeded = () => open.result.createObjectStore("drawings");
+    const store = (await done(open)).transaction("drawings", "readwrite").objectStore("drawings");
+    const before = await done(store.get(this.url));
+    if (value !== undefined) await done(value === null ? store.delete(this.url) : store.put(value, this.url));
+    open.result.close();
+    return before;
+  }
+
   async post(path, data) { return (await this.ask(path, { method: "POST", body: JSON.stringify(data) })).json(); }
 
-  dropDraft() { return this.ask(`draft?${new URLSearchParams({ author: this.author })}`, { method: "DELETE" }); }
+  dropDraft(author = this.author) { return this.ask(`draft?${new URLSearchParams({ author })}`, { method: "DELETE" }); }
 
   here() { return this.post("presence", { page: this.page, author: this.author }); }
 
   leave() { navigator.sendBeacon(`${this.url}/presence`, JSON.stringify({ page: this.page, leaving: true })); }
+}
+
+function done(request) {
+  return new Promise((then, fail) => { request.onsuccess = () => then(request.result); request.onerror = () => fail(request.error); });
 }
 
 export function duration(seconds) {
