@@ -35,8 +35,8 @@ ROOT = Path(__file__).parents[1]
 FOLDED = 9
 SERIOUS = ("serious", "critical")
 PAGES = (
-    *("start", "data", "source", "scans", "pairs", "dataset", "look", "picture", "draw", "train", "training", "segment"),
-    *("result", "case of a result", "pieces of a result", "compare", "compared case", "runs", "jobs", "space"),
+    *("start", "data", "source", "scans", "pairs", "dataset", "look", "picture", "train", "training", "segment"),
+    *("draw", "result", "case of a result", "pieces of a result", "compare", "compared case", "runs", "jobs", "space"),
 )
 WIDE, SMALL, ENLARGED = 1280, 900, 1280 * 2 // 3
 """Pixels; the last is what a page of 1280 has at 150 %."""

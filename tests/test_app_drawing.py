@@ -32,6 +32,7 @@ AXIAL = 0
 WINDOW = {"width": 1000, "height": 640}
 """Small, since it is drawn without a graphics card here."""
 TIE = 1e-6
+PATIENCE_MINUTES = 5.0
 A_PIXEL = 0.2
 """Millimetres that a pixel of the screen may be away from where it is wanted."""
 VIEW = "document.querySelector('.osteon-view canvas').osteonView"
@@ -85,6 +86,9 @@ class Draftsman:
         self.case = case
         self.page.set_viewport_size(WINDOW)
         self.visitor.open(f"/look/{self.item.id}/{self.app.case_id(self.item, case)}/draw")
+
+    def sees(self, text: str) -> None:
+        self.visitor.sees(text, minutes=PATIENCE_MINUTES)
 
     def keys(self, *keys: str) -> None:
         for key in keys:
@@ -201,7 +205,7 @@ def draw(person: Draftsman) -> np.ndarray:
 def test_what_was_drawn_lies_on_the_disk(draftsman: Draftsman) -> None:
     person = draftsman
     person.open("lps")
-    person.visitor.sees("This is the imported label.")
+    person.sees("This is the imported label.")
     np.testing.assert_array_equal(person.shown(), leg()[1])
     wanted = draw(person)
     np.testing.assert_array_equal(person.shown(), wanted)
@@ -214,43 +218,43 @@ def test_what_was_drawn_lies_on_the_disk(draftsman: Draftsman) -> None:
     np.testing.assert_array_equal(person.shown(), leg()[1])
     person.keys(*["Control+y"] * 4)
     np.testing.assert_array_equal(person.shown(), wanted)
-    person.visitor.sees("Kept as a draft")
+    person.sees("Kept as a draft")
 
     person.visitor.server.kill()
     last = person.stroke((8, 20), (12, 20), 11.5, slice_at=5, ball=False)
     wanted[last] = TIBIA
-    person.visitor.sees("This browser keeps it")
+    person.sees("This browser keeps it")
     person.visitor.tab()
     person.visitor.server.start()
     person.open("lps")
-    person.visitor.sees("which this browser kept")
+    person.sees("which this browser kept")
     np.testing.assert_array_equal(person.shown(), wanted)
-    person.visitor.sees("Kept as a draft")
+    person.sees("Kept as a draft")
     person.open("lps")
-    person.visitor.sees("This is your unsaved draft")
+    person.sees("This is your unsaved draft")
     np.testing.assert_array_equal(person.shown(), wanted)
     person.visitor.click("Save", exact=True)
-    person.visitor.sees("Say who you are first")
+    person.sees("Say who you are first")
     person.keys(*"Anna", "Enter")  # the field has the keyboard
     person.visitor.click("Save", exact=True)
-    person.visitor.sees("Saved as version 1")
+    person.sees("Saved as version 1")
     np.testing.assert_array_equal(person.saved(), wanted)
     assert read_history(person.item.path, "lps").versions[0].author == "Anna"
     person.visitor.server.kill()
     person.visitor.tab()
     person.visitor.server.start()
     person.open("lps")
-    person.visitor.sees("This is version 1.")
+    person.sees("This is version 1.")
     np.testing.assert_array_equal(person.shown(), wanted)
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if case != "lps"])
 def test_the_order_of_a_files_axes_is_nothing_to_a_drawing(draftsman: Draftsman, case: str) -> None:
     draftsman.open(case)
-    draftsman.visitor.sees("This is the imported label.")
+    draftsman.sees("This is the imported label.")
     wanted = draw(draftsman)
     draftsman.keys("Control+s")
-    draftsman.visitor.sees("Saved as version 1")
+    draftsman.sees("Saved as version 1")
     np.testing.assert_array_equal(draftsman.saved(), wanted)
 
 
@@ -258,11 +262,11 @@ def test_tools_for_whole_pieces(draftsman: Draftsman) -> None:
     """One structure's piece to another, protected ones, what is filled, grown and rounded: each by one click or key."""
     person, mask = draftsman, leg()[1]
     person.open("ras")
-    person.visitor.sees("This is version 1.")
+    person.sees("This is version 1.")
     person.page.evaluate(f"(bytes) => {VIEW}.load(Uint8Array.from(bytes), {VIEW}.rows)", mask.ravel(order="F").tolist())
     person.keys("1", "t", "k")  # the fibula is protected
     person.drag((26, 22), (26, 22), slice_at=9)
-    person.visitor.sees("fibula is protected")
+    person.sees("fibula is protected")
     np.testing.assert_array_equal(person.shown(), mask)
     person.keys("k")
     person.drag((26, 22), (26, 22), slice_at=9)
@@ -277,7 +281,7 @@ def test_tools_for_whole_pieces(draftsman: Draftsman) -> None:
     np.testing.assert_array_equal(grown == FIBULA, (mask == FIBULA) | (flesh == flesh[x, y, z]))
     person.keys("Control+z", "f")
     person.drag((18, 29), (18, 29), slice_at=9)
-    person.visitor.sees("The contour is not closed")
+    person.sees("The contour is not closed")
     np.testing.assert_array_equal(person.shown(), mask)
     person.keys("o", "1")
     corners = ((2, 2), (6, 2), (6, 7), (2, 7))
@@ -291,7 +295,7 @@ def test_two_who_save_lose_nothing(draftsman: Draftsman) -> None:
     """Anna draws while Bela saves: she hears of both, looks at what he saved, goes back, and saves on top of it."""
     person, dataset = draftsman, Dataset.open(draftsman.item.path)
     person.open("flipped")
-    person.visitor.sees("This is version 1.")
+    person.sees("This is version 1.")
     bela = load_version(dataset, "flipped", 1)
     save_label(dataset, "flipped", replace(bela, array=np.zeros_like(bela.array)), LabelWork("Bela"), base=1)
     person.keys("1", "b")
@@ -299,23 +303,23 @@ def test_two_who_save_lose_nothing(draftsman: Draftsman) -> None:
     drawn = person.shown()
 
     person.keys("Control+s")
-    person.visitor.sees("Bela changed the label since you opened it: version 2 counts now")
+    person.sees("Bela changed the label since you opened it: version 2 counts now")
     person.visitor.click("Look at version 2")
-    person.visitor.sees("You look at version 2")
+    person.sees("You look at version 2")
     person.page.wait_for_function(f"() => !{VIEW}.edits.labels.some((value) => value)")
     person.drag((3, 3), (6, 3), slice_at=20)
-    person.visitor.sees("This is an older version")
+    person.sees("This is an older version")
     person.visitor.click("Back to the drawing")
     np.testing.assert_array_equal(person.shown(), drawn)
     person.keys("Control+s")
     person.visitor.click("Save mine on top of it")
-    person.visitor.sees("Saved as version 3")
+    person.sees("Saved as version 3")
     np.testing.assert_array_equal(person.saved(), drawn)
     assert [version.base for version in read_history(person.item.path, "flipped").versions] == [0, 1, 2]
 
     person.visitor.click("Versions")
-    person.visitor.sees("Version 2: correction by Bela")
+    person.sees("Version 2: correction by Bela")
     person.page.get_by_role("dialog").get_by_role("button", name="Restore").first.click()
     person.page.get_by_role("dialog").get_by_role("button", name="Restore", exact=True).click()
-    person.visitor.sees("This is version 4.")
+    person.sees("This is version 4.")
     assert not person.saved().any()

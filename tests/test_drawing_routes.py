@@ -351,3 +351,14 @@ def test_two_people_at_one_case_hear_of_each_other(app: AppState, monkeypatch: p
     assert call("2", "Bela") == ["somebody"]
     monkeypatch.setattr("osteon.app.drawing.presence.AWAY_S", -1.0)
     assert call("2", "Bela") == []
+
+
+def test_scans_outside_the_workspace_are_not_read(app: AppState, tmp_path: Path) -> None:
+    client = made(app)
+    dataset = Dataset.open(client.folder)
+    outside = tmp_path / "elsewhere.nii.gz"
+    outside.write_bytes(dataset.resolve(dataset.case("oblique").images[0]).read_bytes())
+    cases = [case.model_copy(update={"images": [str(outside)]}) for case in dataset.manifest.cases]
+    write_manifest(client.folder, dataset.manifest.model_copy(update={"cases": cases}))
+    for path in ("state", "label?version=0"):
+        assert client.http.get(f"{client.url}/{path}").status_code == 404

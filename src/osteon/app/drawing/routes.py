@@ -182,8 +182,11 @@ def _find(app: AppState, request: Request) -> tuple[Item, str]:
     dataset = None if item is None else open_dataset(item)
     names = [] if dataset is None else (case.id for case in dataset.manifest.cases)
     name = None if item is None else app.find_case(item, names, request.path_params["case_id"])
-    if item is None or name is None:
+    if item is None or dataset is None or name is None:
         raise UsageError("this case is no longer here", hint="go back to Data")
+    case = dataset.case(name)
+    for path in (*case.images, *([case.segmentation] if case.segmentation else [])):
+        app.workspace.check_readable(dataset.resolve(path))
     return item, name
 
 
@@ -267,7 +270,7 @@ def _text(value: Any, longest: int) -> str:
 def _number(value: Any, name: str) -> int:
     text = str(value) if type(value) in (int, str) else ""
     if not re.fullmatch(r"[0-9]{1,9}", text):
-        raise RejectedError(422, f"{name} is no number of a version", hint="reload the page")
+        raise RejectedError(422, f"{name} does not number a version", hint="reload the page")
     return int(text)
 
 

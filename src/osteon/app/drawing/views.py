@@ -9,8 +9,8 @@ autosave, saving, versions, who else is here. So a view knows nothing of servers
     setRows(rows)          {name, value, colour, opacity, visible, locked} for each entry, in order; one may be appended
     setStructure(n)        which row is drawn, from 0; -1: none
     tools()                {name, label, key, icon, once, hint, options} of each; `once`: done when it is chosen. Its
-                           options: {name, label, least, most, step, value, unit}, or `choices` ([[value, label], …]). Icons
-                           are Material's
+                           options: {name, label, least, most, step, value, unit}, or `choices` ([[value, label], …]).
+                           Icons are Material's
     setTool(name, options) options: {name: value}; the tool `move` draws nothing: the viewer's own pointer
     peek(bytes, rows)      another label is shown, and nothing can be drawn, until `back(rows)` shows the drawing again
     present()              which rows have a voxel

@@ -21,7 +21,7 @@ def register(app: AppState) -> None:
     """Put the page onto the server."""
 
     @ui.page("/look/{dataset_id}/{case_id}/draw")
-    def draw(dataset_id: str, case_id: str) -> None:
+    def draw(dataset_id: str, case_id: str, order: str = "") -> None:
         item = app.workspace.find("datasets", dataset_id)
         dataset = None if item is None else open_dataset(item)
         names = [] if dataset is None else [case.id for case in dataset.manifest.cases]
@@ -29,10 +29,15 @@ def register(app: AppState) -> None:
         with page_frame(app, "Draw", "/data", back=(f"/look/{dataset_id}/{case_id}", "Look"), wide=True):
             if item is None or dataset is None or name is None:
                 raise OsteonError("this case is no longer here", hint="go back to Data")
-            url = f"/look/{item.id}"
+            ordered = [other for other in app.orders.get(order, ()) if other in set(names)]
+            names, more = (ordered, f"?order={order}") if name in ordered else (names, "")
             place = names.index(name)
-            around = [f"{url}/{app.case_id(item, names[(place + by) % len(names)])}/draw" for by in (-1, 1)]
-            with case_header(names, name, lambda other: f"{url}/{app.case_id(item, other)}/draw"):
+
+            def url(other: str) -> str:
+                return f"/look/{item.id}/{app.case_id(item, other)}/draw{more}"
+
+            around = [url(names[(place + by) % len(names)]) for by in (-1, 1)]
+            with case_header(names, name, url):
                 pass
             _DrawingPage(app, item, dataset, name, around)
 
