@@ -46,6 +46,7 @@ class _CasePage:
         url, more = f"/look/{item.id}", f"?order={order}" if order in app.orders else ""
         with case_header(names, name, lambda other: f"{url}/{app.case_id(item, other)}{more}", held_out) as step:
             self.channel = _channels(dataset)
+            action("Draw", f"{url}/{app.case_id(item, name)}/draw{more}", icon="brush", style="main")
             action("Work list", f"/work/{item.id}", icon="checklist", style="quiet")
             report_buttons(name, self._report)
         self.work = CaseWork(app, item, dataset, name, step)
