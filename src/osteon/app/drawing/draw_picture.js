@@ -1,0 +1,320 @@
+// A radiograph that is drawn on: each structure is a layer of its own, and the active one changes, whatever overlaps it.
+import picture from "osteon-picture/picture.js";
+import { History } from "osteon-picture/history.js";
+import { boxOfMask, clip, filledHoles, grow, isEmpty, smoothed, unite } from "osteon-picture/shapes.js";
+import { TOOLS, toolList } from "osteon-picture/tools.js";
+
+const OTHERS = { dimmed: [0.3, 0.5], hidden: [0, 0], shown: [1, 0.9] }; // of a structure's own opacity, and of its outline
+const ACTIONS = { holes: "fillHoles", smooth: "smooth", others: "showOthers" }; // tools that are done at once
+const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
+const DOUBLE_MS = 350, DOUBLE_PIXELS = { touch: 24 };
+const MARGIN = 24; // pixels of the screen between the keyboard's cursor and the view's edge
+
+export default {
+  extends: picture,
+  template: `
+    <div class="osteon-view osteon-drawing">
+      <div class="osteon-canvas-box">
+        <canvas ref="canvas" tabindex="0" role="application" :aria-label="label" @contextmenu.prevent></canvas>
+        <canvas ref="overlay" class="osteon-overlay" aria-hidden="true"></canvas>
+        <div v-if="problem" class="osteon-problem" role="alert">{{ problem }}</div>
+        <span v-for="(mark, n) in marks" :class="'osteon-mark osteon-mark-' + n">{{ mark }}</span>
+        <div class="osteon-position">{{ position }}</div>
+        <div class="osteon-unseen" aria-live="polite">{{ heard }}</div>
+      </div>
+    </div>`,
+  props: { label: String, poster: String, group: String, scene: Object },
+  data: () => ({ heard: "" }),
+  watch: { "scene.key"() { this.show(this.scene); } },
+  created() {
+    Object.assign(this, { active: -1, options: {}, others: "dimmed", dirty: null, fingers: new Map(), pressed: null, hover: null, cursor: null });
+    this.panning = new TOOLS.move(this);
+    this.tool = this.panning;
+  },
+  mounted() {
+    const canvas = this.$refs.canvas, on = (name, what) => canvas.addEventListener(name, (e) => this.shown && what(e));
+    on("pointerdown", (e) => this.pointerDown(e));
+    on("pointermove", (e) => this.pointerMoved(e));
+    for (const name of ["pointerup", "pointercancel"]) on(name, (e) => this.pointerUp(e, name === "pointercancel"));
+    on("pointerleave", () => { this.hover = null; this.redraw(); });
+    on("keydown", (e) => this.keyDown(e));
+    on("keyup", (e) => this.keyUp(e));
+    on("blur", () => { this.space = null; });
+    if (this.scene) this.show(this.scene);
+  },
+  unmounted() { cancelAnimationFrame(this.frame); },
+  methods: {
+    async show(scene) {
+      this.history = null;
+      await picture.methods.show.call(this, scene);
+      this.tell("osteon-ready");
+    },
+
+    // What the panel asks for; app/drawing/views.py has the list
+    load(bytes, rows) {
+      const count = this.shown.size[0] * this.shown.size[1];
+      this.all = new Uint32Array(bytes.byteOffset % 4 ? bytes.slice().buffer : bytes.buffer, bytes.byteOffset % 4 ? 0 : bytes.byteOffset, bytes.length / 4);
+      this.words = Array.from({ length: this.all.length / count }, (_, n) => this.all.subarray(n * count, (n + 1) * count));
+      this.history = new History(this.words, this.shown.size);
+      this.shown.layers = this.words.map(() => ({ structures: [] }));
+      this.tool.restore?.(null);
+      this.setRows(rows);
+    },
+    mask() { return new Uint8Array(this.all.buffer, this.all.byteOffset, this.all.byteLength); },
+    setRows(rows) {
+      const { layers, size } = this.shown, count = size[0] * size[1];
+      while (this.words.length * 32 < rows.length) { // what is new has no pixel yet
+        const all = new Uint32Array(this.all.length + count);
+        all.set(this.all);
+        this.all = all;
+        this.words.forEach((_, n) => { this.words[n] = all.subarray(n * count, (n + 1) * count); });
+        this.words.push(all.subarray(all.length - count));
+        layers.push({ structures: [] });
+      }
+      rows.forEach(({ name, colour, opacity, visible, locked }, n) => {
+        layers[n >> 5].structures[n & 31] = { name, colour, locked, opacity: visible ? opacity : 0 };
+      });
+      this.touch(null);
+    },
+    setStructure(number) {
+      this.tool.finish();
+      this.active = number;
+      if (this.history) this.tool.begun?.();
+      this.touch(null);
+    },
+    tools() { return toolList(this); },
+    setTool(name, options = {}) {
+      this.interrupt();
+      if (ACTIONS[name]) return this[ACTIONS[name]](options);
+      this.options = { ...options, erase: name === "eraser" || options.mode === "erase" };
+      if (this.tool.constructor !== TOOLS[name]) {
+        this.tool.finish();
+        this.tool = name === "move" ? this.panning : new TOOLS[name](this);
+        if (this.history) this.tool.begun?.();
+      }
+      this.redraw();
+    },
+    setReadOnly(on) { this.readOnly = on; this.interrupt(); this.tool.finish(); this.redraw(); },
+    undo() { if (this.interrupt() || this.tool.back?.()) return; this.travel(this.history?.undo(), "before"); },
+    redo() { this.interrupt(); this.travel(this.history?.redo(), "after"); },
+
+    fillHoles() { this.reshape((mask, size) => filledHoles(mask, size), 1, "There are no holes in this structure."); },
+    smooth({ radius = 2 }) { this.reshape((mask, size) => smoothed(mask, size, radius), 2 * radius, "There is nothing to smooth."); },
+    showOthers() { // dimmed, alone, as they are
+      const ways = Object.keys(OTHERS);
+      this.others = ways[(ways.indexOf(this.others) + 1) % ways.length];
+      this.say({ dimmed: "The others are dimmed.", hidden: "The others are hidden.", shown: "The others are shown as they are." }[this.others]);
+      this.touch(null);
+    },
+
+    reshape(change, margin, nothing) { // the active structure within its box
+      if (!this.canDraw()) return;
+      this.tool.finish();
+      const { size } = this.shown, mask = this.history.mask(this.active), own = boxOfMask(mask, size);
+      if (!own) return this.say(nothing);
+      const box = clip(grow(own, margin), size), wide = box[2] - box[0], part = new Uint8Array(wide * (box[3] - box[1]));
+      for (let y = box[1]; y < box[3]; y++) part.set(mask.subarray(y * size[0] + box[0], y * size[0] + box[2]), (y - box[1]) * wide);
+      change(part, [wide, box[3] - box[1]]).forEach((on, at) => {
+        const x = at % wide;
+        this.put((box[1] + (at - x) / wide) * size[0] + box[0] + x, on);
+      });
+      this.touch(box);
+      if (!this.commit()) this.say(nothing);
+      this.tool.begun?.();
+    },
+    put(n, on) { // a pixel of the active structure; where structures exclude one another the others lose it, unless they are locked
+      if (on && this.shown.exclusive) {
+        const there = this.structuresAt(n).filter((number) => number !== this.active);
+        if (there.some((number) => this.structure(number).locked)) return;
+        for (const number of there) this.history.set(number, n, 0);
+      }
+      this.history.set(this.active, n, on);
+    },
+    canDraw() { // else it is said why not
+      const why = this.readOnly ? "An older version is looked at: nothing can be drawn."
+        : !this.history || this.active < 0 ? "Choose a structure first."
+        : this.structure(this.active).locked ? `${this.structure(this.active).name} is locked.` : "";
+      if (why) this.say(why);
+      return !why;
+    },
+    commit(polygon = null) {
+      const step = this.history.commit(polygon);
+      if (step) this.tellDrawn(step);
+      return step;
+    },
+    travel(step, state) {
+      if (!step) return;
+      for (const { box } of step.parts) this.touch(box);
+      const edited = step.polygon?.after.shape.structure === this.active ? step.polygon[state] : null;
+      this.tool.restore?.(edited);
+      if (!edited) this.tool.begun?.();
+      this.tellDrawn(step);
+    },
+    tellDrawn(step) {
+      const { done, undone } = this.history;
+      this.tell("osteon-drawn", { undo: done.length, redo: undone.length, rows: step.parts.map((part) => part.structure) });
+    },
+    tell(name, detail = {}) { this.$refs.canvas.dispatchEvent(new CustomEvent(name, { bubbles: true, detail })); },
+    say(text) { this.tell("osteon-said", { text }); },
+    interrupt() { // what is going on with the pointer is taken back; whether something was
+      if (!this.pressed) return false;
+      (this.pressed.tool.interrupt ?? this.pressed.tool.cancel).call(this.pressed.tool);
+      this.pressed = null;
+      return true;
+    },
+    isInRange(n) {
+      const { low, high } = this.options, value = this.value(n);
+      return low === undefined || (value >= low && value <= high);
+    },
+    othersAt(n) { // those that are shown and not locked
+      return this.others === "hidden" ? [] : this.structuresAt(n).filter((number) => number !== this.active && this.structure(number).opacity && !this.structure(number).locked);
+    },
+
+    // What is on the screen
+    alphas({ opacity }, _, number) {
+      if (number === this.active) return [opacity, 1];
+      const [inside, outline] = OTHERS[this.others];
+      return [opacity * inside, opacity && outline];
+    },
+    touch(box) { // a box of the picture has changed, nothing where it is empty, all of it where null
+      if (!box || !isEmpty(box)) this.dirty = unite(this.dirty, box ?? [0, 0, ...this.shown.size]);
+      this.redraw();
+    },
+    redraw() { this.frame ??= requestAnimationFrame(() => this.flush()); },
+    flush() {
+      this.frame = null;
+      if (this.dirty) {
+        const box = clip(grow(this.dirty, this.edge), this.shown.size);
+        this.dirty = null;
+        this.paint(box);
+        picture.methods.draw.call(this, box);
+      }
+      this.drawOverlay();
+    },
+    draw(box) { picture.methods.draw.call(this, box); this.drawOverlay(); },
+    drawOverlay() {
+      const { overlay, canvas } = this.$refs, ratio = window.devicePixelRatio || 1, pen = overlay.getContext("2d");
+      if (overlay.width !== canvas.width || overlay.height !== canvas.height) Object.assign(overlay, { width: canvas.width, height: canvas.height });
+      pen.setTransform(1, 0, 0, 1, 0, 0);
+      pen.clearRect(0, 0, overlay.width, overlay.height);
+      if (!this.shown) return;
+      pen.setTransform(ratio, 0, 0, ratio, 0, 0);
+      this.tool.draw(pen);
+      const place = this.cursor ?? this.hover;
+      if (!place) return;
+      const [x, y] = this.screen(place), radius = (this.options.size / 2) * this.at.scale;
+      pen.beginPath();
+      if (this.options.size && this.tool !== this.panning) pen.arc(x, y, radius, 0, 7);
+      if (this.cursor) for (const [a, b] of Object.values(ARROWS)) { pen.moveTo(x + 4 * a, y + 4 * b); pen.lineTo(x + 14 * a, y + 14 * b); }
+      pen.setLineDash(this.options.erase ? [4, 3] : []);
+      for (const [lineWidth, strokeStyle] of [[3, "#000a"], [1.25, "#fff"]]) { Object.assign(pen, { lineWidth, strokeStyle }); pen.stroke(); }
+    },
+
+    // Mouse, pen and fingers
+    event(e, point = this.pointer(e)) { return { point, kind: e.pointerType, erase: e.shiftKey || !!(e.buttons & 32), pressed: !!this.pressed }; },
+    pointerDown(e) {
+      const point = this.pointer(e), place = this.pixel(point);
+      this.$refs.canvas.setPointerCapture(e.pointerId);
+      this.$refs.canvas.focus({ preventScroll: true });
+      this.cursor = null;
+      this.withPen ||= e.pointerType === "pen";
+      if (e.pointerType === "touch") {
+        this.fingers.set(e.pointerId, point);
+        if (this.fingers.size > 1) { this.interrupt(); this.pinch = this.fingers.size === 2 ? this.spread() : null; return; }
+      } else this.hover = place;
+      if (this.pressed) return;
+      if (e.button === 2) return this.pick(place);
+      const pans = e.button === 1 || this.space || (this.withPen && e.pointerType === "touch"); // a hand rests on the screen
+      if (this.space) this.space.used = true;
+      if (!pans && this.tool !== this.panning && !this.canDraw()) return;
+      const last = this.lastDown, now = { time: e.timeStamp, point }, tool = pans ? this.panning : this.tool;
+      const twice = last && now.time - last.time < DOUBLE_MS && Math.hypot(point[0] - last.point[0], point[1] - last.point[1]) < (DOUBLE_PIXELS[e.pointerType] ?? 6);
+      this.lastDown = twice || pans ? null : now;
+      if (twice && tool.double) return tool.double(place, this.event(e));
+      this.pressed = { tool, pointer: e.pointerId };
+      tool.down(place, this.event(e));
+      this.redraw();
+    },
+    pointerMoved(e) {
+      const point = this.pointer(e), place = this.pixel(point);
+      if (e.pointerType === "touch") {
+        if (this.fingers.has(e.pointerId)) this.fingers.set(e.pointerId, point);
+        if (this.pinch && this.fingers.size === 2) return this.pinched();
+      } else this.hover = place;
+      this.position = this.describe(place);
+      if (this.pressed && this.pressed.pointer !== e.pointerId) return;
+      const tool = this.pressed?.tool ?? this.tool, parts = this.pressed ? e.getCoalescedEvents?.() ?? [] : [];
+      for (const part of parts.length ? parts : [e]) { const at = this.pointer(part); tool.move(this.pixel(at), this.event(e, at)); }
+      if (!this.pressed) this.redraw();
+    },
+    pointerUp(e, cancelled) {
+      this.fingers.delete(e.pointerId);
+      if (this.fingers.size < 2) this.pinch = null;
+      if (this.pressed?.pointer !== e.pointerId) return;
+      if (cancelled) return this.interrupt();
+      this.pressed.tool.up();
+      this.pressed = null;
+    },
+    spread() { const [a, b] = [...this.fingers.values()]; return { middle: [(a[0] + b[0]) / 2, (a[1] + b[1]) / 2], wide: Math.hypot(a[0] - b[0], a[1] - b[1]) || 1 }; },
+    pinched() {
+      const before = this.pinch, now = (this.pinch = this.spread());
+      this.pan(now.middle[0] - before.middle[0], now.middle[1] - before.middle[1]);
+      this.zoom(now.wide / before.wide, now.middle);
+    },
+    pick(place) { // the structure there becomes the active one; where several lie, one after the other
+      const n = this.pixelAt(place), there = n < 0 ? [] : this.structuresAt(n).filter((number) => this.structure(number).opacity);
+      if (there.length) this.tell("osteon-picked", { row: there.find((number) => number > this.active) ?? there[0] });
+    },
+
+    // The keyboard: a cursor, Space as the pointer's button
+    keyDown(e) {
+      if (e.ctrlKey || e.metaKey || e.altKey) return;
+      const way = ARROWS[e.key];
+      if (way && this.tool === this.panning) { this.pan(...way.map((step) => -step * (e.shiftKey ? 200 : 40))); this.drawAll(); }
+      else if (way) this.moveCursor(way, e.shiftKey ? 10 : 1);
+      else if (e.key === " ") this.space ??= { used: false };
+      else if (e.key === "Enter") { if (this.tool.enter) this.tool.enter(); else this.press(e.shiftKey); }
+      else if (e.key === "Escape") { if (!this.interrupt()) this.tool.cancel(); }
+      else if (e.key === "Delete" || e.key === "Backspace") this.tool.remove?.();
+      else if (e.key === "[" || e.key === "]") this.resize(e.key === "]" ? 1.2 : 1 / 1.2);
+      else if (!this.key(e)) return;
+      e.preventDefault();
+      e.stopPropagation();
+    },
+    keyUp(e) {
+      if (e.key !== " ") return;
+      if (this.space && !this.space.used) this.press(e.shiftKey);
+      this.space = null;
+      e.preventDefault();
+    },
+    resize(factor) { // the brush
+      const size = this.options.size, next = Math.round(size * factor);
+      if (!size) return;
+      this.options.size = Math.min(200, Math.max(1, next === size ? size + Math.sign(factor - 1) : next));
+      this.tell("osteon-set", { option: "size", value: this.options.size });
+      this.redraw();
+    },
+    moveCursor([across, down], step) {
+      const [width, height] = this.shown.size, canvas = this.$refs.canvas, [x, y] = this.cursor ?? this.pixel([canvas.clientWidth / 2, canvas.clientHeight / 2]);
+      const middle = (v, count) => Math.min(count - 1, Math.max(0, Math.floor(v))) + 0.5; // of a pixel
+      this.cursor = [middle(x + across * step * (this.at.mirrored ? -1 : 1), width), middle(y + down * step, height)];
+      const [a, b] = this.screen(this.cursor), into = (v, most) => Math.min(0, v - MARGIN) + Math.max(0, v - most + MARGIN);
+      const [right, under] = [into(a, canvas.clientWidth), into(b, canvas.clientHeight)];
+      if (right || under) { this.pan(-right, -under); this.drawAll(); }
+      (this.pressed?.tool ?? this.tool).move(this.cursor, { point: this.screen(this.cursor), kind: "key", pressed: !!this.pressed });
+      this.heard = this.position = this.describe(this.cursor);
+      this.redraw();
+    },
+    press(erase) {
+      if (!this.cursor || (!this.pressed && !this.canDraw())) return;
+      const event = { point: this.screen(this.cursor), kind: "key", erase, pressed: true };
+      if (this.pressed) { this.pressed.tool.up(); this.pressed = null; }
+      else {
+        this.tool.down(this.cursor, event);
+        if (this.tool.holds) this.pressed = { tool: this.tool, pointer: "key" };
+        else this.tool.up();
+      }
+      this.redraw();
+    },
+  },
+};
