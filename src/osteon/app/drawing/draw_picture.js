@@ -47,20 +47,44 @@ export default {
     async show(scene) {
       this.history = null;
       await picture.methods.show.call(this, scene);
+      this.shownOnce = true;
       this.tell("osteon-ready");
     },
 
-    // What the panel asks for; app/drawing/views.py has the list
+    // What the panel asks for; drawing/views.py has the list
     load(bytes, rows) {
-      const count = this.shown.size[0] * this.shown.size[1];
-      this.all = new Uint32Array(bytes.byteOffset % 4 ? bytes.slice().buffer : bytes.buffer, bytes.byteOffset % 4 ? 0 : bytes.byteOffset, bytes.length / 4);
+      this.aside = null;
+      this.lay(bytes, rows);
+      this.tell("osteon-drawn", { undo: 0, redo: 0, rows: [] });
+    },
+    lay(bytes, rows) {
+      const count = this.shown.size[0] * this.shown.size[1], plain = bytes.byteOffset % 4 ? bytes.slice() : bytes;
+      this.all = new Uint32Array(plain.buffer, plain.byteOffset, plain.length / 4);
       this.words = Array.from({ length: this.all.length / count }, (_, n) => this.all.subarray(n * count, (n + 1) * count));
       this.history = new History(this.words, this.shown.size);
       this.shown.layers = this.words.map(() => ({ structures: [] }));
       this.tool.restore?.(null);
       this.setRows(rows);
     },
-    mask() { return new Uint8Array(this.all.buffer, this.all.byteOffset, this.all.byteLength); },
+    peek(bytes, rows) { // another label is looked at; the drawing, and what can be undone, is kept aside
+      this.interrupt();
+      this.tool.finish();
+      const { all, words, history } = this;
+      this.aside ??= { all, words, history, layers: this.shown.layers };
+      this.lay(bytes, rows);
+    },
+    back(rows) {
+      const { layers, ...kept } = this.aside;
+      Object.assign(this, { ...kept, aside: null });
+      this.shown.layers = layers;
+      this.setRows(rows);
+      this.tool.begun?.();
+    },
+    mask() { const { all } = this.aside ?? this; return new Uint8Array(all.buffer, all.byteOffset, all.byteLength); },
+    present() {
+      const there = this.words.map((words) => words.reduce((all, word) => all | word, 0));
+      return this.shown.layers.flatMap((layer, l) => layer.structures.flatMap((_, bit) => (there[l] & (1 << bit) ? [32 * l + bit] : [])));
+    },
     setRows(rows) {
       const { layers, size } = this.shown, count = size[0] * size[1];
       while (this.words.length * 32 < rows.length) { // what is new has no pixel yet
@@ -82,11 +106,11 @@ export default {
       if (this.history) this.tool.begun?.();
       this.touch(null);
     },
-    tools() { return toolList(this); },
+    tools() { return toolList(this.scene.window); },
     setTool(name, options = {}) {
       this.interrupt();
       if (ACTIONS[name]) return this[ACTIONS[name]](options);
-      this.options = { ...options, erase: name === "eraser" || options.mode === "erase" };
+      this.options = { ...options, erase: name === "eraser" || options.what === "erase" };
       if (this.tool.constructor !== TOOLS[name]) {
         this.tool.finish();
         this.tool = name === "move" ? this.panning : new TOOLS[name](this);
@@ -94,9 +118,8 @@ export default {
       }
       this.redraw();
     },
-    setReadOnly(on) { this.readOnly = on; this.interrupt(); this.tool.finish(); this.redraw(); },
-    undo() { if (this.interrupt() || this.tool.back?.()) return; this.travel(this.history?.undo(), "before"); },
-    redo() { this.interrupt(); this.travel(this.history?.redo(), "after"); },
+    undo() { if (this.interrupt() || this.tool.back?.()) return; this.travel("undo", "before"); },
+    redo() { this.interrupt(); this.travel("redo", "after"); },
 
     fillHoles() { this.reshape((mask, size) => filledHoles(mask, size), 1, "There are no holes in this structure."); },
     smooth({ radius = 2 }) { this.reshape((mask, size) => smoothed(mask, size, radius), 2 * radius, "There is nothing to smooth."); },
@@ -131,9 +154,9 @@ export default {
       this.history.set(this.active, n, on);
     },
     canDraw() { // else it is said why not
-      const why = this.readOnly ? "An older version is looked at: nothing can be drawn."
-        : !this.history || this.active < 0 ? "Choose a structure first."
-        : this.structure(this.active).locked ? `${this.structure(this.active).name} is locked.` : "";
+      const row = this.active < 0 ? null : this.structure(this.active);
+      const why = this.aside ? "Another version is looked at: go back to the drawing first." : !this.history || !row ? "Choose a structure first."
+        : row.locked ? `${row.name} is protected.` : row.opacity ? "" : `${row.name} is hidden: show it first.`;
       if (why) this.say(why);
       return !why;
     },
@@ -142,7 +165,8 @@ export default {
       if (step) this.tellDrawn(step);
       return step;
     },
-    travel(step, state) {
+    travel(way, state) {
+      const step = this.aside ? null : this.history?.[way]();
       if (!step) return;
       for (const { box } of step.parts) this.touch(box);
       const edited = step.polygon?.after.shape.structure === this.active ? step.polygon[state] : null;
@@ -163,8 +187,8 @@ export default {
       return true;
     },
     isInRange(n) {
-      const { low, high } = this.options, value = this.value(n);
-      return low === undefined || (value >= low && value <= high);
+      const { limit, from, to } = this.options, value = this.value(n);
+      return limit !== "range" || (value >= from && value <= to);
     },
     othersAt(n) { // those that are shown and not locked
       return this.others === "hidden" ? [] : this.structuresAt(n).filter((number) => number !== this.active && this.structure(number).opacity && !this.structure(number).locked);
@@ -172,7 +196,7 @@ export default {
 
     // What is on the screen
     alphas({ opacity }, _, number) {
-      if (number === this.active) return [opacity, 1];
+      if (number === this.active) return [opacity, opacity && 1];
       const [inside, outline] = OTHERS[this.others];
       return [opacity * inside, opacity && outline];
     },
@@ -274,9 +298,8 @@ export default {
       else if (way) this.moveCursor(way, e.shiftKey ? 10 : 1);
       else if (e.key === " ") this.space ??= { used: false };
       else if (e.key === "Enter") { if (this.tool.enter) this.tool.enter(); else this.press(e.shiftKey); }
-      else if (e.key === "Escape") { if (!this.interrupt()) this.tool.cancel(); }
+      else if (e.key === "Escape") { if (!this.interrupt() && !this.tool.cancel()) return; }
       else if (e.key === "Delete" || e.key === "Backspace") this.tool.remove?.();
-      else if (e.key === "[" || e.key === "]") this.resize(e.key === "]" ? 1.2 : 1 / 1.2);
       else if (!this.key(e)) return;
       e.preventDefault();
       e.stopPropagation();
@@ -286,13 +309,6 @@ export default {
       if (this.space && !this.space.used) this.press(e.shiftKey);
       this.space = null;
       e.preventDefault();
-    },
-    resize(factor) { // the brush
-      const size = this.options.size, next = Math.round(size * factor);
-      if (!size) return;
-      this.options.size = Math.min(200, Math.max(1, next === size ? size + Math.sign(factor - 1) : next));
-      this.tell("osteon-set", { option: "size", value: this.options.size });
-      this.redraw();
     },
     moveCursor([across, down], step) {
       const [width, height] = this.shown.size, canvas = this.$refs.canvas, [x, y] = this.cursor ?? this.pixel([canvas.clientWidth / 2, canvas.clientHeight / 2]);

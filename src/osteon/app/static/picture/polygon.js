@@ -5,6 +5,7 @@ import { boxOf, clip, fillRings, grow, isEmpty, segmentDistance, simplified, tra
 const REACH = { touch: 22, pen: 12 }; // pixels of the screen within which a corner or a side is meant
 const MOUSE_REACH = 8;
 const DETAIL = 0.004, FINEST = 0.75; // how far an outline may lie from what is traced of it: of its extent, and pixels at least
+const FREEHAND = 5; // pixels of the screen between what is set while the pointer is drawn along
 const OPEN = { rings: [], shape: null }; // `rings` are never changed in place; `shape`: what was there before, once it is closed
 
 export class Polygon {
@@ -24,9 +25,16 @@ export class Polygon {
   move(place, event) {
     this.hover = place;
     if (this.held && event.pressed) this.change(place, 1);
+    else if (event.pressed && this.added && this.away(this.rings[0].at(-1), place) > FREEHAND) {
+      this.rings = [[...this.rings[0], place]];
+      this.freehand = true;
+    }
     if (this.rings.length) this.view.redraw();
   }
   up() {
+    const [ring] = this.rings;
+    if (this.freehand && ring?.length > 3 && this.away(ring[0], ring.at(-1)) <= 3 * MOUSE_REACH) this.close();
+    this.freehand = this.added = false;
     if (this.held && this.held !== this.rings) this.commit({ rings: this.held, shape: this.shape });
     this.held = null;
   }
@@ -41,13 +49,14 @@ export class Polygon {
     if (this.shape) this.finish();
     const ring = this.rings[0] ?? [];
     if (ring.length > 2 && this.away(ring[0], place) <= reach) return this.close();
+    this.before = this.rings;
     this.added = !ring.length || this.away(ring.at(-1), place) > 3;
     if (this.added) this.rings = [[...ring, place]];
     this.view.redraw();
   }
   close() {
     if (this.shape || !(this.rings[0]?.length > 2)) return;
-    const before = { rings: this.rings, shape: null }, rings = this.rings;
+    const before = { rings: this.rings, shape: null }, rings = this.freehand ? [simplified(this.rings[0], 1 / this.view.at.scale)] : this.rings;
     this.rings = [];
     this.begin(this.view.options.erase);
     this.apply(rings);
@@ -88,14 +97,20 @@ export class Polygon {
     }
     this.view.redraw();
   }
-  cancel() { // a corner that is held goes back; what is not closed is gone, and what is closed stays as it is
+  cancel() { // a corner that is held goes back; what is not closed is gone, and what is closed stays as it is; whether there was any
+    const any = this.rings.length > 0;
     if (this.held) {
       this.view.touch(this.view.history.cancel() ?? [0, 0, 0, 0]);
       Object.assign(this, { rings: this.held, held: null, chosen: null });
       this.view.redraw();
     } else this.finish();
+    return any;
   }
-  interrupt() { if (this.held) this.cancel(); else if (!this.shape && this.added) this.remove(); } // a second finger came
+  interrupt() { // a second finger came
+    if (this.held) this.cancel();
+    else if (this.added) Object.assign(this, { rings: this.before, added: false, freehand: false });
+    this.view.redraw();
+  }
   finish() { this.up(); Object.assign(this, { ...OPEN, chosen: null }); this.view.redraw(); }
   back() { if (this.shape || !this.rings.length) return false; this.remove(); return true; } // undo while corners are set
   commit(before, bytes = 0) { this.view.commit({ before, after: { rings: this.rings, shape: this.shape }, bytes: bytes + 40 * this.rings.flat().length }); }
@@ -145,7 +160,7 @@ export class Polygon {
 export class Outline extends Polygon { // what the active structure has already, with corners
   begun() { // the outlines of the whole active structure become corners
     const { view } = this, { size } = view.shown, mask = view.history.mask(view.active);
-    if (view.active < 0 || view.readOnly || view.structure(view.active).locked) return;
+    if (!view.canDraw()) return;
     this.rings = trace(mask, size).map((ring) => {
       const [left, top, right, bottom] = boxOf(ring);
       return simplified(ring, Math.max(FINEST, DETAIL * Math.hypot(right - left, bottom - top)));
@@ -156,7 +171,7 @@ export class Outline extends Polygon { // what the active structure has already,
   }
   missed() { this.chosen = null; this.view.redraw(); }
   enter() {}
-  cancel() { if (this.held) super.cancel(); }
+  cancel() { return !!this.held && super.cancel(); }
 }
 
 function* changedCorners(before, after) { // around which something was gained or lost: those that moved, and their neighbours

@@ -70,7 +70,7 @@ class Take extends Click { // moves the connected piece of another structure to 
   act(n) {
     const { view } = this, { history, active } = view, others = view.othersAt(n);
     const pieces = others.map((other) => ({ other, inside: this.piece((m) => history.has(other, m), n).inside }));
-    if (!pieces.length) return view.say("No other structure is shown here, or it is locked.");
+    if (!pieces.length) return view.say("No other structure is shown here, or it is protected.");
     const count = ({ inside }) => inside.reduce((sum, on) => sum + on, 0);
     const { other, inside } = pieces.reduce((least, piece) => (count(piece) < count(least) ? piece : least));
     this.apply(inside, (m) => { history.set(other, m, false); history.set(active, m, true); });
@@ -95,29 +95,30 @@ class Move { // the picture
 }
 
 export const TOOLS = {
-  move: Move, brush: Brush, eraser: Brush, grey: Brush, polygon: Polygon, outline: Outline, flood: Flood, take: Take, takebrush: TakeBrush,
+  move: Move, brush: Brush, eraser: Brush, polygon: Polygon, outline: Outline, fill: Flood, take: Take, takeover: TakeBrush,
 };
 
-export function toolList(view) { // as the panel takes it
-  const { slope } = view.shown, [low, high] = view.extent(), [black, white] = view.range;
-  const size = { name: "size", label: "Size", least: 1, most: 200, step: 1, value: 20, unit: "px" };
-  const grey = (name, label, value) => ({ name, label, least: low, most: high, step: slope, value, unit: "" });
-  const mode = (add, erase) => ({ name: "mode", label: "What it does", value: "add", choices: [["add", add], ["erase", erase]] });
+export function toolList([black, white]) { // as the panel takes it; of a window of grey
+  const size = { name: "size", label: "Width", least: 1, most: 300, step: 1, value: 20, unit: "px" };
+  const limits = [
+    { name: "limit", label: "Where the grey is", choices: [["any", "Anything"], ["range", "Within a range"]], value: "any" },
+    { name: "from", label: "From", value: +((black + white) / 2).toPrecision(3), unit: "grey" }, { name: "to", label: "To", value: white, unit: "grey" },
+  ];
+  const what = (draw, erase) => ({ name: "what", label: "What", choices: [["draw", draw], ["erase", erase]], value: "draw" });
   return [
-    { name: "brush", label: "Brush", key: "b", icon: "brush", hint: "Drag to draw; with Shift it erases.", options: [size] },
-    { name: "eraser", label: "Eraser", key: "e", icon: "auto_fix_normal", hint: "Drag to erase; with Shift it draws.", options: [size] },
-    { name: "grey", label: "Brush within grey", key: "g", icon: "tonality", hint: "Draws only where the grey lies between the two values.",
-      options: [size, grey("low", "From", Math.max(low, (black + white) / 2)), grey("high", "Up to", high)] },
-    { name: "polygon", label: "Polygon", key: "p", icon: "polyline", hint: "Click corner after corner; close it at the first one, with a double click or Enter. "
-      + "Then drag corners, drag a side for a new one, and take one away with a double click or Delete.", options: [mode("Add", "Take away")] },
-    { name: "outline", label: "Edit outline", key: "o", icon: "timeline", hint: "The structure's outline gets corners; what is not dragged stays as it is.", options: [] },
-    { name: "flood", label: "Fill", key: "f", icon: "format_color_fill", hint: "Click what the structure encloses, or a piece of it that is to go.",
-      options: [mode("Fill", "Remove a piece")] },
-    { name: "take", label: "Take a piece", key: "t", icon: "call_merge", hint: "Click a piece of another structure: it becomes this one's.", options: [] },
-    { name: "takebrush", label: "Take with the brush", key: "y", icon: "format_paint", hint: "Draws only what other structures have, which lose it.", options: [size] },
-    { name: "holes", label: "Fill holes", key: "h", icon: "adjust", once: true, hint: "Of the structure, all at once.", options: [] },
-    { name: "smooth", label: "Smooth", key: "s", icon: "blur_on", once: true, hint: "The whole structure.",
-      options: [{ name: "radius", label: "Radius", least: 1, most: 15, step: 1, value: 2, unit: "px" }] },
-    { name: "others", label: "Dim, hide, show others", key: "i", icon: "layers", once: true, hint: "One after the other.", options: [] },
+    { name: "move", label: "Look", key: "m", icon: "near_me", hint: "Drag moves the picture; with other tools the middle button or Space does.", options: [] },
+    { name: "brush", label: "Brush", key: "b", icon: "brush", hint: "Shift erases. The right button chooses the structure under the pointer.", options: [size, ...limits] },
+    { name: "eraser", label: "Eraser", key: "e", icon: "backspace", hint: "Erases the structure that is chosen; with Shift it draws.", options: [size, ...limits] },
+    { name: "polygon", label: "Polygon", key: "g", icon: "polyline", options: [what("Fill", "Erase")],
+      hint: "Click corner after corner, or draw around it; the first corner, a double click or Enter closes it. Then drag corners and sides; a double click or Delete removes a corner." },
+    { name: "outline", label: "Edit outline", key: "o", icon: "timeline", options: [],
+      hint: "Corners along the structure's own outline: drag them, drag a side for a new one; a double click or Delete removes one. Elsewhere it stays as it is." },
+    { name: "fill", label: "Fill", key: "f", icon: "format_color_fill", hint: "Click what the structure encloses, or a piece of it that is to go.", options: [what("Fill", "Remove the piece")] },
+    { name: "take", label: "Take piece", key: "t", icon: "swap_horiz", hint: "A click gives the connected piece under the pointer to the structure chosen.", options: [] },
+    { name: "takeover", label: "Take over", key: "a", icon: "format_paint", hint: "A brush that gives what other structures have to the structure chosen.", options: [size] },
+    { name: "holes", label: "Fill holes", key: "c", icon: "adjust", once: true, hint: "All holes of the structure chosen.", options: [] },
+    { name: "smooth", label: "Smooth", key: "s", icon: "water_drop", once: true, hint: "Rounds the structure chosen.",
+      options: [{ name: "radius", label: "By", least: 1, most: 15, step: 1, value: 2, unit: "px" }] },
+    { name: "others", label: "Others", key: "i", icon: "layers", once: true, hint: "The other structures: dimmed, hidden, as they are.", options: [] },
   ];
 }
