@@ -76,43 +76,18 @@ def structure_rows(count: int) -> list[dict[str, Any]]:
     ]
 
 
-class Drawer:
-    """Somebody who draws.
+class PictureDrawer:
+    """Somebody who draws on the first view of a page.
 
     Attributes:
         page: The tab.
         size: Columns and rows.
-        stretch: A pixel's height by its width.
+        count: Of structures.
     """
 
-    def __init__(self, page: Page, address: str, files: dict[str, bytes]) -> None:
-        self.page, self.address, self.files = page, address, files
-
-    def open(
-        self,
-        masks: Mask,
-        pixel: Point = (1.0, 1.0),
-        marks: Sequence[str] = (),
-        grey: Any = None,
-        *,
-        exclusive: bool = False,
-    ) -> None:
-        """A picture `[row, column]` with masks `[structure, row, column]`."""
-        count, rows, columns = masks.shape
-        self.size, self.stretch, self.count = (columns, rows), pixel[1] / pixel[0], count
-        words = np.zeros((-(-count // 32), rows, columns), np.uint32)
-        for number, mask in enumerate(masks):
-            words[number // 32][mask] |= np.uint32(1 << number % 32)
-        grey = np.full((rows, columns), 100, np.uint16) if grey is None else grey
-        scene = {"key": "a", "image": "/image.bin", "size": self.size, "slope": 1, "intercept": 0, "window": [0, 255]}
-        scene |= {"pixel": pixel, "unit": "px", "marks": list(marks), "layers": [], "exclusive": exclusive}
-        self.files |= {
-            "/label.bin": words.tobytes(),
-            "/image.bin": grey.astype(np.uint16).tobytes(),
-            "/scene.json": json.dumps({"scene": scene, "rows": structure_rows(count)}).encode(),
-        }
-        self.page.goto(self.address)
-        self.page.wait_for_function("window.loaded")
+    page: Page
+    size: tuple[int, int]
+    count: int
 
     def call(self, method: str, *arguments: Any) -> Any:
         return self.page.evaluate(f"([m, a]) => {VIEW}[m](...a)", [method, list(arguments)])
@@ -175,6 +150,43 @@ class Drawer:
         return str(self.told("said")[-1]["text"])
 
 
+class Drawer(PictureDrawer):
+    """Somebody who draws on the view alone.
+
+    Attributes:
+        stretch: A pixel's height by its width.
+    """
+
+    def __init__(self, page: Page, address: str, files: dict[str, bytes]) -> None:
+        self.page, self.address, self.files = page, address, files
+
+    def open(
+        self,
+        masks: Mask,
+        pixel: Point = (1.0, 1.0),
+        marks: Sequence[str] = (),
+        grey: Any = None,
+        *,
+        exclusive: bool = False,
+    ) -> None:
+        """A picture `[row, column]` with masks `[structure, row, column]`."""
+        count, rows, columns = masks.shape
+        self.size, self.stretch, self.count = (columns, rows), pixel[1] / pixel[0], count
+        words = np.zeros((-(-count // 32), rows, columns), np.uint32)
+        for number, mask in enumerate(masks):
+            words[number // 32][mask] |= np.uint32(1 << number % 32)
+        grey = np.full((rows, columns), 100, np.uint16) if grey is None else grey
+        scene = {"key": "a", "image": "/image.bin", "size": self.size, "slope": 1, "intercept": 0, "window": [0, 255]}
+        scene |= {"pixel": pixel, "unit": "px", "marks": list(marks), "layers": [], "exclusive": exclusive}
+        self.files |= {
+            "/label.bin": words.tobytes(),
+            "/image.bin": grey.astype(np.uint16).tobytes(),
+            "/scene.json": json.dumps({"scene": scene, "rows": structure_rows(count)}).encode(),
+        }
+        self.page.goto(self.address)
+        self.page.wait_for_function("window.loaded")
+
+
 @contextmanager
 def open_drawer() -> Iterator[Drawer]:
     """The page in a browser of its own."""
@@ -210,7 +222,7 @@ def middles(size: tuple[int, int]) -> tuple[npt.NDArray[np.float64], npt.NDArray
 
 
 def stroke(size: tuple[int, int], places: Sequence[Point], diameter: float, stretch: float = 1.0) -> Mask:
-    """What a round brush covers on its way."""
+    """What a round brush covers on its way, the pixels under the pointer included."""
     x, y = middles(size)
     covered = np.zeros(x.shape, bool)
     for (ax, ay), (bx, by) in zip(places, [*places[1:], places[-1]], strict=True):
@@ -218,6 +230,7 @@ def stroke(size: tuple[int, int], places: Sequence[Point], diameter: float, stre
         px, py = x - ax, (y - ay) * stretch
         t = np.clip((px * along[0] + py * along[1]) / max(along @ along, 1e-30), 0, 1)
         covered |= np.hypot(px - t * along[0], py - t * along[1]) <= diameter / 2
+        covered[int(ay), int(ax)] = True
     return covered
 
 

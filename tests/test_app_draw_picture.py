@@ -189,6 +189,22 @@ def test_an_outline_is_traced_to_the_pixel(drawer: Drawer) -> None:
     assert np.array_equal(np.reshape(filled, noise.shape).astype(bool), noise)
 
 
+def test_what_can_be_undone_takes_no_more_memory_than_is_allowed(drawer: Drawer) -> None:
+    drawer.open(bones())
+    script = """async (most) => {
+      const { History } = await import("osteon-picture/history.js"), words = [new Uint32Array(6400)];
+      const history = new History(words, [80, 80], most);
+      for (let step = 0; step < 20; step++) { for (let n = 0; n < 6400; n += 3) history.set(step, n, 1); history.commit(); }
+      const kept = history.done.length;
+      while (history.undo());
+      return [kept, history.bytes, words[0][0], words[0][1]];
+    }"""
+    kept, held, word, beside = drawer.page.evaluate(script, 5100)
+    assert held <= 5100
+    assert (kept, word, beside) == (5, (1 << 15) - 1, 0), "80 x 80 bits and 200 bytes a step; the oldest stay"
+    assert drawer.page.evaluate(script, 10**6)[2] == 0
+
+
 def test_holes_are_filled_edges_smoothed_and_floods_stopped(drawer: Drawer) -> None:
     rough = (disc(60, 60, 40) & ~disc(60, 60, 15) & ~disc(35, 60, 4)) | disc(120, 60, 12) | disc(2, 2, 9)
     start = np.stack([rough, disc(100, 60, 30)])
@@ -238,6 +254,7 @@ def test_everything_is_reached_by_the_keyboard(drawer: Drawer) -> None:
         keys.press(key)
     keys.press("Space")
     keys.press("ArrowUp")
+    keys.press("Escape")
     at = [(70.5, 60.5), (80.5, 60.5), (80.5, 61.5), (80.5, 62.5)]
     same(drawer, stroke(SIZE, at, 5)[None])
     assert "80.0, 61.0 px" in drawer.page.locator("[aria-live]").first.inner_text()
@@ -259,7 +276,19 @@ def test_everything_is_reached_by_the_keyboard(drawer: Drawer) -> None:
     same(drawer, np.zeros((1, SIZE[1], SIZE[0]), bool))
 
 
-def test_one_finger_draws_and_two_zoom(drawer: Drawer) -> None:
+def test_what_is_drawn_around_becomes_a_polygon(drawer: Drawer) -> None:
+    drawer.open(bones())
+    drawer.call("setTool", "polygon", {"what": "erase"})
+    angles = np.linspace(0, 2 * np.pi, 25)
+    drawer.drag(*[(40 + 12 * float(np.cos(a)), 60 + 12 * float(np.sin(a))) for a in angles])
+    [corners] = drawer.page.evaluate(f"{VIEW}.tool.rings")
+    assert 8 <= len(corners) <= 25
+    gone = polygon(SIZE, corners)
+    assert (gone ^ disc(40, 60, 12)).sum() < 60
+    same(drawer, np.stack([bones()[0] & ~gone, *bones()[1:]]))
+
+
+def test_one_finger_draws_and_two_zoom_and_beside_a_pen_one_moves(drawer: Drawer) -> None:
     empty = np.zeros((1, SIZE[1], SIZE[0]), bool)
     drawer.open(empty)
     drawer.call("setTool", "brush", {"size": 8})
@@ -282,6 +311,19 @@ def test_one_finger_draws_and_two_zoom(drawer: Drawer) -> None:
     touch("touchEnd")
     same(drawer, drawn)
     assert drawer.page.evaluate(f"{VIEW}.at.scale") == pytest.approx(2 * scale)
+    drawer.call("zoom", 0)
+    point = drawer.on_screen((80, 90))
+    pen = {"x": point[0], "y": point[1], "button": "left", "clickCount": 1, "pointerType": "pen"}
+    for kind in ("mousePressed", "mouseReleased"):
+        session.send("Input.dispatchMouseEvent", {"type": kind, **pen})
+    drawn |= stroke(SIZE, [drawer.in_picture(point)], 8)[None]
+    same(drawer, drawn)
+    where = drawer.page.evaluate(f"{VIEW}.at.x")
+    touch("touchStart", (300, 200))  # a hand that rests on the screen
+    touch("touchMove", (330, 200))
+    touch("touchEnd")
+    same(drawer, drawn)
+    assert drawer.page.evaluate(f"{VIEW}.at.x") != where
 
 
 def test_views_move_and_structures_are_picked_without_drawing(drawer: Drawer) -> None:

@@ -82,8 +82,8 @@ export default {
     },
     mask() { const { all } = this.aside ?? this; return new Uint8Array(all.buffer, all.byteOffset, all.byteLength); },
     present() {
-      const there = this.words.map((words) => words.reduce((all, word) => all | word, 0));
-      return this.shown.layers.flatMap((layer, l) => layer.structures.flatMap((_, bit) => (there[l] & (1 << bit) ? [32 * l + bit] : [])));
+      const there = (this.aside ?? this).words.map((words) => words.reduce((all, word) => all | word, 0));
+      return (this.aside ?? this.shown).layers.flatMap((layer, l) => layer.structures.flatMap((_, bit) => (there[l] & (1 << bit) ? [32 * l + bit] : [])));
     },
     setRows(rows) {
       const { layers, size } = this.shown, count = size[0] * size[1];
@@ -235,7 +235,7 @@ export default {
     },
 
     // Mouse, pen and fingers
-    event(e, point = this.pointer(e)) { return { point, kind: e.pointerType, erase: e.shiftKey || !!(e.buttons & 32), pressed: !!this.pressed }; },
+    event(e, point = this.pointer(e)) { return { point, kind: e.pointerType, erase: e.ctrlKey || e.metaKey || !!(e.buttons & 32), pressed: !!this.pressed }; },
     pointerDown(e) {
       const point = this.pointer(e), place = this.pixel(point);
       this.$refs.canvas.setPointerCapture(e.pointerId);
@@ -248,7 +248,7 @@ export default {
       } else this.hover = place;
       if (this.pressed) return;
       if (e.button === 2) return this.pick(place);
-      const pans = e.button === 1 || this.space || (this.withPen && e.pointerType === "touch"); // a hand rests on the screen
+      const pans = e.button === 1 || e.shiftKey || this.space || (this.withPen && e.pointerType === "touch"); // a hand rests on the screen
       if (this.space) this.space.used = true;
       if (!pans && this.tool !== this.panning && !this.canDraw()) return;
       const last = this.lastDown, now = { time: e.timeStamp, point }, tool = pans ? this.panning : this.tool;
@@ -292,12 +292,12 @@ export default {
 
     // The keyboard: a cursor, Space as the pointer's button
     keyDown(e) {
-      if (e.ctrlKey || e.metaKey || e.altKey) return;
+      if (e.ctrlKey || e.metaKey || (e.altKey && e.key !== "Enter")) return;
       const way = ARROWS[e.key];
       if (way && this.tool === this.panning) { this.pan(...way.map((step) => -step * (e.shiftKey ? 200 : 40))); this.drawAll(); }
       else if (way) this.moveCursor(way, e.shiftKey ? 10 : 1);
       else if (e.key === " ") this.space ??= { used: false };
-      else if (e.key === "Enter") { if (this.tool.enter) this.tool.enter(); else this.press(e.shiftKey); }
+      else if (e.key === "Enter") { if (this.tool.enter) this.tool.enter(); else this.press(e.altKey); }
       else if (e.key === "Escape") { if (!this.interrupt() && !this.tool.cancel()) return; }
       else if (e.key === "Delete" || e.key === "Backspace") this.tool.remove?.();
       else if (!this.key(e)) return;
@@ -306,7 +306,7 @@ export default {
     },
     keyUp(e) {
       if (e.key !== " ") return;
-      if (this.space && !this.space.used) this.press(e.shiftKey);
+      if (this.space && !this.space.used) this.press(false);
       this.space = null;
       e.preventDefault();
     },

@@ -4,10 +4,11 @@ import { unite } from "osteon-picture/shapes.js";
 const MAX_BYTES = 64 * 2 ** 20; // of all steps; the oldest are forgotten first
 
 export class History {
-  constructor(words, size) {
-    Object.assign(this, { words, size, done: [], undone: [], bytes: 0 });
+  constructor(words, size, most = MAX_BYTES) {
+    Object.assign(this, { words, size, most, done: [], undone: [], bytes: 0 });
     this.turned = new Map(); // by structure: a byte for each pixel that the step in the making turned over
     this.boxes = new Map();
+    this.spare = []; // such bytes, all 0
   }
   has(structure, n) { return (this.words[structure >> 5][n] >>> (structure & 31)) & 1; }
   mask(structure) { // a byte for each pixel
@@ -28,7 +29,7 @@ export class History {
   set(structure, n, on) {
     if (this.has(structure, n) === +on) return;
     let turned = this.turned.get(structure);
-    if (!turned) this.turned.set(structure, (turned = new Uint8Array(this.size[0] * this.size[1])));
+    if (!turned) this.turned.set(structure, (turned = this.spare.pop() ?? new Uint8Array(this.size[0] * this.size[1])));
     const x = n % this.size[0], y = (n - x) / this.size[0], box = this.boxes.get(structure);
     if (!box) this.boxes.set(structure, [x, y, x + 1, y + 1]);
     else {
@@ -46,14 +47,14 @@ export class History {
       each(box, this.size[0], (n) => { if (turned[n]) { bits[bit >> 3] |= 1 << (bit & 7); turned[n] = 0; any = 1; } bit++; });
       if (any) parts.push({ structure, box, bits });
     }
-    this.boxes.clear();
+    this.clear();
     if (!parts.length && !polygon) return null;
     const step = { parts, polygon, bytes: parts.reduce((sum, { bits }) => sum + bits.length, 200) + (polygon?.bytes ?? 0) };
     for (const gone of this.undone) this.bytes -= gone.bytes;
     this.undone = [];
     this.done.push(step);
     this.bytes += step.bytes;
-    while (this.bytes > MAX_BYTES && this.done.length > 1) this.bytes -= this.done.shift().bytes;
+    while (this.bytes > this.most && this.done.length > 1) this.bytes -= this.done.shift().bytes;
     return step;
   }
   cancel() { // take back the step in the making; its box
@@ -63,8 +64,13 @@ export class History {
       each(box, this.size[0], (n) => { if (turned[n]) { words[n] ^= bit; turned[n] = 0; } });
       all = unite(all, box);
     }
-    this.boxes.clear();
+    this.clear();
     return all;
+  }
+  clear() { // the step in the making, whose bytes are 0 by now
+    this.spare = [...this.turned.values()].slice(0, 2);
+    this.turned.clear();
+    this.boxes.clear();
   }
   undo() { return this.move(this.done, this.undone); }
   redo() { return this.move(this.undone, this.done); }

@@ -81,10 +81,11 @@ export default {
       const edge = this.edgePixels();
       if (edge !== this.edge) { this.edge = edge; this.paint(); box = null; }
       pen.save();
-      if (box) { // and what smoothing takes from it
+      if (box) { // and what smoothing takes from it, in whole pixels of the screen: parts of one would add up
         const [a, b] = [[box[0] - 2, box[1] - 2], [box[2] + 2, box[3] + 2]].map((corner) => this.screen(corner).map((v) => v * ratio));
+        const [left, top, right, bottom] = [Math.floor(Math.min(a[0], b[0])), Math.floor(a[1]), Math.ceil(Math.max(a[0], b[0])), Math.ceil(b[1])];
         pen.beginPath();
-        pen.rect(Math.min(a[0], b[0]), a[1], Math.abs(b[0] - a[0]), b[1] - a[1]);
+        pen.rect(left, top, right - left, bottom - top);
         pen.clip();
       }
       pen.clearRect(0, 0, width, height);

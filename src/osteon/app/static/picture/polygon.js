@@ -60,7 +60,7 @@ export class Polygon {
     this.rings = [];
     this.begin(this.view.options.erase);
     this.apply(rings);
-    this.commit(before, this.shape.base.length + (this.shape.owners?.length ?? 0));
+    this.commit(before);
   }
   begin(erase) { // from here on only what the rings gain or lose is changed
     const { active, history, shown } = this.view;
@@ -113,7 +113,11 @@ export class Polygon {
   }
   finish() { this.up(); Object.assign(this, { ...OPEN, chosen: null }); this.view.redraw(); }
   back() { if (this.shape || !this.rings.length) return false; this.remove(); return true; } // undo while corners are set
-  commit(before, bytes = 0) { this.view.commit({ before, after: { rings: this.rings, shape: this.shape }, bytes: bytes + 40 * this.rings.flat().length }); }
+  commit(before) {
+    const { shape, rings } = this, kept = shape.counted ? 0 : shape.base.length + (shape.owners?.length ?? 0);
+    shape.counted = true;
+    this.view.commit({ before, after: { rings, shape }, bytes: kept + 40 * rings.flat().length });
+  }
   restore(state) { Object.assign(this, { ...(state ?? OPEN), chosen: null, held: null }); this.view.redraw(); }
 
   away(a, b) { const [p, q] = [a, b].map((place) => this.view.screen(place)); return Math.hypot(p[0] - q[0], p[1] - q[1]); }

@@ -26,14 +26,15 @@ export function boxOfMask(mask, [width, height]) { // of what is set; null where
   return isEmpty(box) ? null : box;
 }
 
-export function strokeShape(from, to, size, stretch, picture) { // a round brush, drawn along a line; `stretch`: a pixel's height by its width
+export function strokeShape(from, to, size, stretch, picture) { // a round brush, drawn along a line, and the pixels at its ends; `stretch`: a pixel's height by its width
+  const isEnd = (x, y) => [from, to].some(([u, v]) => Math.floor(u) === x && Math.floor(v) === y);
   const across = size / 2, down = across / stretch, box = clip(boxOf([from, to].flatMap(([x, y]) => [[x - across, y - down], [x + across, y + down]])), picture);
   if (isEmpty(box)) return { box, inside: new Uint8Array(0) };
   const wide = box[2] - box[0], inside = new Uint8Array(wide * (box[3] - box[1]));
   const dx = to[0] - from[0], dy = (to[1] - from[1]) * stretch, long = dx * dx + dy * dy, most = across * across;
   for (let y = box[1], n = 0; y < box[3]; y++) for (let x = box[0]; x < box[2]; x++, n++) {
     const px = x + 0.5 - from[0], py = (y + 0.5 - from[1]) * stretch, t = long ? Math.min(1, Math.max(0, (px * dx + py * dy) / long)) : 0;
-    inside[n] = (px - t * dx) ** 2 + (py - t * dy) ** 2 <= most;
+    inside[n] = (px - t * dx) ** 2 + (py - t * dy) ** 2 <= most || isEnd(x, y);
   }
   return { box, inside };
 }

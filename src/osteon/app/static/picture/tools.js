@@ -7,7 +7,7 @@ class Brush { // draws, or takes away, with a round tip
   constructor(view) { this.view = view; }
   get holds() { return !!this.last; }
   down(place, event) {
-    this.erase = event.erase !== this.view.options.erase; // with the pen's other end, or Shift: the other way round
+    this.erase = event.erase !== this.view.options.erase; // with the pen's other end, or Ctrl: the other way round
     this.last = place;
     this.move(place);
   }
@@ -106,9 +106,9 @@ export function toolList([black, white]) { // as the panel takes it; of a window
   ];
   const what = (draw, erase) => ({ name: "what", label: "What", choices: [["draw", draw], ["erase", erase]], value: "draw" });
   return [
-    { name: "move", label: "Look", key: "m", icon: "near_me", hint: "Drag moves the picture; with other tools the middle button or Space does.", options: [] },
-    { name: "brush", label: "Brush", key: "b", icon: "brush", hint: "Shift erases. The right button chooses the structure under the pointer.", options: [size, ...limits] },
-    { name: "eraser", label: "Eraser", key: "e", icon: "backspace", hint: "Erases the structure that is chosen; with Shift it draws.", options: [size, ...limits] },
+    { name: "move", label: "Look", key: "m", icon: "near_me", hint: "Drag moves the picture; with other tools so do Shift, Space and the middle button.", options: [] },
+    { name: "brush", label: "Brush", key: "b", icon: "brush", hint: "Ctrl erases, Shift moves the picture. The right button chooses the structure under the pointer.", options: [size, ...limits] },
+    { name: "eraser", label: "Eraser", key: "e", icon: "backspace", hint: "Erases the structure that is chosen; with Ctrl it draws.", options: [size, ...limits] },
     { name: "polygon", label: "Polygon", key: "g", icon: "polyline", options: [what("Fill", "Erase")],
       hint: "Click corner after corner, or draw around it; the first corner, a double click or Enter closes it. Then drag corners and sides; a double click or Delete removes a corner." },
     { name: "outline", label: "Edit outline", key: "o", icon: "timeline", options: [],
