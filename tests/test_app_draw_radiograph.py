@@ -86,7 +86,7 @@ def radiologist(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Radiologis
     import_dataset(folder / "w/sources/made/source", folder / "w/datasets/hands", workers=1)
     side_view(folder / "w/datasets/forearm")
     with open_visitor(folder / "w") as visitor:
-        visitor.page.set_viewport_size({"width": 1400, "height": 900})
+        visitor.page.set_viewport_size({"width": 1000, "height": 700})
         yield Radiologist(visitor, AppState(Workspace.open(folder / "w")))
     assert visitor.errors == []
 
