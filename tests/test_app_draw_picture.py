@@ -194,7 +194,10 @@ def test_what_can_be_undone_takes_no_more_memory_than_is_allowed(drawer: Drawer)
     script = """async (most) => {
       const { History } = await import("osteon-picture/history.js"), words = [new Uint32Array(6400)];
       const history = new History(words, [80, 80], most);
-      for (let step = 0; step < 20; step++) { for (let n = 0; n < 6400; n += 3) history.set(step, n, 1); history.commit(); }
+      for (let step = 0; step < 20; step++) {
+        for (let n = 0; n < 6400; n += 3) history.set(step, n, 1);
+        history.commit();
+      }
       const kept = history.done.length;
       while (history.undo());
       return [kept, history.bytes, words[0][0], words[0][1]];
