@@ -182,6 +182,7 @@ export default {
     surround() {},
     measure(on) { this.measuring = on; },
     clear() { this.lines = []; this.draw(); },
+    measured() { return this.lines.map((line) => line.map((end) => [...end])); },
     key(event) {
       if (event.ctrlKey || event.metaKey || event.altKey || !this.shown) return;
       const step = (event.shiftKey ? 200 : 40) / this.at.scale;
