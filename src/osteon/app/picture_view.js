@@ -63,6 +63,7 @@ export default {
     drawAll() { this.draw(); for (const other of linked.get(this.group) ?? []) if (other !== this) { Object.assign(other.at, this.at); other.draw(); } },
     measure(on) { this.measuring = on; },
     clear() { this.lines = []; this.draw(); },
+    measured() { return this.lines.map((line) => line.map((end) => [...end])); },
     keyDown(event) {
       if (event.ctrlKey || event.metaKey || event.altKey || !this.shown) return;
       const step = event.shiftKey ? 200 : 40;
