@@ -71,9 +71,9 @@ export default {
     setStructure(row) { this.row = row; this.showBrush(null); },
     setTool(name, options) {
       const tool = TOOLS.find((one) => one.name === name);
-      this.options = { ...Object.fromEntries(tool.options.map((option) => [option.name, option.value])), ...options };
-      if (tool.once) { if (this.mayDraw()) this.apply(name); return; }
-      this.tool = name;
+      const chosen = { ...Object.fromEntries(tool.options.map((option) => [option.name, option.value])), ...options };
+      if (tool.once) { if (this.mayDraw()) this.apply(name, chosen); return; }
+      [this.tool, this.options] = [name, chosen];
       this.$refs.canvas.style.cursor = name === "move" ? "" : "crosshair";
       this.showBrush(null);
     },
@@ -126,7 +126,7 @@ export default {
         this.edits.begin();
         this.paint(voxel);
       } else if (this.tool !== "outline") {
-        this.apply(this.tool, voxel.map(Math.round), this.stroke.normal);
+        this.apply(this.tool, this.options, voxel.map(Math.round), this.stroke.normal);
       }
     },
     moved(event) {
@@ -190,15 +190,15 @@ export default {
       if (this.tool === "move" || this.tool === "outline" || !this.mayDraw()) return;
       event.preventDefault();
       const at = this.here(), { normal } = this.plane;
-      if (this.tool !== "brush" && this.tool !== "eraser") { this.apply(this.tool, at, normal); return; }
+      if (this.tool !== "brush" && this.tool !== "eraser") { this.apply(this.tool, this.options, at, normal); return; }
       this.stroke = { normal, last: at, erases: event.altKey };
       this.edits.begin();
       this.paint(at);
       this.finish();
       this.stroke = null;
     },
-    apply(tool, at, normal) {
-      const { edits, options } = this, value = this.row + 1, slice = options.reach === "slice";
+    apply(tool, options, at, normal) {
+      const { edits } = this, value = this.row + 1, slice = options.reach === "slice";
       const plane = slice ? normal ?? this.plane.normal : undefined;
       if (at && !edits.inside(at)) return;
       const under = at ? edits.labels[edits.index(at)] : 0;
