@@ -61,8 +61,8 @@ def predict(
     from osteon.core.parallel import active_backend
     from osteon.machine.engine_timing import ModelSource, choose_engine, count_all_passes
     from osteon.predicting.model import Model
-    from osteon.predicting.model_folder import find_model_folder
     from osteon.predicting.predictor import predict
+    from osteon.predicting.records import find_model_folder
     from osteon.predicting.scans import find_scans
     from osteon.predicting.speed import find_speed
     from osteon.predicting.stages import PredictOptions
