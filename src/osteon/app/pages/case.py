@@ -53,7 +53,8 @@ class _CasePage:
         self.work = CaseWork(app, item, dataset, name, step)
         second = self.work.history.open_reading
         self.reading = None if second is None else ReadingCard(self.work, second, self._show)
-        self.viewer = Viewer(self._load, self._panes("first" if second is None else "side"), step, self._preload)
+        panes = self._panes("first" if second is None else "side")
+        self.viewer = Viewer(self._load, panes, step, self._preload, keys=self.work.keys)
         MeasurementCard(self.viewer, dataset.folder, name)
         if self.channel is not None:
             self.channel.on_value_change(self.viewer.views.reload)
