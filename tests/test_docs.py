@@ -18,6 +18,7 @@ from osteon.evaluating.metrics import DISTANCES, METRICS
 from osteon.exporting.registry import FORMS as EXPORTS
 from osteon.exporting.table import COLUMNS
 from osteon.importing.recognition import FORMS
+from osteon.measuring.registry import MEASURES
 from osteon.networks.registry import NETWORKS
 from osteon.plan.overlay import parse_numbers
 from osteon.plan.sections import Schedule
@@ -70,6 +71,13 @@ def test_every_option_and_figure_of_evaluate_is_described() -> None:
 )
 def test_every_option_of_a_command_is_described(page: str, command: str) -> None:
     assert options(command) <= set(re.findall(r"--[a-z][a-z-]+", text(f"docs/{page}.md")))
+
+
+def test_every_measure_is_described_with_its_unit() -> None:
+    units = {"cm3": "cm³", "mm2": "mm²", "deg": "°", "hu": "HU", "ratio": "–"}
+    rows = [line.split(" | ") for line in text("docs/measure.md").splitlines() if line.startswith("| `")]
+    described = {name: row[1] for row in rows for name in re.findall(r"`(\w+)`", row[0])}
+    assert {row.name: units.get(row.unit, row.unit) for row in MEASURES}.items() <= described.items()
 
 
 def test_every_network_is_described() -> None:

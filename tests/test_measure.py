@@ -8,12 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import ndimage
 from scipy.spatial.transform import Rotation
 
 import osteon
 from measure_bodies import ball, cylinder, draw, ellipsoid_area, grid_around, turned
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation, make_structures
+from osteon.core.volume import Volume
 from osteon.formats import write_segmentation
 from osteon.measuring.changes import Visit, find_changes
 from osteon.measuring.figure import Figure
@@ -73,7 +75,7 @@ def test_what_cannot_be_measured_is_said() -> None:
     grid = grid_around([-20] * 3, [20] * 3)
     whole = draw({"femur_left": ball((0, 0, 0), (12, 8, 8)), "tumour": ball((0, 40, 0), (5, 5, 5))}, grid)
     cut = Segmentation(whole.array[20:], Geometry((32, 52, 52), grid.affine_ras), whole.structures)
-    found = figures(cut)
+    found = figures(cut, "bone", "tumour")
     assert found["femur_left", "volume_cm3"].not_measured == "femur_left is cut by the field of view"
     assert found["tumour", "volume_cm3"].not_measured == "tumour is not there"
     assert all(one.value is None for one in found.values())
@@ -168,3 +170,39 @@ def test_every_row_says_what_it_is() -> None:
     assert len(set(names)) == len(names)
     for row in MEASURES:
         assert all((row.what, row.definition, row.source, row.drawn)), row.name
+
+
+def test_density_and_cortex_of_a_hollow_bone_in_ct() -> None:
+    grid = grid_around([-20] * 3, [20] * 3)
+    outside, inside = ball((0, 0, 0), (18, 18, 18)), ball((0, 0, 0), (14, 14, 14))
+    points = grid.to_world(np.indices(grid.shape).reshape(3, -1).T).T.astype(np.float32)
+    hu = np.where(inside(points) < 0, 200, np.where(outside(points) < 0, 1200, 0)).reshape(grid.shape)
+    image = Volume(ndimage.gaussian_filter(hu.astype(np.float32), 0.5)[None], grid)
+    bone = draw({"tibia_left": outside}, grid)
+    found = figures(bone, "density", image=image, modality="ct")
+    assert found["tibia_left", "core_hu"].value == pytest.approx(200, abs=20)
+    assert found["tibia_left", "cortex_hu"].value == pytest.approx(1150, abs=80)
+    for name in ("mean", "p5", "p95"):
+        thickness = found["tibia_left", f"cortical_thickness_{name}_mm"]
+        assert (thickness.low or 0) < 4 < (thickness.high or 0)
+    assert not figures(bone, "density", image=image, modality="mr")
+    unknown = figures(bone, "density")["tibia_left", "core_hu"]
+    assert unknown.not_measured == "it is unknown whether the scan is a CT"
+
+
+def test_spaces_and_overlaps_between_the_bones_of_a_picture() -> None:
+    grid = Geometry((100, 1, 100), np.diag([0.5, 1, 0.5, 1.0]))
+    x, z = np.mgrid[0:100, 0:100] * 0.5
+    masks = [
+        (abs(x - 25) < 6) & (z > 4) & (z < 18),
+        (abs(x - 25) < 6) & (z > 21) & (z < 38),
+        np.hypot(x - 25, z - 38) < 4,
+    ]
+    segmentation = Segmentation(np.stack(masks)[:, :, None].astype(np.uint8), grid, make_structures(["a", "b", "c"]))
+    found = figures(segmentation)
+    gap = 0.5 * (np.flatnonzero(masks[1].any(0))[0] - np.flatnonzero(masks[0].any(0))[-1] - 1)
+    assert found["a + b", "joint_space_least_mm"].value == pytest.approx(gap, abs=0.15)
+    assert found["a + b", "joint_space_mean_mm"].value == pytest.approx(gap, abs=0.4)
+    assert found["b + c", "overlap_mm2"].value == np.count_nonzero(masks[1] & masks[2]) / 4
+    assert found["a", "length_mm"].value == pytest.approx(0.5 * masks[0].any(0).sum(), abs=0.2)
+    assert not {"a + c", "b + c"} & {about for about, name in found if name.startswith("joint")}

@@ -16,8 +16,7 @@ from osteon.app.work_actions import work_rows
 from osteon.app.workspace import Item, read_about
 from osteon.core.errors import OsteonError, UsageError
 from osteon.core.text import pluralise
-from osteon.labelling.suggestion_files import FILE, read_suggestions
-from osteon.labelling.suggestions import FOLDER
+from osteon.labelling.suggestion_files import FILE, FOLDER, read_suggestions
 from osteon.labelling.work_list import TO_DO
 
 MAX_SHOWN = 10

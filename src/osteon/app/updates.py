@@ -138,7 +138,7 @@ def chain_chart(chain: list[ChainLink]) -> dict[str, Any]:
     ]
     if refused:
         marks = {"type": "scatter", "name": "not taken", "data": refused, "symbol": "diamond", "symbolSize": 13}
-        series.append(marks | {"color": "#c2410c"})
+        series.append(marks | {"color": "#e0621f"})
     axis = CHART_AXIS | {"scale": True}
     return {
         "animation": False,

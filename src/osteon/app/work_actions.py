@@ -16,8 +16,8 @@ from osteon.core.errors import OsteonError, UsageError
 from osteon.core.text import pluralise
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.label_versions import assign_case, judge_label
+from osteon.labelling.suggestion_files import FOLDER as SUGGESTIONS
 from osteon.labelling.suggestion_files import read_suggestions
-from osteon.labelling.suggestions import FOLDER as SUGGESTIONS
 from osteon.labelling.work_list import WorkRow, list_work
 
 MAX_NOTE = 500

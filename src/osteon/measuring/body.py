@@ -60,6 +60,7 @@ class Body:
     image: npt.NDArray[np.generic] | None = None
     offset_mm: float = 0.0
     _remembered: dict[Callable[..., Any], Any] = field(default_factory=dict, repr=False)
+    _shared: dict[Callable[..., Any], Any] = field(default_factory=dict, repr=False)
     _replicas: tuple[Body, ...] | None = field(default=None, repr=False)
 
     @property
@@ -84,15 +85,11 @@ class Body:
 
     def find(self, function: Callable[[Body], Found]) -> Found:
         """`function` of this body, computed once. Raises NotMeasuredError as often as it is asked, if it does."""
-        if function not in self._remembered:
-            try:
-                self._remembered[function] = function(self)
-            except NotMeasuredError as error:
-                self._remembered[function] = error
-        found = self._remembered[function]
-        if isinstance(found, NotMeasuredError):
-            raise found
-        return found
+        return _ask(self, function, self._remembered)
+
+    def find_shared(self, function: Callable[[Body], Found]) -> Found:
+        """`function` of mask and image alone, computed once for the body and all replicas. Raises as `find`."""
+        return _ask(self, function, self._shared)
 
     @property
     def replicas(self) -> tuple[Body, ...]:
@@ -123,6 +120,18 @@ class Body:
         if self.holes > HOLES:
             found.append(f"{self.name} has holes of {self.holes:.0%} of its volume, which are filled but for volumes")
         return tuple(found)
+
+
+def _ask(body: Body, function: Callable[[Body], Found], known: dict[Callable[..., Any], Any]) -> Found:
+    if function not in known:
+        try:
+            known[function] = function(body)
+        except NotMeasuredError as error:
+            known[function] = error
+    found = known[function]
+    if isinstance(found, NotMeasuredError):
+        raise NotMeasuredError(str(found))
+    return found
 
 
 def make_body(

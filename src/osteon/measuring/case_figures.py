@@ -56,7 +56,7 @@ def measure_case(
 def _image(case: MeasureCase, measures: Sequence[Measure], grid: Geometry) -> tuple[Volume | None, Modality | None]:
     """The image on the labels' grid, where a measure reads it."""
     if case.modality != "ct" or not case.scan or not any("ct" in row.needs for row in measures):
-        return None, None
+        return None, case.modality
     if case.dataset is not None and case.entry is not None and len(case.scan) > 1:
         volume = read_volume(case.scan[case.channel])
     else:

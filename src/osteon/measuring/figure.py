@@ -101,15 +101,23 @@ class NotMeasuredError(Exception):
 
 
 class Reading(BaseModel):
-    """What a row reads from bodies: a value in the row's unit, what is drawn, and what speaks against it."""
+    """What a row reads from bodies.
+
+    Attributes:
+        value: In the row's unit.
+        drawings: What a picture shows.
+        flags: What speaks against it.
+        sd: Standard deviation of errors that replicas of the surface do not show.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     value: float
+    sd: float = 0.0
     drawings: tuple[Drawing, ...] = ()
     flags: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, value: float, drawings: Iterable[Drawing] = (), flags: Sequence[str] = ()) -> Reading:
+    def of(cls, value: float, drawings: Iterable[Drawing] = (), flags: Sequence[str] = (), sd: float = 0.0) -> Reading:
         """A reading; NumPy's numbers too."""
-        return cls(value=float(value), drawings=tuple(drawings), flags=tuple(flags))
+        return cls(value=float(value), sd=float(sd), drawings=tuple(drawings), flags=tuple(flags))

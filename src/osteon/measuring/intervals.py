@@ -22,7 +22,8 @@ def measure_scene(scene: Scene, measures: Sequence[Measure]) -> list[Figure]:
 
 def measure_targets(scene: Scene, row: Measure) -> Iterator[Figure]:
     """The figures of one row: one for each of its targets. A row that means nothing for this kind of scan has none."""
-    if ("volume" in row.needs and scene.picture) or ("picture" in row.needs and not scene.picture):
+    kind = "picture" if scene.picture else "volume"
+    if not row.needs & {"picture", "volume"} <= {kind} or ("ct" in row.needs and scene.modality not in (None, "ct")):
         return
     for target in row.targets(scene):
         yield _measure(scene, row, target)
@@ -55,8 +56,8 @@ def _check(scene: Scene, row: Measure, target: Target) -> None:
         raise NotMeasuredError(target.missing)
     if scene.geometry.unit == "px" and not row.pixels:
         raise NotMeasuredError("the picture has no pixel spacing in mm")
-    if "ct" in row.needs and scene.modality != "ct":
-        raise NotMeasuredError("there is no image" if scene.modality is None else "the image is not a CT")
+    if "ct" in row.needs and scene.modality is None:
+        raise NotMeasuredError("it is unknown whether the scan is a CT")
     cut = [body.name for body in target.bodies if len(body.cut)]
     if row.whole and cut:
         raise NotMeasuredError(f"{' and '.join(cut)} {'are' if len(cut) > 1 else 'is'} cut by the field of view")
@@ -74,6 +75,6 @@ def _interval(row: Measure, target: Target, reading: Reading) -> tuple[float | N
     known = np.array(values)[np.isfinite(values)]
     if len(known) < MIN_READ * len(values) or len(known) < 2:
         return None, None
-    reach = float(stats.t.ppf((1 + CONFIDENCE_LEVEL) / 2, len(known) - 1) * known.std(ddof=1))
+    reach = float(stats.t.ppf((1 + CONFIDENCE_LEVEL) / 2, len(known) - 1) * np.hypot(known.std(ddof=1), reading.sd))
     low = reading.value - reach
     return max(low, 0.0) if row.positive else low, reading.value + reach

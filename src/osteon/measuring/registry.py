@@ -8,12 +8,17 @@ from collections.abc import Iterable
 
 from osteon.core.errors import UsageError
 from osteon.core.plugins import with_plugins
-from osteon.measuring import bones, tumours
+from osteon.measuring import bones, femurs, intensities, joints, legs, tibias, tumours
 from osteon.measuring.measure import Measure
 
 MEASURES: tuple[Measure, ...] = (
     *bones.MEASURES,
+    *intensities.MEASURES,
+    *joints.MEASURES,
     *tumours.MEASURES,
+    *femurs.MEASURES,
+    *tibias.MEASURES,
+    *legs.MEASURES,
 )
 
 

@@ -31,7 +31,7 @@ class Scene:
         bodies: By structure, in the structures' order; those that have a voxel.
         absent: Structures that were looked for and are not there, in their order.
         geometry: The scan's grid.
-        modality: What the image shows; None: there is no image.
+        modality: What the scan shows; None: that is unknown.
         flags: By structure, what speaks against all that is measured of it.
     """
 
@@ -73,7 +73,7 @@ def make_scene(
         case: Its id.
         segmentation: What is measured.
         image: On the segmentation's grid; its first channel counts.
-        modality: Of the image.
+        modality: What the scan shows, where that is known.
         annotated: Structures that were looked for; None: all.
         wanted: Structures that are measured, by name; None: all.
         members: Segmentations of the same scan on the same grid, by other folds or readers.
@@ -111,7 +111,7 @@ def make_scene(
             evidence=evidence,
             image=None if image is None else np.asarray(image.array[0][wide.slices]),
         )
-    return Scene(case, bodies, tuple(absent), grid, modality if image is not None else None, flags or {})
+    return Scene(case, bodies, tuple(absent), grid, modality, flags or {})
 
 
 def _cut(box: Box, grid: Geometry) -> npt.NDArray[np.float64]:

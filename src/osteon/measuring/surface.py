@@ -33,8 +33,10 @@ _LESS = (1.0, 0.7, 0.5)
 """Parts of `SIGMA` that are tried in turn where a mask is too thin for it."""
 _LOST = 0.03
 """Part of the voxels that may change sides by smoothing."""
-MANY_VOXELS = 400_000
-"""In a mask's box: above, voxels are first averaged two by two along each axis, as the parts that are filled."""
+MANY_VOXELS = 100_000
+"""Of a mask: above, voxels are first averaged two by two along each axis, as the parts that are filled."""
+_LARGE_BOX = 2_000_000
+"""Voxels of a mask's box, above which they are averaged, too."""
 SLICES = 2.0
 """Times the pixels' edge that slices are apart, from which on slices between them are interpolated."""
 _MOST_SLICES = 8
@@ -139,7 +141,8 @@ def _prepare(mask: Mask, geometry: Geometry) -> tuple[npt.NDArray[np.generic], G
     axis = int(np.argmax(edges))
     if edges[axis] >= SLICES * np.median(edges):
         return _interpolate(mask, geometry, axis)
-    return _average(mask, geometry) if mask.size > MANY_VOXELS else (mask, geometry)
+    many = mask.size > _LARGE_BOX or np.count_nonzero(mask) > MANY_VOXELS
+    return _average(mask, geometry) if many else (mask, geometry)
 
 
 def _interpolate(mask: Mask, geometry: Geometry, axis: int) -> tuple[npt.NDArray[np.float32], Geometry]:
@@ -164,7 +167,7 @@ def _interpolate(mask: Mask, geometry: Geometry, axis: int) -> tuple[npt.NDArray
     affine[:3, axis] /= more
     i, j, k = filled.shape
     grid = Geometry((i, j, k), affine, geometry.unit)
-    return _average(filled, grid) if filled.size > 2 * MANY_VOXELS else (filled, grid)
+    return _average(filled, grid) if filled.size > _LARGE_BOX else (filled, grid)
 
 
 def _depth(plane: Mask, edges: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:

@@ -19,6 +19,11 @@ def each_body(scene: Scene) -> Iterator[Target]:
         yield Target((name,), missing=f"{name} is not there")
 
 
+def each_bone(scene: Scene) -> Iterator[Target]:
+    """As `each_body`, without tumours."""
+    yield from (target for target in each_body(scene) if not any(body.kind == "tumour" for body in target.bodies))
+
+
 def each(kind: str) -> Callable[[Scene], Iterator[Target]]:
     """Every body of a kind (`anatomy.KINDS`)."""
 

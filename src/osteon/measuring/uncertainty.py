@@ -107,7 +107,7 @@ def _correlated(surface: Surface, geometry: Geometry, rng: np.random.Generator) 
 
 def _sd_of_probability(surface: Surface, geometry: Geometry, probability: npt.NDArray[np.floating]) -> Floats:
     """`[n]` standard deviation of the edge's place, in the world's unit, by how steeply the probability falls."""
-    index = _to_index(surface.points, geometry)
+    index = to_index(surface.points, geometry)
     inverse = np.linalg.inv(geometry.affine_ras[:3, :3])
     slopes = np.zeros((len(index), 3))
     for axis in range(3):
@@ -124,7 +124,7 @@ def _between_members(
     surface: Surface, geometry: Geometry, members: Sequence[Mask], across: Floats, rng: np.random.Generator
 ) -> Floats:
     """`[replica, n]` mixtures of how far the members' surfaces lie from their mean."""
-    index = _to_index(surface.points, geometry)
+    index = to_index(surface.points, geometry)
     edges = geometry.spacing_mm
     away = []
     for mask in members:
@@ -139,7 +139,8 @@ def _between_members(
     return np.asarray(rng.standard_normal((REPLICAS, len(away))) @ differences / np.sqrt(len(away) - 1))
 
 
-def _to_index(points: Floats, geometry: Geometry) -> Floats:
+def to_index(points: Floats, geometry: Geometry) -> Floats:
+    """Fractional voxel indices `[n, 3]` of points in the world."""
     inverse = np.linalg.inv(geometry.affine_ras[:3, :3])
     return np.asarray((points - geometry.affine_ras[:3, 3]) @ inverse.T)
 

@@ -102,7 +102,7 @@ def plan_for_update(
             raise UsageError(
                 f"the model does not know {names}, which its plan cannot take in: numbered pieces, a series, or "
                 "weights by structure need a new one",
-                hint="plan anew with `osteon plan DATASET --force`, and train with --init",
+                hint="make a new plan with `osteon plan DATASET --force`, and train with --init",
             )
         logger.info(f"the model does not know {names}: its output gets a new part for each")
         plan = Plan.model_validate(plan.model_dump() | {"structures": _add(plan.structures, added)})

@@ -32,7 +32,7 @@ export default {
       const imported = this.state.imported ? [{ number: 0, kind: "imported", title: "The imported label", text: "" }] : [];
       return [...imported, ...own].reverse();
     },
-    keyList() { return keyList(this.tools); },
+    keyList() { return keyList(this.tools, this.kind); },
   },
   mounted() {
     this.session = new Session(this.url);

@@ -35,14 +35,18 @@ from typing import Any
 from nicegui.element import Element
 
 from osteon.app.viewer_controls import LAYOUTS, window_presets
-from osteon.app.views import NIIVUE, VOLUME_ESM, View
+from osteon.app.views import NIIVUE, PICTURE_ESM, VOLUME_ESM, View
 
 
 class VolumeDrawing(View, component="draw_volume.js", esm=VOLUME_ESM):
     """Drawing on the slices of a volume."""
 
 
-DRAWING_VIEWS: dict[str, type[View]] = {"volume": VolumeDrawing}
+class PictureDrawing(View, component="draw_picture.js", esm=PICTURE_ESM):
+    """Drawing on a picture, whose structures may overlap. Where they exclude one another its scene has `exclusive`."""
+
+
+DRAWING_VIEWS: dict[str, type[View]] = {"volume": VolumeDrawing, "picture": PictureDrawing}
 """By the kind of a scene."""
 
 

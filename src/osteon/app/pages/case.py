@@ -8,6 +8,7 @@ from nicegui import ui
 
 from osteon.app.case_work import CaseWork, ReadingCard, shown_label
 from osteon.app.elements import action, page_frame
+from osteon.app.measurement_card import MeasurementCard
 from osteon.app.report_buttons import report_buttons
 from osteon.app.results import case_scene
 from osteon.app.state import AppState, open_dataset
@@ -53,6 +54,7 @@ class _CasePage:
         second = self.work.history.open_reading
         self.reading = None if second is None else ReadingCard(self.work, second, self._show)
         self.viewer = Viewer(self._load, self._panes("first" if second is None else "side"), step, self._preload)
+        MeasurementCard(self.viewer, dataset.folder, name)
         if self.channel is not None:
             self.channel.on_value_change(self.viewer.views.reload)
 

@@ -74,4 +74,5 @@ class _DrawingPage:
             view = DRAWING_VIEWS[info["kind"]](label="The scan, to be drawn on", poster=f"{base}poster.png")
             DrawPanel(view, self.url, info, self.around)
             _, *window = window_presets(info)[0]
-            view.show(viewer_scene(info, base, [], (window[0], window[1]), "slices", layout_chosen=True))
+            scene = viewer_scene(info, base, [], (window[0], window[1]), "slices", layout_chosen=True)
+            view.show(scene | {"exclusive": not described["overlapping"]})

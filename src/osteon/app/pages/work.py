@@ -21,7 +21,7 @@ from osteon.app.workspace import Item
 from osteon.core.text import pluralise
 from osteon.dataset.case_history import FOLDER as ANNOTATIONS
 from osteon.labelling.suggestion_files import FILE as SUGGESTED
-from osteon.labelling.suggestions import FOLDER as SUGGESTIONS
+from osteon.labelling.suggestion_files import FOLDER as SUGGESTIONS
 from osteon.labelling.work_list import STATES, TWO_READINGS, WorkChoice, WorkRow, choose_rows, count_states
 
 PAGE_ROWS = 200

@@ -1,12 +1,18 @@
 // What each key does on a drawing page; docs/drawing.md has the same table.
 const next = (value, { choices }) => choices[(choices.findIndex(([one]) => one === value) + 1) % choices.length][0];
 
-export function keyList(tools) {
-  return [...tools.map(({ key, label }) => [key, label]), ["1 … 9", "choose a structure"], ["[ , ]", "narrower, wider"], ["d", "this slice, or all slices"],
-    ["x", "only where the grey is within the range"], ["Enter", "use the tool at the crosshair; Alt+Enter erases"], ["Ctrl+Z, Ctrl+Y", "undo, redo"],
-    ["Ctrl+S", "save"], ["h", "hide or show the drawing"], ["k", "protect the other structures"], ["w, v", "next window, next layout"], ["n, p", "next, previous case"],
-    ["Esc", "look; back from an older version"], ["wheel, Page Up, Page Down", "next slice, the tenth with Shift"], ["arrows", "move the crosshair"],
-    ["Ctrl and wheel, +, −, Home", "zoom in, zoom out, show everything"], ["right button", "move the image"]];
+const SLICES = [["d", "this slice, or all slices"], ["Enter", "use the tool at the crosshair; Alt+Enter erases"], ["v", "next layout"],
+  ["wheel, Page Up, Page Down", "next slice, the tenth with Shift"], ["arrows", "move the crosshair"], ["Ctrl and wheel, +, −, Home", "zoom in, zoom out, show everything"],
+  ["right button", "move the image"]];
+const PICTURE = [["arrows", "move a cursor, ten pixels with Shift; with Look, the picture"], ["Space, Enter", "use the tool at the cursor, and end it; Alt+Enter erases"],
+  ["Enter, Delete", "close a polygon; remove a corner"], ["wheel, +, −, Home", "zoom in, zoom out, show everything"],
+  ["Space or Shift and drag, middle button", "move the picture"], ["right button", "choose the structure under the pointer; again, the next one there"]];
+
+export function keyList(tools, kind) {
+  return [...tools.map(({ key, label }) => [key, label]), ["1 … 9", "choose a structure"], ["[ , ]", "narrower, wider"],
+    ["x", "only where the grey is within the range"], ["Ctrl+Z, Ctrl+Y", "undo, redo"], ["Ctrl+S", "save"], ["h", "hide or show the drawing"],
+    ["k", "protect the other structures"], ["w", "next window of grey"], ["n, p", "next, previous case"],
+    ["Esc", "look; back from an older version"], ...(kind === "volume" ? SLICES : PICTURE)];
 }
 
 export function heldKeys(panel, event) { // with Ctrl

@@ -213,6 +213,7 @@ export default {
     surround(on) { this.scanIn3D = on; this.hideScanIn3D(); this.nv.drawScene(); },
     measure(on) { this.nv.opts.dragModePrimary = on ? DRAG_MODE.measurement : DRAG_MODE.crosshair; },
     clear() { this.nv.clearAllMeasurements(); },
+    measured() { return this.nv.document.completedMeasurements.map((m) => [m.startMM, m.endMM].map((end) => [...end].slice(0, 3))); },
     pointer({ clientX, clientY }) { // in the canvas's own pixels
       const box = this.$refs.canvas.getBoundingClientRect(), { dpr } = this.nv.uiData;
       return [(clientX - box.left) * dpr, (clientY - box.top) * dpr];
