@@ -262,7 +262,7 @@ def test_tools_for_whole_pieces(draftsman: Draftsman) -> None:
     """One structure's piece to another, protected ones, what is filled, grown and rounded: each by one click or key."""
     person, mask = draftsman, leg()[1]
     person.open("ras")
-    person.sees("This is version 1.")
+    person.sees("This is ")
     person.page.evaluate(f"(bytes) => {VIEW}.load(Uint8Array.from(bytes), {VIEW}.rows)", mask.ravel(order="F").tolist())
     person.keys("1", "t", "k")  # the fibula is protected
     person.drag((26, 22), (26, 22), slice_at=9)

@@ -12,7 +12,7 @@ export default {
   template: TEMPLATE,
   props: { viewId: Number, url: String, kind: String, presets: Array, layouts: Object, unit: String, cases: Array },
   data: () => ({
-    loaded: false, status: "Loading the label …", notices: [], state: {}, rows: [], chosen: -1, tools: [], tool: "move", shown: "", options: {},
+    loaded: false, status: "Loading the label …", said: "", notices: [], state: {}, rows: [], chosen: -1, tools: [], tool: "move", shown: "", options: {},
     undoable: 0, redoable: 0, dirty: false, drafted: false, base: 0, what: "", peeked: null, opacity: 55, outlines: false, preset: 0, range: [0, 1], layout: "slices",
     author: "", question: {}, others: [], newer: null,
   }),
@@ -122,7 +122,7 @@ export default {
     },
     plainRows() { return this.rows.map(({ name, value, colour, visible, locked }) => ({ name, value, colour, visible, locked, opacity: this.opacity / 100 })); },
     showRows() { this.view.setRows(this.plainRows()); },
-    choose(n) { this.chosen = n; this.view.setStructure(n); },
+    choose(n) { this.said = ""; this.chosen = n; this.view.setStructure(n); },
     lockOthers() { const on = !this.othersLocked; this.rows.forEach((row, n) => { row.locked = on && n !== this.chosen; }); this.showRows(); },
     addPiece() { // the structure's next free value
       const { structure, value } = this.rows[this.chosen], all = this.state.structures.find(({ name }) => name === structure);
@@ -167,6 +167,7 @@ export default {
 
     useTool(one, quiet = false) {
       if (!one) return;
+      this.said = "";
       if (!quiet) this.shown = one.options.length || !one.once ? one.name : this.shown;
       if (one.once) { if (!one.options.length) this.runTool(one); return; }
       this.tool = this.shown = one.name;
@@ -208,7 +209,7 @@ export default {
     on_drawn({ undo, redo, rows }) {
       [this.undoable, this.redoable] = [undo, redo];
       if (!rows.length) return;
-      [this.dirty, this.stashed] = [true, false];
+      [this.dirty, this.stashed, this.said] = [true, false, ""];
       this.status = "Not kept yet …";
       this.changedAt = performance.now();
       this.firstChange ??= this.changedAt;
@@ -216,6 +217,6 @@ export default {
     },
     on_picked({ row }) { this.choose(row); },
     on_set({ option, value }) { this.step(option, () => value); },
-    on_said({ text }) { this.status = text; },
+    on_said({ text }) { this.said = text; }, // until something else is done: what is kept meanwhile does not hide it
   },
 };

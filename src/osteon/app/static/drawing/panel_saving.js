@@ -24,6 +24,7 @@ export default {
         if (this.changedAt === changed) { this.dirty = false; this.status = `Kept as a draft at ${new Date().toLocaleTimeString()}.`; } else this.schedule();
         this.lastKeep = performance.now() - start;
       } catch (error) {
+        this.said = "";
         const last = this.changedAt;
         if (!error.status) await this.stash();
         const all = this.changedAt === last; // nothing was drawn meanwhile
@@ -40,6 +41,7 @@ export default {
       await this.session.stash(value).then(() => { this.hasStash = true; this.stashed = this.changedAt === last; }, () => {});
     },
     async save(kind = "correction", base = this.base) {
+      this.said = "";
       if (!this.author) { this.status = "Say who you are first: a version names its author."; this.$refs.author.focus(); return; }
       const looked = kind === "correction" ? await this.askLookedFor() : [];
       if (looked === null) return;

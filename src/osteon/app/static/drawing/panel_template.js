@@ -13,7 +13,7 @@ export default `
       <button class="osteon-plain" :disabled="!loaded" @click="openVersions()"><i v-bind="icon('history')"></i>Versions</button>
       <button class="osteon-plain" @click="$refs.keys.showModal()" title="Keys (?)" aria-label="Keys"><i v-bind="icon('keyboard')"></i></button>
     </div>
-    <p class="osteon-draw-status" role="status">{{ status }}</p>
+    <p class="osteon-draw-status" role="status">{{ said || status }}</p>
   </div>
 
   <div class="osteon-draw-tools" role="toolbar" aria-label="Drawing tools">
