@@ -61,7 +61,9 @@ def step(
     name = "start" if len(labelled) == int(options.steps.split(",")[0]) else order  # both orders begin with the same
     place = options.work / length(options) / f"{name}-{seed}-{len(labelled)}"
     others = label_only(whole, labelled, place / "data")
-    plan = ("--plan", options.work / "plan.yaml", "--set", f"training.epoch_iterations={options.iterations}")
+    keys = (f"training.epoch_iterations={options.iterations}", *options.set)
+    changes = [word for key in keys for word in ("--set", key)]
+    plan = ("--plan", options.work / "plan.yaml", *changes)
     osteon("train", place / "data", place / "run", *plan, "--epochs", options.epochs, "--fold", "none", "--seed", seed)
     test = ",".join(case.id for case in whole.manifest.cases if case.held_out)
     osteon("predict", place / "run", place / "data", place / "test", "--only", test)
@@ -98,6 +100,7 @@ def main() -> None:
     parser.add_argument("--iterations", type=int, default=50, help="of an epoch")
     parser.add_argument("--only", default="", help="of the 100 scans these alone, as `osteon import --only` takes it")
     parser.add_argument("--hold-out", default="last:30", help="the test scans, as `osteon import --hold-out` takes it")
+    parser.add_argument("--set", action="append", default=[], help="KEY=VALUE of the plan; give another --work then")
     parser.add_argument("--work", type=Path, default=Path(__file__).resolve().parents[1] / ".bench" / "suggestions")
     options = parser.parse_args()
     options.work.mkdir(parents=True, exist_ok=True)

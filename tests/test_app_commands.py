@@ -10,16 +10,17 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from helpers import two_boxes, write_dataset
-from osteon.app import commands, result_commands
+from osteon.app import commands, result_commands, updates
 from osteon.app.downloads import DOWNLOADS
 from osteon.app.jobs import Job, Jobs, JobState
 from osteon.app.pages.segment import SPEEDS
 from osteon.app.runner import outcome
 from osteon.app.state import AppState
 from osteon.app.wording import IMPORT_FLAGS
-from osteon.app.workspace import Workspace
+from osteon.app.workspace import ABOUT, Workspace
 from osteon.cli.main import app as command_line
 from osteon.core.file_stamps import modification_stamp
+from osteon.core.files import write_json
 from osteon.dataset.manifest import read_manifest, write_manifest
 from osteon.exporting.registry import FORMS
 from osteon.planning.options import RECIPE_NAMES
@@ -43,6 +44,8 @@ def everything(app: AppState) -> list[Job]:
     commands.start_import(app, space.root / "sources/legs", "legs", ["--form", "masks", *IMPORT_FLAGS])
     commands.start_plan(app, dataset, recipe="limb", budget="10min", options=["--dimensions", "2"])
     commands.start_training(app, dataset, "r", recipe="limb", budget="10min", options=["--dimensions", "2"])
+    write_json(space.item("runs", "first").path / ABOUT, {"dataset": "knees"})
+    updates.start_update(app, space.item("runs", "first"), "10min")
     result_commands.start_prediction(app, run, dataset.path, "mine", origin={"dataset": "knees"}, probabilities=True)
     result_commands.start_evaluation(app, result, space.item("results", "other"))
     result_commands.start_vote(app, [result, result], "vote", "soft")

@@ -16,7 +16,6 @@ from nicegui.testing.user import User
 from app_browser import chromium, open_visitor
 from app_pages import click, visit
 from helpers import box
-from osteon.app.level_choices import describe_levels, level_choices
 from osteon.app.state import AppState
 from osteon.app.workspace import ABOUT, Workspace
 from osteon.core.errors import UsageError
@@ -27,6 +26,7 @@ from osteon.core.volume import Volume
 from osteon.formats import read_segmentation, write_segmentation, write_volume
 from osteon.networks.registry import build_network
 from osteon.plan.outputs import output_layout
+from osteon.predicting.level_choices import describe_levels, level_choices
 from osteon.predicting.model import Model
 from osteon.predicting.model_folder import load_model, save_model
 from osteon.predicting.predictor import predict

@@ -13,16 +13,15 @@ import pytest
 
 from children import LONG_S, wait
 from helpers import tiny_plan
-from osteon.core.cluster import open_cluster
-from osteon.dataset.dataset import Dataset
+from osteon.plan.schema import write_plan
 from osteon.predicting.records import RECORD
-from osteon.preparing.cache import prepare_cases
 from runs import command
 
 pytest.importorskip("distributed", reason="the extra `cluster` is not installed")
 from dask_processes import ENVIRONMENT, DaskProcesses, contents, dask_processes, make_place
 
 CASES = 12
+WEIGHTS = "weights.safetensors"
 
 
 @pytest.fixture(scope="module")
@@ -56,25 +55,26 @@ def test_each_command_leaves_what_it_leaves_here(
         ("import", place / "source", "dataset", "--labels", "femur=3,tibia=5", "--modality", "ct"),
         ("audit", "dataset"),
         ("plan", "dataset", "--no-cost", "--device", "cpu"),
+        ("train", "dataset", "run", "--plan", "../plan.yaml", "--epochs", 1, "--fold", "none", "--device", "cpu"),
         ("predict", "../model", "dataset", "predictions", "--device", "cpu"),
         ("evaluate", "predictions", "dataset"),
+        ("compare", "predictions", "--reference", "dataset", "--to", "compared"),
         ("export", "seg-nrrd", "predictions", "exported"),
         ("export", "table", "predictions", "exported"),
     )
+    write_plan(place / "plan.yaml", tiny_plan())
     codes, told = {}, {}
     for side, options in (("here", ()), ("there", ("--cluster", dask.address))):
         (place / side).mkdir()
         monkeypatch.chdir(place / side)  # paths are relative, as people give them
         codes[side] = [command(*each, *options) for each in commands]
-        dataset = Dataset.open(Path("dataset"))
-        if options:
-            with open_cluster(dask.address):
-                prepare_cases(dataset, tiny_plan(), dataset.manifest.trainable)
-        else:
-            prepare_cases(dataset, tiny_plan(), dataset.manifest.trainable)
         told[side] = [line for line in capfd.readouterr().err.splitlines() if "c5" in line]
-    assert codes["here"] == codes["there"] == [1, 0, 0, 0, 0, 0, 0]
-    here, there = contents(place / "here"), contents(place / "there")
+    assert codes["here"] == codes["there"] == [1, 0, 0, 0, 0, 0, 0, 0, 0]
+    here, there = (
+        {name: what for name, what in contents(place / side).items() if not name.startswith("run/") or WEIGHTS in name}
+        for side in ("here", "there")
+    )
+    assert f"run/model/{WEIGHTS}" in here
     assert here.keys() == there.keys()
     assert [name for name in here if here[name] != there[name]] == []
     assert sum(name.startswith("predictions/") and name.endswith(".nii.gz") for name in here) == CASES - 1

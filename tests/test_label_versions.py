@@ -15,12 +15,12 @@ from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation, Structure
 from osteon.dataset.case_history import history_path, read_histories, read_history
 from osteon.dataset.dataset import Dataset
+from osteon.dataset.label_reviews import reader_agreement, set_annotated, settle_reading
 from osteon.dataset.label_versions import (
     LabelWork,
     assign_case,
     judge_label,
     load_version,
-    reader_agreement,
     restore_label,
     save_label,
 )
@@ -157,6 +157,66 @@ def test_two_readers_are_compared(folder: Path) -> None:
     femur = dataset.structures[0]
     first, second = (int(s.mask(femur).sum()) for s in (load_version(dataset, "a", 0), other))
     assert agreement == {femur.name: pytest.approx(2 * second / (first + second))}
+
+
+def test_one_of_two_readings_is_taken(folder: Path) -> None:
+    dataset = Dataset.open(folder)
+    save_label(dataset, "a", drawn(dataset), LabelWork("Bo", kind="second reading"), base=0)
+    agreement = reader_agreement(dataset, "a")
+    kept = settle_reading(dataset, "a", 1, accept=False, author="Cy")
+    assert (kept.current, kept.open_reading, kept.state(dataset.imported.case("a"))) == (0, None, "labelled")
+    with pytest.raises(UsageError, match="version 1 is no second reading to be decided"):
+        settle_reading(dataset, "a", 1, accept=True, author="Cy")
+    save_label(dataset, "a", drawn(dataset), LabelWork("Bo", kind="second reading", seconds=20), base=0)
+    judge_label(dataset, "a", "approved", author="Ada")
+    taken = settle_reading(dataset, "a", 2, accept=True, author="Cy")
+    assert taken.version is not None
+    assert (taken.version.file, taken.version.kind, taken.version.author) == ("2.nii.gz", "correction", "Cy")
+    assert (taken.judged, taken.seconds) == (None, 20)
+    assert [(r.number, r.against, r.accepted, r.by) for r in taken.readings] == [
+        (1, 0, False, "Cy"),
+        (2, 0, True, "Cy"),
+    ]
+    assert reader_agreement(dataset, "a") == agreement, "as it was when they were compared"
+
+
+def test_what_somebody_looked_for_is_said_afterwards(folder: Path) -> None:
+    dataset = Dataset.open(folder)
+    femur, tibia = (s.name for s in dataset.structures)
+    with pytest.raises(UsageError, match="c: has no label"):
+        set_annotated(dataset, "c", [femur], author="Ada")
+    with pytest.raises(UsageError, match="no structure patella"):
+        set_annotated(dataset, "a", ["patella"], author="Ada")
+    assert set_annotated(dataset, "a", [femur, tibia], author="Ada") is None, "as it was imported"
+    judge_label(dataset, "a", "approved", author="Ada")
+    new = set_annotated(dataset, "a", [femur], author="Ada")
+    assert new is not None
+    again = Dataset.open(folder)
+    assert (again.case("a").annotated, states(folder)["a"], new.what) == ([femur], "approved", f"annotated: {femur}")
+    before, now = (load_version(again, "a", number).array for number in (0, 1))
+    np.testing.assert_array_equal(now, before)
+    assert set_annotated(dataset, "a", [tibia, femur], author="Ada") is not None
+    assert Dataset.open(folder).case("a").annotated is None
+
+
+def test_who_said_what_and_when_is_noted(folder: Path) -> None:
+    dataset = Dataset.open(folder)
+    save_label(dataset, "c", drawn(dataset, "c"), LabelWork("run-1", kind="prediction"), base=0)
+    assign_case(dataset, "c", "Bo")
+    judge_label(dataset, "c", "approved", author="Ada")
+    judge_label(dataset, "c", "approved", author="Cy", note="seen twice")
+    save_label(dataset, "c", drawn(dataset, "c"), LabelWork("Bo"), base=1)
+    history = judge_label(dataset, "c", "open", author="Bo")
+    assert [(c.by, c.state, c.note) for c in history.log] == [
+        ("run-1", "predicted", ""),
+        ("Ada", "approved", ""),
+        ("Cy", "approved", "seen twice"),
+        ("Bo", "corrected", ""),
+    ]
+    assert history.judgement is None
+    judged = judge_label(dataset, "c", "rejected", author="Ada", note="moved").judgement
+    assert judged is not None
+    assert (judged.by, judged.state, judged.note) == ("Ada", "rejected", "moved")
 
 
 def test_owners_and_time(folder: Path) -> None:

@@ -35,6 +35,9 @@ from osteon.dataset.label_versions import load_version
 from osteon.dataset.manifest import Case, write_manifest
 from osteon.formats import read_segmentation, write_segmentation, write_volume
 from osteon.formats.io import read_geometry
+from osteon.labelling.ranking import rank_candidates
+from osteon.labelling.signals import Candidate
+from osteon.labelling.suggestion_files import write_suggestions
 from osteon.predicting.model_folder import load_model
 from osteon.runs.fit import train
 from osteon.serving.monailabel import sessions as session_module
@@ -42,6 +45,7 @@ from osteon.serving.monailabel.datastore import Datastore
 from osteon.serving.monailabel.forms import split_form
 from osteon.serving.monailabel.labels import read_label
 from osteon.serving.monailabel.sessions import Sessions
+from osteon.serving.monailabel.strategies import STRATEGIES
 from osteon.web.http_errors import RejectedError
 from runs import CPU, cohort, command, learning_plan
 from serving import TOKEN, Client, Reply, serve_model, wait_until
@@ -148,7 +152,7 @@ def test_a_viewer_finds_models_scans_and_strategies(server: Labelled, viewer: An
     assert (model["type"], model["labels"], model["dimension"]) == ("segmentation", {"femur": 3, "tibia": 5}, 3)
     assert {"description", "config"} <= model.keys()
     assert info["trainers"]["boxes"]["config"] == {"budget": "1h"}
-    assert set(info["strategies"]) == {"first", "random"}
+    assert set(info["strategies"]) == {"first", "random", "suggest"}
     assert (info["scoring"], info["train_stats"]) == ({}, {})
     assert info["datastore"]["total"] == 9
     assert info["datastore"]["label_tags"]["original"] == 6
@@ -461,6 +465,25 @@ def test_names_that_are_no_structures_are_refused_and_none_is_taken_for_another(
         read_label(numbered(tmp_path / "b.nii.gz", 0), structures, None)
     label, spoken = read_label(numbered(tmp_path / "c.nii.gz", 5), structures, None)
     assert (int(label.array.max()), spoken) == (5, {"tibia"})
+
+
+def test_the_next_scan_is_the_one_that_was_suggested_or_it_is_said_why_not(tmp_path: Path) -> None:
+    dataset = cohort(tmp_path / "data", 4)
+    cases = [case.model_copy(update={"segmentation": None}) for case in dataset.manifest.cases[1:]]
+    choose = STRATEGIES["suggest"].choose
+    case, why = choose(dataset, cases)
+    assert (case.id, why[:58]) == ("c1", "the first scan without a label: nothing was suggested yet:")
+    ranked = rank_candidates([Candidate(f"c{n}", confidence={"femur": 1 - n / 5}) for n in range(4)], {}, 2)
+    write_suggestions(tmp_path / "data/suggestions", ranked, {}, dataset="tiny", model="")
+    assert choose(dataset, cases)[0].id == "c3"
+    assert choose(dataset, cases)[1].startswith("expected Dice 0.40")
+    assert choose(dataset, cases[:2])[0].id == "c2"
+    other = Case(id="new", images=["new.nii.gz"])
+    case, why = choose(dataset, [other])
+    assert case == other
+    assert "everything that was suggested has a label" in why
+    (tmp_path / "data/suggestions/suggestions.json").write_text("{")
+    assert "the suggestions cannot be read" in choose(dataset, cases)[1]
 
 
 def test_where_a_scan_lies_is_said_on_this_machine_alone(tmp_path: Path) -> None:

@@ -235,3 +235,15 @@ def test_drawing_goes_on_where_it_stopped(tmp_path: Path) -> None:
         again = PatchSampler(ready, plan, 3)
         assert [again.draw(n) for n in range(20, 30)] == before[20:]
         assert torch.equal(again.read(25).image, whole.read(25).image)
+
+
+@pytest.mark.parametrize("weights", ["case", "rare"])
+def test_some_cases_have_their_turn_more_often(cases: list[CachedCase], weights: str) -> None:
+    plan = tiny_plan({"sampling": {"weights": weights}, "training.foreground_share": 1.0})
+    plain, often = PatchSampler(cases, plan, 0), PatchSampler(cases, plan, 0, {"b": 4})
+    assert PatchSampler(cases, plan, 0, {}).draw(3) == plain.draw(3)
+    seen = Counter(draw.case for n in range(300) for draw in often.draw(n))
+    if weights == "case":
+        assert seen == {0: 100, 1: 400, 2: 100}
+    else:  # four of six views of either structure
+        assert 0.6 < seen[1] / 600 < 0.73

@@ -37,10 +37,12 @@ from osteon.api import (  # noqa: E402
     fit_vote,
     import_dataset,
     import_model,
+    label_progress,
     load_model,
     make_plan,
     measure,
     predict,
+    report,
     suggest,
     sweep,
     train,
@@ -74,6 +76,7 @@ if TYPE_CHECKING:
     from osteon.evaluating.record import Evaluation as Evaluation
     from osteon.exporting.run import ExportReport as ExportReport
     from osteon.importing.run import ImportReport as ImportReport
+    from osteon.labelling.progress import LabelProgress as LabelProgress
     from osteon.labelling.ranking import Suggestion as Suggestion
     from osteon.labelling.suggestions import SuggestReport as SuggestReport
     from osteon.machine.doctor import DoctorReport as DoctorReport
@@ -85,6 +88,7 @@ if TYPE_CHECKING:
     from osteon.predicting.model import Prediction as Prediction
     from osteon.predicting.predictor import PredictReport as PredictReport
     from osteon.reporting.comparison import ComparisonResult as ComparisonResult
+    from osteon.reporting.run_case_reports import CaseReports as CaseReports
     from osteon.runs.fit import TrainReport as TrainReport
     from osteon.sweeping.run import SweepReport as SweepReport
     from osteon.voting.fit import VoteFit as VoteFit
@@ -108,6 +112,7 @@ _MODULES = {
     "evaluating.record": "Evaluation",
     "exporting.run": "ExportReport",
     "importing.run": "ImportReport",
+    "labelling.progress": "LabelProgress",
     "labelling.ranking": "Suggestion",
     "labelling.suggestions": "SuggestReport",
     "machine.doctor": "DoctorReport",
@@ -115,6 +120,7 @@ _MODULES = {
     "measuring.run": "MeasureReport",
     "predicting.predictor": "PredictReport",
     "reporting.comparison": "ComparisonResult",
+    "reporting.run_case_reports": "CaseReports",
     "runs.fit": "TrainReport",
     "sweeping.run": "SweepReport",
     "voting.fit": "VoteFit",
@@ -135,10 +141,12 @@ __all__ = [
     "fit_vote",
     "import_dataset",
     "import_model",
+    "label_progress",
     "load_model",
     "make_plan",
     "measure",
     "predict",
+    "report",
     "suggest",
     "sweep",
     "train",

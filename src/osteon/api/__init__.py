@@ -1,10 +1,10 @@
 """The verbs of the command line, for Python."""
 
 from osteon.api.data import audit, audit_augmented, import_dataset, make_plan
-from osteon.api.labels import add_labels, suggest
+from osteon.api.labels import add_labels, label_progress, suggest
 from osteon.api.measures import measure
 from osteon.api.models import doctor, import_model, load_model, sweep, train
-from osteon.api.results import compare, evaluate, export, fit_vote, predict, vote
+from osteon.api.results import compare, evaluate, export, fit_vote, predict, report, vote
 
 __all__ = [
     "add_labels",
@@ -17,10 +17,12 @@ __all__ = [
     "fit_vote",
     "import_dataset",
     "import_model",
+    "label_progress",
     "load_model",
     "make_plan",
     "measure",
     "predict",
+    "report",
     "suggest",
     "sweep",
     "train",

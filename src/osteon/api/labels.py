@@ -12,6 +12,7 @@ from osteon.api.paths import PathLike
 if TYPE_CHECKING:
     from osteon.dataset.label_versions import WorkKeywords
     from osteon.labelling.label_files import AddedLabels
+    from osteon.labelling.progress import LabelProgress
     from osteon.labelling.suggestions import SuggestReport
 
 
@@ -36,6 +37,23 @@ def add_labels(
     from osteon.labelling.label_files import add_labels
 
     return add_labels(Dataset.open(Path(dataset)), [Path(file) for file in files], LabelWork(**work), case_id=case_id)
+
+
+def label_progress(dataset: PathLike) -> LabelProgress:
+    """How far a labelling project is: states over time, people, minutes for a case, what is left, how readers agree.
+
+    Args:
+        dataset: A folder with dataset.yaml.
+
+    Example:
+        >>> progress = osteon.label_progress("spine")
+        >>> progress.remaining, len(progress.rows) == sum(progress.counts.values())
+        (0, True)
+    """
+    from osteon.dataset.dataset import Dataset
+    from osteon.labelling.progress import label_progress
+
+    return label_progress(Dataset.open(Path(dataset)))
 
 
 def suggest(

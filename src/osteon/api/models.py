@@ -44,8 +44,8 @@ def train(
             given only single keys can be changed (`settings`).
         restart: Throw away what the run has done.
         measure_cost: Measure the forecast and the faster precision of a plan that `plan_options` make (some 20 s).
-        **options: Fields of `osteon.runs.options.TrainOptions` (budget_s, epochs, fold, seed, init, devices, …), or of
-            `osteon.planning.options.PlanOptions` in place of `plan_options` (recipe, network, encoder, loss, …).
+        **options: Fields of `osteon.runs.options.TrainOptions` (budget_s, epochs, fold, seed, init, update, devices,
+            …), or of `osteon.planning.options.PlanOptions` in place of `plan_options` (recipe, network, encoder, …).
 
     Raises:
         UsageError: A plan is given and options that contradict it; and as `osteon.runs.fit.train`.
@@ -62,7 +62,7 @@ def train(
     from osteon.plan.overlay import overlay
     from osteon.plan.schema import Plan, read_plan
     from osteon.planning.dataset_plan import load_or_make_plan
-    from osteon.planning.inherited_plan import plan_from_model
+    from osteon.planning.inherited_plan import plan_for_update, plan_from_model
     from osteon.planning.options import DEFAULTS, PlanOptions
     from osteon.planning.run_plan import plan_for_run
     from osteon.runs.cross_validation import train_all_folds
@@ -71,12 +71,14 @@ def train(
     from osteon.runs.options import TrainOptions
     from osteon.runs.rank_environment import resolve_ranks
     from osteon.runs.rank_launcher import dismiss_ranks
+    from osteon.runs.update import update
 
     given: dict[str, Any] = {**options}
     by_name = {field.name: given.pop(field.name) for field in fields(PlanOptions) if field.name in given}
     wanted = replace(plan_options or DEFAULTS, **by_name) if plan_options or by_name else None
-    if given.get("init") is not None:
-        given["init"] = os.fspath(given["init"])
+    for name in ("init", "update"):
+        if given.get(name) is not None:
+            given[name] = os.fspath(given[name])
     where: dict[str, Any] = {name: given.get(name) for name in ("budget_s", "workers")}
     where["device"] = given.get("device", "auto")
     ranks = resolve_ranks(given.get("devices", 1), given.get("nodes", 1), where["device"])
@@ -90,6 +92,11 @@ def train(
         if wanted is not None and wanted != replace(DEFAULTS, settings=wanted.settings):
             raise UsageError("a plan and choices contradict each other", hint="give one of them, or `settings` alone")
         chosen = overlay(chosen, settings)
+    elif given.get("update") is not None:
+        settings = (wanted.settings if wanted else None) or {}
+        if wanted is not None and wanted != replace(DEFAULTS, settings=wanted.settings):
+            raise UsageError("an update keeps its model's plan", hint="leave the choices out, or give `settings` alone")
+        chosen = plan_for_update(Path(dataset), Path(run), given["update"], settings, restart=restart)
     elif given.get("init") is not None:
         begin = given["init"]
         chosen = plan_from_model(Path(dataset), Path(run), begin, wanted or DEFAULTS, restart=restart, **where)
@@ -98,7 +105,7 @@ def train(
     else:
         chosen = load_or_make_plan(Path(dataset), **where)
     asked = TrainOptions(**given)
-    start = train_all_folds if asked.fold == "all" else train
+    start = update if asked.update is not None else train_all_folds if asked.fold == "all" else train
     try:
         return start(Dataset.open(Path(dataset)), chosen, Path(run), asked, restart=restart)
     finally:

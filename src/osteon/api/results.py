@@ -11,12 +11,14 @@ from osteon.api.models import load_model
 from osteon.api.paths import PathLike
 
 if TYPE_CHECKING:
+    from osteon.dataset.modality import Modality
     from osteon.evaluating.record import Evaluation
     from osteon.exporting.export_form import Encoding, Shapes, Space
     from osteon.exporting.run import ExportReport
     from osteon.predicting.model import Model
     from osteon.predicting.predictor import PredictReport
     from osteon.reporting.comparison import ComparisonResult
+    from osteon.reporting.run_case_reports import CaseReports
     from osteon.voting.fit import FittedParameter, VoteFit
     from osteon.voting.report import VoteReport
     from osteon.voting.rules import Method, Threshold, Weights
@@ -286,3 +288,34 @@ def export(
         link=link,
     )
     return export(form, [Path(s) for s in given], Path(out), chosen, overwrite=overwrite)
+
+
+def report(
+    folder: PathLike,
+    cases: Sequence[str] = (),
+    out: PathLike | None = None,
+    *,
+    predictions: PathLike | None = None,
+    modality: Modality = "other",
+    forms: Sequence[str] = ("html", "pdf"),
+) -> CaseReports:
+    """Write a report of each case: pictures, volumes, confidence and reasons, who approved it, versions, notes.
+
+    Args:
+        folder: A dataset, or a folder of predictions.
+        cases: Their ids; all where there is none.
+        out: Folder of CASE.html and CASE.pdf; None: `reports` in `folder`.
+        predictions: Of a dataset: a folder of predictions of its cases, for confidences, reasons and names.
+        modality: Of predictions: the window of grey; a dataset knows its own.
+        forms: `html`, `pdf`.
+
+    Example:
+        >>> made = osteon.report("spine", ["spine_001"], "reports", predictions="predictions")
+        >>> [path.name for path in made.written["spine_001"]]
+        ['spine_001.html', 'spine_001.pdf']
+    """
+    from osteon.reporting.run_case_reports import report_cases
+
+    given = None if predictions is None else Path(predictions)
+    folder_out = None if out is None else Path(out)
+    return report_cases(Path(folder), cases, folder_out, predictions=given, modality=modality, forms=forms)

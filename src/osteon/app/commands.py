@@ -132,6 +132,18 @@ def start_training(
     return run, job
 
 
+def start_suggestions(app: AppState, dataset: Item, run: Item, count: int) -> Job:
+    """Rank the unlabelled scans of a dataset by what a model would learn of them."""
+    target = dataset.relative_path
+    return app.jobs.submit(
+        "suggest",
+        [target, run.relative_path, "--count", str(count)],
+        f"Suggest what to label in {dataset.title}",
+        about={"dataset": dataset.name, "run": run.name},
+        product=f"{target}/suggestions/suggestions.json",
+    )
+
+
 def fold_options(dataset: Item) -> list[str]:
     """Options for a dataset that is too small for the usual five folds: as many as it has, or nothing held out.
 

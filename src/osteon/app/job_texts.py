@@ -20,6 +20,7 @@ COMMAND_NAMES = {
     "evaluate": "a comparison",
     "compare": "a report",
     "export": "files to download",
+    "suggest": "a choice of what to label next",
     "phantom": "made-up data",
 }
 PHASE_LABELS = {

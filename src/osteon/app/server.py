@@ -52,10 +52,11 @@ def build_app(state: AppState, rules: AccessRules) -> None:
     from osteon.app.bin import finish_purges
     from osteon.app.notifications import INTERVAL_S, JobEndWatcher
     from osteon.app.page_cleanup import CLEANUP_INTERVAL_S, PageCleanup
-    from osteon.app.pages import case, compare, data, dataset, home, jobs, runs, segment, source, space, train
+    from osteon.app.pages import case, compare, data, dataset, home, jobs, runs, segment, source, space, train, work
     from osteon.app.routes import routes
+    from osteon.app.updates import WATCH_EVERY_S, watch_labels
 
-    for page in (home, data, source, dataset, case, train, segment, compare, runs, jobs, space):
+    for page in (home, data, source, dataset, case, train, segment, compare, runs, jobs, space, work):
         page.register(state)
     watcher, cleanup = JobEndWatcher(state.jobs), PageCleanup()
     app.router.routes[:0] = [*routes(state), cleanup.route]
@@ -67,6 +68,7 @@ def build_app(state: AppState, rules: AccessRules) -> None:
     app.on_startup(state.reader.start)
     app.on_startup(lambda: app.timer(INTERVAL_S, watcher.notify))
     app.on_startup(lambda: app.timer(INTERVAL_S, state.uploads.interrupt_idle))
+    app.on_startup(lambda: app.timer(WATCH_EVERY_S, lambda: watch_labels(state)))
     app.on_startup(lambda: app.timer(CLEANUP_INTERVAL_S, cleanup.free_memory))
     app.on_delete(cleanup.mark_deleted)
     app.on_shutdown(state.reader.close)

@@ -20,6 +20,8 @@ from osteon.core.errors import OsteonError
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import FILE_NAME as MANIFEST
 
+MAX_ORDERS = 100
+"""Lists of cases that are remembered; the oldest is forgotten first."""
 SCENE_FILE = re.compile(r"(image|[abd]-\d{1,2})\.(nii\.gz|bin)|poster\.png")
 
 
@@ -49,6 +51,7 @@ class AppState:
         undo: The last action, where it can be undone.
         jobs: Of the workspace.
         uploads: That are coming in.
+        orders: Lists of cases as they were shown, by an id, so that pages go from case to case in their order.
     """
 
     workspace: Workspace
@@ -57,6 +60,7 @@ class AppState:
     undo: Undo | None = None
     jobs: Jobs = field(init=False)
     uploads: Uploads = field(init=False)
+    orders: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.jobs = Jobs(self.workspace.root)
@@ -81,6 +85,16 @@ class AppState:
     def case_id(self, item: Item, name: str) -> str:
         """The id that stands for a case of a dataset, a result or a run in URLs."""
         return self.workspace.keyed_hash(item.kind, item.name, name)
+
+    def keep_order(self, item: Item, names: Iterable[str]) -> str:
+        """Remember a list of an item's cases; an id for URLs, which hold no names."""
+        order = tuple(names)
+        order_id = self.workspace.keyed_hash("order", item.name, *order)
+        self.orders.pop(order_id, None)
+        self.orders[order_id] = order
+        while len(self.orders) > MAX_ORDERS:
+            del self.orders[next(iter(self.orders))]
+        return order_id
 
     def find_case(self, item: Item, names: Iterable[str], case_id: str) -> str | None:
         """The case among `names` that an id stands for."""

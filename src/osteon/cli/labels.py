@@ -24,6 +24,7 @@ app = typer.Typer(
 Data = Annotated[Path, typer.Argument(metavar="DATASET", help="A folder that `osteon import` has written.")]
 Cases = Annotated[list[str], typer.Argument(metavar="CASE…", help="Their ids, as dataset.yaml has them.")]
 Author = Annotated[str | None, typer.Option(help="Who made them; your name on this machine when left out.")]
+Judge = Annotated[str | None, typer.Option("--author", help="Who says so; your name on this machine when left out.")]
 
 
 @app.command("list")
@@ -99,23 +100,28 @@ def add(
 
 
 @app.command()
-def approve(dataset: Data, cases: Cases, note: Annotated[str, typer.Option(help="For the others.")] = "") -> None:
+def approve(
+    dataset: Data, cases: Cases, note: Annotated[str, typer.Option(help="For the others.")] = "", author: Judge = None
+) -> None:
     """Say that the labels that count are right; a prediction becomes a reference in this way."""
-    _judge(dataset, cases, "approved", note)
+    _judge(dataset, cases, "approved", note, author)
 
 
 @app.command()
 def reject(
-    dataset: Data, cases: Cases, note: Annotated[str, typer.Option(help="Why; nobody trains on them.")] = ""
+    dataset: Data,
+    cases: Cases,
+    note: Annotated[str, typer.Option(help="Why; nobody trains on them.")] = "",
+    author: Judge = None,
 ) -> None:
     """Say that these cases serve nothing, with the reason in a note."""
-    _judge(dataset, cases, "rejected", note)
+    _judge(dataset, cases, "rejected", note, author)
 
 
 @app.command()
-def reopen(dataset: Data, cases: Cases) -> None:
+def reopen(dataset: Data, cases: Cases, author: Judge = None) -> None:
     """Take back what was said of these cases."""
-    _judge(dataset, cases, "open", "")
+    _judge(dataset, cases, "open", "", author)
 
 
 @app.command()
@@ -135,7 +141,7 @@ def show(dataset: Data, case: Annotated[str, typer.Argument(help="Its id.")]) ->
     """The versions of a case's label, and how far two readers agree."""
     from osteon.dataset.case_history import read_history
     from osteon.dataset.dataset import Dataset
-    from osteon.dataset.label_versions import reader_agreement
+    from osteon.dataset.label_reviews import reader_agreement
 
     opened = Dataset.open(dataset)
     history = read_history(opened.folder, opened.case(case).id)
@@ -159,6 +165,37 @@ def show(dataset: Data, case: Annotated[str, typer.Argument(help="Its id.")]) ->
 
 
 @app.command()
+@with_quiet_option
+def progress(
+    dataset: Data,
+    csv: Annotated[bool, typer.Option("--csv", help="Print a table of all cases for spreadsheets instead.")] = False,
+) -> None:
+    """How far a labelling project is: states, people, minutes for a case, what is left, how readers agree."""
+    import sys
+
+    import osteon
+    from osteon.labelling.work_list import work_csv
+
+    found = osteon.label_progress(dataset)
+    if csv:
+        sys.stdout.write(work_csv(found.rows))
+        return
+    out.print(", ".join(f"{count} {name}" for name, count in found.counts.items() if count) or "no cases")
+    for line in found.sentences():
+        out.print(escape(line))
+    table = plain_table(("person", "cases", "labelled", "approved", "time", "a case"), ("person",))
+    for person in found.people:
+        times = [format_duration(t) if t else "" for t in (person.seconds, person.median_seconds)]
+        numbers = (sum(person.counts.values()), person.labelled, person.approved)
+        table.add_row(escape(person.name or "nobody"), *(str(n or "") for n in numbers), *times)
+    if found.people:
+        out.print(table, soft_wrap=False)
+    for name, value in found.agreement.items():
+        out.print(escape(f"mean Dice between two readers, {name}: {value:.3f}"))
+    report_failures(found.failed, "could not be compared")
+
+
+@app.command()
 def restore(
     dataset: Data,
     case: Annotated[str, typer.Argument(help="Its id.")],
@@ -174,14 +211,14 @@ def restore(
     out.print(escape(f"{case}: {now} counts"))
 
 
-def _judge(dataset: Path, cases: list[str], verdict: str, note: str) -> None:
+def _judge(dataset: Path, cases: list[str], verdict: str, note: str, author: str | None) -> None:
     from osteon.dataset.dataset import Dataset
     from osteon.dataset.label_versions import judge_label
 
     opened, failed = Dataset.open(dataset), dict[str, OsteonError]()
     for case in cases:
         try:
-            judge_label(opened, case, verdict, note=note)
+            judge_label(opened, case, verdict, note=note, author=getpass.getuser() if author is None else author)
         except OsteonError as error:
             failed[case] = error
     if len(failed) < len(cases):

@@ -25,6 +25,7 @@ from osteon.cli import (
     measure,
     models,
     phantom,
+    report,
     serve,
     suggest,
     sweep,
@@ -67,6 +68,7 @@ for command, name in (
     (evaluate.evaluate, "evaluate"),
     (compare.compare, "compare"),
     (measure.measure, "measure"),
+    (report.report, "report"),
     (export.export, "export"),
     (browser.app, "app"),
     (import_model.import_model, "import-model"),
@@ -140,7 +142,9 @@ STARTS_ANEW = "what is written is whole, and the same command starts again"
 RESUME_HINTS = {
     "serve": "waiting jobs are done when it is started again",
     "app": "jobs continue without it",
-    **dict.fromkeys(("evaluate", "compare", "export", "phantom", "import-model", "doctor", "weights"), STARTS_ANEW),
+    **dict.fromkeys(
+        ("evaluate", "compare", "report", "export", "phantom", "import-model", "doctor", "weights"), STARTS_ANEW
+    ),
 }
 """By command, for those that do not go on from where they were ended."""
 

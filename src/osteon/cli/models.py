@@ -12,6 +12,7 @@ from osteon.cli.option_values import FoldsBy, Precision
 from osteon.cli.output import describe_devices, info, out, report_failures, shorten, warn
 from osteon.cli.plan_options import given_options, parse_plan_options, with_plan_options
 from osteon.cli.shared_options import Cluster, device_option, use_cluster
+from osteon.cli.update import check_update_options, print_verdict
 from osteon.core.errors import UsageError
 from osteon.core.progress import format_duration, is_quiet
 from osteon.core.quantities import format_bytes, parse_bytes, parse_seconds
@@ -41,6 +42,10 @@ def train(
     init: Annotated[
         Path | None, typer.Option(help="A run or model whose weights to start from; its labels may differ.")
     ] = None,
+    update: Annotated[
+        Path | None,
+        typer.Option(help="A run to go on from with what was labelled since; its model stays unless this is as good."),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Decides weights, patches and augmentation.")] = 0,
     device: Annotated[str, device_option("What to train on.")] = "auto",
     precision: Annotated[Precision | None, typer.Option(help="Overrides the plan.")] = None,
@@ -58,13 +63,15 @@ def train(
     import osteon
     from osteon.dataset.dataset import Dataset
     from osteon.planning.dataset_plan import load_or_make_plan
-    from osteon.planning.inherited_plan import plan_from_model
+    from osteon.planning.inherited_plan import plan_for_update, plan_from_model
     from osteon.planning.run_plan import plan_for_run
     from osteon.preparing.cache import prepare_cases
     from osteon.runs.follower import follow
     from osteon.runs.piece_scores import describe_piece_scores
     from osteon.runs.rank_environment import resolve_ranks
     from osteon.runs.record import RUN
+    from osteon.runs.update import DEFAULT_BUDGET_S
+    from osteon.runs.update_history import read_update
 
     devices, nodes = resolve_ranks(devices, nodes, device)
     if follow(devices * nodes):
@@ -75,9 +82,14 @@ def train(
     if resume and not (run / RUN).is_file():
         raise UsageError(f"{run}: there is no run to continue", hint="leave out --resume to start one")
     seconds = None if budget is None else parse_seconds(budget)
+    if update is not None:
+        check_update_options(context)
+        seconds = DEFAULT_BUDGET_S if seconds is None and epochs is None else seconds
     settings: dict[str, Any] = {"device": device, "budget_s": seconds, "workers": workers}
     with use_cluster(cluster):
-        if plan is not None:
+        if update is not None:
+            chosen = plan_for_update(dataset, run, str(update), choices.settings, restart=restart)
+        elif plan is not None:
             chosen = _plan_from_file(plan, choices, given_options(context))
         elif init is not None:
             chosen = plan_from_model(dataset, run, str(init), choices, restart=restart, **settings)
@@ -103,6 +115,7 @@ def train(
         folds=folds,
         folds_by=folds_by,
         init=None if init is None else str(init),
+        update=None if update is None else str(update),
         seed=seed,
         device=device,
         precision=precision,
@@ -111,6 +124,8 @@ def train(
         devices=devices,
         nodes=nodes,
     )
+    if update is not None and (record := read_update(run)) is not None and record.verdict is not None:
+        print_verdict(run, record, record.verdict)
     validation = report.validation
     for name, value in validation["structures"].items():
         if value is not None:

@@ -37,8 +37,7 @@ def suggest(
 ) -> None:
     """Which unlabelled scans to label next, and why. Run it again: what is done is skipped."""
     import osteon
-    from osteon.labelling.suggestion_files import TABLE
-    from osteon.labelling.suggestions import FOLDER
+    from osteon.labelling.suggestion_files import FOLDER, TABLE
 
     folder = to or dataset / FOLDER
     if folder.exists() and not folder.is_dir():

@@ -57,6 +57,46 @@ class LabelVersion(BaseModel):
     content: str | None = None
 
 
+class StateChange(BaseModel):
+    """What a case became.
+
+    Attributes:
+        at: When: `2026-01-31T14:05:00Z`.
+        by: Who did it; empty where nobody said.
+        state: What it is since.
+        note: What was said of it.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    at: str
+    by: str = ""
+    state: State
+    note: str = ""
+
+
+class SettledReading(BaseModel):
+    """A second reading of which somebody has said which of the two counts.
+
+    Attributes:
+        number: The version that is the second reading.
+        against: The version that counted before; 0: the imported label.
+        agreement: Dice of each structure between the two; None where neither has it.
+        accepted: Whether the second reading counts now.
+        by: Who said so.
+        at: When: `2026-01-31T14:05:00Z`.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    number: int
+    against: int
+    agreement: dict[str, float | None]
+    accepted: bool
+    by: str = ""
+    at: str
+
+
 class CaseHistory(BaseModel):
     """All that happened to a case's label.
 
@@ -67,6 +107,8 @@ class CaseHistory(BaseModel):
         owner: Who works on it.
         note: Why it was rejected, or what is to be done.
         changes: How often any of this was changed: who saves says what was seen.
+        log: What the case became, in order; what it was at first is its state in dataset.yaml.
+        readings: Second readings of which somebody has said which of the two counts.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -77,6 +119,8 @@ class CaseHistory(BaseModel):
     owner: str = ""
     note: str = ""
     changes: int = 0
+    log: list[StateChange] = []
+    readings: list[SettledReading] = []
 
     @property
     def version(self) -> LabelVersion | None:
@@ -87,6 +131,19 @@ class CaseHistory(BaseModel):
     def seconds(self) -> float:
         """Time that people spent on it."""
         return sum(version.seconds for version in self.versions)
+
+    @property
+    def open_reading(self) -> LabelVersion | None:
+        """The last second reading, where nobody has said which of the two counts."""
+        settled = max((reading.number for reading in self.readings), default=0)
+        unsettled = [v for v in self.versions[settled:] if v.kind == "second reading"]
+        return unsettled[-1] if unsettled else None
+
+    @property
+    def judgement(self) -> StateChange | None:
+        """Who approved or rejected it, and when; None where it is open, or nobody noted that."""
+        last = self.log[-1] if self.log else None
+        return last if last is not None and last.state == self.judged else None
 
     def state(self, case: Case) -> State:
         """How far the case is; `case` as dataset.yaml has it."""

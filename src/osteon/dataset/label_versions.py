@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Required, TypedDict
 
-from osteon.core.dice import count_overlap, dice
 from osteon.core.errors import ConflictError, UsageError
 from osteon.core.files import write_json
 from osteon.core.labels import Segmentation
@@ -19,6 +18,7 @@ from osteon.dataset.case_history import (
     CaseHistory,
     Kind,
     LabelVersion,
+    StateChange,
     apply_history,
     history_path,
     read_history,
@@ -86,7 +86,7 @@ def save_label(
     aligned = align_segmentation(
         segmentation, dataset.geometry(case), name=f"case {case_id}: the label to be saved", image_name=image
     )
-    with _changing(dataset, case_id) as before:
+    with changing(dataset, case_id) as before:
         if work.kind != "second reading" and base != before.current:
             raise _conflict(case_id, before, base)
         looked_for = set(names if work.annotated is None else work.annotated) | _known_before(
@@ -94,14 +94,13 @@ def save_label(
         )
         known = None if looked_for >= set(names) else [name for name in names if name in looked_for]
         number = len(before.versions) + 1
-        file = f"{number}{'.seg.nrrd' if dataset.manifest.overlapping else '.nii.gz'}"
-        write_segmentation(dataset.folder / FOLDER / case_id / file, aligned)
+        file = write_version(dataset, case_id, number, aligned)
         version = LabelVersion(
             number=number,
             file=file,
             kind=work.kind,
             author=work.author,
-            at=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            at=now(),
             base=base,
             seconds=round(work.seconds, 1),
             what=work.what,
@@ -111,7 +110,7 @@ def save_label(
         changes: dict[str, Any] = {"versions": [*before.versions, version]}
         if work.kind != "second reading":
             changes |= {"current": number, "judged": None}
-        _write(dataset, case_id, before, **changes)
+        write_history(dataset, case_id, before, work.author, **changes)
     return version
 
 
@@ -122,22 +121,18 @@ def restore_label(dataset: Dataset, case_id: str, number: int, *, author: str) -
         UsageError: There is no such version.
         FileError: It cannot be written.
     """
-    with _changing(dataset, case_id) as before:
+    with changing(dataset, case_id) as before:
         if number == 0:
-            _write(dataset, case_id, before, current=0, judged=None)
+            write_history(dataset, case_id, before, author, current=0, judged=None)
             return None
-        old = _find(before, case_id, number)
-        new = len(before.versions) + 1
-        at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        what = f"version {number} again"
-        changes = {"number": new, "author": author, "at": at, "base": before.current, "seconds": 0.0, "what": what}
-        again = old.model_copy(update=changes | {"kind": "correction" if old.kind == "second reading" else old.kind})
-        _write(dataset, case_id, before, versions=[*before.versions, again], current=new, judged=None)
+        again = repeat_version(before, find_version(before, case_id, number), author, f"version {number} again")
+        versions = [*before.versions, again]
+        write_history(dataset, case_id, before, author, versions=versions, current=again.number, judged=None)
     return again
 
 
-def judge_label(dataset: Dataset, case_id: str, verdict: str, *, note: str = "") -> CaseHistory:
-    """Approve or reject the label that counts, or (`open`) take that back.
+def judge_label(dataset: Dataset, case_id: str, verdict: str, *, note: str = "", author: str = "") -> CaseHistory:
+    """Approve or reject the label that counts, or (`open`) take that back; who did it is noted with the time.
 
     Raises:
         UsageError: There is no label to approve; it is rejected without a reason; there is no such verdict.
@@ -145,19 +140,20 @@ def judge_label(dataset: Dataset, case_id: str, verdict: str, *, note: str = "")
     """
     if verdict not in ("approved", "rejected", "open"):
         raise UsageError(f"a label is not {verdict}", hint="say approved, rejected or open")
-    with _changing(dataset, case_id) as before:
+    with changing(dataset, case_id) as before:
         imported = dataset.imported.case(case_id)
         if verdict == "approved" and before.version is None and imported.segmentation is None:
             raise UsageError(f"case {case_id}: has no label to approve", hint="draw one, or take a prediction")
         if verdict == "rejected" and not note:
             raise UsageError(f"case {case_id}: is rejected without a reason", hint="say why in a note")
-        return _write(dataset, case_id, before, judged=None if verdict == "open" else verdict, note=note)
+        judged = None if verdict == "open" else verdict
+        return write_history(dataset, case_id, before, author, judged=judged, note=note)
 
 
 def assign_case(dataset: Dataset, case_id: str, owner: str) -> CaseHistory:
     """Give a case to somebody to work on; empty: to nobody. Raises UsageError: no such case; FileError."""
-    with _changing(dataset, case_id) as before:
-        return _write(dataset, case_id, before, owner=owner)
+    with changing(dataset, case_id) as before:
+        return write_history(dataset, case_id, before, None, owner=owner)
 
 
 def load_version(dataset: Dataset, case_id: str, number: int) -> Segmentation:
@@ -172,7 +168,7 @@ def load_version(dataset: Dataset, case_id: str, number: int) -> Segmentation:
         imported = dataset.imported
         return imported.load_segmentation(imported.case(case_id), pieces=True)
     dataset.case(case_id)
-    version = _find(read_history(dataset.folder, case_id), case_id, number)
+    version = find_version(read_history(dataset.folder, case_id), case_id, number)
     return read_segmentation(version_path(dataset, case_id, version), dataset.structures, pieces=True)
 
 
@@ -181,26 +177,13 @@ def version_path(dataset: Dataset, case_id: str, version: LabelVersion) -> Path:
     return dataset.folder / FOLDER / case_id / version.file
 
 
-def reader_agreement(dataset: Dataset, case_id: str) -> dict[str, float | None] | None:
-    """Dice of each structure between the label that counts and the last second reading; None where there is none.
-
-    Raises:
-        FileError: A file is missing or damaged.
-    """
-    history = read_history(dataset.folder, case_id)
-    second = next((version for version in reversed(history.versions) if version.kind == "second reading"), None)
-    if second is None:
-        return None
-    first, other = (
-        load_version(dataset, case_id, number).merged().array for number in (history.current, second.number)
-    )
-    counts = count_overlap(other, first, dataset.structures)
-    known = second.annotated or list(counts)
-    return {name: dice(count) for name, count in counts.items() if name in known}
+def now() -> str:
+    """The time as histories have it: `2026-01-31T14:05:00Z`."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
 @contextmanager
-def _changing(dataset: Dataset, case_id: str) -> Iterator[CaseHistory]:
+def changing(dataset: Dataset, case_id: str) -> Iterator[CaseHistory]:
     """Nobody else changes the case meanwhile; its history as it is. Raises UsageError where there is no such case."""
     dataset.case(case_id)
     with exclusive_lock(history_path(dataset.folder, case_id).with_name(LOCK_NAME)):
@@ -215,13 +198,45 @@ def _known_before(dataset: Dataset, case_id: str, history: CaseHistory, kind: Ki
     return {s.name for s in dataset.structures} if case.annotated is None else set(case.annotated)
 
 
-def _write(dataset: Dataset, case_id: str, before: CaseHistory, **changes: Any) -> CaseHistory:
+def write_history(
+    dataset: Dataset, case_id: str, before: CaseHistory, author: str | None, **changes: Any
+) -> CaseHistory:
+    """Write what was changed while `changing` holds the case.
+
+    Args:
+        dataset: Where the case is.
+        case_id: The case.
+        before: Its history.
+        author: Who changed its state, which is noted; None: nothing that is changed concerns it.
+        **changes: Fields of `CaseHistory`.
+    """
     history = CaseHistory.model_validate(before.model_dump() | changes | {"changes": before.changes + 1})
+    if author is not None:
+        imported = dataset.imported.case(case_id)
+        state = history.state(imported)
+        if "judged" in changes and (state != before.state(imported) or history.judged):
+            change = StateChange(at=now(), by=author, state=state, note=history.note if history.judged else "")
+            history = history.model_copy(update={"log": [*history.log, change]})
     write_json(history_path(dataset.folder, case_id), history.model_dump(exclude_none=True))
     return history
 
 
-def _find(history: CaseHistory, case_id: str, number: int) -> LabelVersion:
+def write_version(dataset: Dataset, case_id: str, number: int, segmentation: Segmentation) -> str:
+    """Write the file of a new version; its name. Raises FileError."""
+    file = f"{number}{'.seg.nrrd' if dataset.manifest.overlapping else '.nii.gz'}"
+    write_segmentation(dataset.folder / FOLDER / case_id / file, segmentation)
+    return file
+
+
+def repeat_version(history: CaseHistory, old: LabelVersion, author: str, what: str) -> LabelVersion:
+    """An older version as the newest one, with the same file; a second reading becomes a correction."""
+    number, kind = len(history.versions) + 1, "correction" if old.kind == "second reading" else old.kind
+    changes = {"number": number, "kind": kind, "author": author, "at": now(), "base": history.current, "what": what}
+    return old.model_copy(update=changes | {"seconds": 0.0})
+
+
+def find_version(history: CaseHistory, case_id: str, number: int) -> LabelVersion:
+    """A version by its number. Raises UsageError where there is none."""
     if not 1 <= number <= len(history.versions):
         raise UsageError(
             f"case {case_id}: has no version {number}", hint=f"it has {len(history.versions)}; 0 is the imported label"

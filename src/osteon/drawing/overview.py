@@ -93,6 +93,18 @@ def paint_overview(rows: Sequence[PictureRow]) -> bytes:
     return encode_picture(whole, "PNG")
 
 
+def paint_case(row: PictureRow) -> Image.Image:
+    """The slices of one case alone, on one line and without words; those of `paint_overview`."""
+    views = cut_views(row)
+    widths = [_width([views], column) for column in range(len(views))]
+    whole = Image.new("RGB", (sum(widths) + _BETWEEN * (len(views) - 1), HEIGHT), GROUND)
+    window, left = grey_range(row.image.array[0], row.modality), 0
+    for view, width in zip(views, widths, strict=True):
+        _paint_view(whole, (left, 0), view, width, window)
+        left += width + _BETWEEN
+    return whole
+
+
 @dataclass(frozen=True, eq=False)
 class View:
     """One slice of a case, and the part of it worth seeing.

@@ -15,6 +15,8 @@ from osteon.core.version import __version__
 from osteon.labelling.ranking import Suggestion
 from osteon.labelling.signals import SIGNALS
 
+FOLDER = "suggestions"
+"""In the dataset's, where no other folder is given."""
 TABLE, FILE = "suggestions.csv", "suggestions.json"
 
 

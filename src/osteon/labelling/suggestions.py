@@ -21,7 +21,7 @@ from osteon.dataset.manifest import Case, Channel
 from osteon.labelling.ranking import Suggestion, rank_candidates
 from osteon.labelling.signal_records import measure_scans
 from osteon.labelling.signals import Candidate
-from osteon.labelling.suggestion_files import write_suggestions
+from osteon.labelling.suggestion_files import FOLDER, write_suggestions
 from osteon.machine.engine_timing import choose_engine, count_all_passes
 from osteon.predicting.model import Model
 from osteon.predicting.model_folder import find_model_folder
@@ -33,8 +33,6 @@ from osteon.predicting.stages import DEFAULTS as PREDICT_DEFAULTS
 from osteon.predicting.stages import PredictOptions
 
 logger = logging.getLogger(__name__)
-FOLDER = "suggestions"
-"""In the dataset's, where no other folder is given."""
 PREDICTIONS = "predictions"
 
 

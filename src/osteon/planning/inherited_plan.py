@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Unpack
 
-from osteon.core.errors import OsteonError
+from osteon.core.errors import OsteonError, UsageError
+from osteon.core.labels import Structure
+from osteon.core.text import shorten_list
 from osteon.dataset.dataset import Dataset
 from osteon.plan.inheritance import inherit_plan
 from osteon.plan.overlay import overlay
@@ -21,6 +24,7 @@ from osteon.planning.run_plan import plan_for_run
 from osteon.predicting.model_folder import find_model_folder
 from osteon.runs.initialising import init_sha256
 from osteon.runs.record import has_started
+from osteon.runs.update import model_in_use
 
 logger = logging.getLogger(__name__)
 
@@ -68,6 +72,48 @@ def plan_from_model(
                 f"the dataset's plan has a section {section}, which is left out: models of nnU-Net's do not know it"
             )
     return overlay(plan, options.settings or {})
+
+
+def plan_for_update(
+    dataset: Path, run: Path, update: str, settings: Mapping[str, object] | None = None, *, restart: bool
+) -> Plan:
+    """The plan of an update: the model's own, with the structures that the dataset has besides now.
+
+    Args:
+        dataset: A folder with dataset.yaml.
+        run: The update's folder; one that was begun keeps its plan.
+        update: A run, or a model folder.
+        settings: Keys of the plan that are changed.
+        restart: The run begins anew.
+
+    Raises:
+        UsageError: Structures came that the plan cannot take in without being made anew.
+        ModelError: There is no model.
+    """
+    if has_started(run) and not restart:
+        return overlay(read_plan(run / PLAN), settings or {})
+    plan = read_plan(model_in_use(Path(update)) / PLAN)
+    known = {structure.name for structure in plan.structures}
+    added = [structure for structure in Dataset.open(dataset).structures if structure.name not in known]
+    if added:
+        names = shorten_list([structure.name for structure in added])
+        numbered = any(structure.instances for structure in added)
+        if numbered or plan.sequence is not None or isinstance(plan.sampling.weights, dict):
+            raise UsageError(
+                f"the model does not know {names}, which its plan cannot take in: numbered pieces, a series, or "
+                "weights by structure need a new one",
+                hint="make a new plan with `osteon plan DATASET --force`, and train with --init",
+            )
+        logger.info(f"the model does not know {names}: its output gets a new part for each")
+        plan = Plan.model_validate(plan.model_dump() | {"structures": _add(plan.structures, added)})
+    return overlay(plan, settings or {})
+
+
+def _add(structures: Sequence[Structure], added: Sequence[Structure]) -> list[dict[str, object]]:
+    """Structures, and others with values that are free."""
+    highest = max(structure.values[-1] for structure in structures)
+    renumbered = [structure.model_copy(update={"value": highest + n}) for n, structure in enumerate(added, 1)]
+    return [structure.model_dump() for structure in (*structures, *renumbered)]
 
 
 def _common_orientation(folder: Path) -> str:

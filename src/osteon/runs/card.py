@@ -73,9 +73,11 @@ def _training(validation: dict[str, Any]) -> list[str]:
         line = f"{training['folds']} folds, {grouping}: {done} in all, seed {training['seed']}"
     else:
         held = "none held out" if fold is None else f"fold {fold} of {training['folds']}, {grouping}"
+        held = "judged by cases that its parent had not seen" if training.get("update") else held
         line = f"{done}, seed {training['seed']}; {held}"
     versions = validation["versions"]
     begun = [f"- Started from the weights of {training['init']}"] if training.get("init") else []
+    begun += [f"- An update of {training['update']}"] if training.get("update") else []
     made_by = f"- osteon {versions['osteon']}, torch {versions['torch']}; plan {versions['plan']}"
     return ["## Training", "", f"- {line}", made_by, *begun]
 

@@ -6,7 +6,7 @@ import logging
 import math
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from osteon.core.labels import Segmentation
 from osteon.core.progress import format_duration
 from osteon.core.text import pluralise
 from osteon.core.version import __version__
+from osteon.dataset.case_history import FOLDER as ANNOTATIONS
 from osteon.dataset.dataset import Dataset
 from osteon.formats.io import read_segmentation, write_segmentation
 from osteon.plan.schema import Plan
@@ -27,7 +28,6 @@ from osteon.predicting.model import Model
 from osteon.predicting.model_folder import load_model, save_model
 from osteon.predicting.postprocessing import NONE, Postprocessing, apply_postprocessing
 from osteon.predicting.predictor import output_path
-from osteon.predicting.records import WEIGHTS
 from osteon.predicting.reference_statistics import ReferenceStatistics, measure_statistics
 from osteon.predicting.training_cases import KEY, SeenScans
 from osteon.preparing.cache import CachedCase
@@ -38,7 +38,7 @@ from osteon.runs.level_calibration import fit_sharpness
 from osteon.runs.options import TrainOptions
 from osteon.runs.piece_scores import score_predicted_pieces
 from osteon.runs.postprocessing_search import JudgedCase, choose_steps
-from osteon.runs.record import plan_hash
+from osteon.runs.record import NOT_TAKEN, finished_folder, plan_hash
 from osteon.runs.scoring import measure_speeds, round_dice, score_scan, select_structures
 from osteon.training.checkpoint import TrainingState
 from osteon.training.validation import Scores, mean_over_structures, mean_scores
@@ -48,6 +48,10 @@ EXTRAS_SHARE = 0.2
 """Measuring speeds and choosing post-processing take at most this part of the training's time,"""
 MIN_EXTRAS_S = 10.0
 """or so many seconds."""
+Judge = Callable[[Plan, ValidationResult, ValidationResult | None], bool]
+"""Whether a model is taken, by what its validation cases came to, and came to without names in order."""
+LABELS = "labels"
+"""In validation.json: by training case the version of its label; nothing of those as they were imported."""
 MAX_SEQUENCE_LOSS = 1e-3
 """Mean Dice: where naming a sequence in order costs more than this on validation scans, it is left out."""
 
@@ -66,6 +70,7 @@ def finish(
     failed: dict[str, OsteonError],
     *,
     is_fold: bool = False,
+    judge: Judge | None = None,
 ) -> dict[str, Any]:
     """Validate on the scans' own grids, write predictions/ and model/; nothing where that is done already.
 
@@ -84,23 +89,35 @@ def finish(
         options: What it was begun with.
         failed: Cases that were left out, and why.
         is_fold: The run is one of several folds: what is chosen by evidence is chosen later, on all of them.
+        judge: Whether the model is taken; one that is not goes into `NOT_TAKEN`, and nothing more is measured of it.
 
     Returns:
         validation.json's content: Dice of each case and structure, the means, how the model was trained.
     """
-    folder = run / "model"
-    if (folder / WEIGHTS).is_file():
+    folder = finished_folder(run)
+    if folder is not None:
         return load_model(folder).validation
     reference = [case_statistics(case, dataset, plan) for case in training]
     model = Model(network.to(device), plan, {}, "", reference=reference, seen=seen)
     began = time.monotonic()
     validation, unordered = predict_validation(dataset, model, validation_ids, run, failed)
-    now, limit_s = time.monotonic(), extras_budget_s(state.elapsed_s)
+    taken = judge is None or judge(model.plan, validation, unordered)
+    now, limit_s = time.monotonic(), extras_budget_s(state.elapsed_s) if taken else 0.0
     each_s = (now - began) / max(1, len(validation_ids))
     speeds = measure_speeds(dataset, model, list(validation.cases), now + limit_s / 2, each_s)
     until = now + limit_s
     return write_model(
-        dataset, model, validation, unordered, run, state, options, is_fold=is_fold, speeds=speeds, until=until
+        dataset,
+        model,
+        validation,
+        unordered,
+        run,
+        state,
+        options,
+        is_fold=is_fold,
+        speeds=speeds,
+        until=until,
+        folder="model" if taken else NOT_TAKEN,
     )
 
 
@@ -136,6 +153,7 @@ def write_model(
     is_fold: bool = False,
     speeds: dict[str, dict[str, float | None]] | None = None,
     until: float = math.inf,
+    folder: str = "model",
 ) -> dict[str, Any]:
     """Choose what follows a prediction by evidence, calibrate the confidence, and write the model.
 
@@ -150,6 +168,7 @@ def write_model(
         is_fold: Choose nothing, and keep both kinds of predictions.
         speeds: What `measure_speeds` found.
         until: When to stop choosing, by `time.monotonic`.
+        folder: Of the model, in the run's.
 
     Returns:
         validation.json's content.
@@ -189,9 +208,10 @@ def write_model(
         },
         "versions": {"osteon": __version__, "torch": str(torch.__version__), "plan": plan_hash(plan)},
         KEY: model.seen.to_dict(),
+        LABELS: label_versions(dataset, model.seen.training),
     }
     finished_model = replace(model, plan=plan, validation=result, postprocessing=steps)
-    save_model(run / "model", finished_model, model_card(dataset, finished_model))
+    save_model(run / folder, finished_model, model_card(dataset, finished_model))
     return result
 
 
@@ -233,6 +253,12 @@ def _confidence_pairs(cases: dict[str, Scores], raw: dict[str, dict[str, float |
         for name, dice in scores.items()
         if dice is not None and (figure := raw.get(case_id, {}).get(name)) is not None
     ]
+
+
+def label_versions(dataset: Dataset, case_ids: Iterable[str]) -> dict[str, str]:
+    """The file of each case's label that people made in osteon (`dataset.case_history`), below the dataset's folder."""
+    known = {case.id: case.segmentation or "" for case in dataset.manifest.cases}
+    return {i: known[i] for i in case_ids if known.get(i, "").startswith(f"{ANNOTATIONS}/")}
 
 
 def case_statistics(case: CachedCase, dataset: Dataset, plan: Plan) -> ReferenceStatistics:

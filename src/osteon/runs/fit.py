@@ -11,7 +11,7 @@ from typing import Any
 
 from osteon.core.devices import device_kind, resolve_device
 from osteon.core.errors import OsteonError, UsageError
-from osteon.core.files import write_yaml
+from osteon.core.files import write_json, write_yaml
 from osteon.core.heap import keep_freed_memory
 from osteon.core.locks import LOCK_NAME as LOCK
 from osteon.core.progress import progress_logger
@@ -19,17 +19,28 @@ from osteon.dataset.dataset import Dataset
 from osteon.plan.schema import FILE_NAME as PLAN
 from osteon.plan.schema import Plan
 from osteon.predicting.model_folder import load_model
-from osteon.predicting.records import WEIGHTS
 from osteon.predicting.training_cases import SeenScans, trained_on
 from osteon.preparing.cache import CachedCase, prepare_cases
 from osteon.runs.final_validation import UNORDERED
-from osteon.runs.finish import describe_final_steps, finish
+from osteon.runs.finish import Judge, describe_final_steps, finish
 from osteon.runs.fit_task import FitTask
 from osteon.runs.initialising import TRANSFER, initial_weights, seen_before
 from osteon.runs.loop import choose_weights, fit_network
 from osteon.runs.options import DEFAULTS, TrainOptions, check_options
 from osteon.runs.rank_launcher import all_ranks
-from osteon.runs.record import RUN, SPLITS, check_plan_fits, hold_run, record_options, recorded_splits
+from osteon.runs.record import (
+    BEFORE,
+    HISTORY,
+    NOT_TAKEN,
+    RUN,
+    SPLITS,
+    UPDATE,
+    check_plan_fits,
+    finished_folder,
+    hold_run,
+    record_options,
+    recorded_splits,
+)
 from osteon.runs.splits import CaseContents, check_structures, split_cases, structures_on_grid
 from osteon.training.callback import CHECKPOINT_EVERY_S
 from osteon.training.checkpoint import LAST, PREVIOUS, TrainingState, read_last_state
@@ -58,9 +69,24 @@ class TrainReport:
     resumed: bool
 
 
+@dataclass(frozen=True)
+class UpdateTask:
+    """What makes a training the update of another model.
+
+    Attributes:
+        record: What is written when it begins.
+        repeats: Case id → how often it is drawn where others are drawn once.
+        judge: Whether the new model is taken.
+    """
+
+    record: dict[str, Any]
+    repeats: dict[str, int]
+    judge: Judge
+
+
 def read_report(run: Path) -> TrainReport:
-    """What a finished run came to."""
-    validation = load_model(run / "model").validation
+    """What a finished run came to. Raises ModelError where it is not finished."""
+    validation = load_model(finished_folder(run) or run / "model").validation
     return TrainReport(run, validation, {}, validation["training"]["iterations"], resumed=False)
 
 
@@ -74,6 +100,7 @@ def train(
     is_fold: bool = False,
     folds: Sequence[Collection[str]] | None = None,
     checkpoint_every_s: float = CHECKPOINT_EVERY_S,
+    update: UpdateTask | None = None,
 ) -> TrainReport:
     """Train, or go on with a training that was interrupted, and write `run/model`.
 
@@ -86,6 +113,7 @@ def train(
         is_fold: The run is one of several folds, which are put together later.
         folds: The cases of each fold; made when None.
         checkpoint_every_s: How much work may be lost at most when the process is killed.
+        update: Where the run is an update of another model; `runs.update` makes it.
 
     Raises:
         UsageError: The options contradict each other or those the run was begun with; the model to begin with
@@ -100,17 +128,19 @@ def train(
     check_plan_fits(dataset, plan)
     if run.resolve() == dataset.folder.resolve():
         raise UsageError(f"{run}: is the dataset's own folder", hint="give the run its own folder")
-    if options.init is not None and Path(options.init).resolve() in (run.resolve(), (run / "model").resolve()):
+    begins_with = options.begins_with
+    if begins_with is not None and Path(begins_with).resolve() in (run.resolve(), (run / "model").resolve()):
+        option = "--init" if options.update is None else "--update"
         raise UsageError(
-            f"--init {options.init}: is this run itself",
-            hint="give the new run its own folder, or leave --init out",
+            f"{option} {begins_with}: is this run itself",
+            hint=f"give the new run its own folder, or leave {option} out",
         )
     if restart and run.exists() and not (run / RUN).is_file() and any(path.name != LOCK for path in run.iterdir()):
         raise UsageError(
             f"{run}: is not a run ({RUN} is missing), so nothing in it is thrown away", hint="give the run's folder"
         )
     with hold_run(run, restart=restart):
-        return _train(dataset, plan, run, options, folds, restart, is_fold, checkpoint_every_s)
+        return _train(dataset, plan, run, options, folds, restart, is_fold, checkpoint_every_s, update)
 
 
 def _train(
@@ -122,13 +152,14 @@ def _train(
     restart: bool,
     is_fold: bool,
     checkpoint_every_s: float,
+    update: UpdateTask | None,
 ) -> TrainReport:
     if restart:
-        for folder in ("checkpoints", "model", "predictions", SAMPLES, UNORDERED, "tensorboard"):
+        for folder in ("checkpoints", "model", NOT_TAKEN, "predictions", BEFORE, SAMPLES, UNORDERED, "tensorboard"):
             shutil.rmtree(run / folder, ignore_errors=True)
-        for file in (RUN, PLAN, SPLITS, TRANSFER, "metrics.csv"):
+        for file in (RUN, PLAN, SPLITS, TRANSFER, UPDATE, HISTORY, "metrics.csv"):
             (run / file).unlink(missing_ok=True)
-    done = (run / "model" / WEIGHTS).is_file()
+    done = finished_folder(run) is not None
     record_options(run, plan, options, started=done or (run / "checkpoints" / LAST).is_file())
     state = TrainingState() if done else read_last_state(run / "checkpoints")
     resumed = state.iteration > 0
@@ -140,7 +171,9 @@ def _train(
         return read_report(run)
     device = resolve_device(options.device)
     keep_freed_memory()
-    initial_state = None if options.init is None or resumed else initial_weights(plan, options.init, options.seed, run)
+    begins_with, initial_state = options.begins_with, None
+    if begins_with is not None and not resumed:
+        initial_state = initial_weights(plan, begins_with, options.seed, run)
     cached, failed = prepare_cases(dataset, plan, dataset.manifest.trainable, workers=options.workers)
     for case_id, error in failed.items():
         logger.warning(f"left out: {case_id}: {error}")
@@ -148,6 +181,8 @@ def _train(
         training_ids, validation_ids = split_cases(dataset, options, CaseContents.from_cache(cached), folds)
         splits = {"training": training_ids, "validation": validation_ids}
         write_yaml(run / SPLITS, splits)
+        if update is not None:
+            write_json(run / UPDATE, update.record)
     training = [cached[i] for i in splits["training"] if i in cached]
     validation = [cached[i] for i in splits["validation"] if i in cached]
     check_structures(dataset, plan.structures, structures_on_grid(plan, cached), {0: splits["training"]})
@@ -155,11 +190,14 @@ def _train(
         logger.info(description)
     if validation and not is_fold:
         progress_logger.info(describe_final_steps(plan, len(validation), _expected_training_s(plan, options, device)))
-    seen = _seen_scans(run, training, validation, has_init=options.init is not None)
+    seen = _seen_scans(run, training, validation, has_init=begins_with is not None)
     ids = [case.id for case in training], [case.id for case in validation]
-    task = FitTask(dataset.folder, run, plan, options, state, *ids, checkpoint_every_s)
+    repeats = {} if update is None else update.repeats
+    task = FitTask(dataset.folder, run, plan, options, state, *ids, checkpoint_every_s, repeats)
     with all_ranks(task, device) as own:
-        module = fit_network(plan, run, options, state, training, validation, own, checkpoint_every_s, initial_state)
+        module = fit_network(
+            plan, run, options, state, training, validation, own, checkpoint_every_s, initial_state, repeats
+        )
     network = choose_weights(run, module, state)
     report = finish(
         dataset,
@@ -174,6 +212,7 @@ def _train(
         options,
         failed,
         is_fold=is_fold,
+        judge=None if update is None else update.judge,
     )
     (run / "checkpoints" / PREVIOUS).unlink(missing_ok=True)
     return TrainReport(run, report, failed, state.iteration, resumed)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ class FitTask:
         training: Ids of the cases to train on.
         validation: Ids of those to validate on.
         checkpoint_every_s: As `loop.fit_network` takes it.
+        repeats: As `loop.fit_network` takes it.
     """
 
     dataset: Path
@@ -35,6 +36,7 @@ class FitTask:
     training: list[str]
     validation: list[str]
     checkpoint_every_s: float
+    repeats: dict[str, int] = field(default_factory=dict)
 
     def to_json(self) -> str:
         """As text."""

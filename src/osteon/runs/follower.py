@@ -83,7 +83,16 @@ def _fit(text: str, number: int, environment: RankEnvironment) -> None:
     group = PrefixStore(f"fit/{number}", store)
     with join_ranks(group, environment.rank, environment.world_size, device, environment.local_world_size):
         fit_network(
-            task.plan, task.run, task.options, task.state, training, validation, device, task.checkpoint_every_s, None
+            task.plan,
+            task.run,
+            task.options,
+            task.state,
+            training,
+            validation,
+            device,
+            task.checkpoint_every_s,
+            None,
+            task.repeats,
         )
         store.set(f"left/{number}/{environment.rank}", "")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -33,6 +34,8 @@ from osteon.training.sampling import PatchSampler
 logger = logging.getLogger(__name__)
 RECALIBRATION_BATCHES = 8
 """With which an inflated encoder's batch norms are set before the first iteration."""
+UPDATE_RATE = 0.3
+"""The part of the plan's learning rate with which a trained model learns on: at all of it, it first unlearns."""
 
 
 def fit_network(
@@ -45,6 +48,7 @@ def fit_network(
     device: str,
     checkpoint_every_s: float,
     initial_state: dict[str, torch.Tensor] | None,
+    repeats: Mapping[str, int] | None = None,
 ) -> TrainingModule:
     """Train the network of a plan until its limits, or go on from the last checkpoint.
 
@@ -58,6 +62,7 @@ def fit_network(
         device: Resolved; of several ranks, each has its own, and is given the same otherwise.
         checkpoint_every_s: How much work may be lost at most when the process is killed.
         initial_state: Tensors of a model to begin with; None: a start of its own. Rank 0's count for all.
+        repeats: Case id → how often it is drawn where others are drawn once.
 
     Raises:
         UsageError: Memory does not suffice.
@@ -81,10 +86,11 @@ def fit_network(
             checkpoint_every_s=checkpoint_every_s,
             seed=options.seed,
         )
-        transferred = options.init is not None
+        transferred = options.begins_with is not None
         fresh = not state.iteration and not transferred
-        module = TrainingModule(plan, options.seed, callback.progress, fresh=fresh, transferred=transferred)
-        sampler = PatchSampler(training, plan, options.seed)
+        rate = 1.0 if options.update is None else UPDATE_RATE
+        module = TrainingModule(plan, options.seed, callback.progress, fresh=fresh, transferred=transferred, rate=rate)
+        sampler = PatchSampler(training, plan, options.seed, repeats)
         if ranks.world_size() > 1 and not ranks.synchronise_batch_norms(module.network, device) and not state.iteration:
             logger.info("batch norms measure each process's own part of a batch: on a CPU torch has no common ones")
         if fresh and needs_recalibration(plan) and ranks.rank() == 0:

@@ -29,6 +29,8 @@ class TrainOptions:
         deterministic: Only operations that give the same result each time (needs `epochs`).
         workers: Processes for preparing; None: as memory allows.
         init: A run or a model folder whose weights the training begins with; the head is new where the structures are.
+        update: A run or a model folder that the training goes on from with what was labelled since, and whose model
+            stays in use unless the new one is as good (`runs.update`).
         devices: On each node; each has a process, and the plan's batch.
         nodes: Machines, on all of which a launcher has started this training.
     """
@@ -44,8 +46,14 @@ class TrainOptions:
     deterministic: bool = False
     workers: int | None = None
     init: str | None = None
+    update: str | None = None
     devices: int = 1
     nodes: int = 1
+
+    @property
+    def begins_with(self) -> str | None:
+        """The run or model folder whose weights the training begins with."""
+        return self.init if self.update is None else self.update
 
 
 PLACE = ("workers", "devices", "nodes")
@@ -67,6 +75,7 @@ class RunKeywords(TypedDict, total=False):
     deterministic: bool
     workers: int | None
     init: str | None
+    update: str | None
     devices: int
     nodes: int
 
@@ -77,6 +86,11 @@ def check_options(options: TrainOptions, plan: Plan) -> None:
         raise UsageError(
             "patience waits for a better validation Dice, and --fold none validates nothing",
             hint="leave --patience (patience_epochs in plan.yaml) out, or give a fold",
+        )
+    if options.update is not None and (options.init is not None or options.fold != 0):
+        raise UsageError(
+            "an update begins with its own model, and chooses itself which cases judge it",
+            hint="leave --init and --fold out, or leave --update out",
         )
     if options.budget_s is not None and options.epochs is not None:
         raise UsageError("a budget and a number of epochs contradict each other", hint="give --budget or --epochs")

@@ -32,13 +32,17 @@ from osteon.training.losses import find_loss
 
 logger = logging.getLogger(__name__)
 RUN = "run.yaml"
+UPDATE, HISTORY = "update.json", "updates.csv"
+"""Of a run that is an update: from which model, by which cases it was judged; and all updates up to it, one a line."""
+NOT_TAKEN, BEFORE = "not-taken", "before"
+"""Its folders: of a model that is worse than the one before it; of what that one found in the same cases."""
 _OTHER_KEYS = ("schema", "init_sha256", "plan", "plan_file", "osteon", "torch", "changes")
 """Keys of run.yaml beside the options."""
 
 
 def hold_run(run: Path, *, restart: bool) -> AbstractContextManager[None]:
     """Hold a run for one training alone; a finished one is only read. Raises UsageError where another works in it."""
-    if (run / "model" / WEIGHTS).is_file() and not restart:
+    if finished_folder(run) is not None and not restart:
         return nullcontext()
     return lock_folder(run, "another training", "wait until it has ended, or give this training its own folder")
 
@@ -52,17 +56,17 @@ def record_options(run: Path, plan: Plan, options: TrainOptions, *, started: boo
     An option or a key of the plan that the version which began the run did not have counts as its default now.
     """
     recorded = {key: value for key, value in asdict(options).items() if key not in PLACE}
-    digest = init_sha256(options.init, needed=not started)
+    digest = init_sha256(options.begins_with, needed=not started)
     if digest is not None:
         recorded["init_sha256"] = digest
     path = run / RUN
     if started:
         recorded_options, defaults = _read_record(path), asdict(DEFAULTS)
-        finished = (run / "model" / WEIGHTS).is_file()
+        finished = finished_folder(run) is not None
         changed = [
             key for key, value in recorded.items() if recorded_options.get(key, defaults.get(key, value)) != value
         ]
-        if changed == ["init"] and digest is not None and digest == recorded_options.get("init_sha256"):
+        if changed in (["init"], ["update"]) and digest is not None and digest == recorded_options.get("init_sha256"):
             changed = []  # the model was moved
         differences = {}
         if "precision" in changed and not finished:
@@ -193,4 +197,9 @@ def check_plan_fits(dataset: Dataset, plan: Plan) -> None:
 
 def has_started(run: Path) -> bool:
     """Whether a run has done anything that other choices would throw away."""
-    return (run / "checkpoints" / LAST).is_file() or (run / "model" / WEIGHTS).is_file()
+    return (run / "checkpoints" / LAST).is_file() or finished_folder(run) is not None
+
+
+def finished_folder(run: Path) -> Path | None:
+    """The folder of the model that a finished run has made, be it one that was not taken (`runs.update`)."""
+    return next((run / name for name in ("model", NOT_TAKEN) if (run / name / WEIGHTS).is_file()), None)

@@ -26,14 +26,16 @@ class ForegroundIndex:
     Args:
         cases: The cases.
         plan: The plan.
+        turns: The number of each case, as often as it is drawn where others are drawn once; None: all once.
     """
 
-    def __init__(self, cases: Sequence[CachedCase], plan: Plan) -> None:
+    def __init__(self, cases: Sequence[CachedCase], plan: Plan, turns: Sequence[int] | None = None) -> None:
         self.cases = cases
-        self._showing = [number for number, case in enumerate(cases) if case.present]
-        self._with_crops = [number for number, case in enumerate(cases) if any(crop.present for crop in case.zoomed)]
+        turns = range(len(cases)) if turns is None else turns
+        self._showing = [number for number in turns if cases[number].present]
+        self._with_crops = [number for number in turns if any(crop.present for crop in cases[number].zoomed)]
         self._in_turn = plan.sampling.weights == "case"
-        self._shown = {} if self._in_turn else _index_structures(cases, slices=plan.grid.dimensions == 2)
+        self._shown = {} if self._in_turn else _index_structures(cases, turns, slices=plan.grid.dimensions == 2)
         weights = {number: _structure_weight(plan, number, len(views)) for number, views in self._shown.items()}
         self._structures = sorted(number for number, weight in weights.items() if weight > 0)
         total = np.cumsum([weights[number] for number in self._structures])
@@ -85,10 +87,11 @@ def _structure_weight(plan: Plan, structure: int, views: int) -> float:
     return weights.get(plan.structures[structure].name, 1.0) if isinstance(weights, dict) else 1 / views
 
 
-def _index_structures(cases: Sequence[CachedCase], *, slices: bool) -> dict[int, list[CaseSlice]]:
-    """For each structure that any case shows the cases, or slices, that show it."""
+def _index_structures(cases: Sequence[CachedCase], turns: Sequence[int], *, slices: bool) -> dict[int, list[CaseSlice]]:
+    """For each structure that any case shows the cases, or slices, that show it, each as often as it has its turn."""
     shown: dict[int, list[CaseSlice]] = {}
-    for number, case in enumerate(cases):
+    for number in turns:
+        case = cases[number]
         for structure in case.present:
             seen: list[int | None] = [None]
             if slices:

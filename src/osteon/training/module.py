@@ -34,13 +34,21 @@ class TrainingModule(lightning.LightningModule):
         progress: The part of the training that is done, 0 … 1; the learning rate follows it.
         fresh: The training begins: a pre-trained encoder gets its weights. Otherwise weights are about to be loaded.
         transferred: The training begins, or began, with another model's weights: its encoder is a pre-trained one.
+        rate: The part of the plan's learning rate that is used.
 
     Attributes:
         stand_in: Runs the network in training, where it is set: compiled, over several ranks.
     """
 
     def __init__(
-        self, plan: Plan, seed: int, progress: Callable[[], float], *, fresh: bool = True, transferred: bool = False
+        self,
+        plan: Plan,
+        seed: int,
+        progress: Callable[[], float],
+        *,
+        fresh: bool = True,
+        transferred: bool = False,
+        rate: float = 1.0,
     ) -> None:
         super().__init__()
         self.plan = plan
@@ -54,6 +62,7 @@ class TrainingModule(lightning.LightningModule):
             init_output_bias(self.network, plan)
         self.ema_network = copy.deepcopy(self.network).requires_grad_(False).eval() if plan.training.ema else None
         self.transferred = transferred
+        self.rate = rate
         self.iteration = 0
         self.stand_in: Forward | None = None
 
@@ -95,7 +104,7 @@ class TrainingModule(lightning.LightningModule):
         """Set the learning rate for where the training stands, and clip the gradient."""
         training = self.plan.training
         epochs = self.iteration // training.epoch_iterations
-        set_rate(optimizer, training.learning_rate * rate_factor(training, self.progress(), epochs))
+        set_rate(optimizer, self.rate * training.learning_rate * rate_factor(training, self.progress(), epochs))
         torch.nn.utils.clip_grad_norm_(self.network.parameters(), self.plan.training.clip_gradient)
 
     def update_ema(self, batch: Batch) -> None:

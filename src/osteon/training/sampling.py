@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -77,19 +77,24 @@ class PatchSampler:
         cases: The cases to draw from.
         plan: Patch, batch, the shares of patches around a structure and of enlarged ones, and the sampling's weights.
         seed: With the iteration's number it decides all that is drawn.
+        repeats: Case id → how often it has its turn where others have it once; None: all once.
     """
 
-    def __init__(self, cases: Sequence[CachedCase], plan: Plan, seed: int) -> None:
+    def __init__(
+        self, cases: Sequence[CachedCase], plan: Plan, seed: int, repeats: Mapping[str, int] | None = None
+    ) -> None:
         self.cases = list(cases)
         self.plan = plan
         self.seed = seed
-        self.targets = ForegroundIndex(self.cases, plan)
+        self.turns = [number for number, case in enumerate(cases) for _ in range((repeats or {}).get(case.id, 1))]
+        self.targets = ForegroundIndex(self.cases, plan, self.turns)
 
     def draw(self, iteration: int) -> list[PatchDraw]:
         """Draw the patches of one iteration.
 
-        Cases take turns: each once before any twice, in a new order each time. Where the one whose turn it is cannot
-        show what the shares ask for, or structures have weights of their own, another stands in for it.
+        Cases take turns: each once (or as often as `repeats` has it) before any more often, in a new order each time.
+        Where the one whose turn it is cannot show what the shares ask for, or structures have weights of their own,
+        another stands in for it.
 
         All ranks draw the patches of all of them, as one alone would with that batch; each takes its own.
         """
@@ -99,9 +104,9 @@ class PatchSampler:
         return [self._draw_patch(number, rng) for number in numbers][ranks.own_rows(self.plan)]
 
     def _case_at(self, number: int) -> int:
-        round_, place = divmod(number, len(self.cases))
-        order = generator(self.seed, Stream.CASE_ORDER, round_).permutation(len(self.cases))
-        return int(order[place])
+        round_, place = divmod(number, len(self.turns))
+        order = generator(self.seed, Stream.CASE_ORDER, round_).permutation(len(self.turns))
+        return self.turns[order[place]]
 
     def _draw_patch(self, number: int, rng: np.random.Generator) -> PatchDraw:
         case = self._case_at(number)

@@ -1,4 +1,4 @@
-"""One case of a dataset: slices, 3D, structures."""
+"""One case of a dataset: slices, 3D, structures, and what people say of its label."""
 
 from __future__ import annotations
 
@@ -6,20 +6,24 @@ from typing import Any
 
 from nicegui import ui
 
-from osteon.app.elements import page_frame
+from osteon.app.case_work import CaseWork, ReadingCard, shown_label
+from osteon.app.elements import action, page_frame
+from osteon.app.report_buttons import report_buttons
 from osteon.app.results import case_scene
 from osteon.app.state import AppState, open_dataset
 from osteon.app.view_group import ViewPane
 from osteon.app.viewer import Viewer, case_header
+from osteon.app.workspace import Item
 from osteon.core.errors import OsteonError
 from osteon.dataset.dataset import Dataset
+from osteon.reporting.case_page import render_dataset_case
 
 
 def register(app: AppState) -> None:
     """Put the page onto the server."""
 
     @ui.page("/look/{dataset_id}/{case_id}")
-    def look(dataset_id: str, case_id: str) -> None:
+    def look(dataset_id: str, case_id: str, order: str = "") -> None:
         item = app.workspace.find("datasets", dataset_id)
         dataset = None if item is None else open_dataset(item)
         names = [] if dataset is None else [case.id for case in dataset.manifest.cases]
@@ -27,22 +31,65 @@ def register(app: AppState) -> None:
         with page_frame(app, "Look", "/data", back=(f"/dataset/{dataset_id}", item.title if item else "Data")):
             if item is None or dataset is None or name is None:
                 raise OsteonError("this case is no longer here", hint="go back to Data")
-            case, following = dataset.case(name), names[(names.index(name) + 1) % len(names)]
-            held_out = ", kept for the final test" if case.held_out else ""
-            url = f"/look/{item.id}"
-            with case_header(names, name, lambda other: f"{url}/{app.case_id(item, other)}", held_out) as step:
-                channel = _channels(dataset)
+            ordered = [other for other in app.orders.get(order, ()) if other in set(names)]
+            _CasePage(app, item, dataset, name, ordered if name in ordered else names, order)
 
-            async def load(full_resolution: bool) -> tuple[str, dict[str, Any]]:
-                chosen = int(channel.value) if channel else 0
-                return await app.load_scene(case_scene(dataset, case, full_resolution=full_resolution, channel=chosen))
 
-            async def preload() -> None:
-                await app.preload_scene(case_scene(dataset, dataset.case(following)))
+class _CasePage:
+    """The page of a case, among others in their order."""
 
-            viewer = Viewer(load, [ViewPane("", ("a",))], step, preload)
-            if channel is not None:
-                channel.on_value_change(viewer.views.reload)
+    def __init__(self, app: AppState, item: Item, dataset: Dataset, name: str, names: list[str], order: str) -> None:
+        self.app, self.dataset, self.name = app, dataset, name
+        case = dataset.case(name)
+        self.following = names[(names.index(name) + 1) % len(names)]
+        held_out = ", kept for the final test" if case.held_out else ""
+        url, more = f"/look/{item.id}", f"?order={order}" if order in app.orders else ""
+        with case_header(names, name, lambda other: f"{url}/{app.case_id(item, other)}{more}", held_out) as step:
+            self.channel = _channels(dataset)
+            action("Work list", f"/work/{item.id}", icon="checklist", style="quiet")
+            report_buttons(name, self._report)
+        self.work = CaseWork(app, item, dataset, name, step)
+        second = self.work.history.open_reading
+        self.reading = None if second is None else ReadingCard(self.work, second, self._show)
+        self.viewer = Viewer(self._load, self._panes("first" if second is None else "side"), step, self._preload)
+        if self.channel is not None:
+            self.channel.on_value_change(self.viewer.views.reload)
+
+    async def _load(self, full_resolution: bool) -> tuple[str, dict[str, Any]]:
+        request = case_scene(
+            self.dataset,
+            self.dataset.case(self.name),
+            self.work.label(),
+            None if self.reading is None else self.reading.source,
+            full_resolution=full_resolution,
+            channel=int(self.channel.value) if self.channel else 0,
+        )
+        return await self.app.load_scene(request)
+
+    async def _report(self, form: str) -> bytes:
+        case = self.dataset.case(self.name)
+        for image in case.images:
+            self.app.workspace.check_readable(self.dataset.resolve(image))
+        if (label := self.work.label()) is not None:
+            self.app.workspace.check_readable(label.path)
+        content: bytes = await self.app.reader.run(render_dataset_case, form, self.dataset.folder, case.id)
+        return content
+
+    async def _preload(self) -> None:
+        case = self.dataset.case(self.following)
+        await self.app.preload_scene(case_scene(self.dataset, case, shown_label(self.dataset, case.id)))
+
+    def _show(self, mode: str) -> None:
+        self.viewer.set_panes(self._panes(mode))
+
+    def _panes(self, mode: str) -> list[ViewPane]:
+        if mode == "side":
+            return [ViewPane("The label that counts", ("a",)), ViewPane("The second reading", ("b",))]
+        if mode == "outline":
+            return [ViewPane("The label that counts filled, the second reading outlined", ("a", "b"), ("b",))]
+        if mode == "difference":
+            return [ViewPane("Where the two differ", ("d",))]
+        return [ViewPane("", ("a",))]
 
 
 def _channels(dataset: Dataset) -> ui.select | None:

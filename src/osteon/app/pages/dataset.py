@@ -100,6 +100,7 @@ class _DatasetPage:
             source = self.app.workspace.title("sources", source)
             text = f", {held_out} kept for the final test" if manifest.labelled else ", none of them with a label"
             caption(f"{pluralise(len(manifest.cases), 'case')}{text}, from {source}").classes("osteon-grow")
+            action("Work list", f"/work/{self.item.id}", icon="checklist")
             if manifest.labelled:
                 action("Train on it", f"/train?dataset={self.item.id}", icon="model_training", style="main")
             if len(manifest.labelled) < len(manifest.cases):

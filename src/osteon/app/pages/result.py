@@ -12,7 +12,6 @@ from osteon.app.commands import source_of
 from osteon.app.downloads import DOWNLOADS, SERIES_FORMS, available_forms
 from osteon.app.elements import action, caption, card, note, refresh_on_change, table
 from osteon.app.job_cards import watch_jobs
-from osteon.app.level_choices import describe_levels
 from osteon.app.notes import show_notes
 from osteon.app.page_cleanup import refreshable
 from osteon.app.result_commands import measurement_job, start_evaluation, start_export, start_measurement, volumes_table
@@ -31,6 +30,7 @@ from osteon.app.results import (
 )
 from osteon.app.state import AppState
 from osteon.app.workspace import Item, read_about
+from osteon.predicting.level_choices import describe_levels
 from osteon.predicting.training_cases import KEY
 
 LENGTH = (

@@ -11,8 +11,8 @@ from osteon.app.corrections import corrections_of
 from osteon.app.elements import action, caption, card, note, notify_error, page_frame, refresh_on_change
 from osteon.app.job_cards import watch_jobs
 from osteon.app.jobs import Job
-from osteon.app.level_choices import LevelChoice, level_choices
 from osteon.app.piece_editor import PieceEditor
+from osteon.app.report_buttons import report_buttons
 from osteon.app.result_commands import start_renaming
 from osteon.app.results import prediction_records, result_files, result_scene
 from osteon.app.state import AppState
@@ -20,6 +20,8 @@ from osteon.app.view_group import ViewPane
 from osteon.app.viewer import Viewer, case_header
 from osteon.app.workspace import Item
 from osteon.core.errors import OsteonError, UsageError
+from osteon.predicting.level_choices import LevelChoice, level_choices
+from osteon.reporting.case_page import render_prediction
 
 
 def case_page(app: AppState, result_id: str, case_id: str) -> None:
@@ -39,7 +41,7 @@ class _CasePage:
     def __init__(self, app: AppState, item: Item, name: str, names: list[str]) -> None:
         self.app, self.item, self.name, self.file = app, item, name, result_files(item)[name]
         with case_header(names, name, lambda other: f"{item.url}/{app.case_id(item, other)}") as step:
-            pass
+            report_buttons(name, self._report)
         record = prediction_records(item).get(name, {})
         reasons = record.get("review") or []
         note(f"Look at it: {'; '.join(reasons)}" if reasons else "")
@@ -54,6 +56,15 @@ class _CasePage:
     async def _scene(self, full_resolution: bool) -> tuple[str, dict[str, Any]]:
         request = result_scene(self.app, self.item, self.name, full_resolution=full_resolution)
         return await self.app.load_scene(request)
+
+    async def _report(self, form: str) -> bytes:
+        request = result_scene(self.app, self.item, self.name)
+        for path in (*request.images, self.file):
+            self.app.workspace.check_readable(path)
+        record, source = prediction_records(self.item).get(self.name, {}), f"the result {self.item.title}"
+        more = self.name, request.images, self.file, source, record, request.modality
+        content: bytes = await self.app.reader.run(render_prediction, form, *more)
+        return content
 
     def _renaming_jobs(self) -> list[Job]:
         """What predicts this case alone again."""

@@ -13,6 +13,7 @@ from osteon.app.elements import action, caption, card
 from osteon.app.job_cards import job_card, watch_jobs
 from osteon.app.job_texts import format_age
 from osteon.app.jobs import MODEL_COMMANDS, Job, JobState
+from osteon.app.pages.run_updates import UpdateCards
 from osteon.app.state import AppState
 from osteon.app.workspace import Item, read_about
 from osteon.core.errors import OsteonError
@@ -41,6 +42,7 @@ class RunPage:
     def __init__(self, app: AppState, item: Item) -> None:
         self.app, self.item = app, item
         watch_jobs(self.app, self._jobs, self._show_state)
+        UpdateCards(app, item)
         if read_about(self.item).get("brought"):
             return
         self.bar = ui.linear_progress(0, show_value=False).props('aria-label="How much of the time is over"')

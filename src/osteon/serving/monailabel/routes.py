@@ -112,7 +112,7 @@ def _add_models(router: APIRouter, server: LabelServer) -> None:
 
     @router.post("/activelearning/{strategy}", responses=_problems(404, 408, 413), openapi_extra={"requestBody": _JSON})
     async def next_sample(strategy: str, request: Request) -> dict[str, Any]:
-        """A scan without a label: its id, name, checksum, and for viewers on this machine its path; or nothing."""
+        """A scan without a label: its id, name, checksum, for viewers on this machine its path, and why; or nothing."""
         row = STRATEGIES.get(strategy)
         if row is None:
             raise RejectedError(404, "there is no such strategy", hint=f"there are {', '.join(STRATEGIES)}")
@@ -120,8 +120,11 @@ def _add_models(router: APIRouter, server: LabelServer) -> None:
 
         def choose() -> dict[str, Any]:
             dataset, cases = server.datastore.unlabelled()
-            case = row.choose(dataset, cases) if cases else None
-            return {} if case is None else server.datastore.sample(case, dataset, local=server.rules.local)
+            if not cases:
+                return {}
+            case, why = row.choose(dataset, cases)
+            sample = server.datastore.sample(case, dataset, local=server.rules.local)
+            return sample | ({"why": why} if why else {})
 
         return await to_thread.run_sync(choose)
 
