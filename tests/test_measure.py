@@ -88,6 +88,13 @@ def test_what_cannot_be_measured_is_said() -> None:
     assert not {one.unit for one in found.values()} & {"mm", "mm2", "cm3"}
 
 
+def test_what_ends_flat_near_the_edge_of_the_scan_is_flagged() -> None:
+    grid = grid_around([-30, -30, -20], [30, 30, 20], margin=5)
+    found = figures(draw({"rod": cylinder(40, 8), "ball": ball((20, 20, 0), (10, 10, 20))}, grid), "volume")
+    assert found["rod", "volume_cm3"].flags == ("rod ends flat close to the edge of the scan: perhaps it is cut",)
+    assert not found["ball", "volume_cm3"].flags
+
+
 def test_holes_and_pieces_are_flagged() -> None:
     grid = grid_around([-15] * 3, [45, 15, 15])
     body = draw({"bone": ball((0, 0, 0), (12, 12, 12))}, grid)

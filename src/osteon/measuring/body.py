@@ -48,7 +48,7 @@ class Body:
         holes: Voxels inside that it does not hold, as a part of those inside.
         evidence: What is known of its border beside the mask.
         image: `[i, j, k]` of its grid, where there is an image.
-        flat_end: Whether it ends near a face of the field of view with a large section, as what is cut does.
+        flat_end: Whether it ends flat near a face of the field of view, as what is cut does.
         offset_mm: How far a replica's surface lies outside the original, on average.
     """
 

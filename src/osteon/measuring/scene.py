@@ -22,10 +22,10 @@ RIM = 2
 """Voxels around a body that are read with it."""
 NEAR_EDGE = 6
 """Voxels from a face of the scan within which a large last section looks like a cut."""
-LARGE_SECTION = 0.4
-"""Part of a body's largest section."""
-MIN_SECTIONS = 10
-"""Of fewer sections the last one says nothing."""
+END_SECTIONS = 8
+"""Of a round end the section half so deep is half as large, whatever its radius; of a cut one as large."""
+FLAT = 0.75
+"""Part of it from which on the end counts as flat."""
 
 
 @dataclass(eq=False)
@@ -133,12 +133,13 @@ def _cut(box: Box, grid: Geometry) -> npt.NDArray[np.float64]:
 
 
 def _ends_flat(mask: npt.NDArray[np.bool_], box: Box, grid: Geometry) -> bool:
-    """Whether a body ends with a large section near a face of the grid, and does not touch it."""
+    """Whether a body ends flat near a face of the grid, and does not touch it."""
     for axis in range(3):
         first, stop, size = box.first[axis], box.stop[axis], grid.shape[axis]
         sections = np.count_nonzero(mask, axis=tuple(other for other in range(3) if other != axis))
-        filled = sections[sections > 0]
-        ends = [filled[0]] * (0 < first <= NEAR_EDGE) + [filled[-1]] * (0 < size - stop <= NEAR_EDGE)
-        if stop - first >= MIN_SECTIONS and any(end > LARGE_SECTION * filled.max() for end in ends):
+        filled = sections[sections > 0].astype(np.float64)
+        ends = [filled] * (0 < first <= NEAR_EDGE) + [filled[::-1]] * (0 < size - stop <= NEAR_EDGE)
+        half, deep = END_SECTIONS // 2 - 1, END_SECTIONS - 1
+        if len(filled) >= 2 * END_SECTIONS and any(end[half] > FLAT * end[deep] for end in ends):
             return True
     return False
