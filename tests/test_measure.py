@@ -16,7 +16,8 @@ from measure_bodies import ball, cylinder, draw, ellipsoid_area, grid_around, tu
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation, make_structures
 from osteon.core.volume import Volume
-from osteon.formats import write_segmentation
+from osteon.dataset.manifest import Case, Channel, Manifest, write_manifest
+from osteon.formats import write_segmentation, write_volume
 from osteon.measuring.changes import Visit, find_changes
 from osteon.measuring.figure import Figure
 from osteon.measuring.intervals import measure_scene
@@ -87,6 +88,13 @@ def test_what_cannot_be_measured_is_said() -> None:
     assert not {one.unit for one in found.values()} & {"mm", "mm2", "cm3"}
 
 
+def test_what_ends_flat_near_the_edge_of_the_scan_is_flagged() -> None:
+    grid = grid_around([-30, -30, -20], [30, 30, 20], margin=5)
+    found = figures(draw({"rod": cylinder(40, 8), "ball": ball((20, 20, 0), (10, 10, 20))}, grid), "volume")
+    assert found["rod", "volume_cm3"].flags == ("rod ends flat close to the edge of the scan: perhaps it is cut",)
+    assert not found["ball", "volume_cm3"].flags
+
+
 def test_holes_and_pieces_are_flagged() -> None:
     grid = grid_around([-15] * 3, [45, 15, 15])
     body = draw({"bone": ball((0, 0, 0), (12, 12, 12))}, grid)
@@ -123,11 +131,15 @@ def test_a_folder_is_measured_once_and_again_where_it_has_changed(tmp_path: Path
     visits = tmp_path / "visits.csv"
     visits.write_text("case,subject,date\nvisit0,anna,2024-01-01\nvisit5,anna,2026-01-01\n")
     (predictions / "broken.nii.gz").write_bytes(b"no image")
+    record = {"output": "visit1.seg.nrrd", "confidence": {"tumour": 0.5}, "review": ["tumour is larger than usual"]}
+    (predictions / "predictions.json").write_text(json.dumps({"visit1": record}))
     out = tmp_path / "out"
     report = osteon.measure(predictions, out, what=["volume"], visits=visits)
     assert list(report.failed) == ["broken"]
     assert len(report.done) == 6
     assert report.cohort[0].outliers.keys() == {"visit5"}
+    flagged = {figure.case: figure.flags for figure in report.figures if figure.flags}
+    assert flagged == {"visit1": ("expected Dice 0.50", "to review: tumour is larger than usual")}
     change = report.changes[0]
     assert change.change == pytest.approx(4 / 3 * np.pi * (10.25**3 - 6**3) / 1000, rel=0.02)
     assert change.per_year(change.change) == pytest.approx(change.change / 2, rel=0.01)
@@ -206,3 +218,25 @@ def test_spaces_and_overlaps_between_the_bones_of_a_picture() -> None:
     assert found["b + c", "overlap_mm2"].value == np.count_nonzero(masks[1] & masks[2]) / 4
     assert found["a", "length_mm"].value == pytest.approx(0.5 * masks[0].any(0).sum(), abs=0.2)
     assert not {"a + c", "b + c"} & {about for about, name in found if name.startswith("joint")}
+
+
+def test_a_dataset_says_that_its_scans_are_ct_and_whose_they_are(tmp_path: Path) -> None:
+    grid = grid_around([-14] * 3, [14] * 3)
+    body = draw({"tibia_left": ball((0, 0, 0), (12, 12, 12))}, grid)
+    cases = []
+    for name in ("first", "second"):
+        write_segmentation(tmp_path / f"labels/{name}.seg.nrrd", body)
+        write_volume(tmp_path / f"{name}.nii.gz", Volume(np.where(body.array > 0, 700, 0)[None].astype(np.int16), grid))
+        cases.append(Case(id=name, images=[f"{name}.nii.gz"], segmentation=f"labels/{name}.seg.nrrd", subject="anna"))
+    channels = [Channel.of("ct")]
+    write_manifest(tmp_path, Manifest(name="legs", channels=channels, structures=list(body.structures), cases=cases))
+    report = osteon.measure(tmp_path, tmp_path / "out", what=["core", "volume"])
+    assert [(one.measure, one.change) for one in report.changes] == [("volume_cm3", 0.0), ("core_hu", 0.0)]
+    assert [one.value for one in report.figures if one.measure == "core"] == [700, 700]
+    alone = osteon.measure(tmp_path / "labels", tmp_path / "more", what=["core"], dataset=tmp_path)
+    assert [one.value for one in alone.figures] == [700, 700]
+    other = Volume(np.zeros((1, 20, 20, 20), np.int16) + 5, Geometry((20, 20, 20), np.eye(4)))
+    other.array[0, 0] = 0
+    write_volume(tmp_path / "second.nii.gz", other)
+    failed = osteon.measure(tmp_path / "labels", tmp_path / "more", what=["core"], dataset=tmp_path).failed
+    assert "does not lie on the grid" in failed["second"].message

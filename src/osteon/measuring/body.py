@@ -24,6 +24,8 @@ Found = TypeVar("Found")
 
 SMALL_PIECE = 0.02
 """Part of a body's voxels: a connected piece of less is left out of its surface."""
+SHREDS = 0.005
+"""Part of it that small pieces together may be before figures are flagged."""
 LARGE_PIECE = 0.1
 """Part of it from which on the body counts as broken, or as two."""
 HOLES = 0.01
@@ -46,6 +48,7 @@ class Body:
         holes: Voxels inside that it does not hold, as a part of those inside.
         evidence: What is known of its border beside the mask.
         image: `[i, j, k]` of its grid, where there is an image.
+        flat_end: Whether it ends flat near a face of the field of view, as what is cut does.
         offset_mm: How far a replica's surface lies outside the original, on average.
     """
 
@@ -58,6 +61,7 @@ class Body:
     holes: float = 0.0
     evidence: Evidence = NO_EVIDENCE
     image: npt.NDArray[np.generic] | None = None
+    flat_end: bool = False
     offset_mm: float = 0.0
     _remembered: dict[Callable[..., Any], Any] = field(default_factory=dict, repr=False)
     _shared: dict[Callable[..., Any], Any] = field(default_factory=dict, repr=False)
@@ -114,11 +118,13 @@ class Body:
     def flags(self) -> tuple[str, ...]:
         """What speaks against figures of its shape."""
         found = []
-        if len(self.pieces) > 1:
+        if self.pieces[0] < 1 - SHREDS:
             rest = f"the largest has {self.pieces[0]:.0%} of it"
             found.append(f"{self.name} is in {len(self.pieces)} pieces; {rest}")
         if self.holes > HOLES:
             found.append(f"{self.name} has holes of {self.holes:.0%} of its volume, which are filled but for volumes")
+        if self.flat_end:
+            found.append(f"{self.name} ends flat close to the edge of the scan: perhaps it is cut")
         return tuple(found)
 
 
@@ -142,6 +148,7 @@ def make_body(
     *,
     evidence: Evidence = NO_EVIDENCE,
     image: npt.NDArray[np.generic] | None = None,
+    flat_end: bool = False,
 ) -> Body:
     """A body of a mask that holds a voxel.
 
@@ -152,6 +159,7 @@ def make_body(
         cut: As `Body.cut`.
         evidence: On the same grid.
         image: On the same grid.
+        flat_end: As `Body.flat_end`.
     """
     flat = tuple(axis for axis, size in enumerate(mask.shape) if size == 1)
     joined = CONNECTIVITY if not flat else ndimage.generate_binary_structure(3, 3)
@@ -163,8 +171,9 @@ def make_body(
     filled = _fill(kept, flat)
     inside = np.count_nonzero(filled)
     holes = (inside - np.count_nonzero(kept)) / inside
+    shares = tuple(map(float, parts))
     return Body(
-        structure, make_surface(filled, geometry), geometry, mask, cut, tuple(map(float, parts)), holes, evidence, image
+        structure, make_surface(filled, geometry), geometry, mask, cut, shares, holes, evidence, image, flat_end
     )
 
 

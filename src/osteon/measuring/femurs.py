@@ -108,7 +108,7 @@ MEASURES = (
         "mm",
         "diameter of the femoral head",
         "of the sphere of least squares through the surface on the side away from the neck",
-        "sphere fit; adults 40–56 mm: Unnanuntana et al., J Arthroplasty 25, 2010",
+        "sphere of least squares",
         "the sphere",
         each("femur"),
         head_diameter,
@@ -122,7 +122,7 @@ MEASURES = (
         "angle between neck and shaft",
         "in space, between the neck's axis (head's centre to the middle of the neck where it is narrowest) and the "
         "shaft's (line through the middles of sections 3.5 to 7 head radii below the head's centre)",
-        "neck–shaft angle in 3D; adults 120–135°: Boese et al., Skeletal Radiol 45, 2016",
+        "angle of inclination, in space; adults 129° on average: Toogood et al., Clin Orthop 467, 2009",
         "both axes",
         each("femur"),
         neck_shaft_angle,

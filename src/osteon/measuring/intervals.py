@@ -64,7 +64,11 @@ def _check(scene: Scene, row: Measure, target: Target) -> None:
 
 
 def _interval(row: Measure, target: Target, reading: Reading) -> tuple[float | None, float | None]:
-    """The value ± Student's t × the replicas' standard deviation."""
+    """The value ± Student's t × the root mean square of how far the replicas' values lie from it.
+
+    From it, and not from their mean: a rough surface has a larger area and a longer diameter than a smooth one, and
+    errors of the border make it rough.
+    """
     values = []
     together = zip(*(body.replicas for body in target.bodies), strict=True)
     for bodies in together:
@@ -75,6 +79,7 @@ def _interval(row: Measure, target: Target, reading: Reading) -> tuple[float | N
     known = np.array(values)[np.isfinite(values)]
     if len(known) < MIN_READ * len(values) or len(known) < 2:
         return None, None
-    reach = float(stats.t.ppf((1 + CONFIDENCE_LEVEL) / 2, len(known) - 1) * np.hypot(known.std(ddof=1), reading.sd))
+    spread = np.sqrt(((known - reading.value) ** 2).mean() + reading.sd**2)
+    reach = float(stats.t.ppf((1 + CONFIDENCE_LEVEL) / 2, len(known) - 1) * spread)
     low = reading.value - reach
     return max(low, 0.0) if row.positive else low, reading.value + reach

@@ -20,6 +20,12 @@ from osteon.measuring.uncertainty import Evidence
 
 RIM = 2
 """Voxels around a body that are read with it."""
+NEAR_EDGE = 6
+"""Voxels from a face of the scan within which a large last section looks like a cut."""
+END_SECTIONS = 8
+"""Of a round end the section half so deep is half as large, whatever its radius; of a cut one as large."""
+FLAT = 0.75
+"""Part of it from which on the end counts as flat."""
 
 
 @dataclass(eq=False)
@@ -103,13 +109,15 @@ def make_scene(
                 if own.name == structure.name
             ],
         )
+        mask = crop_mask(split.array, split.structures, number, wide)
         bodies[structure.name] = make_body(
             structure,
-            crop_mask(split.array, split.structures, number, wide),
+            mask,
             grid.crop(wide),
             _cut(box, grid),
             evidence=evidence,
             image=None if image is None else np.asarray(image.array[0][wide.slices]),
+            flat_end=_ends_flat(mask, box, grid),
         )
     return Scene(case, bodies, tuple(absent), grid, modality, flags or {})
 
@@ -122,3 +130,16 @@ def _cut(box: Box, grid: Geometry) -> npt.NDArray[np.float64]:
             direction = grid.directions[:, axis]
             outwards += [-direction] * (box.first[axis] == 0) + [direction] * (box.stop[axis] == grid.shape[axis])
     return np.array(outwards).reshape(-1, 3)
+
+
+def _ends_flat(mask: npt.NDArray[np.bool_], box: Box, grid: Geometry) -> bool:
+    """Whether a body ends flat near a face of the grid, and does not touch it."""
+    for axis in range(3):
+        first, stop, size = box.first[axis], box.stop[axis], grid.shape[axis]
+        sections = np.count_nonzero(mask, axis=tuple(other for other in range(3) if other != axis))
+        filled = sections[sections > 0].astype(np.float64)
+        ends = [filled] * (0 < first <= NEAR_EDGE) + [filled[::-1]] * (0 < size - stop <= NEAR_EDGE)
+        half, deep = END_SECTIONS // 2 - 1, END_SECTIONS - 1
+        if len(filled) >= 2 * END_SECTIONS and any(end[half] > FLAT * end[deep] for end in ends):
+            return True
+    return False

@@ -28,13 +28,14 @@ Floats = npt.NDArray[np.float64]
 
 REPLICAS = 20
 """Of each body. The standard deviation of so many is known to a sixth; Student's t makes up for it."""
-COMMON_SD_VOXELS = 0.25
+COMMON_SD_VOXELS = 0.3
 """Of the displacement that is the same all over a body."""
-LOCAL_SD_VOXELS = 0.25
-"""Of the one that changes along it."""
-LENGTH_VOXELS = 5.0
-"""Correlation length; longer in bodies of more than `LENGTH_PARTS` of it."""
-LENGTH_PARTS = 12.0
+LOCAL_SD_VOXELS = 0.3
+"""Of the one that changes along it, half of its variance over a short and half over a long way."""
+SHORT_VOXELS = 5.0
+"""The short correlation length."""
+LONG_PART = 1 / 6
+"""The long one, as a part of the body's extent."""
 MOST_VOXELS = 3.0
 """By what probabilities can say; beyond it they say that nothing is known."""
 FURTHEST_VOXELS = 10.0
@@ -75,19 +76,18 @@ def displacements(surface: Surface, geometry: Geometry, evidence: Evidence, rng:
         known = _sd_of_probability(surface, geometry, evidence.probability) * np.sqrt(0.5)
         limit = MOST_VOXELS * across
         common, local = (np.maximum(sd, np.minimum(known, limit)) for sd in (common, local))
-    field = _correlated(surface, geometry, rng)
+    edge = np.exp(np.mean([np.log(s) for a, s in enumerate(geometry.spacing_mm) if a not in geometry.singleton_axes]))
+    extent = float((surface.points.max(axis=0) - surface.points.min(axis=0)).max())
+    lengths = SHORT_VOXELS * float(edge), max(SHORT_VOXELS * float(edge), LONG_PART * extent)
+    field = sum(_correlated(surface.points, length, rng) for length in lengths) / np.sqrt(2)
     moved = common * rng.standard_normal((REPLICAS, 1)) + local * field
     if len(evidence.members) > 1:
         moved = moved + _between_members(surface, geometry, evidence.members, across, rng)
     return np.asarray(moved)
 
 
-def _correlated(surface: Surface, geometry: Geometry, rng: np.random.Generator) -> Floats:
+def _correlated(points: Floats, length: float, rng: np.random.Generator) -> Floats:
     """`[replica, n]` of unit variance: white noise on the corners of a lattice, interpolated between them."""
-    points = surface.points
-    extent = points.max(axis=0) - points.min(axis=0)
-    size = np.array([edge for axis, edge in enumerate(geometry.spacing_mm) if axis not in geometry.singleton_axes])
-    length = max(LENGTH_VOXELS * float(np.exp(np.log(size).mean())), float(extent.max()) / LENGTH_PARTS)
     places = (points - points.min(axis=0)) / length + rng.uniform(0, 1, 3)
     low = np.floor(places).astype(np.int64)
     shape = low.max(axis=0) + 2
