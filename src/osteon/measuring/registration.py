@@ -1,0 +1,278 @@
+"""Rigid registration of surfaces where parts of one have no counterpart on the other: robust iterative closest points.
+
+Points of the source go to the nearest points of the reference whose normals look the same way (Besl and McKay, IEEE
+Trans PAMI 14, 1992; distances to the tangent planes: Chen and Medioni, Image Vis Comput 10, 1992). What lies far away
+is left out: first by a reach that shrinks, then by Tukey's weights, as a fracture's surface has no counterpart on an
+intact bone (trimmed ICP: Chetverikov et al., Image Vis Comput 23, 2005). It begins at several places, and the best end
+counts. Transforms are 4×4 matrices of the world, from the source to the reference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+from scipy.spatial import KDTree
+from scipy.spatial.transform import Rotation
+
+from osteon.measuring.surface import Surface
+
+Floats = npt.NDArray[np.float64]
+
+SAME_WAY = 0.5
+"""Cosine of the angle between normals, at least, of points that are taken for the same."""
+NEAR_MM = 3.0
+"""Beyond, a point counts as one without a counterpart when ends are compared."""
+FLOOR_MM = 0.3
+"""The spread of distances is taken for this much at least: no surface is known better."""
+_COARSE, _FINE = 12, 40
+_KEPT = 4
+"""Ends of the first few steps that are followed to the end."""
+_SLIDE = 0.15
+"""Weight of distances along the tangent plane at the beginning: they pull points on that planes let slide."""
+
+
+@dataclass(frozen=True, eq=False)
+class Cloud:
+    """Points of a surface.
+
+    Attributes:
+        points: `[n, 3]` in the world, mm.
+        normals: `[n, 3]` unit vectors, outwards.
+    """
+
+    points: Floats
+    normals: Floats
+
+    @cached_property
+    def tree(self) -> KDTree:
+        """To look up its points."""
+        return KDTree(self.points)
+
+    def moved(self, matrix: Floats) -> Cloud:
+        """The cloud elsewhere; the matrix may also scale."""
+        normals = self.normals @ matrix[:3, :3].T
+        return Cloud(apply(matrix, self.points), normals / np.linalg.norm(normals, axis=1, keepdims=True))
+
+    def take(self, chosen: npt.NDArray[np.integer]) -> Cloud:
+        """Some of its points."""
+        return Cloud(self.points[chosen], self.normals[chosen])
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """Where a registration ended.
+
+    Attributes:
+        matrix: `[4, 4]`, from the source to the reference.
+        residuals: `[n]` distances from the source's points to the reference along its normals, mm.
+        matched: `[n]` which points have a counterpart within `NEAR_MM`.
+        cost: Root mean square of the distances, mm, those without a counterpart taken as `NEAR_MM`.
+    """
+
+    matrix: Floats
+    residuals: Floats
+    matched: npt.NDArray[np.bool_]
+    cost: float
+
+    @property
+    def share(self) -> float:
+        """Part of the source's points that have a counterpart."""
+        return float(self.matched.mean())
+
+    @property
+    def rms(self) -> float:
+        """Root mean square of the distances of those, mm."""
+        return float(np.sqrt((self.residuals[self.matched] ** 2).mean())) if self.matched.any() else np.inf
+
+
+def apply(matrix: Floats, points: Floats) -> Floats:
+    """Points `[n, 3]` elsewhere."""
+    return np.asarray(points @ matrix[:3, :3].T + matrix[:3, 3])
+
+
+def about(rotation: Floats, pivot: Floats, shift: npt.ArrayLike = (0, 0, 0)) -> Floats:
+    """The 4×4 matrix of a turn about a point, then a shift."""
+    matrix = np.eye(4)
+    matrix[:3, :3] = rotation
+    matrix[:3, 3] = pivot + np.asarray(shift) - rotation @ pivot
+    return matrix
+
+
+def inverse(matrix: Floats) -> Floats:
+    """The way back of a rigid transform, or of one that scales too."""
+    return np.asarray(np.linalg.inv(matrix))
+
+
+def spread_points(surface: Surface, count: int) -> npt.NDArray[np.int64]:
+    """Indices of at most `count` of a surface's points, as many on each part of its area."""
+    total = np.cumsum(surface.weights)
+    places = (np.arange(count) + 0.5) / count * total[-1]
+    return np.unique(np.searchsorted(total, places).clip(0, len(total) - 1))
+
+
+def register(
+    source: Cloud, reference: Cloud, starts: Iterable[Floats], *, reach: float, near: float = NEAR_MM
+) -> list[Fit]:
+    """Ends from several starts, the best first; one for each place where several starts end.
+
+    Args:
+        source: What is moved, at most a few thousand points.
+        reference: Where it belongs.
+        starts: Transforms of the source to begin with.
+        reach: How far points may lie from their counterparts at the beginning, mm.
+        near: What takes the place of `NEAR_MM`.
+    """
+    few = source.take(np.arange(0, len(source.points), max(1, len(source.points) // 250)))
+    coarse = [refine(few, reference, start, reach=reach, near=near, steps=_COARSE, slide=_SLIDE) for start in starts]
+    coarse.sort(key=lambda fit: fit.cost)
+    ends: list[Fit] = []
+    for fit in _apart(coarse, source)[:_KEPT]:
+        ends.append(refine(source, reference, fit.matrix, reach=max(reach / 3, 2 * near), near=near, steps=_FINE))
+    ends.sort(key=lambda fit: fit.cost)
+    return _apart(ends, source)
+
+
+def _apart(fits: list[Fit], source: Cloud) -> list[Fit]:
+    """Those that lie apart from all better ones by 2 mm or 3° or more."""
+    kept: list[Fit] = []
+    centre = source.points.mean(axis=0)
+    for fit in fits:
+        if not any(_difference(fit.matrix, other.matrix, centre) < 1 for other in kept):
+            kept.append(fit)
+    return kept
+
+
+def _difference(one: Floats, other: Floats, centre: Floats) -> float:
+    """How far two transforms are apart, in units of 2 mm and 3°, the larger."""
+    between = inverse(other) @ one
+    angle = np.degrees(np.linalg.norm(Rotation.from_matrix(between[:3, :3]).as_rotvec()))
+    return float(max(np.linalg.norm(apply(between, centre[None])[0] - centre) / 2, angle / 3))
+
+
+def refine(
+    source: Cloud,
+    reference: Cloud,
+    start: Floats,
+    *,
+    reach: float,
+    near: float = NEAR_MM,
+    steps: int = _FINE,
+    slide: float = 0.0,
+    offsets: Floats | None = None,
+) -> Fit:
+    """From one start to its end.
+
+    Args:
+        source: What is moved.
+        reference: Where it belongs.
+        start: Where it begins.
+        reach: Distance at the beginning beyond which a pair of points is left out; it shrinks to `near`.
+        near: Distance at the end.
+        steps: At most.
+        slide: Weight of distances along the tangent plane.
+        offsets: `[n]` by which the reference is moved along its normals where each point of the source finds it.
+    """
+    matrix = start.copy()
+    for step in range(steps):
+        limit = max(reach * 0.75**step, near)
+        found = _pairs(source, reference, matrix)
+        away = found.away if offsets is None else found.away + offsets
+        use = found.same & (found.distance < limit)
+        if np.count_nonzero(use) < 6:
+            break
+        scale = max(1.4826 * float(np.median(np.abs(away[use]))), FLOOR_MM)
+        weight = np.where(use, np.maximum(1 - (away / (4.685 * scale)) ** 2, 0) ** 2, 0)
+        update = _step(found, weight, away, slide * weight * use)
+        matrix = update @ matrix
+        turned = np.linalg.norm(Rotation.from_matrix(update[:3, :3]).as_rotvec())
+        if limit == near and turned < 1e-4 and np.linalg.norm(apply(update, found.points.mean(0)[None]) - found.points.mean(0)) < 5e-3:
+            break
+    found = _pairs(source, reference, matrix)
+    matched = found.same & (found.distance < near)
+    cost = float(np.sqrt(np.where(matched, np.minimum(found.away**2, near**2), near**2).mean()))
+    return Fit(matrix, found.away, matched, cost)
+
+
+@dataclass(frozen=True, eq=False)
+class _Pairs:
+    points: Floats
+    targets: Floats
+    normals: Floats
+    distance: Floats
+    away: Floats
+    same: npt.NDArray[np.bool_]
+
+
+def _pairs(source: Cloud, reference: Cloud, matrix: Floats) -> _Pairs:
+    points, turned = apply(matrix, source.points), source.normals @ matrix[:3, :3].T
+    distance, nearest = reference.tree.query(points)
+    targets, normals = reference.points[nearest], reference.normals[nearest]
+    away = np.einsum("ij,ij->i", targets - points, normals)
+    same = np.einsum("ij,ij->i", turned, normals) > SAME_WAY
+    return _Pairs(points, targets, normals, np.asarray(distance), away, same)
+
+
+def _step(found: _Pairs, weight: Floats, away: Floats, tangential: Floats) -> Floats:
+    """The small rigid movement of least squares: distances to tangent planes, and a little of those along them."""
+    centre = found.points.mean(axis=0)
+    local = found.points - centre
+    size = max(float(np.sqrt((local**2).sum(axis=1).mean())), 1e-6)  # turns are measured at this distance
+    rows = np.hstack([np.cross(local, found.normals) / size, found.normals])
+    left = (rows * weight[:, None]).T @ rows
+    right = (rows * weight[:, None]).T @ away
+    if tangential.any():
+        along = found.targets - found.points
+        for axis in range(3):
+            unit = np.zeros((len(local), 3))
+            unit[:, axis] = 1
+            rows = np.hstack([np.cross(local, unit) / size, unit])
+            left += (rows * tangential[:, None]).T @ rows
+            right += (rows * tangential[:, None]).T @ along[:, axis]
+    left[np.diag_indices(6)] += 1e-6 * max(float(np.trace(left)), 1e-12)
+    solved = np.linalg.solve(left, right)
+    return about(Rotation.from_rotvec(solved[:3] / size).as_matrix(), centre, solved[3:])
+
+
+def principal_frame(points: Floats) -> tuple[Floats, Floats, Floats]:
+    """Centre `[3]`, axes `[3, 3]` (rows, right-handed, the longest first) and extents `[3]` of points."""
+    centre = points.mean(axis=0)
+    axes = np.linalg.svd(points - centre, full_matrices=False)[2]
+    axes[2] = np.cross(axes[0], axes[1])
+    along = (points - centre) @ axes.T
+    return centre, axes, np.asarray(along.max(axis=0) - along.min(axis=0))
+
+
+def whole_starts(source: Floats, reference: Floats, *, turns: int = 6) -> list[Floats]:
+    """Transforms of the points of a bone, or of a part of one, to begin with: both ends up, turned about its axis.
+
+    The first moves it without a turn.
+    """
+    centre, axes, extents = principal_frame(source)
+    other, own, lengths = principal_frame(reference)
+    starts = [about(np.eye(3), centre, other - centre)]
+    spare = (lengths[0] - extents[0]) / 2
+    shifts = (0.0,) if abs(spare) < 0.05 * lengths[0] else (-spare, 0.0, spare)
+    for end in (1, -1):
+        flipped = axes * np.array([end, 1, end])[:, None]
+        for turn in range(turns):
+            spin = Rotation.from_rotvec(2 * np.pi * turn / turns * own[0]).as_matrix()
+            rotation = spin @ own.T @ flipped
+            starts += [about(rotation, centre, other - centre + shift * own[0]) for shift in shifts]
+    return starts
+
+
+def near_starts(source: Floats, start: Floats, *, degrees: float = 22.0, slide: float = 10.0) -> list[Floats]:
+    """A start and others near it: turned about each axis of the points, and moved along their longest one."""
+    placed = apply(start, source)
+    centre, axes, _ = principal_frame(placed)
+    turned = [
+        about(Rotation.from_rotvec(np.radians(way * degrees) * axis).as_matrix(), centre) @ start
+        for axis in axes
+        for way in (1, -1)
+    ]
+    moved = [about(np.eye(3), centre, way * slide * axes[0]) @ start for way in (1, -1)]
+    return [start, *turned, *moved]
