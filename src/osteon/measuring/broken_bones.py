@@ -13,12 +13,14 @@ from osteon.core.labels import Structure, side_of
 from osteon.measuring.anatomy import kind_of, side_of_structure
 from osteon.measuring.body import Body
 from osteon.measuring.scene import Scene
+from osteon.measuring.shape_model import mirrored_model
 from osteon.measuring.surface import Surface
 
 MAX_PLACED = 24
 """Pieces of a bone that are measured one by one, the largest ones."""
 MIN_POINTS = 60
 """Of a piece's surface: one with fewer (about 20 voxels) has no shape."""
+_WORD = re.compile(r"[^\W\d_]{3,}")
 Side = Literal["left", "right"]
 _NUMBERED = re.compile(r"^(?P<bone>.*?)[\s_.-]*(?:fragment|piece|part)[\s_.-]*\d+$", re.IGNORECASE)
 
@@ -85,13 +87,21 @@ def _intact(scene: Scene, whole: Structure, groups: Groups) -> tuple[Body | None
     other, why = _other_side(scene, whole, groups)
     if other is not None:
         return other.find(mirrored), ""
-    kind = kind_of(whole)
     for template in scene.templates:
-        if kind is None or template.kind in (kind, None):
+        if len(scene.templates) == 1 or _same_bone(whole, template.structure):
             turn = {side_of_structure(whole), template.side} == {"left", "right"}
-            return template.find(mirrored) if turn else template, ""
-    given = f"no template is a {kind}" if scene.templates else "no template was given (--template)"
+            return template.find(mirrored_model) if turn else template, ""
+    given = f"no template is called {whole.name}" if scene.templates else "no template was given (--template)"
     return None, f"{why}, and {given}"
+
+
+def _same_bone(one: Structure, other: Structure) -> bool:
+    """By kind, else by a word that both names have."""
+    kinds = kind_of(one), kind_of(other)
+    if any(kinds):
+        return kinds[0] == kinds[1]
+    words, others = (set(_WORD.findall(structure.name.lower())) for structure in (one, other))
+    return bool(words & others - {"left", "right", "template", "bone"})
 
 
 def _other_side(scene: Scene, whole: Structure, groups: Groups) -> tuple[Body | None, str]:

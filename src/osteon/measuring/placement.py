@@ -19,6 +19,7 @@ from osteon.measuring.body import Body
 from osteon.measuring.broken_bones import MAX_PLACED, too_small
 from osteon.measuring.figure import NotMeasuredError
 from osteon.measuring.registration import (
+    NEAR_MM,
     Cloud,
     Fit,
     Floats,
@@ -30,6 +31,7 @@ from osteon.measuring.registration import (
     spread_points,
     whole_starts,
 )
+from osteon.measuring.shape_model import ShapeModel, fit_shape
 
 POINTS, REFERENCE_POINTS = 1200, 20_000
 UNION_NEAR_MM = 8.0
@@ -72,14 +74,29 @@ class Placed:
         return np.asarray(np.degrees(Rotation.from_matrix(self.reduction[:3, :3].T).as_rotvec()))
 
 
+@dataclass(frozen=True, eq=False)
+class Laid:
+    """All pieces of a bone.
+
+    Attributes:
+        pieces: By name; why it fits nowhere.
+        intact: The intact bone's points; of a model, in this bone's shape.
+        matrix: `[4, 4]` from the intact bone to where it lies upon the largest piece.
+    """
+
+    pieces: dict[str, Placed | NotMeasuredError]
+    intact: Cloud
+    matrix: Floats
+
+
 @dataclass(frozen=True)
 class Placement:
     """Places the pieces of a bone: a function of the largest one, for `Body.find`."""
 
     intact: Body
 
-    def __call__(self, main: Body) -> dict[str, Placed | NotMeasuredError]:
-        """By name of the piece. Raises NotMeasuredError where the largest one fits nowhere."""
+    def __call__(self, main: Body) -> Laid:
+        """Raises NotMeasuredError where the largest one fits nowhere."""
         return _place(main.siblings[:MAX_PLACED], self.intact)
 
 
@@ -92,14 +109,14 @@ class Refit:
 
     def __call__(self, replica: Body) -> Fit:
         """To a replica of the intact bone."""
-        first = self.main.find(Placement(self.intact.original or self.intact))[replica.name]
+        laid = self.main.find(Placement(self.intact.original or self.intact))
+        first = laid.pieces[replica.name]
         if isinstance(first, NotMeasuredError):
             raise first
         cloud = replica.find(cloud_of)
+        reference = laid.intact if isinstance(self.intact, ShapeModel) else self.intact.find(reference_cloud)
         offsets = _signed_residuals(replica, cloud, first.fit)
-        return refine(
-            cloud, self.intact.find(reference_cloud), first.fit.matrix, reach=3.0, steps=8, offsets=offsets
-        )
+        return refine(cloud, reference, first.fit.matrix, reach=3.0, steps=8, offsets=offsets)
 
 
 def placed(piece: Body, main: Body, intact: Body) -> Placed:
@@ -111,7 +128,7 @@ def placed(piece: Body, main: Body, intact: Body) -> Placed:
         intact: The intact bone.
     """
     original = main.original or main
-    first = original.find(Placement(intact.original or intact)).get(piece.name)
+    first = original.find(Placement(intact.original or intact)).pieces.get(piece.name)
     if isinstance(first, NotMeasuredError):
         raise first
     if first is None:
@@ -138,33 +155,41 @@ def reference_cloud(body: Body) -> Cloud:
     return _cloud(body, REFERENCE_POINTS)
 
 
-def _place(pieces: tuple[Body, ...], intact: Body) -> dict[str, Placed | NotMeasuredError]:
+def _place(pieces: tuple[Body, ...], intact: Body) -> Laid:
     clouds = {body.name: body.find(cloud_of) for body in pieces if not too_small([body])}
-    reference = intact.find(reference_cloud)
-    main = pieces[0]
+    main, *others = (body for body in pieces if body.name in clouds or body is pieces[0])
     if main.name not in clouds:
         raise NotMeasuredError(too_small([main]))
-    whole = union([cloud for cloud in clouds.values()], [body.surface.area for body in pieces if body.name in clouds])
+    reference = intact.cloud if isinstance(intact, ShapeModel) else intact.find(reference_cloud)
+    areas = [body.surface.area for body in pieces if body.name in clouds]
+    whole = union(list(clouds.values()), areas)
     ends = register(whole, reference, whole_starts(whole.points, reference.points), reach=30, near=UNION_NEAR_MM)
     around = [start for end in ends[:2] for start in near_starts(clouds[main.name].points, end.matrix)]
-    fits = register(clouds[main.name], reference, around, reach=20)
-    _check(main, fits[0], intact)
-    laid = fits[0].matrix
-    found: dict[str, Placed | NotMeasuredError] = {}
-    for body in pieces:
-        if body.name not in clouds:
-            continue
+    rough = UNION_NEAR_MM if isinstance(intact, ShapeModel) else NEAR_MM
+    fits = {main.name: register(clouds[main.name], reference, around, reach=20, near=rough)}
+    for body in others:
         cloud = clouds[body.name]
-        if body is not main:
-            starts = [laid, *(end.matrix for end in ends[:1])]
-            fits = register(cloud, reference, [s for start in starts for s in near_starts(cloud.points, start)], reach=20)
+        starts = [fits[main.name][0].matrix, ends[0].matrix]
+        near = [one for start in starts for one in near_starts(cloud.points, start)]
+        fits[body.name] = register(cloud, reference, near, reach=20, near=rough)
+    if isinstance(intact, ShapeModel):
+        names = list(fits)
+        reference, matrices = fit_shape(intact, [clouds[n] for n in names], [fits[n][0].matrix for n in names])
+        fits = {
+            name: register(clouds[name], reference, near_starts(clouds[name].points, matrix), reach=8)
+            for name, matrix in zip(names, matrices, strict=True)
+        }
+    _check(main, fits[main.name][0], intact)
+    laid = fits[main.name][0].matrix
+    found: dict[str, Placed | NotMeasuredError] = {}
+    for body in (main, *others):
         try:
-            _check(body, fits[0], intact)
+            _check(body, fits[body.name][0], intact)
         except NotMeasuredError as error:
             found[body.name] = error
             continue
-        found[body.name] = _placed(body, fits[0], laid, _doubts(body, fits, intact))
-    return found
+        found[body.name] = _placed(body, fits[body.name][0], laid, _doubts(body, fits[body.name], intact))
+    return Laid(found, reference, inverse(laid))
 
 
 def _placed(body: Body, fit: Fit, laid: Floats, flags: tuple[str, ...]) -> Placed:

@@ -179,27 +179,39 @@ def refine(
     matrix = start.copy()
     for step in range(steps):
         limit = max(reach * 0.75**step, near)
-        found = _pairs(source, reference, matrix)
+        found = find_pairs(source, reference, matrix)
         away = found.away if offsets is None else found.away + offsets
         use = found.same & (found.distance < limit)
         if np.count_nonzero(use) < 6:
             break
-        scale = max(1.4826 * float(np.median(np.abs(away[use]))), FLOOR_MM)
-        weight = np.where(use, np.maximum(1 - (away / (4.685 * scale)) ** 2, 0) ** 2, 0)
+        weight = robust_weights(away, use)
         update = _step(found, weight, away, slide * weight * use)
         matrix = update @ matrix
         turned = np.linalg.norm(Rotation.from_matrix(update[:3, :3]).as_rotvec())
         if limit == near and turned < 1e-4 and np.linalg.norm(apply(update, found.points.mean(0)[None]) - found.points.mean(0)) < 5e-3:
             break
-    found = _pairs(source, reference, matrix)
+    found = find_pairs(source, reference, matrix)
     matched = found.same & (found.distance < near)
     cost = float(np.sqrt(np.where(matched, np.minimum(found.away**2, near**2), near**2).mean()))
     return Fit(matrix, found.away, matched, cost)
 
 
 @dataclass(frozen=True, eq=False)
-class _Pairs:
+class Pairs:
+    """Points of a source, moved, and what each is nearest to.
+
+    Attributes:
+        points: `[n, 3]` of the source, moved.
+        nearest: `[n]` which of the reference's points.
+        targets: `[n, 3]` those.
+        normals: `[n, 3]` theirs.
+        distance: `[n]` between the two.
+        away: `[n]` the part of it along the normal.
+        same: `[n]` whether both normals look the same way.
+    """
+
     points: Floats
+    nearest: npt.NDArray[np.int64]
     targets: Floats
     normals: Floats
     distance: Floats
@@ -207,34 +219,55 @@ class _Pairs:
     same: npt.NDArray[np.bool_]
 
 
-def _pairs(source: Cloud, reference: Cloud, matrix: Floats) -> _Pairs:
+def find_pairs(source: Cloud, reference: Cloud, matrix: Floats) -> Pairs:
+    """Counterparts of a source's points where a transform takes them."""
     points, turned = apply(matrix, source.points), source.normals @ matrix[:3, :3].T
     distance, nearest = reference.tree.query(points)
     targets, normals = reference.points[nearest], reference.normals[nearest]
     away = np.einsum("ij,ij->i", targets - points, normals)
     same = np.einsum("ij,ij->i", turned, normals) > SAME_WAY
-    return _Pairs(points, targets, normals, np.asarray(distance), away, same)
+    return Pairs(points, np.asarray(nearest), targets, normals, np.asarray(distance), away, same)
 
 
-def _step(found: _Pairs, weight: Floats, away: Floats, tangential: Floats) -> Floats:
-    """The small rigid movement of least squares: distances to tangent planes, and a little of those along them."""
-    centre = found.points.mean(axis=0)
-    local = found.points - centre
-    size = max(float(np.sqrt((local**2).sum(axis=1).mean())), 1e-6)  # turns are measured at this distance
-    rows = np.hstack([np.cross(local, found.normals) / size, found.normals])
-    left = (rows * weight[:, None]).T @ rows
-    right = (rows * weight[:, None]).T @ away
-    if tangential.any():
-        along = found.targets - found.points
-        for axis in range(3):
-            unit = np.zeros((len(local), 3))
-            unit[:, axis] = 1
-            rows = np.hstack([np.cross(local, unit) / size, unit])
-            left += (rows * tangential[:, None]).T @ rows
-            right += (rows * tangential[:, None]).T @ along[:, axis]
-    left[np.diag_indices(6)] += 1e-6 * max(float(np.trace(left)), 1e-12)
-    solved = np.linalg.solve(left, right)
+def robust_weights(away: Floats, use: npt.NDArray[np.bool_]) -> Floats:
+    """Tukey's weights of distances, whose spread is taken from those in use; 0 for the others."""
+    scale = max(1.4826 * float(np.median(np.abs(away[use]))), FLOOR_MM)
+    return np.asarray(np.where(use, np.maximum(1 - (away / (4.685 * scale)) ** 2, 0) ** 2, 0))
+
+
+def turn_rows(pairs: Pairs) -> Floats:
+    """`[n, 6]`: by how much each distance falls with a small turn about the points' centre, and with a shift.
+
+    Turns are measured as ways at the points' mean distance from their centre: both have one size.
+    """
+    return np.hstack([np.cross(*_levers(pairs.points, pairs.normals)), pairs.normals])
+
+
+def _levers(points: Floats, directions: Floats) -> tuple[Floats, Floats]:
+    local = points - points.mean(axis=0)
+    return local / max(float(np.sqrt((local**2).sum(axis=1).mean())), 1e-6), directions
+
+
+def small_movement(solved: Floats, points: Floats) -> Floats:
+    """The rigid movement of points that six numbers as of `turn_rows` say."""
+    centre = points.mean(axis=0)
+    size = max(float(np.sqrt(((points - centre) ** 2).sum(axis=1).mean())), 1e-6)
     return about(Rotation.from_rotvec(solved[:3] / size).as_matrix(), centre, solved[3:])
+
+
+def _step(pairs: Pairs, weight: Floats, away: Floats, tangential: Floats) -> Floats:
+    """The small movement of least squares: distances to tangent planes, and a little of those along them."""
+    rows = turn_rows(pairs)
+    left, right = (rows * weight[:, None]).T @ rows, (rows * weight[:, None]).T @ away
+    if tangential.any():
+        along = pairs.targets - pairs.points
+        for axis in np.eye(3):
+            directions = np.broadcast_to(axis, pairs.points.shape)
+            rows = np.hstack([np.cross(*_levers(pairs.points, directions)), directions])
+            left += (rows * tangential[:, None]).T @ rows
+            right += (rows * tangential[:, None]).T @ (along @ axis)
+    left[np.diag_indices(6)] += 1e-6 * max(float(np.trace(left)), 1e-12)
+    return small_movement(np.linalg.solve(left, right), pairs.points)
 
 
 def principal_frame(points: Floats) -> tuple[Floats, Floats, Floats]:

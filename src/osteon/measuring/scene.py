@@ -16,6 +16,7 @@ from osteon.core.structure_boxes import crop_mask, find_boxes
 from osteon.core.volume import Volume
 from osteon.dataset.modality import Modality
 from osteon.measuring.body import Body, make_body
+from osteon.measuring.shape_model import ShapeModel
 from osteon.measuring.uncertainty import Evidence
 
 RIM = 2
@@ -41,7 +42,7 @@ class Scene:
         flags: By structure, what speaks against all that is measured of it.
         wholes: Numbered piece → the structure that it is a piece of.
         broken: Bone → structures that are pieces of it, where somebody says so.
-        templates: Bones of others, to compare with.
+        templates: Models of others' bones, to compare with.
     """
 
     case: str
@@ -52,7 +53,7 @@ class Scene:
     flags: Mapping[str, Sequence[str]] = field(default_factory=dict)
     wholes: Mapping[str, Structure] = field(default_factory=dict)
     broken: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    templates: Sequence[Body] = ()
+    templates: Sequence[ShapeModel] = ()
 
     @property
     def picture(self) -> bool:
@@ -79,7 +80,7 @@ def make_scene(
     probability_of: Probabilities | None = None,
     flags: Mapping[str, Sequence[str]] | None = None,
     broken: Mapping[str, Sequence[str]] | None = None,
-    templates: Sequence[Body] = (),
+    templates: Sequence[ShapeModel] = (),
 ) -> Scene:
     """The scene of a segmentation; a structure's numbered pieces are bodies of their own.
 
