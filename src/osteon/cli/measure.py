@@ -43,7 +43,9 @@ def measure(
     ] = None,
     template: Annotated[
         Path | None,
-        typer.Option(help="Whole bones of others (STL, masks; a file or a folder), where a broken one has no other side."),
+        typer.Option(
+            help="Whole bones of others (STL, masks; a file or a folder), where a broken one has no other side."
+        ),
     ] = None,
     bone: Annotated[
         list[str] | None, typer.Option(help="BONE=STRUCTURE,…: structures that are pieces of one bone; repeatable.")

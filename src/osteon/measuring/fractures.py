@@ -9,7 +9,7 @@ import numpy as np
 from osteon.measuring.body import Body
 from osteon.measuring.bones import volume
 from osteon.measuring.broken_bones import MAX_PLACED, broken_bones, too_small
-from osteon.measuring.contact import Contact, contact, facing_pairs
+from osteon.measuring.contact import contact, facing_pairs
 from osteon.measuring.figure import Drawing, NotMeasuredError, Reading
 from osteon.measuring.measure import Measure, Target
 from osteon.measuring.placement import Placed, placed
@@ -36,8 +36,13 @@ def _every_piece(scene: Scene) -> Iterator[Target]:
 def _pairs(scene: Scene) -> Iterator[Target]:
     for bone in broken_bones(scene):
         if len(bone.pieces) > 1:
-            pairs = [Target((one.name, other.name), (one, other), side=bone.side) for one, other in facing_pairs(bone.measured)]
-            yield from pairs or [Target((bone.name,), missing=f"no two pieces of {bone.name} face each other", side=bone.side)]
+            pairs = [
+                Target((one.name, other.name), (one, other), side=bone.side)
+                for one, other in facing_pairs(bone.measured)
+            ]
+            yield from pairs or [
+                Target((bone.name,), missing=f"no two pieces of {bone.name} face each other", side=bone.side)
+            ]
 
 
 def _moved(scene: Scene) -> Iterator[Target]:
@@ -61,7 +66,7 @@ def count(*pieces: Body) -> Reading:
     return Reading.of(len(pieces), flags=flags)
 
 
-def _widest(found: Contact, values: Floats, name: str, pairs: Floats) -> list[Drawing]:
+def _widest(values: Floats, name: str, pairs: Floats) -> list[Drawing]:
     most = int(np.argmin(np.abs(values - np.percentile(values, _MOST))))
     return [Drawing.of("line", name, *pairs[most])]
 
@@ -77,7 +82,7 @@ def gap_max(one: Body, other: Body) -> Reading:
     """Millimetres."""
     found = contact(one, other)
     ends = np.stack([found.places, found.across], axis=1)
-    return Reading.of(np.percentile(found.gaps, _MOST), _widest(found, found.gaps, "widest gap", ends))
+    return Reading.of(np.percentile(found.gaps, _MOST), _widest(found.gaps, "widest gap", ends))
 
 
 def step_off(one: Body, other: Body) -> Reading:
@@ -86,7 +91,7 @@ def step_off(one: Body, other: Body) -> Reading:
     if not len(found.steps):
         raise NotMeasuredError("the outer surfaces do not go on in each other across the fracture")
     steps = np.abs(found.steps)
-    return Reading.of(np.percentile(steps, _MOST), _widest(found, steps, "step-off", found.rim))
+    return Reading.of(np.percentile(steps, _MOST), _widest(steps, "step-off", found.rim))
 
 
 def anatomical(side: str | None) -> Floats:
@@ -124,10 +129,14 @@ def _turns(found: Placed, axes: Floats) -> Floats:
 
 
 _PLACED = (
-    "the intact bone (the other side mirrored, else a template) is registered to all pieces, then to the largest, which "
-    "stays; each piece is registered to it; "
+    "the intact bone (the other side mirrored, else a template) is registered to all pieces, then to the largest, "
+    "which stays; each piece is registered to it; "
 )
-_ICP = "trimmed ICP: Chetverikov et al., Image Vis Comput 23, 2005; mirrored side: Fürnstahl et al., Med Image Anal 16, 2012"
+_GAP = "gap and step-off: Cole et al., J Hand Surg Am 22, 1997; here over the whole surface"
+_ICP = (
+    "mirrored side: Okada et al., IEEE Trans Biomed Eng 56, 2009; "
+    "trimmed ICP: Chetverikov et al., Image Vis Comput 23, 2005"
+)
 _MOVES: Sequence[tuple[str, str, Taken]] = (
     ("displacement", "how far its centre has moved", lambda found, _: float(np.linalg.norm(found.displacement))),
     ("displacement_lateral", "of it, outwards", lambda found, axes: float(axes[0] @ found.displacement)),
@@ -185,9 +194,9 @@ MEASURES = (
             (
                 "gap_mean",
                 "between two pieces, where they face each other",
-                "mean distance along the normals from the larger piece's surface to the nearest of the other's that looks "
-                "back at it, within 15 mm; 0 where they touch",
-                "gap: Kleinlugtenbelt et al., Bone Joint Res 6, 2017",
+                "mean distance along the normals from the larger piece's surface to the nearest of the other's that "
+                "looks back at it, within 15 mm; 0 where they touch",
+                _GAP,
                 "a place with the mean gap",
                 gap_mean,
             ),
@@ -195,16 +204,16 @@ MEASURES = (
                 "gap_max",
                 "where the two lie furthest apart",
                 "95th percentile of those distances",
-                "gap: Kleinlugtenbelt et al., Bone Joint Res 6, 2017",
+                _GAP,
                 "the widest gap",
                 gap_max,
             ),
             (
                 "step_off",
                 "of the outer surface across the fracture",
-                "parallel planes of least squares through both outer surfaces at each place of the rim: 95th percentile of "
-                "their distances",
-                "step-off: Kleinlugtenbelt et al., Bone Joint Res 6, 2017",
+                "parallel planes of least squares through both outer surfaces at each place of the rim: 95th "
+                "percentile of their distances",
+                _GAP,
                 "the largest step",
                 step_off,
             ),
@@ -227,7 +236,12 @@ MEASURES = (
             positive=name in ("displacement", "rotation"),
         )
         for rows, unit, definition, drawn in (
-            (_MOVES, "mm", "the centre of its surface, from where it belongs to where it lies", "the way of its centre"),
+            (
+                _MOVES,
+                "mm",
+                "the centre of its surface, from where it belongs to where it lies",
+                "the way of its centre",
+            ),
             (_TURNS, "deg", "the rotation from where it belongs, along its axis", "the axis"),
         )
         for name, what, value in rows

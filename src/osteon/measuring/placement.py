@@ -25,12 +25,11 @@ from osteon.measuring.registration import (
     Floats,
     apply,
     inverse,
-    near_starts,
     refine,
     register,
     spread_points,
-    whole_starts,
 )
+from osteon.measuring.registration_starts import near_starts, whole_starts
 from osteon.measuring.shape_model import ShapeModel, fit_shape
 
 POINTS, REFERENCE_POINTS = 1200, 20_000
@@ -40,7 +39,8 @@ MIN_SHARE = 0.25
 """Part of a piece's surface that must have a counterpart; the rest is where it broke."""
 MAX_RMS_MM = 1.6
 """Of the distances between counterparts: beyond, it is another bone."""
-MAX_COST_MM = 2.2
+OUTSIDE_MM, MAX_OUTSIDE = 2.0, 0.1
+"""Part of a piece's surface that may lie so far outside the intact bone: what broke lies inside it."""
 ALIKE = 1.08
 """An end whose cost is less than this times the best one's is as good."""
 _PATCH_MM = 15.0
@@ -193,7 +193,9 @@ def _place(pieces: tuple[Body, ...], intact: Body) -> Laid:
 
 
 def _placed(body: Body, fit: Fit, laid: Floats, flags: tuple[str, ...]) -> Placed:
-    return Placed(fit, inverse(laid) @ fit.matrix, np.average(body.surface.points, axis=0, weights=body.surface.weights), flags)
+    return Placed(
+        fit, inverse(laid) @ fit.matrix, np.average(body.surface.points, axis=0, weights=body.surface.weights), flags
+    )
 
 
 def union(clouds: Sequence[Cloud], areas: Sequence[float], count: int = POINTS) -> Cloud:
@@ -206,10 +208,11 @@ def union(clouds: Sequence[Cloud], areas: Sequence[float], count: int = POINTS) 
 
 
 def _check(body: Body, fit: Fit, intact: Body) -> None:
-    if fit.share < MIN_SHARE or fit.rms > MAX_RMS_MM:
+    outside = float((fit.residuals < -OUTSIDE_MM).mean())
+    if fit.share < MIN_SHARE or fit.rms > MAX_RMS_MM or outside > MAX_OUTSIDE:
         raise NotMeasuredError(
-            f"{body.name} does not fit {intact.name}: {fit.share:.0%} of its surface has a counterpart there, "
-            f"{fit.rms:.1f} mm away"
+            f"{body.name} does not fit {intact.name}: {outside:.0%} of its surface lies outside, "
+            f"{fit.share:.0%} on its surface, {fit.rms:.1f} mm away"
         )
 
 

@@ -178,7 +178,12 @@ def _made_from(
     asked = [VERSION, *measures, "of", *(["all"] if structures is None else sorted(structures))]
     known = [str(case.modality), str(case.channel), str(case.legend), repr(case.annotated), *case.review]
     bones = [f"{bone}={pieces}" for bone, pieces in (options.bones or {}).items()]
-    return [asked, known, [*bones, "reduce"] if options.reduce else bones, *([str(path), file_times(path)] for path in case.files)]
+    return [
+        asked,
+        known,
+        [*bones, "reduce"] if options.reduce else bones,
+        *([str(path), file_times(path)] for path in case.files),
+    ]
 
 
 def _read(records: CaseRecords, case: str) -> _Record | None:

@@ -24,13 +24,12 @@ from osteon.measuring.registration import (
     apply,
     find_pairs,
     inverse,
-    principal_frame,
     register,
     robust_weights,
     small_movement,
     turn_rows,
-    whole_starts,
 )
+from osteon.measuring.registration_starts import principal_frame, whole_starts
 from osteon.measuring.surface import Surface
 from osteon.measuring.uncertainty import REPLICAS
 
@@ -84,9 +83,7 @@ def _as_body(structure: Structure, cloud: Cloud, modes: Floats, bones: int) -> S
     surface = Surface(cloud.points, np.zeros((0, 3), np.int64), cloud.normals)
     grid = Geometry((1, 1, 1), np.eye(4))
     whole = np.ones((1, 1, 1), np.bool_)
-    return ShapeModel(
-        structure, surface, grid, whole, np.zeros((0, 3)), (1.0,), cloud=cloud, modes=modes, bones=bones
-    )
+    return ShapeModel(structure, surface, grid, whole, np.zeros((0, 3)), (1.0,), cloud=cloud, modes=modes, bones=bones)
 
 
 def _with_replicas(model: ShapeModel) -> ShapeModel:
@@ -130,9 +127,7 @@ def fit_shape(model: ShapeModel, clouds: Sequence[Cloud], matrices: Sequence[Flo
                 continue
             weight = robust_weights(pairs.away, use)
             turns = turn_rows(pairs)
-            bends = np.einsum(
-                "kij,ij->ik", model.modes.reshape(len(weights), -1, 3)[:, pairs.nearest], pairs.normals
-            )
+            bends = np.einsum("kij,ij->ik", model.modes.reshape(len(weights), -1, 3)[:, pairs.nearest], pairs.normals)
             rows = np.zeros((len(cloud.points), size))
             rows[:, 6 * number : 6 * number + 6], rows[:, 6 * len(clouds) :] = turns, -bends
             left += (rows * weight[:, None]).T @ rows
