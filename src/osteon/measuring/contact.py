@@ -20,6 +20,8 @@ REACH_MM = 15.0
 MIN_AREA_MM2 = 15.0
 """That faces another piece, at least."""
 POINTS = 4000
+FEW = 12_000
+"""Of all other pieces together, to find the nearest."""
 _OPPOSED = -0.5
 _AHEAD = 0.7
 """Cosine between a normal and the way to the other surface, at least."""
@@ -93,6 +95,31 @@ def _boxes_near(one: Body, other: Body) -> bool:
     return bool(np.all(low - REACH_MM < last) and np.all(first - REACH_MM < high))
 
 
+@dataclass(frozen=True)
+class NearestSibling:
+    """Which other piece of the bone each point of `surface_cloud` is nearest to: a function of an original."""
+
+    siblings: tuple[Body, ...]
+
+    def __call__(self, body: Body) -> npt.NDArray[np.int64]:
+        """`[n]` indices of siblings; those of few points stand for all."""
+        others = [number for number, one in enumerate(self.siblings) if one is not body]
+        count = FEW // len(others)
+        surfaces = [self.siblings[number].surface for number in others]
+        clouds = [surface.points[spread_points(surface, count)] for surface in surfaces]
+        _, nearest = KDTree(np.concatenate(clouds)).query(body.find(surface_cloud).points)
+        return np.repeat(others, [len(cloud) for cloud in clouds])[nearest]
+
+
+def _no_third_between(one: Body, other: Body) -> npt.NDArray[np.bool_] | bool:
+    """`[n]` whether no third piece is nearer to a point of the first one's surface than the second is."""
+    first, second = one.original or one, other.original or other
+    siblings = first.siblings
+    if len(siblings) < 3 or second not in siblings:
+        return True
+    return np.asarray(first.find(NearestSibling(siblings)) == siblings.index(second))
+
+
 def surface_cloud(body: Body) -> Cloud:
     """The same points of a body and of its replicas."""
     chosen = spread_points((body.original or body).surface, POINTS)
@@ -102,7 +129,7 @@ def surface_cloud(body: Body) -> Cloud:
 def _contact(one: Body, other: Body) -> Contact:
     own, beside = one.find(surface_cloud), other.find(surface_cloud)
     distance, nearest = beside.tree.query(own.points, distance_upper_bound=REACH_MM)
-    near = np.flatnonzero(np.isfinite(distance))
+    near = np.flatnonzero(np.isfinite(distance) & _no_third_between(one, other))
     way, normals, facing = own.points[near], own.normals[near], beside.normals[nearest[near]]
     way = beside.points[nearest[near]] - way
     opposed = np.einsum("ij,ij->i", normals, facing) < _OPPOSED

@@ -114,7 +114,7 @@ class Moved:
         found = placed(piece, main, intact)
         axes = anatomical(piece.side or main.side or intact.side)
         home = apply(found.reduction, found.centre[None])[0]
-        drawn = Drawing.of("line", f"displacement of {piece.name}", home, found.centre)
+        drawn = Drawing.of("line", f"displacement of {piece.name} against {intact.name}", home, found.centre)
         if self.turn:
             along = _AXIS_MM * found.rotation / max(float(np.linalg.norm(found.rotation)), 1e-9)
             drawn = Drawing.of("line", f"rotation axis of {piece.name}", found.centre - along, found.centre + along)

@@ -24,6 +24,7 @@ from osteon.measuring.registration import (
     Fit,
     Floats,
     apply,
+    difference,
     inverse,
     refine,
     register,
@@ -169,7 +170,9 @@ def _place(pieces: tuple[Body, ...], intact: Body) -> Laid:
     fits = {main.name: register(clouds[main.name], reference, around, reach=20, near=rough)}
     for body in others:
         cloud = clouds[body.name]
-        starts = [fits[main.name][0].matrix, ends[0].matrix]
+        laid, rough_end = fits[main.name][0].matrix, ends[0].matrix
+        same = difference(laid, rough_end, cloud.points.mean(axis=0)) < 1
+        starts = [laid] if same else [laid, rough_end]
         near = [one for start in starts for one in near_starts(cloud.points, start)]
         fits[body.name] = register(cloud, reference, near, reach=20, near=rough)
     if isinstance(intact, ShapeModel):

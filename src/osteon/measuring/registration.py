@@ -141,13 +141,13 @@ def _apart(fits: list[Fit], source: Cloud) -> list[Fit]:
     kept: list[Fit] = []
     centre = source.points.mean(axis=0)
     for fit in fits:
-        if not any(_difference(fit.matrix, other.matrix, centre) < 1 for other in kept):
+        if not any(difference(fit.matrix, other.matrix, centre) < 1 for other in kept):
             kept.append(fit)
     return kept
 
 
-def _difference(one: Floats, other: Floats, centre: Floats) -> float:
-    """How far two transforms are apart, in units of 2 mm and 3°, the larger."""
+def difference(one: Floats, other: Floats, centre: Floats) -> float:
+    """How far two transforms are apart where they take a point: in units of 2 mm and 3°, the larger."""
     between = inverse(other) @ one
     angle = np.degrees(np.linalg.norm(Rotation.from_matrix(between[:3, :3]).as_rotvec()))
     return float(max(np.linalg.norm(apply(between, centre[None])[0] - centre) / 2, angle / 3))
