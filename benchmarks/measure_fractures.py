@@ -65,12 +65,13 @@ def judge(segmentation: Segmentation, move: Move, **more: object) -> tuple[float
     seconds = time.process_time() - begun
     bone = broken_bones(scene)[0]
     assert bone.intact is not None
-    piece = next(one for one in bone.pieces if one.name == "bone_right 2")
-    one = placed(piece, bone.pieces[0], bone.intact)
-    home = (np.linalg.inv(move.matrix) @ [*one.centre, 1])[:3]
-    way, turn = one.centre - home, np.degrees(Rotation.from_matrix(move.matrix[:3, :3]).as_rotvec())
+    main, piece = bone.pieces  # the larger one stays: seen from the upper part, the lower has moved the other way
+    moved = move.matrix if main.name == "bone_right 1" else np.linalg.inv(move.matrix)
+    one = placed(piece, main, bone.intact)
+    home = (np.linalg.inv(moved) @ [*one.centre, 1])[:3]
+    way, turn = one.centre - home, np.degrees(Rotation.from_matrix(moved[:3, :3]).as_rotvec())
     truth = dict(zip(TRUTHS, (*way, -turn[0], turn[1], -turn[2]), strict=True))
-    return (*errors_of(one.reduction, move.matrix, one.centre), _held(found, truth), len(truth), seconds)
+    return (*errors_of(one.reduction, moved, one.centre), _held(found, truth), len(truth), seconds)
 
 
 TRUTHS = (
