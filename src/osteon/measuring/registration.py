@@ -252,7 +252,7 @@ def _levers(points: Floats, directions: Floats) -> tuple[Floats, Floats]:
     return local / max(float(np.sqrt((local**2).sum(axis=1).mean())), 1e-6), directions
 
 
-def small_movement(solved: Floats, points: Floats) -> Floats:
+def small_movement(solved: npt.NDArray[np.floating], points: Floats) -> Floats:
     """The rigid movement of points that six numbers as of `turn_rows` say."""
     centre = points.mean(axis=0)
     size = max(float(np.sqrt(((points - centre) ** 2).sum(axis=1).mean())), 1e-6)

@@ -113,14 +113,14 @@ def fit_shape(model: ShapeModel, clouds: Sequence[Cloud], matrices: Sequence[Flo
     Returns:
         The model's points in the bone's shape, and transforms of the pieces to it.
     """
-    matrices, weights = list(matrices), np.zeros(len(model.modes))
+    found, weights = list(matrices), np.zeros(len(model.modes))
     for step in range(_ROUNDS):
         shape = model.shape(weights)
         limit = max(20 * 0.8**step, 4.0)
         size = 6 * len(clouds) + len(weights)
         left, right = np.zeros((size, size)), np.zeros(size)
         residuals = []
-        for number, (cloud, matrix) in enumerate(zip(clouds, matrices, strict=True)):
+        for number, (cloud, matrix) in enumerate(zip(clouds, found, strict=True)):
             pairs = find_pairs(cloud, shape, matrix)
             use = pairs.same & (pairs.distance < limit)
             if np.count_nonzero(use) < 6:
@@ -135,9 +135,9 @@ def fit_shape(model: ShapeModel, clouds: Sequence[Cloud], matrices: Sequence[Flo
             residuals.append(pairs.away[weight > 0])
         if not residuals:
             break
-        found = np.concatenate(residuals)
+        left_over = np.concatenate(residuals)
         # distances of the size of the noise, of as many points as are independent, against modes of size 1
-        noise = max(float(np.sqrt((found**2).mean())), FLOOR_MM) ** 2 * _PATCH_POINTS
+        noise = max(float(np.sqrt((left_over**2).mean())), FLOOR_MM) ** 2 * _PATCH_POINTS
         prior = np.arange(6 * len(clouds), size)
         left[prior, prior] += noise
         right[prior] -= noise * weights
@@ -146,9 +146,9 @@ def fit_shape(model: ShapeModel, clouds: Sequence[Cloud], matrices: Sequence[Flo
         weights = weights + solved[6 * len(clouds) :]
         for number, cloud in enumerate(clouds):
             turn = solved[6 * number : 6 * number + 6]
-            placed = apply(matrices[number], cloud.points)
-            matrices[number] = small_movement(turn, placed) @ matrices[number]
-    return model.shape(weights), matrices
+            placed = apply(found[number], cloud.points)
+            found[number] = small_movement(turn, placed) @ found[number]
+    return model.shape(weights), found
 
 
 def _bend(first: Cloud, other: Cloud) -> Floats:
