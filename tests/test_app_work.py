@@ -187,7 +187,7 @@ def test_a_project_is_worked_through(visitor: Visitor, axe: str, tmp_path: Path)
     drawn = page.evaluate(
         "document.querySelector('canvas').osteonView.nv.document.completedMeasurements.map((m) => m.distance)"
     )
-    visitor.click("Save the lengths")
+    visitor.click("Keep the lengths")
     visitor.sees("2 lengths saved")
     for box in page.get_by_role("checkbox", name="Length").all():
         box.click()

@@ -43,7 +43,7 @@ class MeasurementCard:
             caption(HOW)
             self.listed()
             with ui.element("div").classes("osteon-row"):
-                action("Save the lengths", self._save, icon="straighten")
+                action("Keep the lengths", self._save, icon="straighten")
                 action("Angle between the ticked", self._save_angle, icon="architecture")
 
     @refreshable
