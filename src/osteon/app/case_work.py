@@ -34,7 +34,7 @@ READING_MODES = {
 
 
 class CaseWork:
-    """The cards above the viewer of a dataset's case.
+    """The card below the viewer of a dataset's case.
 
     Args:
         app: Where volumes are read.
@@ -52,7 +52,7 @@ class CaseWork:
             with ui.element("div").classes("osteon-row"):
                 name_field()
                 action("Approve", self._approve, icon="check", style="main").tooltip("Shift A: and go to the next")
-                action("Reject", self._reject, icon="block").tooltip("Shift R")
+                action("Reject", self.reject, icon="block").tooltip("Shift R")
                 action("Reopen", lambda: self._judge("open"), icon="undo")
                 self.owner = ui.input("Owner", placeholder="nobody").props("dense maxlength=60")
                 self.owner.set_value(self.history.owner)
@@ -132,18 +132,15 @@ class CaseWork:
     async def _judge(self, verdict: str) -> None:
         await judge_cases(self.item, [self.case_id], verdict, then=self.summary.refresh)
 
-    def _reject(self) -> None:
+    def reject(self) -> None:
+        """Ask why, and reject it."""
         ask_note(self.item, [self.case_id], self.summary.refresh)
 
     async def _assign(self) -> None:
         await assign_cases(self.item, [self.case_id], str(self.owner.value or ""), then=self.summary.refresh)
 
-    @property
-    def keys(self) -> dict[str, Callable[[], object]]:
-        """What keys do beside those of the viewer."""
-        return {"A": self._approve_and_step, "R": self._reject}
-
-    async def _approve_and_step(self) -> None:
+    async def approve_and_step(self) -> None:
+        """Approve it, and go to the next case."""
         await self._approve()
         self.step(1)
 
@@ -205,6 +202,11 @@ class ReadingCard:
             settle_reading, work.dataset, work.case_id, self.second.number, accept=accept, author=author
         )
         ui.navigate.reload()
+
+
+def work_keys(work: Callable[[], CaseWork]) -> dict[str, Callable[[], object]]:
+    """What keys do beside those of the viewer, which is made before the card."""
+    return {"A": lambda: work().approve_and_step(), "R": lambda: work().reject()}
 
 
 def shown_label(dataset: Dataset, case_id: str) -> LabelSource | None:

@@ -6,7 +6,7 @@ from typing import Any
 
 from nicegui import ui
 
-from osteon.app.case_work import CaseWork, ReadingCard, shown_label
+from osteon.app.case_work import CaseWork, ReadingCard, shown_label, work_keys
 from osteon.app.elements import action, page_frame
 from osteon.app.measurement_card import MeasurementCard
 from osteon.app.report_buttons import report_buttons
@@ -16,6 +16,7 @@ from osteon.app.view_group import ViewPane
 from osteon.app.viewer import Viewer, case_header
 from osteon.app.workspace import Item
 from osteon.core.errors import OsteonError
+from osteon.dataset.case_history import read_history
 from osteon.dataset.dataset import Dataset
 from osteon.reporting.case_page import render_dataset_case
 
@@ -50,11 +51,14 @@ class _CasePage:
             action("Draw", f"{url}/{app.case_id(item, name)}/draw{more}", icon="brush", style="main")
             action("Work list", f"/work/{item.id}", icon="checklist", style="quiet")
             report_buttons(name, self._report)
+        second = read_history(dataset.folder, name).open_reading
+        above = ui.column().classes("full-width")
+        above.set_visibility(second is not None)
+        panes, keys = self._panes("first" if second is None else "side"), work_keys(lambda: self.work)
+        self.viewer = Viewer(self._load, panes, step, self._preload, keys=keys)
         self.work = CaseWork(app, item, dataset, name, step)
-        second = self.work.history.open_reading
-        self.reading = None if second is None else ReadingCard(self.work, second, self._show)
-        panes = self._panes("first" if second is None else "side")
-        self.viewer = Viewer(self._load, panes, step, self._preload, keys=self.work.keys)
+        with above:
+            self.reading = None if second is None else ReadingCard(self.work, second, self._show)
         MeasurementCard(self.viewer, dataset.folder, name)
         if self.channel is not None:
             self.channel.on_value_change(self.viewer.views.reload)
