@@ -39,8 +39,8 @@ from osteon.dataset.manifest import read_manifest, write_manifest
 from osteon.formats import read_segmentation
 from osteon.formats.labelmap import to_index_map
 from osteon.plan.overlay import parse_settings
-from osteon.runs.record import HISTORY
 from osteon.runs.update import model_in_use
+from osteon.runs.update_files import HISTORY
 from osteon.runs.update_history import read_update
 
 CASE_S, SLICE_S, OUTLINE_S = 20.0, 3.0, 0.15

@@ -36,7 +36,8 @@ FOLDED = 9
 SERIOUS = ("serious", "critical")
 PAGES = (
     *("start", "data", "source", "scans", "pairs", "dataset", "look", "picture", "train", "training", "segment"),
-    *("result", "case of a result", "pieces of a result", "compare", "compared case", "runs", "jobs", "space"),
+    *("draw", "draw a picture", "result", "case of a result", "pieces of a result", "compare", "compared case", "runs"),
+    *("jobs", "space"),
 )
 WIDE, SMALL, ENLARGED = 1280, 900, 1280 * 2 // 3
 """Pixels; the last is what a page of 1280 has at 150 %."""
@@ -113,6 +114,8 @@ def address(visitor: Visitor, page: str) -> str:
         "dataset": f"/dataset/{data}",
         "look": f"/look/{data}/{case}",
         "picture": f"/look/{hands}/{space.keyed_hash('datasets', 'hands', 'placed')}",
+        "draw": f"/look/{data}/{case}/draw",
+        "draw a picture": f"/look/{hands}/{space.keyed_hash('datasets', 'hands', 'placed')}/draw",
         "train": "/train",
         "training": f"/train/{run}",
         "segment": f"/segment?model={run}",
@@ -132,6 +135,8 @@ SIGNS = {
     "scans": "Recognised: ",
     "pairs": "Which label belongs to which image?",
     "look": "shown after",
+    "draw": "This is the imported label.",
+    "draw a picture": "This is the imported label.",
     "case of a result": "shown after",
     "pieces of a result": "shown after",
     "compared case": "shown after",

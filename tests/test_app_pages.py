@@ -295,7 +295,7 @@ def test_a_case_is_looked_at(tmp_path: Path) -> None:
         await user.open(f"/look/{item.id}/{app.case_id(item, 'c1')}")
         await user.should_see("case 2 of 4")
         await user.should_see("12×10×8 voxels", retries=20)
-        await user.should_see("femur", retries=20)
+        await user.should_see("Radiological", retries=20)
         view = next(iter(user.find(marker="view-0").elements))
         view.run_method = lambda name, *given: calls.append((name, given))  # type: ignore[method-assign]
         scene = view.props["scene"]
@@ -333,7 +333,7 @@ def test_every_key_does_what_it_says(tmp_path: Path, key: str, method: str) -> N
     async def steps(user: User, app: AppState) -> None:
         item = app.workspace.items("datasets")[0]
         await user.open(f"/look/{item.id}/{app.case_id(item, 'c0')}")
-        await user.should_see("femur", retries=20)
+        await user.should_see("Radiological", retries=20)
         view = next(iter(user.find(marker="view-0").elements))
         view.run_method = lambda name, *_: calls.append(name)  # type: ignore[method-assign]
         keyboard = next(iter(user.find(ui.keyboard).elements))

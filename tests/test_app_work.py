@@ -7,10 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from nicegui.testing.user import User
 from playwright.sync_api import expect
 
 from app_browser import MINUTE_MS, Visitor, chromium, open_visitor, wait
+from app_pages import click, visit
 from helpers import two_boxes, write_dataset
+from osteon.app.state import AppState
+from osteon.app.work_table import KEYS
 from osteon.app.workspace import Workspace
 from osteon.core.files import write_json
 from osteon.core.labels import Segmentation
@@ -18,7 +22,9 @@ from osteon.dataset.case_history import CaseHistory, read_history
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.label_versions import LabelWork, judge_label, save_label
 from osteon.dataset.manifest import read_manifest, write_manifest
+from osteon.dataset.saved_measurements import read_measurements
 from test_app_accessible import axe, beyond, found
+from test_app_pages import arguments, commands, dataset_in, folder_of, model_in
 
 __all__ = ["axe"]
 MANY = 230
@@ -69,6 +75,25 @@ def furnish(root: Path) -> None:
 def state(history: CaseHistory) -> tuple[str | None, str, str]:
     by = history.log[-1].by if history.log else ""
     return history.judged, by, history.note
+
+
+def slice_middle(visitor: Visitor) -> tuple[float, float]:
+    """The middle of the first slice on the screen."""
+    script = """() => {
+        const canvas = document.querySelector("canvas"), view = canvas.osteonView, box = canvas.getBoundingClientRect();
+        const [left, top, wide, high] = view.nv.screenSlices[0].leftTopWidthHeight, dpr = view.nv.uiData.dpr;
+        return [box.left + (left + wide / 2) / dpr, box.top + (top + high / 2) / dpr];
+    }"""
+    x, y = visitor.page.evaluate(script)
+    return x, y
+
+
+def drag(visitor: Visitor, start: tuple[float, float], end: tuple[float, float]) -> None:
+    mouse = visitor.page.mouse
+    mouse.move(*start)
+    mouse.down()
+    mouse.move(*end, steps=4)
+    mouse.up()
 
 
 def is_for_everybody(visitor: Visitor, axe: str, name: str, shots: Path) -> None:
@@ -154,7 +179,27 @@ def test_a_project_is_worked_through(visitor: Visitor, axe: str, tmp_path: Path)
     visitor.sees("case 1 of 2")
     visitor.sees("shown after")
     expect(page.get_by_label("Your name")).to_have_value("Ada")
-    page.locator("body").press("Shift+A")
+    page.keyboard.press("m")
+    expect(page.get_by_role("switch", name="Measure by dragging")).to_be_checked()
+    x, y = slice_middle(visitor)
+    drag(visitor, (x - 20, y), (x + 20, y))
+    drag(visitor, (x - 10, y - 20), (x - 10, y + 20))
+    drawn = page.evaluate(
+        "document.querySelector('canvas').osteonView.nv.document.completedMeasurements.map((m) => m.distance)"
+    )
+    visitor.click("Save the lengths")
+    visitor.sees("2 lengths saved")
+    for box in page.get_by_role("checkbox", name="Length").all():
+        box.click()
+    visitor.click("Angle between the ticked")
+    visitor.sees("Angle 3: 90.0°")
+    saved = read_measurements(folder, "c4")
+    assert [one.value for one in saved] == pytest.approx([*(one["distance"] for one in drawn), 90], abs=0.01)
+    assert saved[0].value > 1
+    visitor.click("Remove Angle 3")
+    expect(page.get_by_text("Angle 3: 90.0°")).to_have_count(0)
+    page.locator("h1").click()
+    page.keyboard.press("Shift+A")
     visitor.sees("case 2 of 2")
     assert state(read_history(folder, "c4")) == ("approved", "Ada", "")
 
@@ -194,3 +239,27 @@ def test_a_project_is_worked_through(visitor: Visitor, axe: str, tmp_path: Path)
     with page.expect_download() as download:
         visitor.click("Table of all cases (CSV)")
     assert "c3,rejected" in Path(download.value.path()).read_text()
+
+
+def test_scans_are_suggested_by_a_job(tmp_path: Path) -> None:
+    root = folder_of(tmp_path)
+    dataset_in(root)
+    model_in(root)
+
+    async def steps(user: User, app: AppState) -> None:
+        await user.open(f"/work/{app.workspace.item('datasets', 'knees').id}")
+        await user.should_see("Nothing is suggested.")
+        await click(user, "Suggest what to label")
+        await click(user, "Suggest what to label")
+        await user.should_see("that is being done already")
+        await user.open("/work/x")
+        await user.should_see("is no longer here")
+
+    app = visit(root, steps)
+    assert arguments(app, "suggest") == ["datasets/knees", "runs/first", "--count", "10"]
+    assert commands(app) == ["suggest"]
+
+
+def test_every_key_of_the_list_is_described() -> None:
+    page = (Path(__file__).parents[1] / "docs/app.md").read_text(encoding="utf-8")
+    assert all(f"| {keys} | {what} |" in page for keys, what in KEYS)

@@ -32,7 +32,8 @@ from osteon.machine.engine_timing import (
 from osteon.machine.gate import GateResult, judge_engine, read_gates, write_gates
 from osteon.predicting import engines
 from osteon.predicting.engines import ENGINES, EngineKind
-from osteon.predicting.model_folder import find_model_folder, load_model
+from osteon.predicting.model_folder import load_model
+from osteon.predicting.records import find_model_folder
 from osteon.runs.fit import train
 from runs import CPU, cohort, command, learning_plan
 

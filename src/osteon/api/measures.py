@@ -23,6 +23,9 @@ def measure(
     modality: str | None = None,
     visits: PathLike | None = None,
     labels: Mapping[str, int | str] | None = None,
+    template: PathLike | None = None,
+    bones: Mapping[str, Sequence[str]] | None = None,
+    reduce: bool = False,
     workers: int | None = None,
     overwrite: bool = False,
 ) -> MeasureReport:
@@ -38,6 +41,10 @@ def measure(
         modality: Of the scans: `ct`, `mr`, `xray`, `other`; None: as the dataset says.
         visits: A CSV with the columns `case`, `subject` and `date`, for changes over time.
         labels: What numbers mean in files that name none; the values of numbered pieces as text: `11-20`.
+        template: Whole bones of others (STL, masks; a file or a folder) that broken ones without another side are
+            compared with.
+        bones: Bone → structures that are its pieces, where pieces are not numbered.
+        reduce: Write where the pieces of broken bones belong: STL and 4×4 matrices, below reductions.
         workers: Processes; None: as memory and cores allow.
         overwrite: Measure again what is done.
 
@@ -56,6 +63,9 @@ def measure(
         modality=parse_modality(modality),
         visits=None if visits is None else Path(visits),
         labels=labels,
+        template=None if template is None else Path(template),
+        bones=None if bones is None else {bone: tuple(pieces) for bone, pieces in bones.items()},
+        reduce=reduce,
     )
     return measure(
         Path(source), Path(out), what=what, structures=structures, options=options, workers=workers, overwrite=overwrite

@@ -7,9 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from nicegui import ui
-from nicegui.events import KeyEventArguments
 
-from osteon.app.elements import action, attempt, caption, card, notify
+from osteon.app.elements import action, caption, card, notify
 from osteon.app.page_cleanup import refreshable
 from osteon.app.reader_name import name_field, require_name
 from osteon.app.scenes import LabelSource
@@ -61,7 +60,6 @@ class CaseWork:
                 action("To me", lambda: self.owner.set_value(require_name()), style="quiet")
             if dataset.structures:
                 self._looked_for()
-        ui.keyboard(on_key=self._pressed, ignore=["input", "select", "textarea"])
 
     @property
     def history(self) -> CaseHistory:
@@ -140,14 +138,10 @@ class CaseWork:
     async def _assign(self) -> None:
         await assign_cases(self.item, [self.case_id], str(self.owner.value or ""), then=self.summary.refresh)
 
-    async def _pressed(self, event: KeyEventArguments) -> None:
-        held = event.modifiers.ctrl or event.modifiers.meta or event.modifiers.alt
-        if not event.action.keydown or event.action.repeat or held:
-            return
-        if event.key.name == "A":
-            await attempt(self._approve_and_step)
-        elif event.key.name == "R":
-            await attempt(self._reject)
+    @property
+    def keys(self) -> dict[str, Callable[[], object]]:
+        """What keys do beside those of the viewer."""
+        return {"A": self._approve_and_step, "R": self._reject}
 
     async def _approve_and_step(self) -> None:
         await self._approve()

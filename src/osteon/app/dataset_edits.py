@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +10,8 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from osteon.core.errors import DatasetError, UsageError
-from osteon.core.labels import Structure, side_of
+from osteon.core.labels import Structure, palette, side_of
+from osteon.dataset.annotated_names import keep_known, rename_annotated
 from osteon.dataset.case_history import FOLDER as ANNOTATIONS
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import Manifest, describe_errors, read_manifest, write_manifest
@@ -54,6 +56,7 @@ def correct_structures(folder: Path, names: Mapping[str, str], colours: Mapping[
     ]
     if any(old != new for old, new in new_names.items()):
         _rename_in_files(dataset, new_names)
+        rename_annotated(folder, new_names)
     cases = [
         case.model_copy(
             update={"annotated": None if case.annotated is None else [new_names[n] for n in case.annotated]}
@@ -61,6 +64,42 @@ def correct_structures(folder: Path, names: Mapping[str, str], colours: Mapping[
         for case in dataset.manifest.cases
     ]
     return _write(folder, dataset.manifest, structures=structures, cases=cases)
+
+
+def add_structure(folder: Path, name: str, colour: str | None = None) -> Manifest:
+    """Add a structure: it is unknown in every case that has a label, since nobody has looked for it there.
+
+    Args:
+        folder: The dataset.
+        name: Its name.
+        colour: `#rrggbb`; the palette's next where None.
+
+    Raises:
+        UsageError: The name is empty or taken.
+        DatasetError: The manifest would make no sense.
+        FileError: A file cannot be written.
+    """
+    manifest, name = read_manifest(folder), name.strip()
+    before = manifest.structures
+    if not name or name in {s.name for s in before}:
+        raise UsageError("a structure of this name is there already, or it has none", hint="give it a name of its own")
+    side, other = side_of(name)
+    twin = next((s for s in before if s.name == other and s.counterpart is None), None)
+    fresh = Structure(
+        name=name,
+        value=max((s.values[-1] for s in before), default=0) + 1,
+        colour=colour or palette(len(before) + 1)[-1],
+        side=side if twin is not None or {"left", "right"} & set(re.split("[_ .-]", name.lower())) else None,
+        counterpart=None if twin is None else twin.name,
+    )
+    linked = [s.model_copy(update={"counterpart": name}) if s is twin else s for s in before]
+    known = [s.name for s in before]
+    keep_known(folder, known)
+    cases = [
+        case.model_copy(update={"annotated": known}) if case.segmentation and case.annotated is None else case
+        for case in manifest.cases
+    ]
+    return _write(folder, manifest, structures=[*linked, fresh], cases=cases)
 
 
 def correct_cases(folder: Path, *, held_out: Collection[str], removed: Collection[str]) -> Manifest:

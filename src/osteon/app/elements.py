@@ -38,7 +38,9 @@ _FOLDERS = "folders"
 
 
 @contextmanager
-def page_frame(app: AppState, title: str, section: str, *, back: tuple[str, str] | None = None) -> Iterator[None]:
+def page_frame(
+    app: AppState, title: str, section: str, *, back: tuple[str, str] | None = None, wide: bool = False
+) -> Iterator[None]:
     """A page's frame; what is made in the block stands in it, and so does an OsteonError that it raises.
 
     Args:
@@ -46,6 +48,7 @@ def page_frame(app: AppState, title: str, section: str, *, back: tuple[str, str]
         title: The page's heading. The browser's history keeps a title, so it names no case.
         section: URL of the row of `NAVIGATION` that it belongs to.
         back: URL and name of the page above.
+        wide: Whether it fills the window, with the menu closed and the heading in one line with what leads back.
     """
     ui.context.client.storage[_FOLDERS] = (app.workspace.root, app.workspace.data_folders)
     ui.page_title(f"{title} · osteon")
@@ -61,7 +64,7 @@ def page_frame(app: AppState, title: str, section: str, *, back: tuple[str, str]
         PageLeave()
         theme_button(app)
     with (
-        ui.left_drawer(value=True, bordered=False)
+        ui.left_drawer(value=not wide, bordered=False)
         .props("width=190 breakpoint=800")
         .classes("osteon-nav q-pa-none") as drawer
     ):
@@ -74,7 +77,8 @@ def page_frame(app: AppState, title: str, section: str, *, back: tuple[str, str]
                     ui.label(name)
                 if url == section:
                     link.props("aria-current=page")
-    with ui.element("div").props("id=content tabindex=-1").classes("osteon-page column no-wrap"):  # in NiceGUI's main
+    content = ui.element("div").props("id=content tabindex=-1").classes("osteon-page column no-wrap")
+    with content.classes("osteon-wide" if wide else ""):  # in NiceGUI's main
         with ui.element("div"):
             if back is not None:
                 ui.link(f"← {back[1]}", back[0])

@@ -119,3 +119,8 @@ class PictureOrientation:
         flat: npt.NDArray[np.generic] = np.take(array, 0, axis=along)
         rows = flat if self.y_axis < self.x_axis else flat.T
         return np.ascontiguousarray(rows[:: -1 if self.flipped[1] else 1, :: -1 if self.flipped[0] else 1])
+
+    def from_picture(self, picture: npt.NDArray[np.generic], shape: Sequence[int]) -> npt.NDArray[np.generic]:
+        """`[row, column]` as `[i, j, k]` of that shape: what `to_picture` undoes."""
+        rows = picture[:: -1 if self.flipped[1] else 1, :: -1 if self.flipped[0] else 1]
+        return (rows if self.y_axis < self.x_axis else rows.T).reshape(tuple(shape))

@@ -16,6 +16,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, RedirectResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from osteon.app.drawing.routes import drawing_routes
 from osteon.app.uploads import Upload
 from osteon.app.workspace import ABOUT, safe_name
 from osteon.core.case_records import RECORDS_FOLDER
@@ -106,6 +107,7 @@ def routes(app: AppState) -> list[Route]:
         Route("/d/{export_id}", download),
         Route("/report/{export_id}", report),
         Route("/report/{export_id}/{page}", report),
+        *drawing_routes(app),
     ]
 
 

@@ -15,7 +15,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -41,11 +41,12 @@ from osteon.app.previews import (
     shrink_image,
     shrink_labels,
 )
+from osteon.app.scene_files import narrow_dtype, write_gzip, write_packed_nifti
 from osteon.core.boxes import Index3
 from osteon.core.errors import DatasetError
 from osteon.core.file_stamps import age_key, file_times
 from osteon.core.files import atomic_write, read_json, write_json
-from osteon.core.gzip_files import pack
+from osteon.core.geometry import reorient_to_ras
 from osteon.core.labels import Segmentation, Structure
 from osteon.core.volume import Volume
 from osteon.dataset.dataset import Dataset
@@ -53,10 +54,9 @@ from osteon.dataset.label_placement import place_segmentation
 from osteon.dataset.modality import Modality
 from osteon.formats.io import read_scan
 from osteon.formats.label_meanings import label_meanings_for, read_named_labels
-from osteon.formats.nifti import write_nifti
 
 INFO = "info.json"
-VERSION = "4"
+VERSION = "5"
 """Of the files; a scene of another version is made again."""
 MAX_CACHE_BYTES = 4 * 10**9
 """Bytes of the cache; the scenes that were not looked at for longest go first."""
@@ -89,6 +89,8 @@ class SceneRequest:
         channel: Which channel.
         full_resolution: Whether the scan is not made smaller.
         dataset: A dataset's folder, and `name` its case, where the case is read as the dataset has it.
+        upright: Whether a volume's axes are turned to the nearest right, anterior, superior, for what
+            draws on it; in full resolution, without labels.
     """
 
     name: str
@@ -99,6 +101,11 @@ class SceneRequest:
     channel: int = 0
     full_resolution: bool = False
     dataset: Path | None = None
+    upright: bool = False
+
+    def for_drawing(self) -> SceneRequest:
+        """The scan alone, each voxel of it."""
+        return replace(self, first=None, second=None, full_resolution=True, upright=True)
 
     def cache_key(self) -> str:
         """A hash of what is shown and of the times of its files."""
@@ -109,6 +116,7 @@ class SceneRequest:
             self.modality,
             self.channel,
             self.full_resolution,
+            self.upright,
             names,
             [[str(p), file_times(p)] for p in paths],
         ]
@@ -158,7 +166,7 @@ def make_scene(request: SceneRequest, folder: Path) -> dict[str, Any]:
         **(
             _picture(volume, parts, folder, request.images[0], oriented=oriented)
             if flat
-            else _volume(volume, parts, folder, window, full_resolution=request.full_resolution)
+            else _volume(volume, parts, folder, window, request)
         ),
     }
     write_json(folder / INFO, info)
@@ -195,22 +203,24 @@ def _volume(
     parts: dict[ScenePart, Segmentation],
     folder: Path,
     window: tuple[float, float],
-    *,
-    full_resolution: bool,
+    request: SceneRequest,
 ) -> dict[str, Any]:
-    factors: ShrinkFactors = (1, 1, 1) if full_resolution else shrink_factors(volume.geometry.shape)
+    factors: ShrinkFactors = (1, 1, 1) if request.full_resolution else shrink_factors(volume.geometry.shape)
+    slices = slice_steps(volume.geometry, factors)
+    if request.upright:
+        turn = reorient_to_ras(volume.geometry)
+        volume = Volume(turn.apply(volume.array), turn.geometry(volume.geometry))
     geometry = shrink_geometry(volume.geometry, factors)
-    small = Volume(_narrow_dtype(shrink_image(volume.array[0], factors))[None], geometry)
-    _write_nifti(folder / "image.nii.gz", small)
+    small = Volume(narrow_dtype(shrink_image(volume.array[0], factors))[None], geometry)
+    write_packed_nifti(folder / "image.nii.gz", small)
     with atomic_write(folder / "poster.png") as temporary:
         temporary.write_bytes(render_poster(small, window))
 
     def write(path: Path, layer: npt.NDArray[np.integer]) -> None:
-        _write_nifti(path, Volume(shrink_labels(layer, factors).astype(np.uint8, copy=False)[None], geometry))
+        write_packed_nifti(path, Volume(shrink_labels(layer, factors).astype(np.uint8, copy=False)[None], geometry))
 
     affine = volume.geometry.affine_ras[:3]
     rows = _write_parts(parts, folder, ".nii.gz", split_layers, write, lambda index: (affine @ [*index, 1]).tolist())
-    slices = slice_steps(volume.geometry, factors)
     return {"kind": "volume", "size": list(geometry.shape), "slices": slices, "parts": rows}
 
 
@@ -222,10 +232,10 @@ def _picture(
     grey = orientation.to_picture(volume.array[0])
     low, high = float(grey.min()), float(grey.max())
     slope = 1.0 if grey.dtype.kind in "iu" and high - low < 65_536 else max(high - low, 1e-9) / 65_535
-    _write_gzip(folder / "image.bin", np.rint((grey.astype(np.float32) - low) / slope).astype("<u2"))
+    write_gzip(folder / "image.bin", np.rint((grey.astype(np.float32) - low) / slope).astype("<u2"))
 
     def write(path: Path, bits: npt.NDArray[np.integer]) -> None:
-        _write_gzip(path, orientation.to_picture(bits).astype("<u4"))
+        write_gzip(path, orientation.to_picture(bits).astype("<u4"))
 
     return {
         "kind": "picture",
@@ -261,30 +271,6 @@ def _write_parts(
             ]
             rows[part].append({"file": name, "structures": structures})
     return rows
-
-
-def _narrow_dtype(image: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
-    """In the type that takes least to send, without changing a value that anybody reads."""
-    if image.dtype.kind in "iu":
-        low, high = int(image.min()), int(image.max())
-        for kind in (np.uint8, np.int16):
-            if np.iinfo(kind).min <= low and high <= np.iinfo(kind).max:
-                return image.astype(kind, copy=False)
-    return image.astype(np.float32, copy=False)
-
-
-def _write_nifti(path: Path, volume: Volume) -> None:
-    """A NIfTI that is packed quickly rather than well: it mostly travels within one machine."""
-    plain = path.with_name(path.name.removesuffix(".gz"))
-    write_nifti(plain, volume)
-    _write_gzip(path, plain.read_bytes())
-    plain.unlink()
-
-
-def _write_gzip(path: Path, content: npt.NDArray[np.generic] | bytes) -> None:
-    data = content if isinstance(content, bytes) else content.tobytes()
-    with atomic_write(path) as temporary:
-        temporary.write_bytes(pack(data))
 
 
 def _prune_cache(cache: Path, keep: Path) -> None:

@@ -50,19 +50,35 @@ def build_app(state: AppState, rules: AccessRules) -> None:
     from nicegui.client import templates
 
     from osteon.app.bin import finish_purges
+    from osteon.app.drawing.routes import remove_incoming
     from osteon.app.notifications import INTERVAL_S, JobEndWatcher
     from osteon.app.page_cleanup import CLEANUP_INTERVAL_S, PageCleanup
-    from osteon.app.pages import case, compare, data, dataset, home, jobs, runs, segment, source, space, train, work
+    from osteon.app.pages import (
+        case,
+        compare,
+        data,
+        dataset,
+        draw,
+        home,
+        jobs,
+        runs,
+        segment,
+        source,
+        space,
+        train,
+        work,
+    )
     from osteon.app.routes import routes
     from osteon.app.updates import WATCH_EVERY_S, watch_labels
 
-    for page in (home, data, source, dataset, case, train, segment, compare, runs, jobs, space, work):
+    for page in (home, data, source, dataset, case, draw, train, segment, compare, runs, jobs, space, work):
         page.register(state)
     watcher, cleanup = JobEndWatcher(state.jobs), PageCleanup()
     app.router.routes[:0] = [*routes(state), cleanup.route]
     app.add_middleware(Guard, rules=rules)
     templates.env.add_extension(NonceExtension)
     app.on_startup(state.uploads.remove_leftovers)
+    app.on_startup(lambda: remove_incoming(state))
     app.on_startup(lambda: finish_purges(state))
     app.on_startup(state.jobs.advance)
     app.on_startup(state.reader.start)

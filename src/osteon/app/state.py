@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from osteon.app.drawing.presence import Presence
 from osteon.app.jobs import Job, Jobs
 from osteon.app.reader import ReaderProcess
 from osteon.app.scenes import INFO, SceneRequest, make_scene
@@ -49,6 +50,7 @@ class AppState:
         upload_limit: Bytes that one upload may have, unpacked.
         reader: The process that reads volumes.
         undo: The last action, where it can be undone.
+        presence: Who has which case open.
         jobs: Of the workspace.
         uploads: That are coming in.
         orders: Lists of cases as they were shown, by an id, so that pages go from case to case in their order.
@@ -58,6 +60,7 @@ class AppState:
     upload_limit: int = MOST_BYTES
     reader: ReaderProcess = field(default_factory=ReaderProcess)
     undo: Undo | None = None
+    presence: Presence = field(default_factory=Presence)
     jobs: Jobs = field(init=False)
     uploads: Uploads = field(init=False)
     orders: dict[str, tuple[str, ...]] = field(default_factory=dict)

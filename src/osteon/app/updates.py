@@ -11,12 +11,10 @@ from osteon.app.state import AppState, open_dataset
 from osteon.app.workspace import ABOUT, Item, read_about
 from osteon.core.errors import OsteonError, UsageError
 from osteon.core.files import write_json
-from osteon.predicting.model_folder import find_model_folder
-from osteon.predicting.records import read_validation
+from osteon.predicting.records import find_model_folder, read_validation
 from osteon.predicting.training_cases import read_seen_scans
-from osteon.runs.finish import LABELS
-from osteon.runs.record import HISTORY
 from osteon.runs.update_cases import count_learnable
+from osteon.runs.update_files import HISTORY, LABELS
 from osteon.runs.update_history import ChainLink, find_newest
 
 BUDGET = "10min"
@@ -138,7 +136,7 @@ def chain_chart(chain: list[ChainLink]) -> dict[str, Any]:
     ]
     if refused:
         marks = {"type": "scatter", "name": "not taken", "data": refused, "symbol": "diamond", "symbolSize": 13}
-        series.append(marks | {"color": "#c2410c"})
+        series.append(marks | {"color": "#e0621f"})
     axis = CHART_AXIS | {"scale": True}
     return {
         "animation": False,

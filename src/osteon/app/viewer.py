@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from nicegui import ui
@@ -22,6 +22,7 @@ class Viewer:
         step: Goes to the next (1) or the previous (-1) case.
         preload: Makes the scene that will probably be asked for next.
         editor: Corrects the pieces of what is shown.
+        keys: What further keys do, by their names.
     """
 
     def __init__(
@@ -31,11 +32,12 @@ class Viewer:
         step: Callable[[int], None],
         preload: Callable[[], Awaitable[None]] | None = None,
         editor: PieceEditor | None = None,
+        keys: Mapping[str, Callable[[], object]] | None = None,
     ) -> None:
         self.preload = preload
         with ui.element("div").classes("osteon-look"):
             self.views = ViewGroup(load, panes)
-            self.controls = ViewerControls(self.views, step, editor)
+            self.controls = ViewerControls(self.views, step, editor, keys)
         ui.timer(0.01, self._load, once=True)
 
     async def _load(self) -> None:

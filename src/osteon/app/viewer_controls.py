@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from nicegui import ui
 from nicegui.events import KeyEventArguments, ValueChangeEventArguments
 
-from osteon.app.elements import action, caption, card
+from osteon.app.elements import action, attempt, caption, card
 from osteon.app.piece_editor import PieceEditor
 from osteon.app.slider import Slider
 from osteon.app.structure_list import StructureList
@@ -58,8 +58,14 @@ CT_WINDOWS = (
 class ViewerControls:
     """Window, layout, structures; each can be reached by the keyboard as well."""
 
-    def __init__(self, views: ViewGroup, step: Callable[[int], None], editor: PieceEditor | None = None) -> None:
-        self.views, self.step, self.editor = views, step, editor
+    def __init__(
+        self,
+        views: ViewGroup,
+        step: Callable[[int], None],
+        editor: PieceEditor | None = None,
+        keys: Mapping[str, Callable[[], object]] | None = None,
+    ) -> None:
+        self.views, self.step, self.editor, self.keys = views, step, editor, keys or {}
         self.column = ui.column().classes("full-width gap-3 no-wrap")
         views.on_layout = self._show_layout
         self.preset = 0
@@ -147,6 +153,9 @@ class ViewerControls:
 
     async def press(self, key: str) -> None:
         """Do what a key stands for; see `SHORTCUTS`."""
+        if key in self.keys:
+            await attempt(self.keys[key])
+            return
         views, listed = self.views, self.structures
         switches = list(listed.switches.values())
         if key.isdigit() and 1 <= int(key) <= len(switches):

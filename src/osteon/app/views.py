@@ -12,6 +12,10 @@ from nicegui.element import Element
 NIIVUE = Path(__file__).parent / "static/niivue"
 NIIVUE_MISSING = NIIVUE / "MISSING.txt"
 _ESM = {"niivue": str(NIIVUE)} if (NIIVUE / "index.js").is_file() else {}
+VOLUME_ESM = _ESM | {"osteon-volume": str(NIIVUE.with_name("volume"))}
+"""The modules that a viewer of volumes imports."""
+PICTURE_ESM = {"osteon-picture": str(NIIVUE.with_name("picture"))}
+"""The modules that a viewer of pictures imports."""
 
 
 def has_niivue() -> bool:
@@ -111,11 +115,11 @@ class View(Element):
         self.run_method("styles", layer, [[number, s.colour, s.alpha] for number, s in structures])
 
 
-class VolumeView(View, component="volume_view.js", esm=_ESM):
+class VolumeView(View, component="static/volume/volume_view.js", esm=VOLUME_ESM):
     """Three linked slices and a 3D view of a volume, by NiiVue."""
 
 
-class PictureView(View, component="picture_view.js"):
+class PictureView(View, component="picture_view.js", esm=PICTURE_ESM):
     """A radiograph with structures that may overlap."""
 
 

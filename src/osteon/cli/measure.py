@@ -10,6 +10,7 @@ from rich.markup import escape
 
 from osteon.cli.dataset import parse_structures
 from osteon.cli.output import info, out, plain_table, report_failures, report_notes
+from osteon.core.errors import UsageError
 from osteon.core.text import pluralise, shorten_list
 
 MAX_SHOWN = 40
@@ -40,6 +41,18 @@ def measure(
     labels: Annotated[
         str | None, typer.Option(help="NAME=VALUE,… or NAME=FIRST-LAST,…, where label files name nothing.")
     ] = None,
+    template: Annotated[
+        Path | None,
+        typer.Option(
+            help="Whole bones of others (STL, masks; a file or a folder), where a broken one has no other side."
+        ),
+    ] = None,
+    bone: Annotated[
+        list[str] | None, typer.Option(help="BONE=STRUCTURE,…: structures that are pieces of one bone; repeatable.")
+    ] = None,
+    reduce: Annotated[
+        bool, typer.Option("--reduce", help="Write where the pieces of broken bones belong: STL and matrices.")
+    ] = False,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; as memory allows when left out.")] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Measure again what is done, and replace files in OUT.")
@@ -58,6 +71,9 @@ def measure(
         modality=modality,
         visits=visits,
         labels=parse_structures(labels),
+        template=template,
+        bones=_bones(bone),
+        reduce=reduce,
         workers=workers,
         overwrite=overwrite,
     )
@@ -87,3 +103,14 @@ def measure(
 def _names(text: str | None) -> tuple[str, ...] | None:
     """The names in a list with commas; None where there is no list."""
     return None if text is None else tuple(name for part in text.split(",") if (name := part.strip()))
+
+
+def _bones(texts: list[str] | None) -> dict[str, tuple[str, ...]] | None:
+    """Bone → structures, of `BONE=STRUCTURE,…`; None where nothing is given."""
+    found: dict[str, tuple[str, ...]] = {}
+    for text in texts or ():
+        name, _, pieces = text.partition("=")
+        if not name.strip() or len(_names(pieces) or ()) < 2:
+            raise UsageError(f"--bone {text}: is not BONE=STRUCTURE,STRUCTURE,…", hint="--bone humerus=head,shaft")
+        found[name.strip()] = _names(pieces) or ()
+    return found or None

@@ -237,9 +237,8 @@ def predict(
     from osteon.importing.case_selection import select_cases
     from osteon.machine.engine_timing import ModelSource, choose_engine, count_all_passes
     from osteon.predicting.memory import describe_memory
-    from osteon.predicting.model_folder import find_model_folder
     from osteon.predicting.predictor import predict as predict_scans
-    from osteon.predicting.records import RECORD
+    from osteon.predicting.records import RECORD, find_model_folder
     from osteon.predicting.scans import find_scans
     from osteon.predicting.speed import find_speed
     from osteon.predicting.stages import PredictOptions

@@ -31,7 +31,7 @@ def check_update_options(context: typer.Context) -> None:
 
 def print_verdict(run: Path, record: UpdateRecord, verdict: Verdict) -> None:
     """Both models on the same cases. Raises ModelError where the new one is not taken."""
-    from osteon.runs.record import NOT_TAKEN
+    from osteon.runs.update_files import NOT_TAKEN
 
     for name, pair in verdict.structures.items():
         out.print(f"before → after  {escape(name)}  {pair.describe()}")

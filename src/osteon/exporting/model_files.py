@@ -18,8 +18,8 @@ from osteon.plan.outputs import output_layout
 from osteon.plan.schema import FILE_NAME as PLAN
 from osteon.plan.schema import Plan, Pretrained, write_plan
 from osteon.predicting.engines import export_onnx, find_engine, openvino_model, write_openvino
-from osteon.predicting.model_folder import find_model_folder, load_model
-from osteon.predicting.records import FIRST
+from osteon.predicting.model_folder import load_model
+from osteon.predicting.records import FIRST, find_model_folder
 from osteon.predicting.tiles import AIR_HU, BACKGROUND_LOGIT
 from osteon.preparing.strategies import grid_strategy
 

@@ -24,9 +24,8 @@ from osteon.labelling.signals import Candidate
 from osteon.labelling.suggestion_files import FOLDER, write_suggestions
 from osteon.machine.engine_timing import choose_engine, count_all_passes
 from osteon.predicting.model import Model
-from osteon.predicting.model_folder import find_model_folder
 from osteon.predicting.predictor import predict
-from osteon.predicting.records import RECORD, prediction_records, read_predictions
+from osteon.predicting.records import RECORD, find_model_folder, prediction_records, read_predictions
 from osteon.predicting.review import UNUSUAL_IMAGE, usual_structures
 from osteon.predicting.scans import Scan
 from osteon.predicting.stages import DEFAULTS as PREDICT_DEFAULTS

@@ -29,8 +29,9 @@ from osteon.machine.engine_timing import EngineSpeed, measure_engines, write_spe
 from osteon.machine.gate import GateResult, judge_engine, read_gates, write_gates
 from osteon.predicting.engines import ENGINES, EngineKind
 from osteon.predicting.model import Model
-from osteon.predicting.model_folder import find_model_folder, load_model
+from osteon.predicting.model_folder import load_model
 from osteon.predicting.quantised import quantise, quantised_file
+from osteon.predicting.records import find_model_folder
 from osteon.predicting.training_cases import TRAINED, UNSEEN
 from osteon.runs.scoring import select_structures
 

@@ -50,6 +50,8 @@ class Body:
         image: `[i, j, k]` of its grid, where there is an image.
         flat_end: Whether it ends flat near a face of the field of view, as what is cut does.
         offset_mm: How far a replica's surface lies outside the original, on average.
+        original: Of a replica, what it is one of.
+        siblings: Pieces of the same bone, the largest first, and itself among them.
     """
 
     structure: Structure
@@ -63,6 +65,8 @@ class Body:
     image: npt.NDArray[np.generic] | None = None
     flat_end: bool = False
     offset_mm: float = 0.0
+    original: Body | None = field(default=None, repr=False)
+    siblings: tuple[Body, ...] = field(default=(), repr=False)
     _remembered: dict[Callable[..., Any], Any] = field(default_factory=dict, repr=False)
     _shared: dict[Callable[..., Any], Any] = field(default_factory=dict, repr=False)
     _replicas: tuple[Body, ...] | None = field(default=None, repr=False)
@@ -107,6 +111,7 @@ class Body:
                     self,
                     surface=self.surface.moved(one),
                     offset_mm=float(one @ weights),
+                    original=self,
                     _remembered={},
                     _replicas=None,
                 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -20,11 +21,16 @@ from osteon.measuring.cases import MeasureCase
 from osteon.measuring.figure import Figure
 from osteon.measuring.intervals import measure_scene
 from osteon.measuring.measure import Measure
+from osteon.measuring.reduction import write_reductions
 from osteon.measuring.scene import Probabilities, make_scene
+from osteon.measuring.templates import load_templates
 
 
 def measure_case(
-    case: MeasureCase, measures: Sequence[Measure], structures: Collection[str] | None = None
+    case: MeasureCase,
+    measures: Sequence[Measure],
+    structures: Collection[str] | None = None,
+    reductions: Path | None = None,
 ) -> list[Figure]:
     """The figures of a case.
 
@@ -32,6 +38,7 @@ def measure_case(
         case: Which.
         measures: Rows of the table.
         structures: Which are measured, by name; None: all.
+        reductions: The folder below which the reduction of broken bones is written, if any.
 
     Raises:
         CaseError: A file cannot be read, or the image or a member lies on another grid.
@@ -49,8 +56,13 @@ def measure_case(
         members=[_member(case, number, segmentation.geometry) for number in range(len(case.members))],
         probability_of=_probabilities(case, segmentation.geometry),
         flags={name: case.flags(name) for name in names},
+        broken=case.broken,
+        templates=load_templates(case.templates),
     )
-    return measure_scene(scene, measures)
+    figures = measure_scene(scene, measures)
+    if reductions is not None:
+        write_reductions(reductions, scene)
+    return figures
 
 
 def _image(case: MeasureCase, measures: Sequence[Measure], grid: Geometry) -> tuple[Volume | None, Modality | None]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from osteon.dataset.modality import Modality
 from osteon.formats.label_folders import find_label_files
 from osteon.formats.label_meanings import LabelMeanings, label_meanings_for, read_named_labels
 from osteon.formats.probabilities import SUFFIX
+from osteon.measuring.templates import template_files
 from osteon.predicting.records import read_predictions
 
 MIN_DICE = 0.7
@@ -46,6 +47,8 @@ class MeasureCase:
         members: Label files of the same scan by other folds or readers.
         confidence: Expected Dice of each structure, where a prediction says it.
         review: Why a person should look at the prediction.
+        templates: Files of others' bones that broken ones are compared with.
+        broken: Bone → the structures that are its pieces.
     """
 
     id: str
@@ -63,6 +66,8 @@ class MeasureCase:
     members: tuple[Path, ...] = ()
     confidence: Mapping[str, float | None] | None = None
     review: tuple[str, ...] = ()
+    templates: tuple[Path, ...] = ()
+    broken: Mapping[str, tuple[str, ...]] | None = None
 
     def __str__(self) -> str:
         return f"case {self.id}"
@@ -70,7 +75,8 @@ class MeasureCase:
     @property
     def files(self) -> tuple[Path, ...]:
         """All that is read."""
-        return (self.file, *self.scan, *((self.probabilities,) if self.probabilities else ()), *self.members)
+        probabilities = (self.probabilities,) if self.probabilities else ()
+        return (self.file, *self.scan, *probabilities, *self.members, *self.templates)
 
     def load(self) -> Segmentation:
         """What is measured, the numbers of pieces kept. Raises CaseError as the readers."""
@@ -100,6 +106,9 @@ class CaseOptions:
         modality: Of the scans, over what the dataset says.
         visits: A CSV with the columns `case`, `subject` and `date` (2026-11-30), the latter two where they are known.
         labels: What numbers mean in files that name none.
+        template: A file or folder of others' whole bones (STL, masks), for broken ones without another side.
+        bones: Bone → the structures that are its pieces, where they are classes.
+        reduce: Whether the reduction of broken bones is written, too.
     """
 
     dataset: Path | None = None
@@ -107,6 +116,9 @@ class CaseOptions:
     modality: Modality | None = None
     visits: Path | None = None
     labels: Mapping[str, int | str] | None = None
+    template: Path | None = None
+    bones: Mapping[str, tuple[str, ...]] | None = None
+    reduce: bool = False
 
 
 def find_cases(source: Path, options: CaseOptions) -> list[MeasureCase]:
@@ -116,6 +128,11 @@ def find_cases(source: Path, options: CaseOptions) -> list[MeasureCase]:
         FileError: A path does not exist.
         UsageError: There are no labels, or an option makes no sense.
     """
+    templates = () if options.template is None else template_files(options.template)
+    return [replace(case, templates=templates, broken=options.bones) for case in _find_cases(source, options)]
+
+
+def _find_cases(source: Path, options: CaseOptions) -> list[MeasureCase]:
     visits = {} if options.visits is None else read_visits(options.visits)
     members = [find_label_files(folder, "the member") for folder in options.members]
     if (source / MANIFEST).is_file():

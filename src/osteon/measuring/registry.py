@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from osteon.core.errors import UsageError
 from osteon.core.plugins import with_plugins
-from osteon.measuring import bones, femurs, intensities, joints, legs, tibias, tumours
+from osteon.measuring import bones, femurs, fractures, intensities, joints, legs, tibias, tumours
 from osteon.measuring.measure import Measure
 
 MEASURES: tuple[Measure, ...] = (
@@ -19,6 +19,7 @@ MEASURES: tuple[Measure, ...] = (
     *femurs.MEASURES,
     *tibias.MEASURES,
     *legs.MEASURES,
+    *fractures.MEASURES,
 )
 
 

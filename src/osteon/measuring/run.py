@@ -3,6 +3,7 @@
 OUT/measures.csv, measures.json      every figure of every case, in long form
 OUT/cohort.csv                       how each measure is distributed, and which cases stand out
 OUT/changes.csv                      between scans of one subject
+OUT/reductions/<case>/…              where the pieces of broken bones belong (`reduction`)
 OUT/.records/figures/<case>.json     the figures of each case, and what they were made from
 """
 
@@ -76,6 +77,7 @@ class _Work:
     structures: tuple[str, ...] | None
     out: Path
     made_from: list[list[str]]
+    reduce: bool
 
 
 def measure(
@@ -120,14 +122,14 @@ def measure(
     report.notes.extend(describe_header_warnings((case.file, True) for case in cases))
     work, figures = [], dict[str, list[Figure]]()
     for case in cases:
-        made_from = _made_from(case, named, structures)
+        made_from = _made_from(case, named, structures, options)
         before = None if overwrite else _read(records, case.id)
         if before is not None and before.made_from == made_from:
             figures[case.id] = [Figure.model_validate(one) for one in before.figures]
             report.skipped.append(case.id)
         else:
             chosen = None if structures is None else tuple(structures)
-            work.append(_Work(case, named, chosen, out, made_from))
+            work.append(_Work(case, named, chosen, out, made_from, options.reduce))
     try:
         count = workers or _worker_count([item.case for item in work])
         for outcome in for_each(_measure, work, "measuring", name=lambda item: str(item.case), workers=count):
@@ -163,17 +165,25 @@ def _measure(work: _Work) -> list[Figure]:
     records = CaseRecords(work.out, RECORD, _Record)
     rows: Sequence[Measure] = find_measures(work.measures)
     with records.claim(work.case.id, wait=True):
-        figures = measure_case(work.case, rows, work.structures)
+        figures = measure_case(work.case, rows, work.structures, work.out if work.reduce else None)
         kept = [figure.model_dump(mode="json", exclude_defaults=True) for figure in figures]
         records.write(work.case.id, {"made_from": work.made_from, "figures": kept})
     return figures
 
 
-def _made_from(case: MeasureCase, measures: Sequence[str], structures: Collection[str] | None) -> list[list[str]]:
+def _made_from(
+    case: MeasureCase, measures: Sequence[str], structures: Collection[str] | None, options: CaseOptions
+) -> list[list[str]]:
     """What tells whether a case would be measured the same again."""
     asked = [VERSION, *measures, "of", *(["all"] if structures is None else sorted(structures))]
     known = [str(case.modality), str(case.channel), str(case.legend), repr(case.annotated), *case.review]
-    return [asked, known, *([str(path), file_times(path)] for path in case.files)]
+    bones = [f"{bone}={pieces}" for bone, pieces in (options.bones or {}).items()]
+    return [
+        asked,
+        known,
+        [*bones, "reduce"] if options.reduce else bones,
+        *([str(path), file_times(path)] for path in case.files),
+    ]
 
 
 def _read(records: CaseRecords, case: str) -> _Record | None:

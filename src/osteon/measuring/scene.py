@@ -10,12 +10,13 @@ import numpy.typing as npt
 
 from osteon.core.boxes import Box
 from osteon.core.geometry import Geometry
-from osteon.core.labels import Segmentation
+from osteon.core.labels import Segmentation, Structure
 from osteon.core.pieces import split_pieces
 from osteon.core.structure_boxes import crop_mask, find_boxes
 from osteon.core.volume import Volume
 from osteon.dataset.modality import Modality
 from osteon.measuring.body import Body, make_body
+from osteon.measuring.shape_model import ShapeModel
 from osteon.measuring.uncertainty import Evidence
 
 RIM = 2
@@ -39,6 +40,9 @@ class Scene:
         geometry: The scan's grid.
         modality: What the scan shows; None: that is unknown.
         flags: By structure, what speaks against all that is measured of it.
+        wholes: Numbered piece → the structure that it is a piece of.
+        broken: Bone → structures that are pieces of it, where somebody says so.
+        templates: Models of others' bones, to compare with.
     """
 
     case: str
@@ -47,6 +51,9 @@ class Scene:
     geometry: Geometry
     modality: Modality | None = None
     flags: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    wholes: Mapping[str, Structure] = field(default_factory=dict)
+    broken: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    templates: Sequence[ShapeModel] = ()
 
     @property
     def picture(self) -> bool:
@@ -72,6 +79,8 @@ def make_scene(
     members: Sequence[Segmentation] = (),
     probability_of: Probabilities | None = None,
     flags: Mapping[str, Sequence[str]] | None = None,
+    broken: Mapping[str, Sequence[str]] | None = None,
+    templates: Sequence[ShapeModel] = (),
 ) -> Scene:
     """The scene of a segmentation; a structure's numbered pieces are bodies of their own.
 
@@ -85,6 +94,8 @@ def make_scene(
         members: Segmentations of the same scan on the same grid, by other folds or readers.
         probability_of: The probability `[i, j, k]` of a structure on the segmentation's grid; None where it is unknown.
         flags: As `Scene.flags`.
+        broken: As `Scene.broken`.
+        templates: As `Scene.templates`.
     """
     split, wholes = split_pieces(segmentation)
     boxes = find_boxes(split.array, split.structures)
@@ -119,7 +130,10 @@ def make_scene(
             image=None if image is None else np.asarray(image.array[0][wide.slices]),
             flat_end=_ends_flat(mask, box, grid),
         )
-    return Scene(case, bodies, tuple(absent), grid, modality, flags or {})
+    pieces = {piece.name: whole for piece, whole in zip(split.structures, wholes, strict=True) if whole.instances}
+    against = dict(flags or {})
+    against |= {name: against[whole.name] for name, whole in pieces.items() if whole.name in against}
+    return Scene(case, bodies, tuple(absent), grid, modality, against, pieces, broken or {}, templates)
 
 
 def _cut(box: Box, grid: Geometry) -> npt.NDArray[np.float64]:

@@ -118,6 +118,11 @@ def make_surface(mask: Mask, geometry: Geometry) -> Surface:
     return _fill(surface, np.count_nonzero(mask) * _voxel_size(geometry, thin))
 
 
+def surface_of(points: Points, cells: Ints) -> Surface:
+    """The surface of triangles that share their points, wound one way; its normals look outwards."""
+    return _oriented(points, cells)
+
+
 def _voxel_size(geometry: Geometry, thin: tuple[int, ...]) -> float:
     """Volume of a voxel; of a picture's the area."""
     if not thin:

@@ -21,7 +21,7 @@ from osteon.plan.schema import Plan, read_plan
 from osteon.planning.dataset_plan import plan_dataset
 from osteon.planning.options import DEFAULTS, MeasureOptions, PlanOptions
 from osteon.planning.run_plan import plan_for_run
-from osteon.predicting.model_folder import find_model_folder
+from osteon.predicting.records import find_model_folder
 from osteon.runs.initialising import init_sha256
 from osteon.runs.record import has_started
 from osteon.runs.update import model_in_use

@@ -94,15 +94,3 @@ def _network(plan: Plan, state: Mapping[str, torch.Tensor]) -> torch.nn.Module:
     """The network that a state dict is of: one of the plan's, or several of them as one."""
     count = count_members(state)
     return Ensemble([build_network(plan) for _ in range(count)]) if count else build_network(plan)
-
-
-def find_model_folder(given: Path | str) -> Path:
-    """A model's folder, given itself or the run that made it. Raises ModelError where there is none."""
-    folder = Path(given)
-    for place in (folder, folder / "model"):
-        if (place / WEIGHTS).is_file():
-            return place
-    raise ModelError(
-        f"{folder}: not a whole model folder: {WEIGHTS} missing",
-        hint="give a finished run, or its folder `model`; an encoder's weights are given with --weights",
-    )

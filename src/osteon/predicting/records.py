@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from osteon.core.case_records import CaseRecords, has_records
+from osteon.core.errors import ModelError
 from osteon.core.records import read_record
 
 WEIGHTS, VALIDATION = "weights.safetensors", "validation.json"
@@ -103,3 +104,15 @@ def read_splits(run: Path) -> dict[str, list[str]]:
     """splits.yaml of a run: the cases of each part. Raises FileError where it is missing or damaged."""
     hint = "restore it from a copy of the run, or train again: `osteon train … --restart` deletes this run"
     return read_record(run / SPLITS, "the run's splits", dict[str, list[str]], hint)
+
+
+def find_model_folder(given: Path | str) -> Path:
+    """A model's folder, given itself or the run that made it. Raises ModelError where there is none."""
+    folder = Path(given)
+    for place in (folder, folder / "model"):
+        if (place / WEIGHTS).is_file():
+            return place
+    raise ModelError(
+        f"{folder}: not a whole model folder: {WEIGHTS} missing",
+        hint="give a finished run, or its folder `model`; an encoder's weights are given with --weights",
+    )

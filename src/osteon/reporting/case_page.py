@@ -124,6 +124,7 @@ def report_parts(report: CaseReport) -> list[Part]:
     parts = [
         _review(report),
         _structures(report),
+        _measurements(report),
         _levels(report),
         _readers(report),
         _states(report),
@@ -154,6 +155,11 @@ def _structures(report: CaseReport) -> Part:
     numbers = (1, 2, *((3,) if sure else ()))
     colours = [each.colour for each in report.structures]
     return Part("Structures", lines, [], headings, rows, numbers, colours, widths)
+
+
+def _measurements(report: CaseReport) -> Part:
+    rows = [(f"{m.kind} {m.number}", m.describe(), m.author, format_time(m.at)) for m in report.measurements]
+    return Part("Lengths and angles", [], [], ("", "Value", "By", "When"), rows, (1,), [], (2, 1.5, 2, 2.5))
 
 
 def _levels(report: CaseReport) -> Part:

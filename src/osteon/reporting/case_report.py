@@ -20,6 +20,7 @@ from osteon.dataset.label_placement import place_segmentation
 from osteon.dataset.label_reviews import reader_agreement
 from osteon.dataset.label_versions import load_version
 from osteon.dataset.modality import Modality
+from osteon.dataset.saved_measurements import SavedMeasurement, read_measurements
 from osteon.drawing.overview import PictureRow, paint_case
 from osteon.drawing.slices import encode_picture
 from osteon.formats.io import read_scan
@@ -70,6 +71,7 @@ class CaseReport:
         note: What was said of it.
         history: Its versions; None where it is of no dataset.
         agreement: Dice of each structure between two readers.
+        measurements: Lengths and angles that people saved.
         made: When this was made: `2026-01-31T14:05:00Z`.
         sides_known: Whether the scan says where the patient's right is.
     """
@@ -88,6 +90,7 @@ class CaseReport:
     note: str = ""
     history: CaseHistory | None = None
     agreement: dict[str, float | None] = field(default_factory=dict)
+    measurements: list[SavedMeasurement] = field(default_factory=list)
     made: str = ""
     sides_known: bool = True
 
@@ -159,6 +162,7 @@ def report_dataset_case(folder: Path, case_id: str, prediction: Mapping[str, Any
         note=history.note,
         history=history,
         agreement=(reader_agreement(dataset, case_id) or {}) if has_label else {},
+        measurements=read_measurements(folder, case_id),
     )
 
 
@@ -181,7 +185,8 @@ def report_prediction(
     image = read_scan(images)
     segmentation = read_named_labels(label, None, label_meanings_for([label]), pieces=True)
     placed, _ = place_segmentation(segmentation, image.geometry, name=str(label), image_name=str(images[0]))
-    return _report(case, source, image, placed, modality, prediction)
+    measured = read_measurements(label.parent, case)
+    return _report(case, source, image, placed, modality, prediction, measurements=measured)
 
 
 def _report(

@@ -6,7 +6,7 @@ import logging
 import math
 import shutil
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,6 @@ from osteon.core.labels import Segmentation
 from osteon.core.progress import format_duration
 from osteon.core.text import pluralise
 from osteon.core.version import __version__
-from osteon.dataset.case_history import FOLDER as ANNOTATIONS
 from osteon.dataset.dataset import Dataset
 from osteon.formats.io import read_segmentation, write_segmentation
 from osteon.plan.schema import Plan
@@ -38,8 +37,9 @@ from osteon.runs.level_calibration import fit_sharpness
 from osteon.runs.options import TrainOptions
 from osteon.runs.piece_scores import score_predicted_pieces
 from osteon.runs.postprocessing_search import JudgedCase, choose_steps
-from osteon.runs.record import NOT_TAKEN, finished_folder, plan_hash
+from osteon.runs.record import plan_hash
 from osteon.runs.scoring import measure_speeds, round_dice, score_scan, select_structures
+from osteon.runs.update_files import LABELS, NOT_TAKEN, finished_folder, label_versions
 from osteon.training.checkpoint import TrainingState
 from osteon.training.validation import Scores, mean_over_structures, mean_scores
 
@@ -50,8 +50,6 @@ MIN_EXTRAS_S = 10.0
 """or so many seconds."""
 Judge = Callable[[Plan, ValidationResult, ValidationResult | None], bool]
 """Whether a model is taken, by what its validation cases came to, and came to without names in order."""
-LABELS = "labels"
-"""In validation.json: by training case the version of its label; nothing of those as they were imported."""
 MAX_SEQUENCE_LOSS = 1e-3
 """Mean Dice: where naming a sequence in order costs more than this on validation scans, it is left out."""
 
@@ -253,12 +251,6 @@ def _confidence_pairs(cases: dict[str, Scores], raw: dict[str, dict[str, float |
         for name, dice in scores.items()
         if dice is not None and (figure := raw.get(case_id, {}).get(name)) is not None
     ]
-
-
-def label_versions(dataset: Dataset, case_ids: Iterable[str]) -> dict[str, str]:
-    """The file of each case's label that people made in osteon (`dataset.case_history`), below the dataset's folder."""
-    known = {case.id: case.segmentation or "" for case in dataset.manifest.cases}
-    return {i: known[i] for i in case_ids if known.get(i, "").startswith(f"{ANNOTATIONS}/")}
 
 
 def case_statistics(case: CachedCase, dataset: Dataset, plan: Plan) -> ReferenceStatistics:

@@ -28,20 +28,9 @@ from osteon.runs.initialising import TRANSFER, initial_weights, seen_before
 from osteon.runs.loop import choose_weights, fit_network
 from osteon.runs.options import DEFAULTS, TrainOptions, check_options
 from osteon.runs.rank_launcher import all_ranks
-from osteon.runs.record import (
-    BEFORE,
-    HISTORY,
-    NOT_TAKEN,
-    RUN,
-    SPLITS,
-    UPDATE,
-    check_plan_fits,
-    finished_folder,
-    hold_run,
-    record_options,
-    recorded_splits,
-)
+from osteon.runs.record import RUN, SPLITS, check_plan_fits, hold_run, record_options, recorded_splits
 from osteon.runs.splits import CaseContents, check_structures, split_cases, structures_on_grid
+from osteon.runs.update_files import BEFORE, HISTORY, NOT_TAKEN, UPDATE, finished_folder
 from osteon.training.callback import CHECKPOINT_EVERY_S
 from osteon.training.checkpoint import LAST, PREVIOUS, TrainingState, read_last_state
 from osteon.training.losses import describe_loss

@@ -17,8 +17,8 @@ from osteon.networks.registry import build_network
 from osteon.networks.transfer import init_output_bias, transfer
 from osteon.networks.weight_cache import sha256_of
 from osteon.plan.schema import Plan
-from osteon.predicting.model_folder import find_model_folder, load_model
-from osteon.predicting.records import WEIGHTS
+from osteon.predicting.model_folder import load_model
+from osteon.predicting.records import WEIGHTS, find_model_folder
 from osteon.predicting.training_cases import KEY
 
 logger = logging.getLogger(__name__)

@@ -24,18 +24,15 @@ from osteon.dataset.manifest import Manifest
 from osteon.networks.registry import find_network
 from osteon.plan.schema import FILE_NAME as PLAN
 from osteon.plan.schema import Plan, read_plan, write_plan
-from osteon.predicting.records import LAST, SPLITS, WEIGHTS, read_splits
+from osteon.predicting.records import LAST, SPLITS, read_splits
 from osteon.runs.initialising import init_sha256
 from osteon.runs.options import DEFAULTS, PLACE, TrainOptions
 from osteon.runs.resuming import describe_differences, restore_resumable, resumable_differences
+from osteon.runs.update_files import finished_folder
 from osteon.training.losses import find_loss
 
 logger = logging.getLogger(__name__)
 RUN = "run.yaml"
-UPDATE, HISTORY = "update.json", "updates.csv"
-"""Of a run that is an update: from which model, by which cases it was judged; and all updates up to it, one a line."""
-NOT_TAKEN, BEFORE = "not-taken", "before"
-"""Its folders: of a model that is worse than the one before it; of what that one found in the same cases."""
 _OTHER_KEYS = ("schema", "init_sha256", "plan", "plan_file", "osteon", "torch", "changes")
 """Keys of run.yaml beside the options."""
 
@@ -198,8 +195,3 @@ def check_plan_fits(dataset: Dataset, plan: Plan) -> None:
 def has_started(run: Path) -> bool:
     """Whether a run has done anything that other choices would throw away."""
     return (run / "checkpoints" / LAST).is_file() or finished_folder(run) is not None
-
-
-def finished_folder(run: Path) -> Path | None:
-    """The folder of the model that a finished run has made, be it one that was not taken (`runs.update`)."""
-    return next((run / name for name in ("model", NOT_TAKEN) if (run / name / WEIGHTS).is_file()), None)

@@ -20,14 +20,14 @@ from osteon.core.text import pluralise, shorten_list
 from osteon.dataset.dataset import Dataset
 from osteon.plan.schema import Plan
 from osteon.predicting.model import Model
-from osteon.predicting.model_folder import find_model_folder, load_model
-from osteon.predicting.records import read_splits
+from osteon.predicting.model_folder import load_model
+from osteon.predicting.records import find_model_folder, read_splits
 from osteon.runs.final_validation import ValidationResult, predict_validation
-from osteon.runs.finish import LABELS
 from osteon.runs.fit import TrainReport, UpdateTask, train
 from osteon.runs.options import TrainOptions
-from osteon.runs.record import BEFORE, UPDATE, has_started
+from osteon.runs.record import has_started
 from osteon.runs.update_cases import UpdateCases, choose_cases
+from osteon.runs.update_files import BEFORE, LABELS, UPDATE
 from osteon.runs.update_gate import Verdict, judge
 from osteon.runs.update_history import Parent, UpdateRecord, read_update, write_history
 

@@ -12,7 +12,7 @@ from osteon.dataset.case_history import NO_HISTORY, State, read_histories
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.folds import group_cases
 from osteon.predicting.training_cases import TRAINED, VALIDATED, SeenScans
-from osteon.runs.finish import label_versions
+from osteon.runs.update_files import label_versions
 
 JUDGING_SHARE = 0.2
 """So many of all groups of cases are approved ones that judge, as far as there are enough: as many as a fold has."""
@@ -53,7 +53,7 @@ def choose_cases(dataset: Dataset, seen: SeenScans, labels: Mapping[str, str]) -
     Args:
         dataset: As it is now.
         seen: By the model before, and those before that.
-        labels: Of the cases that it was trained on, as `finish.label_versions` has them.
+        labels: Of the cases that it was trained on, as `label_versions` has them.
 
     Raises:
         UsageError: The model does not say what it has seen; nothing was labelled or corrected since; there is nothing

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from statistics import fmean
+from typing import TYPE_CHECKING
 
 import numpy as np
 from pydantic import BaseModel
 
 from osteon.core.statistics import Floats, bootstrap_interval
-from osteon.training.validation import Scores
+
+if TYPE_CHECKING:
+    from osteon.training.validation import Scores
 
 MAX_LOSS = 1e-3
 """Mean Dice: a model that is worse by more is not taken,"""

@@ -12,10 +12,9 @@ from osteon.core.errors import OsteonError
 from osteon.core.files import write_text
 from osteon.core.records import read_record
 from osteon.core.spreadsheets import to_csv
-from osteon.predicting.model_folder import find_model_folder
-from osteon.predicting.records import read_validation
+from osteon.predicting.records import find_model_folder, read_validation
 from osteon.predicting.training_cases import KEY
-from osteon.runs.record import HISTORY, UPDATE, finished_folder
+from osteon.runs.update_files import HISTORY, UPDATE, finished_folder
 from osteon.runs.update_gate import Verdict
 
 

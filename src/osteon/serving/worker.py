@@ -91,7 +91,8 @@ def run_worker(connection: Connection, served: ServedModel) -> None:
 def _load_model(served: ServedModel) -> tuple[Model, PredictOptions]:
     from osteon.core.devices import resolve_device
     from osteon.machine.engine_timing import choose_engine
-    from osteon.predicting.model_folder import find_model_folder, load_model
+    from osteon.predicting.model_folder import load_model
+    from osteon.predicting.records import find_model_folder
     from osteon.predicting.speed import find_speed
     from osteon.predicting.stages import PredictOptions
 

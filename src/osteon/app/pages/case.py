@@ -8,6 +8,7 @@ from nicegui import ui
 
 from osteon.app.case_work import CaseWork, ReadingCard, shown_label
 from osteon.app.elements import action, page_frame
+from osteon.app.measurement_card import MeasurementCard
 from osteon.app.report_buttons import report_buttons
 from osteon.app.results import case_scene
 from osteon.app.state import AppState, open_dataset
@@ -46,12 +47,15 @@ class _CasePage:
         url, more = f"/look/{item.id}", f"?order={order}" if order in app.orders else ""
         with case_header(names, name, lambda other: f"{url}/{app.case_id(item, other)}{more}", held_out) as step:
             self.channel = _channels(dataset)
+            action("Draw", f"{url}/{app.case_id(item, name)}/draw{more}", icon="brush", style="main")
             action("Work list", f"/work/{item.id}", icon="checklist", style="quiet")
             report_buttons(name, self._report)
         self.work = CaseWork(app, item, dataset, name, step)
         second = self.work.history.open_reading
         self.reading = None if second is None else ReadingCard(self.work, second, self._show)
-        self.viewer = Viewer(self._load, self._panes("first" if second is None else "side"), step, self._preload)
+        panes = self._panes("first" if second is None else "side")
+        self.viewer = Viewer(self._load, panes, step, self._preload, keys=self.work.keys)
+        MeasurementCard(self.viewer, dataset.folder, name)
         if self.channel is not None:
             self.channel.on_value_change(self.viewer.views.reload)
 

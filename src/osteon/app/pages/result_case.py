@@ -11,7 +11,9 @@ from osteon.app.corrections import corrections_of
 from osteon.app.elements import action, caption, card, note, notify_error, page_frame, refresh_on_change
 from osteon.app.job_cards import watch_jobs
 from osteon.app.jobs import Job
+from osteon.app.measurement_card import MeasurementCard
 from osteon.app.piece_editor import PieceEditor
+from osteon.app.reader_name import name_field
 from osteon.app.report_buttons import report_buttons
 from osteon.app.result_commands import start_renaming
 from osteon.app.results import prediction_records, result_files, result_scene
@@ -51,7 +53,10 @@ class _CasePage:
         except OsteonError as error:
             notify_error(error)
         own = self.file.resolve().is_relative_to(app.workspace.root)
-        Viewer(self._scene, [ViewPane("", ("b",))], step, editor=PieceEditor(app, self.file) if own else None)
+        viewer = Viewer(self._scene, [ViewPane("", ("b",))], step, editor=PieceEditor(app, self.file) if own else None)
+        if own:
+            name_field()
+            MeasurementCard(viewer, item.path, name)
 
     async def _scene(self, full_resolution: bool) -> tuple[str, dict[str, Any]]:
         request = result_scene(self.app, self.item, self.name, full_resolution=full_resolution)

@@ -23,7 +23,7 @@ from osteon.app.workspace import Item, read_about
 from osteon.core.errors import OsteonError, UsageError
 from osteon.core.quantities import parse_seconds
 from osteon.core.text import pluralise
-from osteon.runs.record import HISTORY
+from osteon.runs.update_files import HISTORY
 from osteon.runs.update_history import history_table, read_chain, read_update
 
 HEADINGS = {

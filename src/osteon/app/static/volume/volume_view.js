@@ -5,7 +5,7 @@ const LAYOUTS = {
   all: SLICE_TYPE.MULTIPLANAR, slices: SLICE_TYPE.MULTIPLANAR, axial: SLICE_TYPE.AXIAL,
   coronal: SLICE_TYPE.CORONAL, sagittal: SLICE_TYPE.SAGITTAL, solid: SLICE_TYPE.RENDER,
 };
-const PLANES = [ // by NiiVue's numbers; axes of the patient: 0 to the right, 1 to the front, 2 to the head
+export const PLANES = [ // by NiiVue's numbers; axes of the patient: 0 to the right, 1 to the front, 2 to the head
   { name: "Axial", normal: 2, across: 0, up: 1 },
   { name: "Coronal", normal: 1, across: 0, up: 2 },
   { name: "Sagittal", normal: 0, across: 1, up: 2 },
@@ -213,6 +213,7 @@ export default {
     surround(on) { this.scanIn3D = on; this.hideScanIn3D(); this.nv.drawScene(); },
     measure(on) { this.nv.opts.dragModePrimary = on ? DRAG_MODE.measurement : DRAG_MODE.crosshair; },
     clear() { this.nv.clearAllMeasurements(); },
+    measured() { return this.nv.document.completedMeasurements.map((m) => [m.startMM, m.endMM].map((end) => [...end].slice(0, 3))); },
     pointer({ clientX, clientY }) { // in the canvas's own pixels
       const box = this.$refs.canvas.getBoundingClientRect(), { dpr } = this.nv.uiData;
       return [(clientX - box.left) * dpr, (clientY - box.top) * dpr];
