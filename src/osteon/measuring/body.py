@@ -50,6 +50,7 @@ class Body:
         image: `[i, j, k]` of its grid, where there is an image.
         flat_end: Whether it ends near a face of the field of view with a large section, as what is cut does.
         offset_mm: How far a replica's surface lies outside the original, on average.
+        up: `[3]` unit vector along which the row that it stands in goes on upwards (vertebrae); None where none is known.
     """
 
     structure: Structure
@@ -63,6 +64,7 @@ class Body:
     image: npt.NDArray[np.generic] | None = None
     flat_end: bool = False
     offset_mm: float = 0.0
+    up: Vector | None = None
     _remembered: dict[Callable[..., Any], Any] = field(default_factory=dict, repr=False)
     _shared: dict[Callable[..., Any], Any] = field(default_factory=dict, repr=False)
     _replicas: tuple[Body, ...] | None = field(default=None, repr=False)

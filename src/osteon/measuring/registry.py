@@ -8,7 +8,18 @@ from collections.abc import Iterable
 
 from osteon.core.errors import UsageError
 from osteon.core.plugins import with_plugins
-from osteon.measuring import bones, femurs, intensities, joints, legs, tibias, tumours
+from osteon.measuring import (
+    bones,
+    femurs,
+    intensities,
+    joints,
+    legs,
+    spine,
+    spine_angles,
+    spine_levels,
+    tibias,
+    tumours,
+)
 from osteon.measuring.measure import Measure
 
 MEASURES: tuple[Measure, ...] = (
@@ -19,6 +30,9 @@ MEASURES: tuple[Measure, ...] = (
     *femurs.MEASURES,
     *tibias.MEASURES,
     *legs.MEASURES,
+    *spine.MEASURES,
+    *spine_levels.MEASURES,
+    *spine_angles.MEASURES,
 )
 
 
