@@ -50,7 +50,7 @@ class Body:
         image: `[i, j, k]` of its grid, where there is an image.
         flat_end: Whether it ends near a face of the field of view with a large section, as what is cut does.
         offset_mm: How far a replica's surface lies outside the original, on average.
-        up: `[3]` unit vector along which the row that it stands in goes on upwards (vertebrae); None where none is known.
+        up: `[3]` unit vector along which its row goes upwards (vertebrae); None where it is in none.
     """
 
     structure: Structure
