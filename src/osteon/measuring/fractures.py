@@ -10,7 +10,7 @@ from osteon.measuring.body import Body
 from osteon.measuring.bones import volume
 from osteon.measuring.broken_bones import MAX_PLACED, broken_bones, too_small
 from osteon.measuring.contact import contact, facing_pairs
-from osteon.measuring.figure import Drawing, NotMeasuredError, Reading
+from osteon.measuring.figure import Drawing, NotMeasuredError, Reading, Unit
 from osteon.measuring.measure import Measure, Target
 from osteon.measuring.placement import Placed, placed
 from osteon.measuring.registration import Floats, apply
@@ -150,6 +150,16 @@ _TURNS: Sequence[tuple[str, str, Taken]] = (
     ("rotation_axial", "of it, its front outwards", lambda found, axes: float(_turns(found, axes)[2])),
 )
 
+_MOVED: Sequence[tuple[Sequence[tuple[str, str, Taken]], Unit, str, str]] = (
+    (
+        _MOVES,
+        "mm",
+        "the centre of its surface, from where it belongs to where it lies",
+        "the way of its centre",
+    ),
+    (_TURNS, "deg", "the rotation from where it belongs, along its axis", "the axis"),
+)
+
 MEASURES = (
     Measure(
         "fragments",
@@ -235,15 +245,7 @@ MEASURES = (
             whole=False,
             positive=name in ("displacement", "rotation"),
         )
-        for rows, unit, definition, drawn in (
-            (
-                _MOVES,
-                "mm",
-                "the centre of its surface, from where it belongs to where it lies",
-                "the way of its centre",
-            ),
-            (_TURNS, "deg", "the rotation from where it belongs, along its axis", "the axis"),
-        )
+        for rows, unit, definition, drawn in _MOVED
         for name, what, value in rows
     ),
 )
