@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import pairwise
@@ -341,16 +340,9 @@ def test_a_few_clicks_draw_a_bone(draftsman: Draftsman) -> None:
     person.visitor.sees("By one point")
     found = person.shown()
     both = (found == TIBIA) & (mask == TIBIA)
-    assert 2 * both.sum() > 0.75 * ((found == TIBIA).sum() + (mask == TIBIA).sum())
+    assert 2 * both.sum() > 0.95 * ((found == TIBIA).sum() + (mask == TIBIA).sum())
     np.testing.assert_array_equal(found == FIBULA, mask == FIBULA)
 
-    if out := os.environ.get("SHOTS"):
-        person.page.set_viewport_size({"width": 1300, "height": 800})
-        for scheme in ("light", "dark"):
-            person.page.emulate_media(color_scheme=scheme)
-            person.page.wait_for_timeout(1500)
-            person.page.screenshot(path=f"{out}/{scheme}.png")
-        person.page.set_viewport_size(WINDOW)
     person.page.keyboard.down("Control")
     person.drag((16, 15), (16, 15), slice_at=20)
     person.page.keyboard.up("Control")

@@ -157,7 +157,7 @@ POINT = {"at": [10, 12, 10], "positive": True}
         ({"points": [{"at": [1, 2, 3], "positive": False}]}, "no point inside"),
         ({"points": [POINT], "tool": "../../model"}, "click tool"),
         ({"points": [POINT], "tool": ["points"]}, "click tool"),
-        ({"points": [POINT], "reach": "far"}, "no number"),
+        ({"points": [POINT], "reach": "far"}, "not a number"),
         ({"points": [POINT], "reach": 1e9}, "makes no sense"),
         ({"points": [POINT], "mask": {"box": [[0, 0, 0], [40, 30, 99]], "data": ""}}, "does not lie in the scan"),
         ({"points": [POINT], "mask": {"box": [[0, 0, 0], [2, 2, 2]], "data": "%%%"}}, "damaged"),

@@ -32,6 +32,8 @@ SEED = 0.12
 """Radius of what a point stands for, as a part of the reach."""
 SAMPLE = 0.2
 """Radius in which intensities around a point inside are taken for the structure's, as a part of the reach."""
+SIMILAR = 0.25
+"""Of the box's range of intensities: how far blocks near a point may be from its own, to be taken for the structure."""
 LEAST_CONTRAST = 0.04
 """Of the box's range of intensities: the noise is taken for no less."""
 BINS = 64
@@ -83,7 +85,8 @@ def grow_structure(
         raise UsageError(f"a reach of {reach:g} makes no sense", hint=f"a number up to {MAX_REACH_MM:g}")
     box = limit or _box_around(points, [BEYOND * reach / s for s in spacing], shape)
     crop = _Merged.of(image, box, spacing)
-    seeds = crop.seeds(inside, SEED * reach), crop.seeds(outside, SEED * reach)
+    similar = crop.similar_to(inside)  # around a point in a thin bone there is flesh
+    seeds = crop.seeds(inside, SEED * reach) & similar, crop.seeds(outside, SEED * reach)
     far = np.full(crop.shape, np.inf, np.float32)
     near, refused = (crop.distance(places) if len(places) else far for places in (inside, outside))
     out = seeds[1] & (refused < near)
@@ -93,7 +96,7 @@ def grow_structure(
     if walls is not None:
         out |= walls
     before = np.zeros(crop.shape, np.float32) if previous is None else crop.merge(previous[box.slices])
-    sample = (near <= max(SAMPLE * reach, crop.longest)) & ~out
+    sample = (near <= max(SAMPLE * reach, crop.longest)) & similar & ~out
     sample = sample if sample.any() else before > 0.5
     image_in_noise, logits = _judge_intensities(crop.values, sample)
     if limit is None and len(inside):
@@ -170,6 +173,16 @@ class _Merged:
     def seeds(self, points: npt.NDArray[np.intp], radius: float) -> Mask:
         """`[i, j, k]`: blocks in which a point lies, or whose centre is that near one."""
         return self._at(points) if not len(points) else self.distance(points) <= radius
+
+    def similar_to(self, points: npt.NDArray[np.intp]) -> Mask:
+        """`[i, j, k]`: blocks whose intensity is near that of a block in which a point lies."""
+        own = np.sort(self.values[self._at(points)])
+        if not len(own):
+            return np.ones(self.shape, bool)
+        after = np.searchsorted(own, self.values)
+        gaps = [np.abs(self.values - own[np.clip(after - step, 0, len(own) - 1)]) for step in (0, 1)]
+        low, high = np.percentile(self.values, [1, 99])
+        return np.asarray(np.minimum(*gaps) <= SIMILAR * (high - low))
 
     def enlarge(self, values: Floats, kept: Mask) -> Mask:
         """Where values, interpolated linearly between the blocks' centres, are above a half, in and beside `kept`."""

@@ -43,6 +43,7 @@ MAX_POINTS = 2000
 MAX_MASK_VOXELS = 64_000_000
 MAX_OPEN = 2
 """Scans, and on each of them sessions, that are kept: a click on one of them reads no file."""
+_DAMAGED: tuple[type[Exception], ...] = (TypeError, binascii.Error, *GZIP_ERRORS)
 PICTURE_REACH = 0.08
 """The usual reach in a picture: a part of its longer side."""
 
@@ -204,7 +205,7 @@ def _unpack(text: Any, size: int) -> bytes:
     try:
         with open_gzip(io.BytesIO(base64.b64decode(text, validate=True))) as stream:
             data = stream.read(size + 1)
-    except (TypeError, binascii.Error, *GZIP_ERRORS) as error:
+    except _DAMAGED as error:
         raise _rejected("the mask came damaged") from error
     if len(data) != size:
         raise _rejected(f"the mask is of another size: {size} bytes were expected")
@@ -213,7 +214,7 @@ def _unpack(text: Any, size: int) -> bytes:
 
 def _number(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise _rejected("the reach is no number")
+        raise _rejected("the reach is not a number")
     return float(value)
 
 
