@@ -323,3 +323,34 @@ def test_two_who_save_lose_nothing(draftsman: Draftsman) -> None:
     person.page.get_by_role("dialog").get_by_role("button", name="Restore", exact=True).click()
     person.sees("This is version 4.")
     assert not person.saved().any()
+
+
+def test_a_few_clicks_draw_a_bone(draftsman: Draftsman) -> None:
+    """Points without a model: into a bone, outside of it, and taken back one by one; the other bone keeps its own."""
+    person, mask = draftsman, leg()[1]
+    person.open("ras")
+    person.visitor.sees("This is")
+    fibula = np.where(mask == FIBULA, mask, 0)
+    person.page.evaluate(
+        f"(bytes) => {VIEW}.load(Uint8Array.from(bytes), {VIEW}.rows)", fibula.ravel(order="F").tolist()
+    )
+    person.keys("1", "c")
+    person.set_number("Radius, about", 40)
+    person.drag((16, 15), (16, 15), slice_at=14)
+    person.visitor.sees("By one point")
+    found = person.shown()
+    both = (found == TIBIA) & (mask == TIBIA)
+    assert 2 * both.sum() > 0.95 * ((found == TIBIA).sum() + (mask == TIBIA).sum())
+    np.testing.assert_array_equal(found == FIBULA, mask == FIBULA)
+
+    person.page.keyboard.down("Control")
+    person.drag((16, 15), (16, 15), slice_at=20)
+    person.page.keyboard.up("Control")
+    person.visitor.sees("By 2 points")
+    assert person.shown()[16, 15, 20] == 0
+    person.keys("Control+z")
+    np.testing.assert_array_equal(person.shown(), found)
+    person.drag((16, 15), (16, 15), slice_at=8)
+    person.visitor.sees("By 2 points")
+    person.keys("Control+z", "Control+z")
+    np.testing.assert_array_equal(person.shown(), fibula)

@@ -54,6 +54,8 @@ if TYPE_CHECKING:
     from osteon.auditing.augmented import AugmentedAudit as AugmentedAudit
     from osteon.auditing.run import Audit as Audit
     from osteon.converting.convert import ConvertedModel as ConvertedModel
+    from osteon.core.clicks import Click as Click
+    from osteon.core.clicks import ClickAnswer as ClickAnswer
     from osteon.core.errors import CaseError as CaseError
     from osteon.core.errors import DatasetError as DatasetError
     from osteon.core.errors import DiskFullError as DiskFullError
@@ -84,6 +86,7 @@ if TYPE_CHECKING:
     from osteon.measuring.run import MeasureReport as MeasureReport
     from osteon.plan.schema import Plan as Plan
     from osteon.planning.options import PlanOptions as PlanOptions
+    from osteon.predicting.click_session import ClickSession as ClickSession
     from osteon.predicting.model import Model as Model
     from osteon.predicting.model import Prediction as Prediction
     from osteon.predicting.predictor import PredictReport as PredictReport
@@ -95,6 +98,7 @@ if TYPE_CHECKING:
     from osteon.voting.report import VoteReport as VoteReport
 
 _MODULES = {
+    "core.clicks": "Click ClickAnswer",
     "core.errors": (
         "OsteonError UsageError PlanError CaseError FileError DiskFullError GeometryError LabelError "
         "UnknownValueError ImageError DatasetError ModelError DivergedError RankError"
@@ -105,6 +109,7 @@ _MODULES = {
     "dataset.dataset": "Dataset",
     "plan.schema": "Plan",
     "planning.options": "PlanOptions",
+    "predicting.click_session": "ClickSession",
     "predicting.model": "Model Prediction",
     "auditing.augmented": "AugmentedAudit",
     "auditing.run": "Audit",

@@ -36,6 +36,9 @@ PLAN_OPTIONS: dict[str, Any] = {
     "drop_slices": Annotated[
         str | None, typer.Option(help="FIRST:LAST, 2D: slices not trained on; 0:30 are the first thirty, -9: the last.")
     ],
+    "interactive": Annotated[
+        bool | None, typer.Option("--interactive", help="The model answers clicks, on whichever structure.")
+    ],
     "settings": Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Any key of the plan, applied last; repeatable."),

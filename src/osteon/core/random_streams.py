@@ -23,6 +23,8 @@ class Stream(IntEnum):
     """Whether a patch is enlarged, and which case stands in for another; with the patch's number."""
     CROP = 5
     """How much of a batch's patches is left; with the iteration."""
+    CLICKS = 6
+    """What a simulated person clicks; with the iteration and the patch."""
 
 
 def generator(seed: int, stream: Stream, *numbers: int) -> np.random.Generator:

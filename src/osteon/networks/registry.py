@@ -28,6 +28,8 @@ APACHE = "Apache-2.0"
 NO_WEIGHTS = "none: random start"
 ENCODER_WEIGHTS = "the encoder's"
 MODEL_WEIGHTS = "the model's"
+CLICK_CHANNELS = 3
+"""Clicks inside, clicks outside, the mask so far."""
 
 
 @dataclass(frozen=True)
@@ -78,8 +80,9 @@ NETWORKS = (
 
 
 def input_channels(plan: Plan) -> int:
-    """The network's channels: the scan's, and in a cascade one for each label that the first model finds."""
-    return len(plan.channels) + (len(plan.network.before) if isinstance(plan.network, NnUNet) else 0)
+    """The network's channels: the scan's, of a cascade one for each label of the first model, and those of clicks."""
+    before = len(plan.network.before) if isinstance(plan.network, NnUNet) else 0
+    return len(plan.channels) + before + (CLICK_CHANNELS if plan.clicks is not None else 0)
 
 
 def find_network(name: str, family: type[Network | Pretrained | Monai | NnUNet] | None = None) -> NetworkEntry:
@@ -119,7 +122,7 @@ def build_network(plan: Plan, *, fresh: bool = False) -> nn.Module:
         PlanError: There is no such network; an encoder does not exist, or does not go with the architecture.
         ModelError: Weights of another encoder; and whatever `encoder_weights.encoder_state` raises.
     """
-    section, dimensions, channels = plan.network, plan.grid.dimensions, len(plan.channels)
+    section, dimensions, channels = plan.network, plan.grid.dimensions, input_channels(plan)
     row = find_network(section.name, type(section))
     if isinstance(section, Network) and row.build is not None:
         return row.build(section, dimensions, channels, output_channels(plan))
@@ -128,7 +131,7 @@ def build_network(plan: Plan, *, fresh: bool = False) -> nn.Module:
     if isinstance(section, Monai):
         return MonaiNetwork(section, dimensions, channels, output_channels(plan))
     if isinstance(section, NnUNet):
-        return NnUNetNetwork(section, dimensions, input_channels(plan), output_channels(plan))
+        return NnUNetNetwork(section, dimensions, channels, output_channels(plan))
     if dimensions == 3:
         encoder = build_encoder(section, channels)
         _init_encoder(encoder, section, channels, fresh=fresh)

@@ -254,7 +254,7 @@ def init_output_bias(network: nn.Module, plan: Plan) -> None:
     With sigmoids that begin at a half, the first hundreds of iterations go into pushing all outputs down, and small
     structures are pushed out of sight with them (Lin et al., ICCV 2017, begin in the same way).
     """
-    if not plan.overlapping:
+    if not plan.overlapping or plan.clicks is not None:
         return
     tensors = network.state_dict()
     with torch.no_grad():

@@ -82,6 +82,8 @@ def encode_pieces(labels: npt.NDArray[np.integer], pieces: npt.NDArray[np.intege
 def output_layout(plan: Plan) -> OutputLayout:
     """The layout of a plan's network."""
     count, sequence = len(plan.structures), plan.sequence
+    if plan.clicks is not None:  # what is pointed at, whatever it is
+        return OutputLayout((1,) * count, 2)
     if plan.overlapping:
         return OutputLayout(tuple(range(count)), count)
     instances = tuple(number for number, structure in enumerate(plan.structures) if structure.instances)

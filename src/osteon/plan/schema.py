@@ -20,6 +20,7 @@ from osteon.plan.network_sections import TAGS, AnyNetwork, Monai, Network, NnUNe
 from osteon.plan.sections import (
     CONFIG,
     Augmentation,
+    Clicks,
     Forecast,
     Patch,
     Precision,
@@ -31,6 +32,7 @@ from osteon.plan.sections import (
 
 __all__ = [
     "Augmentation",
+    "Clicks",
     "Forecast",
     "Grid",
     "Intensity",
@@ -74,6 +76,7 @@ class Plan(BaseModel):
     zoom: Zoom | None = None
     augmentation: Augmentation
     sequence: StructureSequence | None = Field(default=None, alias="series")
+    clicks: Clicks | None = Field(default=None, alias="interactive")
     forecast: Forecast = Forecast()
 
     @model_validator(mode="after")
@@ -98,6 +101,10 @@ class Plan(BaseModel):
             self._check_flat()
         if self.grid.nnunet is not None and (self.zoom is not None or self.sequence is not None):
             raise ValueError("grid.nnunet: nnU-Net's models know no zoom and no series; take these sections out")
+        if self.clicks is not None and (
+            self.zoom is not None or self.sequence is not None or self.grid.nnunet is not None
+        ):
+            raise ValueError("interactive: a network that answers clicks knows no zoom, no series and no grid.nnunet")
         if self.grid.nnunet is not None and any(structure.instances for structure in self.structures):
             raise ValueError("grid.nnunet: nnU-Net's models part no pieces (`instances`); take this section out")
         if self.grid.nnunet is None and any(intensity.inside for intensity in self.intensities):

@@ -182,6 +182,32 @@ class Zoom(Section):
     predict: bool = True
 
 
+class Clicks(Section):
+    """The network answers clicks: it finds the one structure that a person points at, whichever that is.
+
+    Beside the scan's channels it sees three more: where was clicked inside, where outside, and the mask so far.
+
+    Attributes:
+        radius: Of the spot that a click makes in its channel: the SD of a Gaussian, in the plan's unit.
+        most: Clicks that a simulated person makes at most in training.
+        correcting: Part of the patches in which the mask so far is the structure's, damaged.
+        answering: Part of the patches in which it is what the network answers to the first clicks.
+        drawing: Part of the patches in which the first click is a scribble or a box.
+    """
+
+    radius: PositiveFloat
+    most: PositiveInt = 6
+    correcting: Fraction = 0.3
+    answering: Fraction = 0.3
+    drawing: Fraction = 0.15
+
+    @model_validator(mode="after")
+    def _parts(self) -> Clicks:
+        if self.correcting + self.answering > 1:
+            raise ValueError("correcting and answering are parts of all patches, together at most 1")
+        return self
+
+
 class Augmentation(Section):
     """Probabilities (`p`) and ranges of random changes to a patch.
 

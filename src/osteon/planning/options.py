@@ -35,6 +35,7 @@ class PlanOptions:
         zoom: Structures around which enlarged crops are seen, too.
         window: Channel → a fixed range of intensities, clipped to and scaled to −1 … 1; the key "" is every channel.
         drop_slices: 2D: as `plan.Grid.drop_slices`.
+        interactive: The network answers clicks on one structure at a time, instead of finding all by itself.
         settings: `section.key` of the plan → value, put in last.
     """
 
@@ -49,6 +50,7 @@ class PlanOptions:
     zoom: Sequence[str] | None = None
     window: Mapping[str, tuple[float, float]] | None = None
     drop_slices: tuple[int | None, int | None] | None = None
+    interactive: bool | None = None
     settings: Mapping[str, object] | None = None
 
 
@@ -78,4 +80,5 @@ class PlanKeywords(TypedDict, total=False):
     zoom: Sequence[str] | None
     window: Mapping[str, tuple[float, float]] | None
     drop_slices: tuple[int | None, int | None] | None
+    interactive: bool | None
     settings: Mapping[str, object] | None

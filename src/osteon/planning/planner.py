@@ -26,6 +26,7 @@ from osteon.plan.schema import (
     Training,
 )
 from osteon.planning.augmentation_choice import choose_augmentation
+from osteon.planning.click_choice import windows_around_structures, with_clicks
 from osteon.planning.fingerprint import Fingerprint
 from osteon.planning.grid_choice import choose_grid, drop_slices, fit_whole_slices, median_shape
 from osteon.planning.network_choice import choose_network
@@ -79,10 +80,11 @@ def make_plan(
     dimensions = options.dimensions or (2 if flat else 3)
     limits = base.sizes[device, dimensions]
     limits = replace(limits, voxels=round(patch_scale * limits.voxels))
-    grid = choose_grid(dataset, fingerprint, dimensions, base, limits, options.image_size)
+    seen = windows_around_structures(fingerprint) if options.interactive else fingerprint
+    grid = choose_grid(dataset, seen, dimensions, base, limits, options.image_size)
     if options.drop_slices is not None:
         grid = drop_slices(grid, options.drop_slices)
-    patch, network = _choose_patch_and_network(fingerprint, grid, limits, base, options)
+    patch, network = _choose_patch_and_network(seen, grid, limits, base, options)
     plan = Plan(
         dataset=dataset.manifest.name,
         unit="px" if fingerprint.cases[0].unit == "px" else "mm",
@@ -100,7 +102,7 @@ def make_plan(
         ),
         sequence=None if dataset.manifest.overlapping else _choose_sequence(fingerprint, grid),
     )
-    plan = _with_bodies(plan)
+    plan = with_clicks(plan) if options.interactive else _with_bodies(plan)
     plan = overlay(plan, recipe.settings, f"recipe {recipe.name}")
     plan = overlay(plan, options.settings or {})
     check_plan_names(plan)

@@ -181,7 +181,8 @@ def main(arguments: list[str]) -> None:
     plan, device = read_plan(Path(path)), torch.device(name)
     numbers = json.loads(shape)
     i, j, k = (int(n) for n in numbers[:3])
-    measure_prediction(plan, device, (i, j, k), tuple(numbers[3:]))
+    if plan.clicks is None:  # those of clicks are no whole scans
+        measure_prediction(plan, device, (i, j, k), tuple(numbers[3:]))
     measure_steps(plan, device, precisions)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from osteon.core.errors import UsageError
 from osteon.core.labels import Segmentation
 from osteon.core.volume import Volume
 from osteon.formats.io import read_volume
@@ -113,7 +114,12 @@ class Model:
         return self.segment(volume, speed=speed, first_level=first_level)
 
     def check(self, volume: Volume, name: str) -> None:
-        """Raise as `examine` where the model cannot take a volume."""
+        """Raise as `examine` where the model cannot take a volume, and UsageError where it answers clicks alone."""
+        if self.plan.clicks is not None:
+            raise UsageError(
+                "this model answers clicks, and finds nothing by itself",
+                hint="use it on the app's drawing page or with osteon.ClickSession; predict with another model",
+            )
         check_scan(volume, self.plan, name)
 
     @property

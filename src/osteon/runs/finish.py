@@ -102,7 +102,8 @@ def finish(
     taken = judge is None or judge(model.plan, validation, unordered)
     now, limit_s = time.monotonic(), extras_budget_s(state.elapsed_s) if taken else 0.0
     each_s = (now - began) / max(1, len(validation_ids))
-    speeds = measure_speeds(dataset, model, list(validation.cases), now + limit_s / 2, each_s)
+    timed = [] if plan.clicks is not None else list(validation.cases)
+    speeds = measure_speeds(dataset, model, timed, now + limit_s / 2, each_s)
     until = now + limit_s
     return write_model(
         dataset,
@@ -179,6 +180,7 @@ def write_model(
             sequence |= {"as_found_cases": round_scores(unordered.cases), "as_found_raw": unordered.raw}
     if not is_fold:
         plan, validation = _choose_sequence(plan, validation, unordered, run)
+    if not is_fold and plan.clicks is None:
         steps = choose_steps(
             plan, list(validation.cases), lambda case_id: _load_judged_case(dataset, plan, case_id, run), until
         )
@@ -192,6 +194,7 @@ def write_model(
         "structures": {name: round_dice(value) for name, value in means.items()},
         "cases": round_scores(cases),
         **({"pieces": pieces} if pieces else {}),
+        **({"clicks": validation.clicks} if validation.clicks else {}),
         "confidence": calibrate(_confidence_pairs(cases, validation.raw)).model_dump() | {"each": validation.raw},
         "postprocessing": steps.describe(pixels=plan.unit == "px"),
         "speeds": speeds or {},

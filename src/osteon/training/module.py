@@ -77,13 +77,25 @@ class TrainingModule(lightning.LightningModule):
             image, labels, annotated = apply_augmentation(
                 batch.image, batch.labels, batch.annotated, parameters, self.plan
             )
+            if self.plan.clicks is not None:
+                image, labels, annotated = self._click(image, labels, annotated, batch.iteration)
         self._freeze(batch.iteration)
         with small_maps_in_fp32(self.device):
             logits = (self.stand_in or self.network)(image)
         with torch.autocast(self.device.type, enabled=False):
             training = self.plan.training
             targets = make_targets(labels, annotated, self.plan)
-            return deep_supervision_loss(logits, targets, self.layout, training, overlapping=self.plan.overlapping)
+            overlapping = self.plan.overlapping and self.plan.clicks is None
+            return deep_supervision_loss(logits, targets, self.layout, training, overlapping=overlapping)
+
+    def _click(
+        self, image: torch.Tensor, labels: torch.Tensor, annotated: torch.Tensor, iteration: int
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """A batch with clicks as further channels, and one structure in each patch as the label."""
+        from osteon.training.click_simulation import simulate_clicks  # scipy.ndimage: not for other trainings
+
+        image, labels = simulate_clicks(self.network, image, labels, annotated, self.plan, self.seed, iteration)
+        return image, labels, torch.ones((len(labels), 1), dtype=torch.bool)
 
     def _freeze(self, iteration: int) -> None:
         """In the first epochs the pre-trained encoder learns nothing, and its batch norms measure nothing."""

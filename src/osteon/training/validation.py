@@ -17,6 +17,7 @@ from osteon.predicting.sequence import name_sequence
 from osteon.predicting.tiles import predict_probabilities
 from osteon.preparing.cache import CachedCase
 from osteon.training import ranks
+from osteon.training.click_validation import click_through
 
 Scores = dict[str, float | None]
 
@@ -49,6 +50,12 @@ def validate(
     for number, case in enumerate(cases):
         if number % ranks.world_size() != ranks.rank():
             scores.append({})
+            continue
+        if plan.clicks is not None:
+            prediction = click_through(network, case, plan)
+            scores.append(case_dice(prediction, np.asarray(case.labels), numbered, case.annotated))
+            if on_case is not None:
+                on_case(number, case, prediction, plan)
             continue
         image = torch.from_numpy(np.asarray(case.image, dtype=np.float32))
         class_probabilities, _ = name_sequence(predict_probabilities(network, image, plan), plan)

@@ -1,4 +1,5 @@
 // Beside a drawing view: tools, structures, undo, autosave, saving, versions, who else is here. Its calls: drawing/views.py.
+import CLICKING from "osteon-drawing/panel_clicks.js";
 import { heldKeys, keyList, keys } from "osteon-drawing/panel_keys.js";
 import SAVING from "osteon-drawing/panel_saving.js";
 import TEMPLATE from "osteon-drawing/panel_template.js";
@@ -8,7 +9,7 @@ const HEARTBEAT_MS = 10_000;
 const icon = (name) => ({ class: "q-icon notranslate material-icons", "aria-hidden": "true", innerHTML: name });
 
 export default {
-  mixins: [SAVING],
+  mixins: [SAVING, CLICKING],
   template: TEMPLATE,
   props: { viewId: Number, url: String, kind: String, presets: Array, layouts: Object, unit: String, cases: Array },
   data: () => ({
@@ -45,7 +46,7 @@ export default {
     on(window, "beforeunload", (event) => { if (this.dirty && !this.stashed) event.preventDefault(); });
     on(window, "pagehide", () => this.session.leave());
     on(document, "visibilitychange", () => { if (document.hidden) this.keep(); });
-    for (const name of ["ready", "drawn", "picked", "set", "said"]) on(document, `osteon-${name}`, ({ detail }) => this[`on_${name}`](detail));
+    for (const name of ["ready", "drawn", "picked", "set", "said", "clicked"]) on(document, `osteon-${name}`, ({ detail }) => this[`on_${name}`](detail));
     this.find();
   },
   unmounted() { this.off.abort(); clearInterval(this.heartbeat); clearTimeout(this.timer); this.session.leave(); },
@@ -75,6 +76,7 @@ export default {
 
     async open() { // a draft of one's own, else the label that counts, else a prediction, else nothing
       this.state = await this.session.state();
+      this.offerClickTools();
       this.notices = [];
       const stashed = await this.session.stash().catch(() => undefined);
       if (stashed?.author === this.author && this.takeStashed(stashed)) return;
@@ -208,6 +210,7 @@ export default {
 
     on_drawn({ undo, redo, rows }) {
       [this.undoable, this.redoable] = [undo, redo];
+      this.followClicks(undo);
       if (!rows.length) return;
       [this.dirty, this.stashed, this.said] = [true, false, ""];
       this.status = "Not kept yet …";

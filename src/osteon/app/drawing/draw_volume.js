@@ -1,5 +1,6 @@
 // Drawing on the slices of a volume: the viewer, with a label volume of its own over the scan. Calls: drawing/views.py.
 import VolumeView, { PLANES } from "osteon-volume/volume_view.js";
+import { drawnAround, putAnswer } from "osteon-volume/clicks.js";
 import { LabelVolume } from "osteon-volume/label_edits.js";
 import { TOOLS } from "osteon-volume/draw_tools.js";
 
@@ -126,7 +127,7 @@ export default {
         this.edits.begin();
         this.paint(voxel);
       } else if (this.tool !== "outline") {
-        this.apply(this.tool, this.options, voxel.map(Math.round), this.stroke.normal);
+        this.apply(this.tool, this.options, voxel.map(Math.round), this.stroke.normal, erases);
       }
     },
     moved(event) {
@@ -190,17 +191,18 @@ export default {
       if (this.tool === "move" || this.tool === "outline" || !this.mayDraw()) return;
       event.preventDefault();
       const at = this.here(), { normal } = this.plane;
-      if (this.tool !== "brush" && this.tool !== "eraser") { this.apply(this.tool, this.options, at, normal); return; }
+      if (this.tool !== "brush" && this.tool !== "eraser") { this.apply(this.tool, this.options, at, normal, event.altKey); return; }
       this.stroke = { normal, last: at, erases: event.altKey };
       this.edits.begin();
       this.paint(at);
       this.finish();
       this.stroke = null;
     },
-    apply(tool, options, at, normal) {
+    apply(tool, options, at, normal, erases) {
       const { edits } = this, value = this.row + 1, slice = options.reach === "slice";
       const plane = slice ? normal ?? this.plane.normal : undefined;
       if (at && !edits.inside(at)) return;
+      if (tool === "click") { this.tell("clicked", { at, positive: !erases }); return; }
       const under = at ? edits.labels[edits.index(at)] : 0;
       edits.begin();
       if (tool === "fill") this.fill(at, plane, under, value);
@@ -209,6 +211,12 @@ export default {
       else if (tool === "smooth") edits.smooth(value, options.sigma, plane, this.here()[this.plane.normal]);
       else if (!edits.between(value, this.plane.normal))
         this.say(`There is nothing between: draw ${this.rows[this.row].name} in two slices of the ${this.plane.name.toLowerCase()} plane first.`);
+      this.finish();
+    },
+    around(points, margin) { return drawnAround(this.edits, this.row + 1, points, margin); },
+    answered(box, bytes) {
+      this.edits.begin();
+      putAnswer(this.edits, this.row + 1, box, bytes);
       this.finish();
     },
     fill(at, plane, under, value) {

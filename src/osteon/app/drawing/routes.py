@@ -18,6 +18,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from osteon.app.dataset_edits import add_structure, correct_structures
+from osteon.app.drawing.clicks import answer_points, click_models, click_tools
 from osteon.app.drawing.drafts import remove_draft
 from osteon.app.drawing.labels import (
     DrawnLabel,
@@ -49,7 +50,7 @@ ENTRIES, SHAPE, ABOUT = "X-Osteon-Entries", "X-Osteon-Shape", "X-Osteon-Draft"
 """Headers of a drawing: `[[name, value], …]` and what is known of a draft, as JSON with what is not ASCII escaped as in
 addresses; and the length of each axis."""
 LONGEST_AUTHOR, LONGEST_NAME, LONGEST_TEXT = 80, 120, 500
-MAX_JSON = 64_000
+MAX_JSON, MAX_CLICK_JSON = 64_000, 8_000_000
 MAX_VOXELS = 2 * 1024**3
 """Of a drawing: as many as a scan of 1,000 slices of 1,448 × 1,448."""
 INCOMING = "cache/drawings"
@@ -69,7 +70,8 @@ def drawing_routes(app: AppState) -> list[Route]:
     async def state(_: Request, item: Item, case: str) -> Response:
         described = await app.reader.run(describe_case, item.path, case)
         found = [{"id": result.id, "title": result.title} for result, _ in predictions_of(app, item, case)]
-        return JSONResponse(described | {"results": found}, headers=_FRESH)
+        tools = await asyncio.to_thread(click_tools, runs())
+        return JSONResponse(described | {"results": found, "tools": tools}, headers=_FRESH)
 
     async def label(request: Request, item: Item, case: str) -> Response:
         version, about = request.query_params.get("version", ""), dict[str, Any]()
@@ -120,6 +122,13 @@ def drawing_routes(app: AppState) -> list[Route]:
             await app.reader.run(correct_structures, item.path, names, colours)
         return await state(request, item, case)
 
+    async def click(request: Request, item: Item, case: str) -> Response:
+        asked, models = await _json(request, MAX_CLICK_JSON), await asyncio.to_thread(click_models, runs())
+        return JSONResponse(await app.reader.run(answer_points, item.path, case, asked, models), headers=_FRESH)
+
+    def runs() -> list[tuple[str, str, Path]]:
+        return [(run.id, run.title, run.path) for run in app.models()]
+
     async def presence(request: Request, item: Item, case: str) -> Response:
         data = await _json(request)
         page = _text(data.get("page"), 64)
@@ -141,6 +150,7 @@ def drawing_routes(app: AppState) -> list[Route]:
         route("/restore", "POST", restore),
         route("/structures", "POST", structures),
         route("/presence", "POST", presence),
+        route("/click", "POST", click),
     ]
 
 
@@ -243,11 +253,11 @@ def _header_json(request: Request, name: str) -> Any:
         return None
 
 
-async def _json(request: Request) -> dict[str, Any]:
+async def _json(request: Request, most: int = MAX_JSON) -> dict[str, Any]:
     body = bytearray()
     async for chunk in PacedBody(request.stream()):
         body += chunk
-        if len(body) > MAX_JSON:
+        if len(body) > most:
             raise RejectedError(413, "the request is too long", hint="reload the page")
     try:
         data = json.loads(body)
