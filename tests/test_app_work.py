@@ -194,7 +194,7 @@ def test_a_project_is_worked_through(visitor: Visitor, axe: str, tmp_path: Path)
     visitor.click("Angle between the ticked")
     visitor.sees("Angle 3: 90.0°")
     saved = read_measurements(folder, "c4")
-    assert [one.value for one in saved] == pytest.approx([*(one["distance"] for one in drawn), 90], abs=0.01)
+    assert [one.value for one in saved] == pytest.approx([*drawn, 90], abs=0.01)
     assert saved[0].value > 1
     visitor.click("Remove Angle 3")
     expect(page.get_by_text("Angle 3: 90.0°")).to_have_count(0)

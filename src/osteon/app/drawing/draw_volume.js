@@ -107,7 +107,7 @@ export default {
     },
     here() { return [...this.nv.frac2vox(this.nv.scene.crosshairPos)].slice(0, 3).map(Math.round); },
     pressed(event) {
-      if (this.stroke) { // a second finger: this was no stroke
+      if (this.stroke && !this.stroke.ended) { // a second finger: this was no stroke
         if (event.pointerId !== this.stroke.pointer) this.cancelStroke();
         return;
       }
@@ -143,7 +143,7 @@ export default {
       }
     },
     released(event) {
-      if (event.pointerId !== this.stroke?.pointer) return;
+      if (event.pointerId !== this.stroke?.pointer || this.stroke.ended) return;
       event.stopPropagation();
       const { points, normal, erases } = this.stroke;
       if (this.tool === "outline" && points.length > 2) {
@@ -153,7 +153,8 @@ export default {
       }
       if (this.edits.step) this.finish();
       this.showOutline(null);
-      setTimeout(() => { this.stroke = null; }, 0); // after the mouse's event that follows this one
+      const ended = Object.assign(this.stroke, { ended: true });
+      setTimeout(() => { if (this.stroke === ended) this.stroke = null; }, 0); // after the mouse's event that follows this one
     },
     cancelStroke() {
       if (this.edits?.step) { const { low, high } = this.edits.cancel(); this.upload(low, high); this.nv.drawScene(); }
