@@ -52,6 +52,7 @@ class Body:
         offset_mm: How far a replica's surface lies outside the original, on average.
         original: Of a replica, what it is one of.
         siblings: Pieces of the same bone, the largest first, and itself among them.
+        up: `[3]` unit vector along which the row that it stands in goes on upwards (vertebrae); None where none is known.
     """
 
     structure: Structure
@@ -67,6 +68,7 @@ class Body:
     offset_mm: float = 0.0
     original: Body | None = field(default=None, repr=False)
     siblings: tuple[Body, ...] = field(default=(), repr=False)
+    up: Vector | None = None
     _remembered: dict[Callable[..., Any], Any] = field(default_factory=dict, repr=False)
     _shared: dict[Callable[..., Any], Any] = field(default_factory=dict, repr=False)
     _replicas: tuple[Body, ...] | None = field(default=None, repr=False)

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
-Unit = Literal["mm", "px", "mm2", "px2", "cm3", "deg", "hu", "ratio"]
+Unit = Literal["mm", "px", "mm2", "px2", "cm3", "deg", "hu", "ratio", "grade"]
 IN_PIXELS: dict[str, Unit] = {"mm": "px", "mm2": "px2"}
 """The unit of a length or an area in a picture without a pixel spacing."""
 CONFIDENCE_LEVEL = 0.95

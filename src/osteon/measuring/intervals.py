@@ -31,7 +31,8 @@ def measure_targets(scene: Scene, row: Measure) -> Iterator[Figure]:
 
 def _measure(scene: Scene, row: Measure, target: Target) -> Figure:
     unit = IN_PIXELS.get(row.unit, row.unit) if scene.geometry.unit == "px" else row.unit
-    told = [flag for name in target.structures for flag in scene.flags.get(name, ())]
+    asked = dict.fromkeys([*target.structures, *(body.name for body in target.bodies)])
+    told = [*(flag for name in asked for flag in scene.flags.get(name, ())), *target.flags]
     figure = Figure(
         case=scene.case, structures=target.structures, measure=row.name, unit=unit, side=target.side, flags=tuple(told)
     )

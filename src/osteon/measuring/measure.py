@@ -21,12 +21,15 @@ class Target:
         structures: Their names, the first the most important; also of those that are missing.
         bodies: In the order that the row's `read` takes; empty where something is missing.
         missing: What is missing, such as `femur_right is not there`; empty: nothing.
+        side: Of the patient, where it is all of one.
+        flags: What speaks against all that is measured of these bodies together.
     """
 
     structures: tuple[str, ...]
     bodies: tuple[Body, ...] = ()
     missing: str = ""
     side: Literal["left", "right"] | None = None
+    flags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,19 @@ from collections.abc import Iterable
 
 from osteon.core.errors import UsageError
 from osteon.core.plugins import with_plugins
-from osteon.measuring import bones, femurs, fractures, intensities, joints, legs, tibias, tumours
+from osteon.measuring import (
+    bones,
+    femurs,
+    fractures,
+    intensities,
+    joints,
+    legs,
+    spine,
+    spine_angles,
+    spine_levels,
+    tibias,
+    tumours,
+)
 from osteon.measuring.measure import Measure
 
 MEASURES: tuple[Measure, ...] = (
@@ -20,6 +32,9 @@ MEASURES: tuple[Measure, ...] = (
     *tibias.MEASURES,
     *legs.MEASURES,
     *fractures.MEASURES,
+    *spine.MEASURES,
+    *spine_levels.MEASURES,
+    *spine_angles.MEASURES,
 )
 
 

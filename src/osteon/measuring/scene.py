@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +19,8 @@ from osteon.dataset.modality import Modality
 from osteon.measuring.body import Body, make_body
 from osteon.measuring.shape_model import ShapeModel
 from osteon.measuring.uncertainty import Evidence
+
+Found = TypeVar("Found")
 
 RIM = 2
 """Voxels around a body that are read with it."""
@@ -54,6 +57,13 @@ class Scene:
     wholes: Mapping[str, Structure] = field(default_factory=dict)
     broken: Mapping[str, Sequence[str]] = field(default_factory=dict)
     templates: Sequence[ShapeModel] = ()
+    _remembered: dict[Callable[..., Any], Any] = field(default_factory=dict, repr=False)
+
+    def find(self, function: Callable[[Scene], Found]) -> Found:
+        """`function` of this scene, computed once."""
+        if function not in self._remembered:
+            self._remembered[function] = function(self)
+        return self._remembered[function]  # type: ignore[no-any-return]
 
     @property
     def picture(self) -> bool:
