@@ -86,7 +86,9 @@ class PhantomSpine:
         """Anterior, middle, posterior; of flat end plates of the same depth."""
         part = self.parts[number]
         reach = part.half_depth * np.tan(np.radians(part.forwards / 2))
-        return np.array([part.disc + 2 * reach, part.disc + part.sink + self.parts[number + 1].sink, part.disc - 2 * reach])
+        return np.array(
+            [part.disc + 2 * reach, part.disc + part.sink + self.parts[number + 1].sink, part.disc - 2 * reach]
+        )
 
     def fields(self) -> dict[str, Field]:
         """Of each structure."""
@@ -97,7 +99,11 @@ class PhantomSpine:
         centres = np.array([centre for centre, _ in self.places])
         reach = 66.0 if any(part.arch for part in self.parts) else 34.0
         return grid_around(
-            centres.min(axis=0) - (34, reach, 26), centres.max(axis=0) + (34, 30, 26), spacing, directions, 0.0
+            centres.min(axis=0) - np.array([34, reach, 26]),
+            centres.max(axis=0) + np.array([34, 30, 26]),
+            spacing,
+            directions,
+            0.0,
         )
 
 
@@ -127,6 +133,33 @@ def build(parts: Sequence[Part], pose: Rotation | None = None) -> PhantomSpine:
         upper = upper - above.slip * np.cross(top, plate_right)
         centre = upper - below.height / 2 * up
     return spine
+
+
+def truths(spine: PhantomSpine) -> dict[tuple[str, str], float]:
+    """What `osteon measure` should find: structures and measure → value."""
+    known = {}
+    names = [part.name for part in spine.parts]
+    for number, part in enumerate(spine.parts):
+        heights = spine.heights(number)
+        known |= {
+            (part.name, f"{place}_height_mm"): value
+            for place, value in zip(("anterior", "middle", "posterior"), heights, strict=True)
+        }
+        known[part.name, "wedge_ratio"] = heights[0] / heights[2]
+        known[part.name, "biconcavity_ratio"] = heights[1] / heights[2]
+        known[part.name, "wedge_angle_deg"] = part.wedge
+        if number + 1 < len(names):
+            both = f"{part.name} + {names[number + 1]}"
+            discs = spine.discs(number)
+            known |= {
+                (both, f"{place}_disc_height_mm"): value
+                for place, value in zip(("anterior", "middle", "posterior"), discs, strict=True)
+            }
+            known[both, "disc_height_mm"] = discs.mean()
+            known[both, "listhesis_mm"] = part.slip
+            known[both, "slip_ratio"] = part.slip / (2 * part.half_depth)
+    known[f"{names[0]} + {names[-1]}", "cobb_deg"] = spine.cobb()
+    return known
 
 
 def _vertebra(part: Part, centre: Floats, frame: Floats) -> Field:

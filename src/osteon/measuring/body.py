@@ -52,7 +52,7 @@ class Body:
         offset_mm: How far a replica's surface lies outside the original, on average.
         original: Of a replica, what it is one of.
         siblings: Pieces of the same bone, the largest first, and itself among them.
-        up: `[3]` unit vector along which the row that it stands in goes on upwards (vertebrae); None where none is known.
+        up: `[3]` unit vector along which its row goes upwards (vertebrae); None where it is in none.
     """
 
     structure: Structure

@@ -63,7 +63,7 @@ class Scene:
         """`function` of this scene, computed once."""
         if function not in self._remembered:
             self._remembered[function] = function(self)
-        return self._remembered[function]  # type: ignore[no-any-return]
+        return self._remembered[function]
 
     @property
     def picture(self) -> bool:

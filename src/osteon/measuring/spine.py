@@ -16,8 +16,8 @@ Floats = npt.NDArray[np.float64]
 PLACES = ("anterior", "middle", "posterior")
 GRADES = (0.2, 0.25, 0.4)
 """Genant: the part of its height that a vertebra has lost, from which on the grades are 1, 2 and 3."""
-MOST_COARSE = 0.2
-"""Part of a vertebra's height that a voxel may be long where heights are compared."""
+MOST_COARSE = 0.3
+"""Times half a body's depth that a voxel may be long along it where heights are compared: a fifth of its height."""
 CORE = (0.5, 0.5, 0.5)
 """Parts of half the width, depth and height of a body that its trabecular core has."""
 FEWEST_VOXELS = 30
@@ -32,10 +32,9 @@ def _heights(body: Body) -> tuple[Vertebra, Floats]:
     heights = found.heights()
     if heights.min() <= 0:
         raise NotMeasuredError(f"the end plates of {body.name} cross")
-    if found.coarse_mm > MOST_COARSE * heights.max():
+    if found.coarse_mm > MOST_COARSE * found.half_depth:
         raise NotMeasuredError(
-            f"voxels are {found.coarse_mm:.1f} mm long along {body.name}, which is {heights.max():.0f} mm high: too long "
-            "for comparing its heights"
+            f"voxels are {found.coarse_mm:.1f} mm long along {body.name}: too long for comparing its heights"
         )
     return found, heights
 
@@ -142,8 +141,8 @@ def trabecular(body: Body) -> Reading:
 _GENANT = "Genant et al., J Bone Miner Res 8, 1993"
 _EASTELL = "Eastell et al., J Bone Miner Res 6, 1991"
 _HEIGHT = (
-    "distance of the end plates along the body's axis (halfway between their normals), in its middle plane, {}. Third of "
-    "each end plate there, a line of least squares carried on to its wall"
+    "distance of the end plates along the body's axis (halfway between their normals), in its middle plane, {}: the "
+    "third of each end plate that lies there, by least squares with the whole plate's curvature, carried on to the wall"
 )
 
 MEASURES = (
@@ -191,7 +190,7 @@ MEASURES = (
         "spine",
         "deg",
         "angle between a vertebra's end plates, positive where it is lower in front",
-        "between planes of least squares through the inner 88 % of each end plate, in the vertebra's own sagittal plane",
+        "between planes of least squares through the inner 88 % of each end plate, in the vertebra's sagittal plane",
         "vertebral wedging: O'Brien et al., Radiographic Measurement Manual, Spinal Deformity Study Group, 2008",
         "the end plates",
         each_vertebra,
@@ -220,8 +219,8 @@ MEASURES = (
         "spine",
         "grade",
         "grade of a vertebral fracture, 0 to 3",
-        "the part of its height that it has lost: 1 − the least of wedge, biconcavity and compression ratio; grade 1 from "
-        "0.20 on, 2 from 0.25, 3 from 0.40",
+        "the part of its height that it has lost: 1 − the least of wedge, biconcavity and compression ratio; grade 1 "
+        "from 0.20 on, 2 from 0.25, 3 from 0.40",
         f"{_GENANT}; by measurement, where readers judge shapes, too",
         "the three heights",
         with_neighbours,
@@ -236,7 +235,7 @@ MEASURES = (
         "hu",
         "density of a vertebra's trabecular bone",
         "mean over an elliptic cylinder in the middle of the body: half its width, half its depth and half its height",
-        "Pickhardt et al., Ann Intern Med 158, 2013, in the whole height's middle half; depends on tube voltage and contrast",
+        "Pickhardt et al., Ann Intern Med 158, 2013, here in 3D; depends on tube voltage and contrast agent",
         "its axes",
         each_vertebra,
         trabecular,

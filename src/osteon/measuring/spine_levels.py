@@ -15,8 +15,8 @@ from osteon.measuring.vertebra import Plate, Vertebra, find_vertebra
 
 Floats = npt.NDArray[np.float64]
 
-MOST_COARSE = 0.5
-"""Part of a disc's height that a voxel may be long along it."""
+MOST_COARSE = 0.2
+"""Times half a body's depth that a voxel may be long along the spine: some half of a disc's height."""
 FURTHEST = 1.2
 """Times half a body's depth that end plates of neighbours are apart at most; beyond, one between them is missing."""
 MIN_SLIP_MM = 3.0
@@ -39,13 +39,11 @@ def _gaps(upper: Body, lower: Body, disc: Body | None) -> tuple[Floats, Floats, 
         above, below = (_points(plate) for plate in plates)
         axis = unit(plates[1].normal - plates[0].normal)
     heights = (above - below) @ axis
-    if heights.min() < 0:
+    if heights.mean() < 0:
         raise NotMeasuredError(f"{upper.name} and {lower.name} overlap")
     coarse = max(found.coarse_mm, other.coarse_mm)
-    if coarse > MOST_COARSE * heights.mean():
-        raise NotMeasuredError(
-            f"voxels are {coarse:.1f} mm long along the spine: too long for a disc of some {heights.mean():.0f} mm"
-        )
+    if coarse > MOST_COARSE * found.half_depth:
+        raise NotMeasuredError(f"voxels are {coarse:.1f} mm long along the spine: too long for a disc")
     if heights.mean() > FURTHEST * found.half_depth:
         raise NotMeasuredError(f"{upper.name} and {lower.name} are too far apart for neighbours: is one between them?")
     return heights, above, below, found
@@ -106,7 +104,7 @@ def meyerding(upper: Body, lower: Body) -> Reading:
 
 _DISC = (
     "distance of the lower end plate of the upper vertebra from the upper one of the lower vertebra, along the line "
-    "halfway between their normals, in the middle plane, {}; where a label of discs has a body between them, the height of that"
+    "halfway between their normals, in the middle plane, {}; where a label of discs has a body between them, its height"
 )
 _DISC_SOURCE = "Dabbs and Dabbs, Spine 15, 1990; by end plates: Frobin et al., Clin Biomech 12, 1997"
 _SLIP_SOURCE = "Meyerding, Surg Gynecol Obstet 54, 1932"
@@ -154,8 +152,8 @@ MEASURES = (
                 "listhesis",
                 "mm",
                 "how far a vertebra has slipped on the one below, positive forwards",
-                "from the upper back corner of the lower vertebra to the lower back corner of the upper one, along the plane "
-                "halfway between both end plates",
+                "from the upper back corner of the lower vertebra to the lower back corner of the upper one, along the "
+                "plane halfway between both end plates",
                 _SLIP_SOURCE + "; the plane: Frobin et al., Clin Biomech 12, 1997",
                 listhesis,
             ),
@@ -171,7 +169,8 @@ MEASURES = (
                 "meyerding",
                 "grade",
                 "grade of a slip forwards, 0 to 5",
-                "0 below 3 mm forwards; 1 up to a quarter of the depth, 2 to a half, 3 to three quarters, 4 to all of it, 5 beyond",
+                "0 below 3 mm forwards; 1 up to a quarter of the depth, 2 to a half, 3 to three quarters, 4 to all of it, 5 "
+                "beyond",
                 _SLIP_SOURCE + "; 3 mm: Iguchi et al., J Spinal Disord Tech 15, 2002",
                 meyerding,
             ),

@@ -243,4 +243,3 @@ class Between:
 
 def _level(name: str) -> Level:
     return Level(REGIONS.index(name[0]), int(name[1:]))
-

@@ -10,12 +10,12 @@ import numpy.typing as npt
 from osteon.measuring.body import LARGE_PIECE, Body
 from osteon.measuring.figure import NotMeasuredError
 from osteon.measuring.shape import unit
-from osteon.measuring.vertebra_parts import BodyParts, PlateParts, edge_along, find_parts, fit_surface
+from osteon.measuring.vertebra_parts import BodyParts, PlateParts, edge_along, find_parts, fit_curvature, fit_plane
 
 Floats = npt.NDArray[np.float64]
 
-FEWEST = 4
-"""Points of the surface in a third of an end plate."""
+FEWEST = 10
+"""Points of the surface in a part of an end plate."""
 COARSE_MM = 2.5
 """Length of voxels along a vertebra's axis beyond which its figures are flagged."""
 _SIDEWAYS = 0.7
@@ -29,7 +29,7 @@ class Plate:
     Attributes:
         normal: `[3]` unit vector, out of the body.
         centre: `[3]` of the plane through all of it.
-        front: `[3]` where it meets the front wall in the middle plane: its front third, carried on straight.
+        front: `[3]` where it meets the front wall in the middle plane: its front third, carried on to the wall.
         middle: `[3]` halfway between the walls.
         back: `[3]` as `front`, at the back wall.
     """
@@ -118,15 +118,19 @@ def _plate(body: Body, parts: BodyParts, own: PlateParts, way: int, name: str) -
     if not len(own.plane) or min(map(len, own.zones)) < FEWEST:
         return f"the {name} end plate of {body.name} was not found"
     places, weights = (body.surface.points - parts.centre) @ parts.frame.T, body.surface.weights
-    height, right, ahead = fit_surface(places[own.plane], weights[own.plane])
+    height, right, ahead = fit_plane(places[own.plane], weights[own.plane])
     ends = [
-        float(np.average(places[wall, 1], weights=weights[wall])) if len(wall) >= FEWEST else usual
+        float(np.average(places[wall, 1], weights=weights[wall])) if len(wall) >= 3 else usual
         for wall, usual in zip(own.walls, (parts.front, parts.back), strict=True)
     ]
+    every = np.concatenate(own.zones)
+    curved = fit_curvature(places[every], weights[every])
     points = []
     for zone, at in zip(own.zones, (ends[0], (ends[0] + ends[1]) / 2, ends[1]), strict=True):
         local = places[zone] - np.array([0.0, at, 0.0])
-        points.append(np.array([0.0, at, fit_surface(local, weights[zone])[0]]) @ parts.frame + parts.centre)
+        local[:, 2] -= places[zone, :2] ** 2 @ curved
+        level = fit_plane(local, weights[zone])[0] + curved[1] * at**2
+        points.append(np.array([0.0, at, level]) @ parts.frame + parts.centre)
     normal = unit([-right, -ahead, 1.0]) @ parts.frame * way
     centre = np.array([0.0, 0.0, height]) @ parts.frame + parts.centre
     return Plate(normal, centre, *points)

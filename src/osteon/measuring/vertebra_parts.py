@@ -1,8 +1,8 @@
 """Where the body of a vertebra lies in its label, and which points of its surface are its end plates and walls.
 
-1. The mask is sampled on a grid along the vertebra's own axes. Its body is where the largest balls fit (pedicles, laminae
-   and processes are thinner): from there, lines forwards, backwards and sideways end at the body's walls. So the body is
-   parted from the arch by the spinal canal, and a label of the body alone needs nothing else.
+1. The mask is sampled on a grid along the vertebra's own axes. Its body is where the largest balls fit (pedicles,
+   laminae and processes are thinner): from there, lines forwards, backwards and sideways end at the body's walls. So
+   the body is parted from the arch by the spinal canal, and a label of the body alone needs nothing else.
 2. The end plates are what looks up and down within these walls, without the rim (the inner `FOOTPRINT` of an ellipse);
    a plane of least squares through each gives the vertebra's axis, and all is found again along it.
 3. Where there is an arch, forwards is from its centre to that of the body; else it is across the body's width; where a
@@ -91,7 +91,7 @@ class BodyParts:
 
 @dataclass(frozen=True, eq=False)
 class _Sampled:
-    """A mask along a frame: `filled[x, y, z]`, `step` apart, the first sample at `origin` of the frame's coordinates."""
+    """A mask along a frame: `filled[x, y, z]`, `step` apart, the first sample at `origin` in the frame."""
 
     filled: Mask
     origin: Floats
@@ -132,7 +132,8 @@ def find_parts(body: Body) -> BodyParts:
         frame = frame_of(_axis(body, centre, frame, depth / 2, half_width), forwards)
     superior, inferior = (_plate(body, centre, frame, depth / 2, half_width, way) for way in (1, -1))
     if not len(superior.plane) and not len(inferior.plane):
-        raise NotMeasuredError(f"no end plates were found in {body.name}")
+        why = f"{body.name} is cut by the field of view" if len(body.cut) else f"{body.name} has no end plates"
+        raise NotMeasuredError(why)
     return BodyParts(centre, frame, front, back, half_width, superior, inferior, arch)
 
 
@@ -243,18 +244,25 @@ def _axis(body: Body, centre: Floats, frame: Floats, half_depth: float, half_wid
             chosen = np.flatnonzero(_on_plate(body, places, frame, half_depth, half_width, way))
             chosen = trim_plane(places, body.surface.weights, chosen)
             if len(chosen) >= 10:
-                slope = fit_surface(places[chosen], body.surface.weights[chosen])
+                slope = fit_plane(places[chosen], body.surface.weights[chosen])
                 normals.append(unit([-slope[1], -slope[2], 1.0]))
         if normals:
             frame = frame_of(unit(np.sum(normals, axis=0)) @ frame, frame[1])
     return np.asarray(frame[2])
 
 
-def fit_surface(places: Floats, weights: Floats) -> Floats:
+def fit_plane(places: Floats, weights: Floats) -> Floats:
     """`[3]` height at 0 and slopes along x and y, of a plane of least squares through points `[n, 3]`."""
     root = np.sqrt(weights)
     matrix = np.column_stack([np.ones(len(places)), places[:, 0], places[:, 1]]) * root[:, None]
     return np.asarray(np.linalg.lstsq(matrix, places[:, 2] * root, rcond=None)[0])
+
+
+def fit_curvature(places: Floats, weights: Floats) -> Floats:
+    """`[2]` factors of x² and y² in the surface of second order through points `[n, 3]`: end plates sink in."""
+    root, (x, y, z) = np.sqrt(weights), places.T
+    matrix = np.column_stack([np.ones(len(x)), x, y, x * x, y * y]) * root[:, None]
+    return np.asarray(np.linalg.lstsq(matrix, z * root, rcond=None)[0][3:])
 
 
 def trim_plane(places: Floats, weights: Floats, chosen: Ints) -> Ints:
@@ -262,7 +270,7 @@ def trim_plane(places: Floats, weights: Floats, chosen: Ints) -> Ints:
     for _ in range(2):
         if len(chosen) < 10:
             return chosen
-        height, right, ahead = fit_surface(places[chosen], weights[chosen])
+        height, right, ahead = fit_plane(places[chosen], weights[chosen])
         away = np.abs(places[chosen] @ np.array([-right, -ahead, 1.0]) - height)
         chosen = chosen[away <= 3.5 * 1.4826 * np.median(away) + 0.1]
     return chosen
@@ -291,13 +299,16 @@ def _plate(body: Body, centre: Floats, frame: Floats, half_depth: float, half_wi
     ahead = places[:, 1]
     flat = (facing[:, 2] * way > FACING) & (level_of(places, way) > 0.4 * thick) & (np.abs(places[:, 0]) < band)
     flat &= np.abs(places[:, 2] - height) < max(0.6 * thick, 2 * above)
+    halfway = float(np.mean(ends))
     zones = (
         (ahead < ends[0] - margin) & (ahead > ends[0] - depth / 3),
-        np.abs(ahead - np.mean(ends)) < depth / 6,
+        np.abs(ahead - halfway) < depth / 6,
         (ahead > ends[1] + margin) & (ahead < ends[1] + depth / 3),
     )
     front, middle, back = (np.flatnonzero(flat & zone) for zone in zones)
-    return PlateParts(plane, (front, middle, back), (walls[0], walls[1]), any(_touches(body, own) for own in (chosen, *walls)))
+    return PlateParts(
+        plane, (front, middle, back), (walls[0], walls[1]), any(_touches(body, own) for own in (chosen, *walls))
+    )
 
 
 def level_of(places: Floats, way: int) -> Floats:
