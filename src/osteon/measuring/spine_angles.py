@@ -106,8 +106,8 @@ def largest_cobb(*bodies: Body) -> Reading:
 _COBB = "Cobb, Instr Course Lect 5, 1948"
 _MANUAL = "O'Brien et al., Radiographic Measurement Manual, Spinal Deformity Study Group, 2008"
 _PLANES = (
-    "between planes of least squares through the end plates, seen in the patient's {} plane: the upper one of the upper "
-    "vertebra (of C2 the lower one), the lower one of the lower vertebra (of S1 the upper one)"
+    "between planes of least squares through the end plates, seen in the patient's {} plane: the upper one of the "
+    "upper vertebra (of C2 the lower one), the lower one of the lower vertebra (of S1 the upper one)"
 )
 MEASURES = (
     Measure(

@@ -169,8 +169,8 @@ MEASURES = (
                 "meyerding",
                 "grade",
                 "grade of a slip forwards, 0 to 5",
-                "0 below 3 mm forwards; 1 up to a quarter of the depth, 2 to a half, 3 to three quarters, 4 to all of it, 5 "
-                "beyond",
+                "0 below 3 mm forwards; 1 up to a quarter of the depth, 2 to a half, 3 to three quarters, 4 to all of "
+                "it, 5 beyond",
                 _SLIP_SOURCE + "; 3 mm: Iguchi et al., J Spinal Disord Tech 15, 2002",
                 meyerding,
             ),
