@@ -67,9 +67,8 @@ def measure_phantoms(spacing: float, count: int, part: float) -> None:
         rng = np.random.default_rng(number)
         spine = build(draw_parts(rng), Rotation.from_euler("xyz", rng.uniform(-10, 10, 3), degrees=True))
         frame = Rotation.random(random_state=number).as_matrix() @ np.diag([1, 1, rng.choice([-1, 1])])
-        scene = make_scene(
-            str(number), draw(displaced(spine.fields(), part * 0.25 * spacing, rng), spine.grid(spacing, frame))
-        )
+        fields = displaced(spine.fields(), rng, part * 0.25 * spacing)
+        scene = make_scene(str(number), draw(fields, spine.grid(spacing, frame)))
         known = truths(spine)
         for one in measure_scene(scene, find_measures(["spine"])):
             truth = known.get((one.about, one.name))
