@@ -97,10 +97,11 @@ class PhantomSpine:
     def grid(self, spacing: npt.ArrayLike = 1.0, directions: npt.ArrayLike | None = None) -> Geometry:
         """Around all of it."""
         centres = np.array([centre for centre, _ in self.places])
-        reach = 66.0 if any(part.arch for part in self.parts) else 34.0
+        arches = any(part.arch for part in self.parts)
+        room, behind = (24.0, 32.0) if arches else (0.0, 0.0)  # so that nothing ends flat near the grid's edge
         return grid_around(
-            centres.min(axis=0) - np.array([34, reach, 26]),
-            centres.max(axis=0) + np.array([34, 30, 26]),
+            centres.min(axis=0) - np.array([34, 34 + behind, 26]) - room,
+            centres.max(axis=0) + np.array([34, 30, 26]) + room,
             spacing,
             directions,
             0.0,
