@@ -104,7 +104,7 @@ class PhantomSpine:
             centres.max(axis=0) + np.array([34, 30, 26]) + room,
             spacing,
             directions,
-            0.0,
+            10.0,
         )
 
 

@@ -14,6 +14,7 @@ from osteon.measuring.anatomy import kind_of, side_of_structure
 from osteon.measuring.body import Body
 from osteon.measuring.scene import Scene
 from osteon.measuring.shape_model import mirrored_model
+from osteon.measuring.spine_rows import is_in_row
 from osteon.measuring.surface import Surface
 
 MAX_PLACED = 24
@@ -68,7 +69,7 @@ def broken_bones(scene: Scene) -> list[BrokenBone]:
             bone = match["bone"] or "bone"
         if bone is not None:
             whole = body.structure.model_copy(update={"name": bone, "side": side_of(bone)[0] or body.structure.side})
-        if whole is not None:
+        if whole is not None and (bone is not None or not is_in_row(whole)):
             groups.setdefault(whole.name, (whole, []))[1].append(body)
     found = []
     for whole, bodies in groups.values():

@@ -91,6 +91,11 @@ def is_disc(structure: Structure) -> bool:
     return bool(_DISC.search(_words(structure.name)))
 
 
+def is_in_row(structure: Structure) -> bool:
+    """Whether its numbered pieces are vertebrae or discs, and no fragments."""
+    return is_disc(structure) or bool(_VERTEBRA.search(_words(structure.name)))
+
+
 def _words(name: str) -> str:
     return " ".join(_WORDS.findall(name.lower()))
 
