@@ -14,7 +14,6 @@ from hypothesis import HealthCheck, settings
 from osteon.core.progress import print_messages, show_progress
 from osteon.networks import fused_norm
 
-signal.signal(signal.SIGINT, signal.default_int_handler)  # tests that a shell began in the background ignore it
 os.fsync = lambda _: None  # what tests write need not outlive a power failure
 settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("unhurried")  # a test never times
@@ -27,7 +26,8 @@ def pytest_collection_finish() -> None:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skip what needs a GPU where torch sees none."""
+    """Skip what needs a GPU where torch sees none; Ctrl-C is Python's, whoever began the tests or came before."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     if item.get_closest_marker("gpu") is not None:
         import torch
 

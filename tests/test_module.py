@@ -220,24 +220,20 @@ def test_a_run_with_groups_ends_as_an_undisturbed_one(
             "training.decay": 0.5,
         }
     )
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    try:
-        train(tiny, plan, tmp_path / "whole", CPU)
-        acting = TrainingModule.training_step
-        with monkeypatch.context() as patch:
+    train(tiny, plan, tmp_path / "whole", CPU)
+    acting = TrainingModule.training_step
+    with monkeypatch.context() as patch:
 
-            def interrupted(module: TrainingModule, part: Batch, number: int) -> torch.Tensor:
-                if part.iteration == stop:
-                    signal.raise_signal(signal.SIGINT)
-                return acting(module, part, number)
+        def interrupted(module: TrainingModule, part: Batch, number: int) -> torch.Tensor:
+            if part.iteration == stop:
+                signal.raise_signal(signal.SIGINT)
+            return acting(module, part, number)
 
-            patch.setattr(TrainingModule, "training_step", interrupted)
-            with pytest.raises(KeyboardInterrupt):
-                train(tiny, plan, tmp_path / "parts", CPU)
-        assert load_checkpoint(tmp_path / "parts/checkpoints" / LAST)[1].iteration == stop + 1
-        assert train(tiny, plan, tmp_path / "parts", CPU).resumed
-    finally:
-        signal.signal(signal.SIGINT, before)
+        patch.setattr(TrainingModule, "training_step", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            train(tiny, plan, tmp_path / "parts", CPU)
+    assert load_checkpoint(tmp_path / "parts/checkpoints" / LAST)[1].iteration == stop + 1
+    assert train(tiny, plan, tmp_path / "parts", CPU).resumed
     whole, parts = (load_checkpoint(tmp_path / name / "checkpoints" / LAST)[0] for name in ("whole", "parts"))
     assert whole.keys() == parts.keys()
     for name, tensor in whole.items():

@@ -94,14 +94,6 @@ def finished(tiny: Dataset) -> Path:
     return run
 
 
-@pytest.fixture(autouse=True)
-def python_handles_ctrl_c() -> Iterator[None]:
-    """Also where the tests are started in the background, with Ctrl-C ignored."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 def at_iteration(monkeypatch: pytest.MonkeyPatch, number: int, act: Callable[[], object]) -> None:
     """Do something in the middle of an iteration."""
     step = TrainingModule.training_step
