@@ -160,6 +160,9 @@ def truths(spine: PhantomSpine) -> dict[tuple[str, str], float]:
             known[both, "listhesis_mm"] = part.slip
             known[both, "slip_ratio"] = part.slip / (2 * part.half_depth)
     known[f"{names[0]} + {names[-1]}", "cobb_deg"] = spine.cobb()
+    if (names[0], names[-1]) == ("L1", "L5"):
+        known["L1 + L5", "lordosis_deg"] = spine.lordosis(0, 4)
+        known["L1 + L5", "coronal_angle_deg"] = spine.lean(4, 1, 0) - spine.lean(0, 0, 0)
     return known
 
 

@@ -51,7 +51,7 @@ def test_a_phantom_measures_what_it_was_built_with(
     found = figures(draw(spine.fields(), spine.grid(spacing, directions)))
     for key, truth in truths(spine).items():
         one = found[key]
-        tolerance = {"mm": 0.9 * spacing, "deg": 1.2, "ratio": 0.05 * spacing}[one.unit]
+        tolerance = {"mm": 0.8 * spacing, "deg": 1.2, "ratio": 0.05 * spacing}[one.unit]
         assert one.value == pytest.approx(truth, abs=tolerance), key
         assert (one.low or 0) < truth < (one.high or 0), key
         assert one.drawings, key

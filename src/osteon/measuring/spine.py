@@ -78,7 +78,7 @@ def wedge_angle(body: Body) -> Reading:
         Drawing.of("line", name, plate.front, plate.back)
         for name, plate in (("upper end plate", found.superior), ("lower end plate", found.inferior))
     ]
-    return Reading.of(angle, plates, found.flags)
+    return Reading.of(angle, plates, found.flags, sd=found.lean_sd_deg(found.half_depth))
 
 
 def _beside(bodies: tuple[Body, ...]) -> float:

@@ -65,7 +65,9 @@ class Angle:
             _draw(own, plate, self.plane, f"end plate of {own.name}")
             for own, plate in zip(found, (above, below), strict=True)
         ]
-        return Reading.of(self.sign * angle, lines, tuple(dict.fromkeys([*found[0].flags, *found[1].flags])))
+        flags = tuple(dict.fromkeys([*found[0].flags, *found[1].flags]))
+        half = found[0].half_width if self.plane == CORONAL else found[0].half_depth
+        return Reading.of(self.sign * angle, lines, flags, sd=found[0].lean_sd_deg(half))
 
 
 def largest_cobb(*bodies: Body) -> Reading:

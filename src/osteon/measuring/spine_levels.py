@@ -63,7 +63,10 @@ class DiscHeight:
             for n in (range(3) if self.place is None else (self.place,))
         ]
         value = heights.mean() if self.place is None else heights[self.place]
-        return Reading.of(value, lines, tuple(dict.fromkeys([*found.flags, *lower.find(find_vertebra).flags])))
+        flags = dict.fromkeys([*found.flags, *lower.find(find_vertebra).flags])
+        if value < 0:
+            flags[f"{upper.name} and {lower.name} overlap there"] = None
+        return Reading.of(max(value, 0.0), lines, tuple(flags))
 
 
 def _slip(upper: Body, lower: Body) -> tuple[float, float, list[Drawing], tuple[str, ...]]:

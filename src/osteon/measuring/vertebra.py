@@ -16,6 +16,9 @@ Floats = npt.NDArray[np.float64]
 
 FEWEST = 10
 """Points of the surface in a part of an end plate."""
+LEAN_VOXELS = 0.25
+"""Standard deviation of the border at an end plate's edge by errors that are longer than it, and so than those of
+replicas."""
 COARSE_MM = 2.5
 """Length of voxels along a vertebra's axis beyond which its figures are flagged."""
 _SIDEWAYS = 0.7
@@ -64,6 +67,10 @@ class Vertebra:
     flags: tuple[str, ...]
     _superior: Plate | str
     _inferior: Plate | str
+
+    def lean_sd_deg(self, half_length: float) -> float:
+        """Standard deviation by which errors that are longer than an end plate lean it, over half of its length."""
+        return float(np.degrees(LEAN_VOXELS * self.coarse_mm / half_length))
 
     @property
     def superior(self) -> Plate:
