@@ -13,8 +13,8 @@ import torch.nn.functional as F
 
 from helpers import FLAT, SIDES, tiny_plan
 from osteon.core.errors import PlanError
+from osteon.plan.augmentation_section import MAX_ELASTIC_SHARE
 from osteon.plan.schema import Plan
-from osteon.plan.sections import MAX_ELASTIC_SHARE
 from osteon.planning.recipes import RECIPES
 from osteon.training.augmenting import AugmentationParameters, apply_augmentation, draw_parameters
 from osteon.training.augmenting.parameters import rotation

@@ -15,11 +15,11 @@ from osteon.core.files import read_yaml, write_yaml
 from osteon.core.labels import Structure, check_values
 from osteon.core.schema_versions import migrate
 from osteon.dataset.manifest import Channel, describe_errors, newer_version_hint
+from osteon.plan.augmentation_section import Augmentation
 from osteon.plan.grid_sections import Grid, Intensity, NnUNetPreparation
 from osteon.plan.network_sections import TAGS, AnyNetwork, Monai, Network, NnUNet, Pretrained
 from osteon.plan.sections import (
     CONFIG,
-    Augmentation,
     Clicks,
     Forecast,
     Patch,
