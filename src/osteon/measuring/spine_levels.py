@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
 import numpy.typing as npt
 
 from osteon.measuring.body import Body
-from osteon.measuring.figure import Drawing, NotMeasuredError, Reading
+from osteon.measuring.figure import Drawing, NotMeasuredError, Reading, Unit
 from osteon.measuring.measure import Measure
 from osteon.measuring.shape import across, unit
 from osteon.measuring.spine import PLACES, VOLUME
@@ -111,6 +113,35 @@ _DISC = (
 )
 _DISC_SOURCE = "Dabbs and Dabbs, Spine 15, 1990; by end plates: Frobin et al., Clin Biomech 12, 1997"
 _SLIP_SOURCE = "Meyerding, Surg Gynecol Obstet 54, 1932"
+_SLIPS: Sequence[tuple[str, Unit, str, str, str, Callable[..., Reading]]] = (
+    (
+        "listhesis",
+        "mm",
+        "how far a vertebra has slipped on the one below, positive forwards",
+        "from the upper back corner of the lower vertebra to the lower back corner of the upper one, along the "
+        "plane halfway between both end plates",
+        _SLIP_SOURCE + "; the plane: Frobin et al., Clin Biomech 12, 1997",
+        listhesis,
+    ),
+    (
+        "slip_ratio",
+        "ratio",
+        "the same as a part of the lower vertebra's depth",
+        "listhesis ∕ depth of the lower vertebra's upper end plate",
+        _SLIP_SOURCE,
+        slip_ratio,
+    ),
+    (
+        "meyerding",
+        "grade",
+        "grade of a slip forwards, 0 to 5",
+        "0 below 3 mm forwards; 1 up to a quarter of the depth, 2 to a half, 3 to three quarters, 4 to all of "
+        "it, 5 beyond",
+        _SLIP_SOURCE + "; 3 mm: Iguchi et al., J Spinal Disord Tech 15, 2002",
+        meyerding,
+    ),
+)
+
 MEASURES = (
     *(
         Measure(
@@ -138,7 +169,7 @@ MEASURES = (
         Measure(
             name,
             "spine",
-            unit_of,  # type: ignore[arg-type]
+            unit_of,
             what,
             definition,
             source,
@@ -150,33 +181,6 @@ MEASURES = (
             whole=False,
             positive=unit_of == "grade",
         )
-        for name, unit_of, what, definition, source, read in (
-            (
-                "listhesis",
-                "mm",
-                "how far a vertebra has slipped on the one below, positive forwards",
-                "from the upper back corner of the lower vertebra to the lower back corner of the upper one, along the "
-                "plane halfway between both end plates",
-                _SLIP_SOURCE + "; the plane: Frobin et al., Clin Biomech 12, 1997",
-                listhesis,
-            ),
-            (
-                "slip_ratio",
-                "ratio",
-                "the same as a part of the lower vertebra's depth",
-                "listhesis ∕ depth of the lower vertebra's upper end plate",
-                _SLIP_SOURCE,
-                slip_ratio,
-            ),
-            (
-                "meyerding",
-                "grade",
-                "grade of a slip forwards, 0 to 5",
-                "0 below 3 mm forwards; 1 up to a quarter of the depth, 2 to a half, 3 to three quarters, 4 to all of "
-                "it, 5 beyond",
-                _SLIP_SOURCE + "; 3 mm: Iguchi et al., J Spinal Disord Tech 15, 2002",
-                meyerding,
-            ),
-        )
+        for name, unit_of, what, definition, source, read in _SLIPS
     ),
 )
