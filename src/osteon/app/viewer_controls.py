@@ -9,6 +9,7 @@ from nicegui import ui
 from nicegui.events import KeyEventArguments, ValueChangeEventArguments
 
 from osteon.app.elements import action, attempt, caption, card
+from osteon.app.key_dialog import show_keys
 from osteon.app.piece_editor import PieceEditor
 from osteon.app.slider import Slider
 from osteon.app.structure_list import StructureList
@@ -184,15 +185,7 @@ class ViewerControls:
 
 def show_shortcuts() -> None:
     """All keys, in a dialog."""
-    with ui.dialog(value=True) as dialog, ui.card().classes("osteon-card"):
-        ui.label("Keys").classes("text-weight-bold text-h6")
-        for keys, what in SHORTCUTS:
-            with ui.element("div").classes("osteon-row no-wrap"):
-                with ui.element("kbd"):
-                    ui.label(keys)
-                ui.label(what)
-        caption("In a view, drag to move the crosshair, and with the right button to move the image.")
-        action("Close", dialog.close, style="main")
+    show_keys("Keys", SHORTCUTS, "In a view, drag to move the crosshair, and with the right button to move the image.")
 
 
 def window_presets(info: dict[str, Any]) -> list[tuple[str, float, float]]:

@@ -10,6 +10,7 @@ from nicegui import ui
 
 from osteon.app.elements import action, attempt, caption, card, refresh_on_change
 from osteon.app.item_actions import item_page
+from osteon.app.key_dialog import show_keys
 from osteon.app.page_cleanup import refreshable
 from osteon.app.pages.progress import ProgressPage
 from osteon.app.reader_name import name_field
@@ -101,7 +102,7 @@ class _WorkPage:
             action("Reopen", lambda: judge_cases(item, self._cases(), "open", then=reload), icon="undo")
             self.given = ui.input("Give to", placeholder="nobody").props("dense maxlength=60").classes("osteon-filter")
             action("Assign", lambda: assign_cases(item, self._cases(), str(self.given.value or ""), then=reload))
-            action("Keys", _show_keys, icon="keyboard", style="quiet")
+            action("Keys", partial(show_keys, "Keys in the list", KEYS), icon="keyboard", style="quiet")
 
     def _cases(self) -> list[str]:
         """The ticked cases that are shown, in the order of the list: what no filter shows is not changed."""
@@ -175,14 +176,3 @@ class _WorkPage:
 
 def _owner(chosen: str) -> str | None:
     return None if chosen == EVERYBODY else "" if chosen == NOBODY else chosen
-
-
-def _show_keys() -> None:
-    with ui.dialog(value=True) as dialog, ui.card().classes("osteon-card"):
-        ui.label("Keys in the list").classes("text-weight-bold text-h6")
-        for keys, what in KEYS:
-            with ui.element("div").classes("osteon-row no-wrap"):
-                with ui.element("kbd"):
-                    ui.label(keys)
-                ui.label(what)
-        action("Close", dialog.close, style="main")
