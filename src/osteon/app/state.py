@@ -27,6 +27,25 @@ SCENE_FILE = re.compile(r"(image|[abd]-\d{1,2})\.(nii\.gz|bin)|poster\.png")
 
 
 @dataclass(frozen=True)
+class FoundCase:
+    """A case of a dataset.
+
+    Attributes:
+        item: The dataset in the workspace.
+        dataset: It, opened.
+        name: The case's id in it.
+        names: Of all cases, in the order in which a list showed them, else in the dataset's.
+        order: Stands for that order in URLs; empty: the dataset's.
+    """
+
+    item: Item
+    dataset: Dataset
+    name: str
+    names: list[str]
+    order: str
+
+
+@dataclass(frozen=True)
 class Undo:
     """What was done last, and how it is undone.
 
@@ -102,6 +121,19 @@ class AppState:
     def find_case(self, item: Item, names: Iterable[str], case_id: str) -> str | None:
         """The case among `names` that an id stands for."""
         return next((name for name in names if hmac.compare_digest(self.case_id(item, name), case_id)), None)
+
+    def find_dataset_case(self, dataset_id: str, case_id: str, order: str = "") -> FoundCase:
+        """The case that a page's URL stands for. Raises OsteonError where it is no longer there."""
+        item = self.workspace.find("datasets", dataset_id)
+        dataset = None if item is None else open_dataset(item)
+        names = [] if dataset is None else [case.id for case in dataset.manifest.cases]
+        name = None if item is None else self.find_case(item, names, case_id)
+        if item is None or dataset is None or name is None:
+            raise OsteonError("this case is no longer here", hint="go back to Data")
+        known = set(names)
+        ordered = [other for other in self.orders.get(order, ()) if other in known]
+        names, order = (ordered, order) if name in ordered else (names, "")
+        return FoundCase(item, dataset, name, names, order)
 
     async def load_scene(self, request: SceneRequest) -> tuple[str, dict[str, Any]]:
         """The scene's id and its info.json; made where it is not there.

@@ -34,9 +34,8 @@ from osteon.app.drawing.labels import (
 )
 from osteon.app.drawing.transfer import Drawing, entries_from
 from osteon.app.results import result_files
-from osteon.app.state import open_dataset
 from osteon.app.workspace import Item, read_about
-from osteon.core.errors import ConflictError, DiskFullError, OsteonError, UsageError
+from osteon.core.errors import ConflictError, DiskFullError, OsteonError
 from osteon.dataset.case_history import read_history
 from osteon.web.http_errors import RejectedError
 from osteon.web.slow_bodies import PacedBody
@@ -188,16 +187,11 @@ async def _answer(app: AppState, request: Request, handler: Handler) -> Response
 
 
 def _find(app: AppState, request: Request) -> tuple[Item, str]:
-    item = app.workspace.find("datasets", request.path_params["dataset_id"])
-    dataset = None if item is None else open_dataset(item)
-    names = [] if dataset is None else (case.id for case in dataset.manifest.cases)
-    name = None if item is None else app.find_case(item, names, request.path_params["case_id"])
-    if item is None or dataset is None or name is None:
-        raise UsageError("this case is no longer here", hint="go back to Data")
-    case = dataset.case(name)
+    found = app.find_dataset_case(request.path_params["dataset_id"], request.path_params["case_id"])
+    case = found.dataset.case(found.name)
     for path in (*case.images, *([case.segmentation] if case.segmentation else [])):
-        app.workspace.check_readable(dataset.resolve(path))
-    return item, name
+        app.workspace.check_readable(found.dataset.resolve(path))
+    return found.item, found.name
 
 
 @asynccontextmanager

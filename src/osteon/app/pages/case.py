@@ -11,11 +11,10 @@ from osteon.app.elements import action, page_frame
 from osteon.app.measurement_card import MeasurementCard
 from osteon.app.report_buttons import report_buttons
 from osteon.app.results import case_scene
-from osteon.app.state import AppState, open_dataset
+from osteon.app.state import AppState
 from osteon.app.view_group import ViewPane
 from osteon.app.viewer import Viewer, case_header
 from osteon.app.workspace import Item
-from osteon.core.errors import OsteonError
 from osteon.dataset.case_history import read_history
 from osteon.dataset.dataset import Dataset
 from osteon.reporting.case_page import render_dataset_case
@@ -27,14 +26,9 @@ def register(app: AppState) -> None:
     @ui.page("/look/{dataset_id}/{case_id}")
     def look(dataset_id: str, case_id: str, order: str = "") -> None:
         item = app.workspace.find("datasets", dataset_id)
-        dataset = None if item is None else open_dataset(item)
-        names = [] if dataset is None else [case.id for case in dataset.manifest.cases]
-        name = None if item is None else app.find_case(item, names, case_id)
         with page_frame(app, "Look", "/data", back=(f"/dataset/{dataset_id}", item.title if item else "Data")):
-            if item is None or dataset is None or name is None:
-                raise OsteonError("this case is no longer here", hint="go back to Data")
-            ordered = [other for other in app.orders.get(order, ()) if other in set(names)]
-            _CasePage(app, item, dataset, name, ordered if name in ordered else names, order)
+            found = app.find_dataset_case(dataset_id, case_id, order)
+            _CasePage(app, found.item, found.dataset, found.name, found.names, found.order)
 
 
 class _CasePage:
@@ -45,7 +39,7 @@ class _CasePage:
         case = dataset.case(name)
         self.following = names[(names.index(name) + 1) % len(names)]
         held_out = ", kept for the final test" if case.held_out else ""
-        url, more = f"/look/{item.id}", f"?order={order}" if order in app.orders else ""
+        url, more = f"/look/{item.id}", f"?order={order}" if order else ""
         with case_header(names, name, lambda other: f"{url}/{app.case_id(item, other)}{more}", held_out) as step:
             self.channel = _channels(dataset)
             action("Draw", f"{url}/{app.case_id(item, name)}/draw{more}", icon="brush", style="main")

@@ -8,7 +8,7 @@ from osteon.app.drawing.labels import describe_case
 from osteon.app.drawing.views import DRAWING_VIEWS, DrawPanel
 from osteon.app.elements import action, caption, page_frame, show_error
 from osteon.app.results import case_scene
-from osteon.app.state import AppState, open_dataset
+from osteon.app.state import AppState
 from osteon.app.viewer import case_header
 from osteon.app.viewer_controls import window_presets
 from osteon.app.views import NIIVUE_HINT, has_niivue, viewer_scene, why_no_niivue
@@ -22,24 +22,18 @@ def register(app: AppState) -> None:
 
     @ui.page("/look/{dataset_id}/{case_id}/draw")
     def draw(dataset_id: str, case_id: str, order: str = "") -> None:
-        item = app.workspace.find("datasets", dataset_id)
-        dataset = None if item is None else open_dataset(item)
-        names = [] if dataset is None else [case.id for case in dataset.manifest.cases]
-        name = None if item is None else app.find_case(item, names, case_id)
         with page_frame(app, "Draw", "/data", back=(f"/look/{dataset_id}/{case_id}", "Look"), wide=True):
-            if item is None or dataset is None or name is None:
-                raise OsteonError("this case is no longer here", hint="go back to Data")
-            ordered = [other for other in app.orders.get(order, ()) if other in set(names)]
-            names, more = (ordered, f"?order={order}") if name in ordered else (names, "")
-            place = names.index(name)
+            found = app.find_dataset_case(dataset_id, case_id, order)
+            names, more = found.names, f"?order={found.order}" if found.order else ""
+            place = names.index(found.name)
 
             def url(other: str) -> str:
-                return f"/look/{item.id}/{app.case_id(item, other)}/draw{more}"
+                return f"/look/{found.item.id}/{app.case_id(found.item, other)}/draw{more}"
 
             around = [url(names[(place + by) % len(names)]) for by in (-1, 1)]
-            with case_header(names, name, url):
+            with case_header(names, found.name, url):
                 pass
-            _DrawingPage(app, item, dataset, name, around)
+            _DrawingPage(app, found.item, found.dataset, found.name, around)
 
 
 class _DrawingPage:
