@@ -24,7 +24,10 @@ from osteon.dataset.saved_measurements import (
     save_lengths,
 )
 
-HOW = "Switch on “Measure by dragging” (m), drag from end to end, and save. An angle is that between two saved lengths."
+HOW = (
+    "Switch on “Measure by dragging” (m), drag from end to end, and keep the lengths. "
+    "An angle is that between two that are kept."
+)
 
 
 class MeasurementCard:
