@@ -26,6 +26,9 @@ def measure(
     template: PathLike | None = None,
     bones: Mapping[str, Sequence[str]] | None = None,
     reduce: bool = False,
+    sr: bool = False,
+    series: PathLike | None = None,
+    ignore_references: bool = False,
     workers: int | None = None,
     overwrite: bool = False,
 ) -> MeasureReport:
@@ -45,6 +48,9 @@ def measure(
             compared with.
         bones: Bone → structures that are its pieces, where pieces are not numbered.
         reduce: Write where the pieces of broken bones belong: STL and 4×4 matrices, below reductions.
+        sr: Write a DICOM SR (TID 1500) of each case that comes from a DICOM series, and the SEG it refers to.
+        series: With `sr`: the folder with the scans' DICOM series; None: the files that were predicted.
+        ignore_references: With `series`: take a series by its grid, as `export` does.
         workers: Processes; None: as memory and cores allow.
         overwrite: Measure again what is done.
 
@@ -53,6 +59,7 @@ def measure(
         >>> len(report.figures), report.figures[0].name
         (6, 'volume_cm3')
     """
+    from osteon.core.errors import UsageError
     from osteon.dataset.modality import parse_modality
     from osteon.measuring.cases import CaseOptions
     from osteon.measuring.run import measure
@@ -67,6 +74,18 @@ def measure(
         bones=None if bones is None else {bone: tuple(pieces) for bone, pieces in bones.items()},
         reduce=reduce,
     )
-    return measure(
+    if not sr and (series is not None or ignore_references):
+        raise UsageError("series: means nothing without a DICOM SR", hint="leave it out, or ask for one: --sr")
+    report = measure(
         Path(source), Path(out), what=what, structures=structures, options=options, workers=workers, overwrite=overwrite
     )
+    if sr:
+        from osteon.exporting.measured_sr import write_measured_srs
+
+        folder = None if series is None else Path(series)
+        written = write_measured_srs(
+            Path(source), Path(out), report.figures, options, series=folder, by_grid=ignore_references
+        )
+        report.failed.update(written.failed)
+        report.notes.extend(written.notes)
+    return report

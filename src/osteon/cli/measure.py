@@ -53,6 +53,15 @@ def measure(
     reduce: Annotated[
         bool, typer.Option("--reduce", help="Write where the pieces of broken bones belong: STL and matrices.")
     ] = False,
+    sr: Annotated[
+        bool, typer.Option("--sr", help="Write a DICOM SR and SEG of each case that comes from a DICOM series.")
+    ] = False,
+    series: Annotated[
+        Path | None, typer.Option(help="With --sr: the scans' DICOM series; the predicted files when left out.")
+    ] = None,
+    ignore_references: Annotated[
+        bool, typer.Option("--ignore-references", help="With --series: take a series by its grid alone.")
+    ] = False,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; as memory allows when left out.")] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Measure again what is done, and replace files in OUT.")
@@ -74,6 +83,9 @@ def measure(
         template=template,
         bones=_bones(bone),
         reduce=reduce,
+        sr=sr,
+        series=series,
+        ignore_references=ignore_references,
         workers=workers,
         overwrite=overwrite,
     )

@@ -74,7 +74,7 @@ def codes_of(structure: Structure) -> StructureCodes:
         return StructureCodes(codes.SCT.AnatomicalStructure, getattr(codes.SCT, _WHOLE[plain]), side)
     if plain in _ABNORMAL:
         return StructureCodes(codes.SCT.MorphologicallyAbnormalStructure, getattr(codes.SCT, _ABNORMAL[plain]), side)
-    return StructureCodes(codes.SCT.Tissue, _local(structure.name), side)
+    return StructureCodes(codes.SCT.Tissue, local_code(structure.name), side)
 
 
 def _plain(structure: Structure) -> str:
@@ -89,9 +89,14 @@ def _plain(structure: Structure) -> str:
     return " ".join(words)
 
 
-def _local(name: str) -> Code:
-    """A code of our own: the same for the same name, at most 16 characters as DICOM has it."""
+def local_code(name: str, meaning: str = "") -> Code:
+    """A code of our own: the same for the same name, at most 16 characters as DICOM has it.
+
+    Args:
+        name: What the code follows from.
+        meaning: In words; empty: the name.
+    """
     from pydicom.sr.coding import Code
 
     digest = hashlib.sha256(name.encode(errors="replace")).hexdigest()[:12].upper()
-    return Code(f"OST-{digest}", SCHEME, re.sub(r"[\\\x00-\x1f\x7f]+", " ", name)[:_LONGEST_MEANING])
+    return Code(f"OST-{digest}", SCHEME, re.sub(r"[\\\x00-\x1f\x7f]+", " ", meaning or name)[:_LONGEST_MEANING])
