@@ -52,8 +52,11 @@ class Radiologist(PictureDrawer):
         self.page.get_by_role("toolbar", name="Drawing tools").get_by_role("button", name=name, exact=True).click()
 
     def set_width(self, pixels: int) -> None:
-        field = self.page.locator(".osteon-draw-options label", has_text="Width").locator("input[type=number]")
-        field.fill(str(pixels))
+        self.set_number("Width", pixels)
+
+    def set_number(self, name: str, value: int) -> None:
+        field = self.page.locator(".osteon-draw-options label", has_text=name).locator("input[type=number]")
+        field.fill(str(value))
         field.press("Enter")
 
     def on_disk(self) -> Segmentation:
@@ -165,6 +168,51 @@ def test_half_a_bone_is_erased_and_drawn_again_and_lies_on_the_disk(radiologist:
     person.open("hands", case, "This is version 1.")
     assert np.array_equal(person.masks(), wanted)
     person.shot("radiograph-saved")
+    row, column = max(zip(*np.nonzero(wanted[bone]), strict=True), key=lambda at: int(wanted[:, *at].sum()))
+    person.choose(person.names[bone])
+    person.tool("Click")
+    person.page.keyboard.down("Control")
+    person.page.mouse.click(*person.on_screen((column + 0.5, row + 0.5)))
+    person.page.keyboard.up("Control")
+    person.visitor.sees("By one point")
+    found = person.masks()
+    assert not found[bone, row, column]
+    assert np.array_equal(np.delete(found, bone, 0), np.delete(wanted, bone, 0)), "what lies there, too, stays"
+    person.page.keyboard.press("Control+z")
+    assert np.array_equal(person.masks(), wanted)
+
+
+def click_a_bone(person: Radiologist, label: np.ndarray) -> None:
+    """The ulna from a point inside; a point outside, by keyboard; both taken back. The radius keeps its own."""
+    person.choose("ulna")
+    person.tool("Eraser")
+    person.set_width(60)
+    person.drag((15, 50), (30, 50))
+    assert not person.masks()[1].any()
+    middle = person.on_screen((float(np.nonzero(label == 2)[1].mean()), float(np.nonzero(label == 2)[0].mean())))
+    person.tool("Click")
+    person.set_number("Radius, about", 4)
+    person.page.mouse.click(*middle)
+    person.visitor.sees("By one point")
+    found = person.masks()
+    assert 2 * (found[1] & (label == 2)).sum() > 0.95 * (found[1].sum() + (label == 2).sum())
+    assert np.array_equal(found[0], label == 1)
+
+    for key in ("ArrowLeft", "ArrowLeft", "ArrowDown"):  # a cursor, from the picture's middle into the bone
+        person.page.keyboard.press(f"Shift+{key}")
+    column, row = [int(v) for v in person.page.evaluate(f"{VIEW}.cursor")]
+    assert found[1, row, column]
+    person.page.keyboard.press("Alt+Enter")
+    person.visitor.sees("By 2 points")
+    assert person.page.evaluate(f"{VIEW}.points")[1] == {"at": [row, column], "positive": False}
+    assert not person.masks()[1, row, column]
+    person.shot("radiograph-clicks")
+    for points in (1, 0):
+        person.page.keyboard.press("Control+z")
+        assert len(person.page.evaluate(f"{VIEW}.points")) == points
+        assert np.array_equal(person.masks()[1], found[1] if points else np.zeros_like(found[1]))
+    person.page.keyboard.press("Control+z")
+    assert np.array_equal(person.masks()[1], label == 2)
 
 
 def test_a_picture_that_is_turned_on_the_screen_is_saved_as_its_file_lies(radiologist: Radiologist) -> None:
@@ -176,6 +224,7 @@ def test_a_picture_that_is_turned_on_the_screen_is_saved_as_its_file_lies(radiol
 
     before = person.on_disk().array
     assert np.array_equal(person.masks(), [turned(before) == 1, turned(before) == 2])
+    click_a_bone(person, turned(before))
     person.choose("ulna")
     person.tool("Brush")
     person.set_width(7)

@@ -124,7 +124,7 @@ export default {
     },
     plainRows() { return this.rows.map(({ name, value, colour, visible, locked }) => ({ name, value, colour, visible, locked, opacity: this.opacity / 100 })); },
     showRows() { this.view.setRows(this.plainRows()); },
-    choose(n) { this.said = ""; this.chosen = n; this.view.setStructure(n); },
+    choose(n) { this.said = ""; this.chosen = n; this.view.setStructure(n); this.showPoints(); },
     lockOthers() { const on = !this.othersLocked; this.rows.forEach((row, n) => { row.locked = on && n !== this.chosen; }); this.showRows(); },
     addPiece() { // the structure's next free value
       const { structure, value } = this.rows[this.chosen], all = this.state.structures.find(({ name }) => name === structure);

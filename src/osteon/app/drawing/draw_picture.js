@@ -26,7 +26,7 @@ export default {
   data: () => ({ heard: "" }),
   watch: { "scene.key"() { this.show(this.scene); } },
   created() {
-    Object.assign(this, { active: -1, options: {}, others: "dimmed", dirty: null });
+    Object.assign(this, { active: -1, options: {}, others: "dimmed", dirty: null, points: [] });
     this.panning = new TOOLS.move(this);
     this.tool = this.panning;
   },
@@ -96,7 +96,7 @@ export default {
       if (this.history) this.tool.begun?.();
       this.touch(null);
     },
-    tools() { return toolList(this.scene.window); },
+    tools() { return toolList(this.scene); },
     setTool(name, options = {}) {
       this.interrupt();
       if (ACTIONS[name]) return this[ACTIONS[name]](options);
@@ -119,6 +119,25 @@ export default {
       this.say({ dimmed: "The others are dimmed.", hidden: "The others are hidden.", shown: "The others are shown as they are." }[this.others]);
       this.touch(null);
     },
+
+    around(points, margin) { // margin: in the picture's unit; others matter where structures exclude one another
+      const { pixel, size: [width, height], exclusive } = this.shown, { history, active } = this;
+      const far = [margin / pixel[1], margin / pixel[0]].map(Math.ceil), ends = [0, 1].map((axis) => points.map((at) => at[axis]));
+      const low = ends.map((all, axis) => Math.max(0, Math.min(...all) - far[axis]));
+      const stop = ends.map((all, axis) => Math.min([height, width][axis], Math.max(...all) + far[axis] + 1));
+      const bytes = new Uint8Array((stop[0] - low[0]) * (stop[1] - low[1]));
+      for (let row = low[0], at = 0; row < stop[0]; row++) for (let n = row * width + low[1], end = row * width + stop[1]; n < end; n++, at++)
+        bytes[at] = history.has(active, n) || (exclusive && this.words.some((words) => words[n]) ? 2 : 0);
+      return { box: [low, stop], bytes };
+    },
+    answered([low, stop], bytes) {
+      const { shown: { size: [width], exclusive }, history, active } = this;
+      for (let row = low[0], at = 0; row < stop[0]; row++) for (let n = row * width + low[1], end = row * width + stop[1]; n < end; n++, at++)
+        if (history.has(active, n) || !exclusive || this.words.every((words) => !words[n])) history.set(active, n, bytes[at]);
+      this.touch([low[1], low[0], stop[1], stop[0]]);
+      this.commit();
+    },
+    mark(points) { this.points = points; this.redraw(); },
 
     reshape(change, margin, nothing) { // the active structure within its box
       if (!this.canDraw()) return;

@@ -2,7 +2,8 @@
 //
 // What views need for it: a tool `click` with the options `by` and `about`; `around(points, margin)`, what is drawn in a
 // box around points, 1 the structure chosen and 2 others that keep what they have: {box, bytes}; `answered(box, bytes)`,
-// which makes the structure chosen what the bytes say there, in one step; and the event `clicked` {at, positive}.
+// which makes the structure chosen what the bytes say there, in one step; and the event `clicked` {at, positive}. A view
+// that has `mark(points)` shows those so far.
 
 const MARGIN = 2; // times the radius that is asked for: no further does the server look
 
@@ -34,6 +35,7 @@ export default {
       const { points, steps, session } = this.clicks;
       points.push({ at, positive });
       this.asking = true;
+      this.view.mark?.(points);
       this.status = "Looking around the point …";
       try {
         const drawn = this.view.around(points.map((point) => point.at), MARGIN * about);
@@ -47,13 +49,18 @@ export default {
       } catch (error) {
         points.pop();
         this.status = error.message;
-      } finally { this.asking = false; }
+      } finally {
+        this.asking = false;
+        this.showPoints();
+      }
     },
     followClicks(undo) { // what is undone takes its point along; whatever else is drawn ends the row of points
       const { points, steps } = this.clicks ?? { points: [], steps: [] };
       if (this.asking || !points.length) return;
       while (steps.length && steps.at(-1) > undo) { steps.pop(); points.pop(); }
       if (!points.length || undo > steps.at(-1)) this.clicks = null;
+      this.showPoints();
     },
+    showPoints() { this.view.mark?.([...(this.clicks?.key.startsWith(`${this.chosen} `) ? this.clicks.points : [])]); },
   },
 };

@@ -3,6 +3,8 @@
 import { connected, strokeShape } from "osteon-picture/shapes.js";
 import { Outline, Polygon } from "osteon-picture/polygon.js";
 
+const REACH = 0.08, MOST_REACH = 200; // how far a click looks: a part of the picture's longer side; mm or pixels at most, as the server has it
+
 class Brush { // draws, or takes away, with a round tip
   constructor(view) { this.view = view; }
   get holds() { return !!this.last; }
@@ -78,6 +80,26 @@ class Take extends Click { // moves the connected piece of another structure to 
   }
 }
 
+class Points extends Click { // asks for what lies around points: inside, or with Ctrl outside; the panel has those so far
+  act(n, { erase }) {
+    const [width] = this.view.shown.size;
+    this.view.tell("osteon-clicked", { at: [Math.floor(n / width), n % width], positive: !erase });
+  }
+  draw(pen) {
+    pen.setLineDash([]);
+    for (const { at: [row, column], positive } of this.view.aside ? [] : this.view.points) {
+      const [x, y] = this.view.screen([column + 0.5, row + 0.5]);
+      pen.beginPath();
+      pen.arc(x, y, 7, 0, 7);
+      Object.assign(pen, { fillStyle: positive ? "#4de6ff" : "#ffd84d", strokeStyle: "#000", lineWidth: 1.5 });
+      pen.fill();
+      pen.moveTo(x - 4, y); pen.lineTo(x + 4, y);
+      if (positive) { pen.moveTo(x, y - 4); pen.lineTo(x, y + 4); }
+      pen.stroke();
+    }
+  }
+}
+
 class Move { // the picture
   constructor(view) { this.view = view; }
   get holds() { return false; }
@@ -95,15 +117,17 @@ class Move { // the picture
 }
 
 export const TOOLS = {
-  move: Move, brush: Brush, eraser: Brush, polygon: Polygon, outline: Outline, fill: Flood, take: Take, takeover: TakeBrush,
+  move: Move, brush: Brush, eraser: Brush, polygon: Polygon, outline: Outline, fill: Flood, take: Take, takeover: TakeBrush, click: Points,
 };
 
-export function toolList([black, white]) { // as the panel takes it; of a window of grey
+export function toolList({ window: [black, white], size: [width, height], pixel, unit }) { // of a scene, as the panel takes it
   const size = { name: "size", label: "Width", least: 1, most: 300, step: 1, value: 20, unit: "px" };
   const limits = [
     { name: "limit", label: "Where the grey is", choices: [["any", "Anything"], ["range", "Within a range"]], value: "any" },
     { name: "from", label: "From", value: +((black + white) / 2).toPrecision(3), unit: "grey" }, { name: "to", label: "To", value: white, unit: "grey" },
   ];
+  const extent = Math.max(width * pixel[0], height * pixel[1]), tidy = (value) => +Math.max(1, value).toPrecision(2);
+  const about = { name: "about", label: "Radius, about", least: 1, most: tidy(Math.min(MOST_REACH, extent / 3)), step: 1, value: tidy(Math.min(MOST_REACH, REACH * extent)), unit };
   const what = (draw, erase) => ({ name: "what", label: "What", choices: [["draw", draw], ["erase", erase]], value: "draw" });
   return [
     { name: "move", label: "Look", key: "m", icon: "near_me", hint: "Drag moves the picture; with other tools so do Shift, Space and the middle button.", options: [] },
@@ -116,7 +140,9 @@ export function toolList([black, white]) { // as the panel takes it; of a window
     { name: "fill", label: "Fill", key: "f", icon: "format_color_fill", hint: "Click what the structure encloses, or a piece of it that is to go.", options: [what("Fill", "Remove the piece")] },
     { name: "take", label: "Take piece", key: "t", icon: "swap_horiz", hint: "A click gives the connected piece under the pointer to the structure chosen.", options: [] },
     { name: "takeover", label: "Take over", key: "a", icon: "format_paint", hint: "A brush that gives what other structures have to the structure chosen.", options: [size] },
-    { name: "holes", label: "Fill holes", key: "c", icon: "adjust", once: true, hint: "All holes of the structure chosen.", options: [] },
+    { name: "click", label: "Click", key: "c", icon: "ads_click", hint: "Click into the structure; with Ctrl, into what does not belong to it.",
+      options: [{ name: "by", label: "By", choices: [["points", "Points alone"]], value: "points" }, about] },
+    { name: "holes", label: "Fill holes", key: "l", icon: "adjust", once: true, hint: "All holes of the structure chosen.", options: [] },
     { name: "smooth", label: "Smooth", key: "s", icon: "water_drop", once: true, hint: "Rounds the structure chosen.",
       options: [{ name: "radius", label: "By", least: 1, most: 15, step: 1, value: 2, unit: "px" }] },
     { name: "others", label: "Others", key: "i", icon: "layers", once: true, hint: "The other structures: dimmed, hidden, as they are.", options: [] },
