@@ -21,7 +21,7 @@ from osteon.app.external_results import import_result, unknown_structures
 from osteon.app.jobs import JobState
 from osteon.app.pages.result_upload import _ask_names
 from osteon.app.result_commands import start_measurement
-from osteon.app.results import describe_seen
+from osteon.app.results import describe_seen, shows_pictures
 from osteon.app.state import AppState
 from osteon.app.workspace import ABOUT, Workspace
 from osteon.core.errors import DatasetError
@@ -29,6 +29,7 @@ from osteon.core.files import write_json
 from osteon.core.labels import Segmentation, Structure
 from osteon.core.volume import Volume
 from osteon.dataset.dataset import Dataset
+from osteon.dataset.modality import Modality
 from osteon.evaluating.evaluate import evaluate
 from osteon.formats import read_segmentation, write_segmentation, write_volume
 from osteon.predicting.training_cases import TRAINED, UNSEEN, VALIDATED
@@ -304,3 +305,18 @@ def test_a_report_appears_when_it_is_made(tmp_path: Path) -> None:
         await user.should_see(content=job.about["report"], kind=ui.link, retries=30)
 
     visit(tmp_path / "w", steps)
+
+
+@pytest.mark.parametrize(
+    ("found", "modality", "pictures"),
+    [
+        ([("800", "")], "other", True),
+        ([("800", "1.2"), ("0", "")], "xray", False),
+        ([("0", "")], "ct", False),
+        ([("0", "")], "xray", True),
+        ([], "other", False),
+    ],
+)
+def test_only_pictures_have_pixels(found: list[tuple[str, str]], modality: Modality, pictures: bool) -> None:
+    rows = [{"voxels": voxels, "volume_cm3": volume} for voxels, volume in found]
+    assert shows_pictures(rows, modality) is pictures

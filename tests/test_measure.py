@@ -95,6 +95,17 @@ def test_what_ends_flat_near_the_edge_of_the_scan_is_flagged() -> None:
     assert not found["ball", "volume_cm3"].flags
 
 
+def test_a_side_that_was_drawn_in_thick_slices_is_no_cut() -> None:
+    def boxy(points: np.ndarray) -> np.ndarray:
+        x, y, z = np.abs(points) / np.array([[25], [16], [13]], np.float32)
+        return np.asarray(np.maximum((x**3.5 + y**3.5) ** (1 / 3.5) - 1, z - 1) * 16, np.float32)
+
+    drawn = draw({"L3": boxy}, grid_around([-26, -40, -40], [26, 40, 40]))
+    array = np.repeat(drawn.array[2::4], 4, axis=0)[4:-4]
+    grid = Geometry(array.shape, drawn.geometry.affine_ras)  # type: ignore[arg-type]
+    assert not figures(Segmentation(array, grid, drawn.structures), "volume")["L3", "volume_cm3"].flags
+
+
 def test_holes_and_pieces_are_flagged() -> None:
     grid = grid_around([-15] * 3, [45, 15, 15])
     body = draw({"bone": ball((0, 0, 0), (12, 12, 12))}, grid)

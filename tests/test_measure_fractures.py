@@ -172,7 +172,12 @@ def test_another_bone_is_no_template(tmp_path: Path) -> None:
 
 def test_what_cannot_be_measured_is_said() -> None:
     whole = broken_femur({"femur_right": pieces(), "femur_left": halves(other_side())})
-    found = figures(whole, "displacement", "fragments")
+    found = figures(whole, "displacement", "fragments", "femur", "leg")
+    for about, name in (("femur_left", "femur_length"), ("femur_right", "femoral_version")):
+        assert found[about, name].not_measured == f"{about} is broken into 2 pieces"
+    assert not [about for about, name in found if name == "head_diameter" and about[-1].isdigit()]
+    both = "femur_left is broken into 2 pieces; femur_right is broken into 2 pieces"
+    assert found["femur_left + femur_right", "femur_length_difference"].not_measured == both
     assert "femur_left, is broken as well" in found["femur_right 2", "displacement"].not_measured
     alone = Segmentation(np.where(whole.array == 1, 1, 0).astype(np.uint8), whole.geometry, whole.structures[:1])
     found = figures(alone)

@@ -62,12 +62,21 @@ def test_a_phantom_measures_what_it_was_built_with(
 
 def test_curves_have_a_side_and_lordosis_a_sign() -> None:
     row = [
-        Part(f"L{n}", half_depth=14, half_width=18, height=20, disc=6, forwards=9, sideways=4 * (n < 4))
+        Part(
+            f"L{n}",
+            half_depth=14,
+            half_width=18,
+            height=20,
+            sink=2.3 * (n == 3),
+            disc=6,
+            forwards=9,
+            sideways=4 * (n < 4),
+        )
         for n in range(1, 6)
     ]
     spine = build([Part("T12", half_depth=14, half_width=18, height=20, disc=6, sideways=4), *row])
     segmentation = draw(spine.fields(), spine.grid(1.5))
-    found = figures(segmentation, "cobb", "coronal_angle", "lordosis", "kyphosis")
+    found = figures(segmentation, "cobb", "coronal_angle", "lordosis", "kyphosis", "genant", "biconcavity_ratio")
     angle = found["L1 + L5", "coronal_angle_deg"]
     assert angle.value == pytest.approx(spine.lean(5, 1, 0) - spine.lean(1, 0, 0), abs=1)
     assert abs(angle.value or 0) > 10
@@ -78,6 +87,9 @@ def test_curves_have_a_side_and_lordosis_a_sign() -> None:
     middle = spine.places[3][0][0]
     ends = np.mean([spine.places[0][0][0], spine.places[-1][0][0]])
     assert (middle > ends) == (side == "right")  # the bulge lies where the words say
+    assert (found["L3", "biconcavity_ratio"].value or 1) < 0.8  # as of many healthy lumbar vertebrae
+    assert [found[f"L{n}", "genant_grade"].value for n in range(1, 6)] == [0, 0, 0, 0, None]
+    assert found["L5", "genant_grade"].not_measured.startswith("grades are for T4 to L4")
     mirrored = Segmentation(segmentation.array[::-1], segmentation.geometry, segmentation.structures)
     other = figures(mirrored, "coronal_angle", "lordosis")
     assert other["L1 + L5", "coronal_angle_deg"].value == pytest.approx(-(angle.value or 0), abs=0.3)

@@ -81,6 +81,17 @@ def read_volumes(app: AppState, item: Item) -> list[dict[str, str]]:
         return list(read_rows(stream))
 
 
+def shows_pictures(rows: Iterable[Mapping[str, str]], modality: Modality) -> bool:
+    """Whether rows of the volumes table are of pictures, which have pixels and no volume.
+
+    Args:
+        rows: As of `read_volumes`; one of a structure that was not found tells nothing.
+        modality: What is segmented, which counts where nothing was found at all.
+    """
+    found = [row for row in rows if float(row.get("voxels") or 0)]
+    return not any(row.get("volume_cm3") for row in found) if found else modality == "xray"
+
+
 def find_dataset(app: AppState, item: Item) -> tuple[Item, Dataset] | None:
     """The dataset whose cases a result has, where it is known and there."""
     name = read_about(item).get("dataset", "")

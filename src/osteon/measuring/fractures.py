@@ -23,18 +23,18 @@ _AXIS_MM = 25.0
 
 
 def _bones(scene: Scene) -> Iterator[Target]:
-    for bone in broken_bones(scene):
+    for bone in scene.find(broken_bones):
         yield Target((bone.name,), bone.pieces, side=bone.side)
 
 
 def _every_piece(scene: Scene) -> Iterator[Target]:
-    for bone in broken_bones(scene):
+    for bone in scene.find(broken_bones):
         for piece in bone.pieces:
             yield Target((piece.name,), (piece,), side=bone.side)
 
 
 def _pairs(scene: Scene) -> Iterator[Target]:
-    for bone in broken_bones(scene):
+    for bone in scene.find(broken_bones):
         if len(bone.pieces) > 1:
             pairs = [
                 Target((one.name, other.name), (one, other), side=bone.side)
@@ -47,7 +47,7 @@ def _pairs(scene: Scene) -> Iterator[Target]:
 
 def _moved(scene: Scene) -> Iterator[Target]:
     """Each piece but the largest, which stays where it is, with that one and the intact bone."""
-    for bone in broken_bones(scene):
+    for bone in scene.find(broken_bones):
         main, *others = bone.measured
         for piece in others:
             why = too_small([piece]) or ("" if bone.intact else f"{bone.why}: only gap and step-off are known")

@@ -38,7 +38,7 @@ def write_reductions(folder: Path, scene: Scene) -> list[Path]:
     """
     written: list[Path] = []
     taken: set[str] = set()
-    for bone in broken_bones(scene):
+    for bone in scene.find(broken_bones):
         if len(bone.pieces) > 1 and not scene.picture:
             written += _write_bone(folder / FOLDER / safe_id(scene.case), bone, taken)
     return written

@@ -26,10 +26,12 @@ RIM = 2
 """Voxels around a body that are read with it."""
 NEAR_EDGE = 6
 """Voxels from a face of the scan within which a large last section looks like a cut."""
-END_SECTIONS = 8
-"""Of a round end the section half so deep is half as large, whatever its radius; of a cut one as large."""
-FLAT = 0.75
-"""Part of it from which on the end counts as flat."""
+MIN_SECTIONS, END_SECTIONS = 16, 16
+"""Sections that a body has at least, and how deep (at most; of a short one a quarter of all) the section lies that its
+end is compared with."""
+FLAT = 0.8
+"""Part of that section's area which the second one has where an end is cut, and a round or boxy one has not (the first
+may be rounded off by a network); of a body of few sections, drawn in thick slices, the first one."""
 
 
 @dataclass(eq=False)
@@ -163,7 +165,10 @@ def _ends_flat(mask: npt.NDArray[np.bool_], box: Box, grid: Geometry) -> bool:
         sections = np.count_nonzero(mask, axis=tuple(other for other in range(3) if other != axis))
         filled = sections[sections > 0].astype(np.float64)
         ends = [filled] * (0 < first <= NEAR_EDGE) + [filled[::-1]] * (0 < size - stop <= NEAR_EDGE)
-        half, deep = END_SECTIONS // 2 - 1, END_SECTIONS - 1
-        if len(filled) >= 2 * END_SECTIONS and any(end[half] > FLAT * end[deep] for end in ends):
+        if len(filled) < MIN_SECTIONS or not ends:
+            continue
+        deep = min(END_SECTIONS, len(filled) // 4) - 1
+        near = 1 if deep >= END_SECTIONS // 2 - 1 else 0
+        if any(end[near] > FLAT * end[deep] for end in ends):
             return True
     return False

@@ -8,7 +8,7 @@ import numpy.typing as npt
 from osteon.measuring.body import Body
 from osteon.measuring.figure import Drawing, NotMeasuredError, Reading
 from osteon.measuring.measure import Measure
-from osteon.measuring.spine_rows import each_vertebra, with_neighbours
+from osteon.measuring.spine_rows import Level, each_vertebra, level_of, with_neighbours
 from osteon.measuring.vertebra import Vertebra, find_vertebra
 
 Floats = npt.NDArray[np.float64]
@@ -16,6 +16,11 @@ Floats = npt.NDArray[np.float64]
 PLACES = ("anterior", "middle", "posterior")
 GRADES = (0.2, 0.25, 0.4)
 """Genant: the part of its height that a vertebra has lost, from which on the grades are 1, 2 and 3."""
+GRADED = Level(1, 4), Level(2, 4)
+"""T4 to L4: others have no reference values, and L5 is a wedge by nature."""
+NORMAL_BICONCAVITY = 0.93
+"""Biconcavity ratio of a healthy lumbar vertebra: 0.94 at L3 on lateral absorptiometry (120 women, 0.88 to 0.98: PubMed
+10091205); of end plates that sink in by 1.5 and 0.7 mm (Wang et al., Eur Spine J 21, 2012) 0.92."""
 MOST_COARSE = 0.3
 """Times half a body's depth that a voxel may be long along it where heights are compared: a fifth of its height."""
 CORE = (0.5, 0.5, 0.5)
@@ -102,8 +107,13 @@ def compression(body: Body, *beside: Body) -> Reading:
 
 def genant(body: Body, *beside: Body) -> Reading:
     """Grade 0 to 3."""
+    level = level_of(body.structure)
+    if level is not None and not GRADED[0] <= level <= GRADED[1]:
+        raise NotMeasuredError(f"grades are for {GRADED[0]} to {GRADED[1]}, which reference values exist for")
     found, heights = _heights(body)
-    ratios, flags = [heights[0] / heights[2], heights[1] / heights[2]], list(found.flags)
+    lumbar = level is not None and level.region == GRADED[1].region
+    sunk = heights[1] / heights[2] / (NORMAL_BICONCAVITY if lumbar else 1)
+    ratios, flags = [heights[0] / heights[2], sunk], list(found.flags)
     try:
         ratios.append(heights[2] / _beside(beside))
     except NotMeasuredError as error:
@@ -219,8 +229,9 @@ MEASURES = (
         "spine",
         "grade",
         "grade of a vertebral fracture, 0 to 3",
-        "the part of its height that it has lost: 1 − the least of wedge, biconcavity and compression ratio; grade 1 "
-        "from 0.20 on, 2 from 0.25, 3 from 0.40",
+        "of T4 to L4, the part of its height that it has lost: 1 − the least of wedge, biconcavity and compression "
+        f"ratio; the biconcavity of lumbar ones as a part of a healthy one's, {NORMAL_BICONCAVITY}; grade 1 from 0.20 "
+        "on, 2 from 0.25, 3 from 0.40",
         f"{_GENANT}; by measurement, where readers judge shapes, too",
         "the three heights",
         with_neighbours,

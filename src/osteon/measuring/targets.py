@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
+from osteon.measuring.anatomy import kind_of
+from osteon.measuring.body import Body
+from osteon.measuring.broken_bones import BrokenBone, broken_bones
 from osteon.measuring.measure import Target
 from osteon.measuring.scene import Scene
 
@@ -24,14 +28,67 @@ def each_bone(scene: Scene) -> Iterator[Target]:
     yield from (target for target in each_body(scene) if not any(body.kind == "tumour" for body in target.bodies))
 
 
+def _whole(scene: Scene, kind: str, side: str | None = None) -> list[Body]:
+    """The bodies of a kind, of a side where one is given, that are no pieces of a broken bone."""
+    pieces = {id(piece) for bone in _broken(scene) for piece in bone.pieces}
+    return [body for body in scene.of_kind(kind, side) if id(body) not in pieces]
+
+
+def _broken(scene: Scene, kind: str | None = None) -> list[BrokenBone]:
+    """The bones in several pieces, of a kind where one is given."""
+    found = [bone for bone in scene.find(broken_bones) if len(bone.pieces) > 1]
+    return [bone for bone in found if kind in (None, kind_of(bone.structure))]
+
+
+def _explain_broken(bone: BrokenBone) -> str:
+    return f"{bone.name} is broken into {len(bone.pieces)} pieces"
+
+
 def each(kind: str) -> Callable[[Scene], Iterator[Target]]:
-    """Every body of a kind (`anatomy.KINDS`)."""
+    """Every body of a kind (`anatomy.KINDS`); of a bone in pieces, which has no shape of its own, that is said once."""
 
     def targets(scene: Scene) -> Iterator[Target]:
-        for body in scene.of_kind(kind):
+        for body in _whole(scene, kind):
             yield Target((body.name,), (body,), side=body.side)
+        for bone in _broken(scene, kind):
+            yield Target((bone.name,), missing=_explain_broken(bone), side=bone.side)
 
     return targets
+
+
+@dataclass(frozen=True)
+class _Part:
+    """The bone of a kind and a side that is measured with others: its name, its body, or why there is none."""
+
+    name: str
+    body: Body | None = None
+    broken: str = ""
+    several: bool = False
+
+    @property
+    def there(self) -> bool:
+        return self.body is not None or bool(self.broken)
+
+
+def _find_part(scene: Scene, kind: str, side: Literal["left", "right"] | None) -> _Part:
+    found = [body for body in _whole(scene, kind) if body.side == side]
+    if found:
+        return _Part(found[0].name, found[0], several=len(found) > 1)
+    for bone in _broken(scene, kind):
+        if bone.side == side:
+            return _Part(bone.name, broken=_explain_broken(bone))
+    return _Part(f"{kind}_{side}" if side else kind)
+
+
+def _combine(parts: Sequence[_Part], kinds: Sequence[str], side: Literal["left", "right"] | None = None) -> Target:
+    """What is measured of bones together, or why it is not."""
+    missing = [part.name for part in parts if not part.there]
+    several = [kind for part, kind in zip(parts, kinds, strict=True) if part.several]
+    reasons = [f"{' and '.join(missing)} {'are' if len(missing) > 1 else 'is'} not there"] if missing else []
+    reasons += [part.broken for part in parts if part.broken]
+    reasons += [f"there are several of {' and '.join(dict.fromkeys(several))}"] if several else []
+    bodies = tuple(part.body for part in parts if part.body is not None)
+    return Target(tuple(part.name for part in parts), () if reasons else bodies, "; ".join(reasons), side)
 
 
 def together(*kinds: str) -> Callable[[Scene], Iterator[Target]]:
@@ -39,16 +96,9 @@ def together(*kinds: str) -> Callable[[Scene], Iterator[Target]]:
 
     def targets(scene: Scene) -> Iterator[Target]:
         for side in SIDES:
-            groups = [[body for body in scene.of_kind(kind) if body.side == side] for kind in kinds]
-            if not groups[0]:
-                continue
-            named = zip(groups, kinds, strict=True)
-            names = tuple(group[0].name if group else f"{kind}_{side}" if side else kind for group, kind in named)
-            missing = [name for group, name in zip(groups, names, strict=True) if not group]
-            several = [kind for group, kind in zip(groups, kinds, strict=True) if len(group) > 1]
-            why = f"{' and '.join(missing)} {'are' if len(missing) > 1 else 'is'} not there" if missing else ""
-            why = f"there are several of {' and '.join(several)}" if several and not why else why
-            yield Target(names, () if why else tuple(group[0] for group in groups), why, side)
+            parts = [_find_part(scene, kind, side) for kind in kinds]
+            if parts[0].there:
+                yield _combine(parts, kinds, side)
 
     return targets
 
@@ -57,12 +107,9 @@ def both_sides(*kinds: str) -> Callable[[Scene], Iterator[Target]]:
     """One body of each kind of the left side, then of the right; where either side has the first kind."""
 
     def targets(scene: Scene) -> Iterator[Target]:
-        bodies = [(scene.of_kind(kind, side), kind, side) for side in ("left", "right") for kind in kinds]
-        if not any(group for group, kind, _ in bodies if kind == kinds[0]):
-            return
-        names = tuple(group[0].name if group else f"{kind}_{side}" for group, kind, side in bodies)
-        missing = [name for (group, *_), name in zip(bodies, names, strict=True) if len(group) != 1]
-        why = f"{' and '.join(missing)} {'are' if len(missing) > 1 else 'is'} not there" if missing else ""
-        yield Target(names, () if why else tuple(group[0] for group, *_ in bodies), why)
+        asked = [(kind, side) for side in SIDES if side for kind in kinds]
+        parts = [_find_part(scene, kind, side) for kind, side in asked]
+        if any(part.there for part, (kind, _) in zip(parts, asked, strict=True) if kind == kinds[0]):
+            yield _combine(parts, [kind for kind, _ in asked])
 
     return targets

@@ -20,6 +20,7 @@ from osteon.app.results import (
     describe_maker,
     describe_seen,
     find_dataset,
+    find_modality,
     is_calibrated,
     prediction_records,
     read_metrics,
@@ -27,6 +28,7 @@ from osteon.app.results import (
     result_files,
     round_figure,
     score_rows,
+    shows_pictures,
 )
 from osteon.app.state import AppState
 from osteon.app.workspace import Item, read_about
@@ -156,7 +158,7 @@ class ResultPage:
                     "confidence": round_figure(confidence),
                 }
             )
-        flat = bool(rows) and not any(row.get("volume_cm3") for row in measured)
+        flat = shows_pictures(measured, find_modality(self.app, self.item))
         with card("Volumes"):
             if not rows:
                 self._explain_no_volumes()
