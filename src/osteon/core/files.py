@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
 import os
 import re
@@ -208,7 +209,9 @@ def _is_numbers(value: Any) -> bool:
 
 def write_json(path: Path, data: Any) -> None:
     """Write indented JSON; NaN is refused, since readers outside Python choke on it."""
-    write_text(path, json.dumps(data, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    stream = io.StringIO()  # json.dumps would hold all its tokens at once
+    json.dump(data, stream, indent=1, ensure_ascii=False, allow_nan=False)
+    write_text(path, stream.getvalue() + "\n")
 
 
 def read_text(path: Path, what: str) -> str:

@@ -106,13 +106,16 @@ def write_evaluation(
     columns = {result.by: groups} if result.by else {}
     columns |= {KEY: result.training_roles} if result.training_roles else {}
     names = [each.name for each in fields(Score) if each.name != "distances"] + [*distance_metrics(result.scores)]
-    rows: list[dict[str, Any]] = []
     cases: dict[str, dict[str, Any]] = {}
     for score in result.scores:
-        row = _round(score_to_row(score))
-        rows.append(row | {name: values.get(score.case, "") for name, values in columns.items()})
-        metrics = {name: value for name, value in row.items() if name not in ("case", "structure")}
-        cases.setdefault(score.case, {})[score.structure] = metrics
+        metrics = {k: v for k, v in score_to_row(score).items() if k not in ("case", "structure")}
+        cases.setdefault(score.case, {})[score.structure] = _round(metrics)
+    rows = (
+        {"case": case, "structure": structure, **metrics}
+        | {name: values.get(case, "") for name, values in columns.items()}
+        for case, structures in cases.items()
+        for structure, metrics in structures.items()
+    )
     write_text(folder / CSV_NAME, to_csv(tabulate(rows, [*names, *columns])))
     if result.pieces:
         own = [_round(instances_to_row(score)) for score in result.pieces]

@@ -48,7 +48,7 @@ class MetricOptions:
 ALL_METRICS = MetricOptions()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Score:
     """One structure in one case. None stands for a metric that does not exist, and enters no mean.
 
