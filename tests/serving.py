@@ -21,9 +21,10 @@ import uvicorn
 from osteon.core.files import write_json
 from osteon.serving.app import create_app
 from osteon.serving.guard import ServerRules
+from osteon.serving.job_work import PredictionTask, TaskResult
 from osteon.serving.jobs import RESULT, RESULT_JSON, JobQueue
 from osteon.serving.predictor import Dispatcher, JobTimeoutError, PredictorProcess, ProcessDiedError
-from osteon.serving.worker import PredictionTask, ServedModel, TaskResult
+from osteon.serving.worker import ServedModel
 from osteon.web.connections import server_options
 
 TOKEN = "0123456789abcdef"

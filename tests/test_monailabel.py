@@ -24,7 +24,8 @@ import pytest
 import SimpleITK
 
 import dicom_writing
-from helpers import two_boxes, write_dataset
+from helpers import tiny_plan, two_boxes, write_dataset
+from osteon.core.clicks import Click
 from osteon.core.errors import LabelError, OsteonError
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation
@@ -34,11 +35,15 @@ from osteon.dataset.dataset import Dataset
 from osteon.dataset.label_versions import load_version
 from osteon.dataset.manifest import Case, write_manifest
 from osteon.formats import read_segmentation, write_segmentation, write_volume
-from osteon.formats.io import read_geometry
+from osteon.formats.io import read_geometry, read_volume
+from osteon.labelling.growth import grow_structure
 from osteon.labelling.ranking import rank_candidates
 from osteon.labelling.signals import Candidate
 from osteon.labelling.suggestion_files import write_suggestions
-from osteon.predicting.model_folder import load_model
+from osteon.networks.registry import build_network
+from osteon.predicting.click_session import ClickSession
+from osteon.predicting.model import Model
+from osteon.predicting.model_folder import load_model, save_model
 from osteon.runs.fit import train
 from osteon.serving.monailabel import sessions as session_module
 from osteon.serving.monailabel.datastore import Datastore
@@ -95,7 +100,10 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Labelled]:
         write_volume(folder / "data" / path, Volume(image[None], Geometry(image.shape, affine)))
         cases.append(Case(id=name, images=[path]))
     write_manifest(folder / "data", dataset.manifest.model_copy(update={"cases": cases}))
+    plan = tiny_plan({"interactive": {"radius": 2.0}, "patch.size": [16, 16, 16]})
+    save_model(folder / "clicks", Model(build_network(plan), plan, {"dice": 0.5, "structures": {}}, ""), "card")
     options = ("--protocol", "monailabel", "--dataset", folder / "data", "--max-upload", "1MB")
+    options += ("--click-model", folder / "clicks")
     with serve_model(folder / "boxes", folder / "jobs", *options) as (client, _):
         yield Labelled(client, folder / "data", folder / "boxes", folder / "log")
 
@@ -128,6 +136,10 @@ def viewer(module: Any, server: Labelled, tmp_path: Path) -> Any:
     return client
 
 
+def dice(one: np.ndarray, other: np.ndarray) -> float:
+    return float(2 * (one & other).sum() / (one.sum() + other.sum()))
+
+
 def draw(grid: Geometry, path: Path, *, flip: bool = False) -> np.ndarray:
     """Labels as 3D Slicer saves them: its own numbers (tibia 1, femur 2), no names; the array in the dataset's."""
     rng = np.random.default_rng(1)
@@ -151,6 +163,9 @@ def test_a_viewer_finds_models_scans_and_strategies(server: Labelled, viewer: An
     model = info["models"]["boxes"]
     assert (model["type"], model["labels"], model["dimension"]) == ("segmentation", {"femur": 3, "tibia": 5}, 3)
     assert {"description", "config"} <= model.keys()
+    kinds = {name: (row["type"], len(row["labels"])) for name, row in info["models"].items()}
+    answering = dict.fromkeys(("clicks", "points", "boxes+clicks", "boxes+points"), ("deepgrow", 0))
+    assert kinds == {"boxes": ("segmentation", 2)} | answering
     assert info["trainers"]["boxes"]["config"] == {"budget": "1h"}
     assert set(info["strategies"]) == {"first", "random", "suggest"}
     assert (info["scoring"], info["train_stats"]) == ({}, {})
@@ -195,6 +210,80 @@ def test_masks_are_the_models_own(server: Labelled, viewer: Any, module: Any, tm
     (tmp_path / "mask.nii.gz").write_bytes(answer.body)
     assert np.array_equal(read_segmentation(tmp_path / "mask.nii.gz").array, expected.array)
     assert list((server.run.parent / "jobs/jobs").iterdir()) == []
+
+
+FEMUR, TIBIA = [2, 5, 4], [8, 5, 4]
+TRUE = two_boxes()[1]
+
+
+def clicked(viewer: Any, model: str, image: str, **params: Any) -> Segmentation:
+    """What a model makes of points, on the grid of the scan's own file; its names and values are those that it says."""
+    path, said = viewer.infer(model, image, params)
+    found = read_segmentation(Path(path))
+    values = {s.name: s.value for s in found.structures if found.mask(s).any()}
+    assert said["label_names"] == values
+    return found
+
+
+@pytest.mark.parametrize("case_id", ["oblique", "flipped"])
+def test_points_alone_find_a_structure_on_the_scans_own_voxels(server: Labelled, viewer: Any, case_id: str) -> None:
+    path, grid = server.case(case_id)
+    first = clicked(viewer, "points", case_id, label="femur", foreground=[FEMUR], background=[], reach=4.0)
+    assert first.geometry.is_close(grid)
+    assert set(np.unique(first.array)) == {0, 3}
+    assert dice(first.array == 3, TRUE == 3) > 0.8
+    away = [FEMUR[0], FEMUR[1], 6]
+    assert first.array[tuple(away)] == 3
+    then = clicked(viewer, "points", case_id, label="femur", foreground=[FEMUR], background=[away], reach=4.0)
+    assert then.array[tuple(away)] == 0
+    image = read_volume(path).array[0]
+    clicks = [Click((2, 5, 4)), Click((2, 5, 6), positive=False)]
+    expected = grow_structure(image, clicks, grid.spacing_mm, reach=4.0)
+    assert np.array_equal(then.array[expected.box.slices] == 3, expected.mask)
+    both = clicked(viewer, "points", case_id, femur=[FEMUR], tibia=[TIBIA], background=[[6, 5, 4]], reach=4.0)
+    assert dice(both.array == 3, TRUE == 3) > 0.7
+    assert dice(both.array == 5, TRUE == 5) > 0.7
+    assert both.array[6, 5, 4] == 0
+    unnamed = clicked(viewer, "points", case_id, foreground=[FEMUR], background=[], reach=0)
+    assert set(np.unique(unnamed.array)) == {0, 1}
+
+
+def test_a_click_model_answers_as_it_does_in_python(server: Labelled, viewer: Any) -> None:
+    """The network knows nothing: what counts is that scan, points and their order arrive."""
+    path, _ = server.case("flipped")
+    session = ClickSession(load_model(server.run.parent / "clicks"), path)
+    given = viewer.create_session(str(path))["session_id"]
+    for count in (1, 2, 2):
+        points = [[2, 5, 4], [3, 3, 3]][:count]
+        expected = session.answer([Click((i, j, k)) for i, j, k in points])
+        params = {"label": "tibia", "foreground": points, "background": []}
+        mask = np.zeros(TRUE.shape, bool)
+        mask[expected.box.slices] = expected.mask
+        for image, session_id in (("flipped", ""), ("", given)):
+            answer, _ = viewer.infer("clicks", image, params, session_id=session_id)
+            assert np.array_equal(read_segmentation(Path(answer)).array == 5, mask)
+
+
+def test_points_correct_what_the_model_finds(server: Labelled, viewer: Any) -> None:
+    path, grid = server.case("oblique")
+    found = load_model(server.run).predict(path)
+    femur, tibia = found.structures
+    same = clicked(viewer, "boxes+points", "oblique", label="femur", foreground=[], background=[[0, 0, 0]])
+    assert np.array_equal(same.array == 3, found.mask(femur))
+    wrong = tuple(int(v) for v in np.argwhere(found.mask(femur))[-1])
+    answer = clicked(
+        viewer, "boxes+points", "oblique", label="femur", foreground=[], background=[list(wrong)], reach=2.0
+    )
+    image, out = read_volume(path).array[0], [Click(wrong, positive=False)]
+    part = grow_structure(image, out, grid.spacing_mm, reach=2.0, previous=found.mask(femur))
+    expected = found.mask(femur).copy()
+    expected[part.box.slices] = part.mask
+    assert not expected[wrong]
+    assert np.array_equal(answer.array == 3, expected)
+    both = clicked(viewer, "boxes+points", "oblique", femur=[FEMUR], tibia=[])
+    assert np.array_equal(both.array == 5, found.mask(tibia))
+    named, _ = viewer.infer("boxes+clicks", "oblique", {"label": "tibia", "result_extension": ".seg.nrrd"})
+    assert np.array_equal(read_segmentation(Path(named)).mask(tibia), found.mask(tibia))
 
 
 def test_a_dicom_seg_refers_to_the_series_that_was_sent(server: Labelled, module: Any, tmp_path: Path) -> None:
@@ -307,6 +396,23 @@ def test_what_makes_no_sense_is_refused_in_a_sentence(server: Labelled, tmp_path
     moved.SetOrigin((0.4, 0, 0))
     SimpleITK.WriteImage(moved[1:], str(tmp_path / "small.nii.gz"))
     image, label = path.read_bytes(), (tmp_path / "drawn.nii.gz").read_bytes()
+    senseless = [
+        ("points", {"label": "femur", "foreground": [[12, 5, 4]]}),
+        ("clicks", {"label": "femur", "foreground": [[-1, 5, 4]]}),
+        ("points", {"label": "femur", "foreground": [[1, 2]]}),
+        ("points", {"label": "femur", "foreground": [["a", 2, 3]]}),
+        ("points", {"label": "femur", "foreground": [[float("nan"), 2, 3]]}),
+        ("points", {"label": "femur", "foreground": {"0": FEMUR}}),
+        ("points", {"label": "femur", "foreground": [FEMUR] * 2001}),
+        ("points", {"label": "femur", "foreground": [FEMUR] * 1500, "background": [FEMUR] * 501}),
+        ("points", {"label": "femur", "foreground": [], "background": [FEMUR]}),
+        ("points", {"label": "femur", "foreground": [FEMUR], "reach": "far"}),
+        ("points", {"label": "femur", "foreground": [FEMUR], "reach": -3}),
+        ("points", {"label": "tumour", "foreground": [FEMUR]}),
+        ("points", {"label": ["femur"], "foreground": [FEMUR]}),
+        ("boxes+points", {"foreground": [FEMUR]}),
+        ("points", None),
+    ]
     tricks = ["..%2F..%2Fetc", "%2Fetc%2Fpasswd", ".hidden", "a%00b", "a%5Cb", "x" * 180]
     asked = [
         *(("GET", f"/datastore/label?label={trick}&tag=final", b"", None, 404) for trick in tricks),
@@ -335,6 +441,7 @@ def test_what_makes_no_sense_is_refused_in_a_sentence(server: Labelled, tmp_path
         ("PUT", "/datastore/label?image=straight", bytes(1_100_000), None, 413),
         ("PUT", "/datastore/?image=c0", image, None, 409),
         ("PUT", "/session/", b"", None, 422),
+        *(("POST", f"/infer/{model}?image=c0", b"", params, 422) for model, params in senseless),
     ]
     for method, address, file, params, status in asked:
         name = "file" if "/datastore/?" in address else "label"

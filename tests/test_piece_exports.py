@@ -22,7 +22,7 @@ from osteon.formats.dicom_seg import read_dicom_seg
 from osteon.formats.raster import TO_RAS
 from osteon.formats.rtstruct import read_rtstruct
 from osteon.formats.stl import read_stl, read_stl_colour
-from osteon.serving.worker import _measure
+from osteon.serving.job_work import _measure
 from test_export_dicom import scan
 
 FEMUR = Structure(name="femur_left", value=1, colour="#c08040", side="left", instances=True, last_value=20)

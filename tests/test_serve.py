@@ -20,10 +20,10 @@ from osteon.exporting import registry
 from osteon.serving import app, job_ages
 from osteon.serving import uploads as receiving
 from osteon.serving.guard import ServerRules
+from osteon.serving.job_work import PredictionTask, TaskResult
 from osteon.serving.jobs import JOB, SCAN, JobQueue
 from osteon.serving.predictor import ProcessDiedError
 from osteon.serving.upload_slots import UploadSlot
-from osteon.serving.worker import PredictionTask, TaskResult
 from osteon.web import slow_bodies
 from osteon.web.slow_bodies import PacedBody
 from serving import NIFTI, TOKEN, FakePredictor, RunningServer, serving, wait_until, write_mask

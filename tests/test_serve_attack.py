@@ -15,9 +15,9 @@ import pytest
 
 from osteon.core.files import write_json
 from osteon.serving import upload_slots
+from osteon.serving.job_work import PredictionTask, TaskResult
 from osteon.serving.jobs import RESULT, RESULT_JSON
 from osteon.serving.upload_slots import UploadSlot, UploadSlots
-from osteon.serving.worker import PredictionTask, TaskResult
 from osteon.web import connections, slow_bodies
 from osteon.web.connections import client_network
 from osteon.web.http_errors import RejectedError

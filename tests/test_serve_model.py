@@ -23,10 +23,12 @@ from osteon.predicting.model import Model
 from osteon.predicting.model_folder import load_model
 from osteon.predicting.stages import PredictOptions
 from osteon.runs.fit import train
+from osteon.serving.click_worker import ClickTools
 from osteon.serving.guard import find_token
+from osteon.serving.job_work import MASK, PredictionTask, Worker, run_task
 from osteon.serving.jobs import RESULT, SCAN
 from osteon.serving.predictor import JobTimeoutError, ProcessDiedError, start_predictor
-from osteon.serving.worker import MASK, PredictionTask, ServedModel, run_task
+from osteon.serving.worker import ServedModel
 from runs import CPU, cohort, command, learning_plan
 from serving import TOKEN, serve_model, wait_until
 
@@ -118,6 +120,10 @@ def test_a_predictor_that_is_killed_says_how_and_starts_again(trained: Path, tmp
     assert not predictor.alive
 
 
+def working(model: Model, *, memory: int | None = None, most_voxels: int = 10**9) -> Worker:
+    return Worker(model, PredictOptions(memory=memory), ClickTools(), most_voxels)
+
+
 def task(folder: Path, *files: tuple[str, bytes], forms: tuple[str, ...] = ()) -> PredictionTask:
     (folder / SCAN / "scan").mkdir(parents=True)
     for name, content in files:
@@ -129,7 +135,7 @@ def test_a_dicom_series_is_segmented_and_its_contours_refer_to_it(model: Model, 
     paths = dicom_writing.series(tmp_path / "series", [(0.0, 0.0, 2.0 * n) for n in range(6)])
     files = ((f"{n:06d}", path.read_bytes()) for n, path in enumerate(paths))
     given = task(tmp_path / "job", *files, forms=("rtstruct", "seg-nrrd"))
-    assert run_task(given, model, PredictOptions()).error == ""
+    assert run_task(given, working(model)).error == ""
     mask = read_segmentation(given.folder / RESULT / "mask.nii.gz")
     assert sorted(mask.array.shape) == [3, 4, 6]
     with zipfile.ZipFile(given.folder / RESULT / "rtstruct.zip") as made:
@@ -142,7 +148,7 @@ def test_a_dicom_series_is_segmented_and_its_contours_refer_to_it(model: Model, 
 )
 def test_an_archive_holds_one_scan(model: Model, tmp_path: Path, names: list[str], message: str) -> None:
     content = scan(tmp_path / "s.nii.gz").read_bytes()
-    answer = run_task(task(tmp_path / "job", *((name, content) for name in names)), model, PredictOptions())
+    answer = run_task(task(tmp_path / "job", *((name, content) for name in names)), working(model))
     assert message in answer.error
     assert answer.hint
 
@@ -150,7 +156,7 @@ def test_an_archive_holds_one_scan(model: Model, tmp_path: Path, names: list[str
 def test_a_scan_with_no_room_is_refused_by_its_header(model: Model, tmp_path: Path) -> None:
     folder = tmp_path / "job"
     scan(folder / SCAN / "scan.nii.gz")
-    answer = run_task(PredictionTask(folder, ()), model, PredictOptions(memory=1000))
+    answer = run_task(PredictionTask(folder, ()), working(model, memory=1000))
     assert answer.error.startswith("the scan: needs about")
 
 
@@ -161,12 +167,12 @@ def test_a_scan_of_too_many_voxels_is_refused_by_its_header(model: Model, tmp_pa
     content[42:48] = np.array([700] * 3, "<i2").tobytes()
     (folder / SCAN).mkdir(parents=True)
     (folder / SCAN / "scan.nii.gz").write_bytes(gzip.compress(bytes(content)))
-    answer = run_task(PredictionTask(folder, ()), model, PredictOptions(), 300 * 10**6)
+    answer = run_task(PredictionTask(folder, ()), working(model, most_voxels=300 * 10**6))
     assert answer.error == "the scan has 343,000,000 voxels, on its own grid or the model's; 300,000,000 are taken"
     assert "--max-voxels" in answer.hint
     paths = dicom_writing.series(tmp_path / "series", [(0.0, 0.0, 2.0 * n) for n in range(6)])
     files = ((f"{n:06d}", path.read_bytes()) for n, path in enumerate(paths))
-    assert "72 voxels" in run_task(task(tmp_path / "other", *files), model, PredictOptions(), 71).error
+    assert "72 voxels" in run_task(task(tmp_path / "other", *files), working(model, most_voxels=71)).error
 
 
 def test_what_nobody_foresaw_is_kept_for_the_keeper_alone(
@@ -175,8 +181,8 @@ def test_what_nobody_foresaw_is_kept_for_the_keeper_alone(
     def broken(*_: object) -> None:
         raise ZeroDivisionError("Doe^Jane")
 
-    monkeypatch.setattr("osteon.serving.worker._segment", broken)
-    answer = run_task(PredictionTask(tmp_path, ()), model, PredictOptions())
+    monkeypatch.setattr("osteon.serving.job_work._find_scan", broken)
+    answer = run_task(PredictionTask(tmp_path, ()), working(model))
     assert "Doe" not in answer.error + answer.hint
     assert "Doe^Jane" in (tmp_path / "trouble.txt").read_text()
     assert MASK == "mask"

@@ -45,6 +45,9 @@ def serve(
         ServeProtocol, typer.Option(help="monailabel: 3D Slicer's plug-in MONAI Label and its like are answered, too.")
     ] = "osteon",
     dataset: Annotated[Path | None, typer.Option(help="For monailabel: the dataset that is labelled.")] = None,
+    click_model: Annotated[
+        Path | None, typer.Option(help="For monailabel: a model that answers clicks, or the run that made it.")
+    ] = None,
     train_budget: Annotated[
         str, typer.Option(help="For monailabel: how long a training takes that a viewer starts.")
     ] = "1h",
@@ -52,9 +55,9 @@ def serve(
     """Put a model behind HTTP: send a scan, ask how far it is, fetch the mask."""
     if any(find_spec(name) is None for name in ("fastapi", "uvicorn")):
         raise UsageError("the server is not installed", hint="pip install 'osteon[serve]'")
-    if (protocol == "monailabel") != (dataset is not None):
+    if (protocol == "monailabel") != (dataset is not None) or (dataset is None and click_model is not None):
         raise UsageError(
-            "--protocol monailabel and --dataset belong together",
+            "--protocol monailabel and --dataset belong together, and --click-model needs both",
             hint="osteon serve MODEL --protocol monailabel --dataset DATASET",
         )
     parse_seconds(train_budget)
@@ -66,14 +69,21 @@ def serve(
     from osteon.web.address import ServerAddress
 
     limit = None if memory is None else parse_bytes(memory)
-    served = ServedModel(model, speed, engine, postprocess, device, limit, max_voxels)
+    served = ServedModel(model, speed, engine, postprocess, device, limit, max_voxels, click_model)
     address = ServerAddress(host, port)
     most_bytes, keep_s, limit_s = parse_bytes(max_upload), parse_seconds(keep), parse_seconds(job_limit)
     with hold_jobs_folder(folder):
         address.check()
         token, made = find_token(token_file, os.environ.get("OSTEON_TOKEN", ""), folder, local=address.local)
         jobs = JobQueue(folder, queue)
-        dispatcher = Dispatcher(jobs, start_predictor(served), keep_s, limit_s)
+        predictor = start_predictor(served)
+        if dataset is None and predictor.facts["interactive"]:
+            predictor.kill()
+            raise UsageError(
+                f"{model}: answers clicks, and finds nothing by itself",
+                hint="osteon serve MODEL --protocol monailabel --dataset DATASET",
+            )
+        dispatcher = Dispatcher(jobs, predictor, keep_s, limit_s)
         labelling = None if dataset is None else Labelling(folder, dataset, train_budget)
         server = create_server(dispatcher, address, token, most_bytes, labelling)
         _print_address(address.local, folder, token if made else "", jobs.damaged)

@@ -19,11 +19,14 @@ import numpy.typing as npt
 from osteon.core.boxes import Box, bounding_box
 from osteon.core.clicks import Click, ClickAnswer, Mask, places_of
 from osteon.core.errors import UsageError
+from osteon.core.geometry import Geometry
 from osteon.labelling.random_walk import Floats, random_walk
 
 REACH_MM = 25.0
 """Usual distance from the points inside at which a voxel's place says nothing: about half a vertebra's width."""
 MAX_REACH_MM = 200.0
+PICTURE_REACH = 0.08
+"""The usual reach in a picture: a part of its longer side."""
 BEYOND = 1.7
 """So many times the reach away from all points inside, nothing belongs to the structure."""
 MAX_VOXELS = 100_000
@@ -44,6 +47,11 @@ the structure's mask so far says."""
 TRUST, FEW = 0.02, 3
 """The weight of all that beside that of the step to a voxel that looks the same, for so few points; of more points the
 edges between them say more."""
+
+
+def usual_reach(grid: Geometry) -> float:
+    """The reach where a person gives none, in the unit of the spacing."""
+    return min(MAX_REACH_MM, PICTURE_REACH * max(grid.extent_mm)) if 1 in grid.shape else REACH_MM
 
 
 def grow_structure(

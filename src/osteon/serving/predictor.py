@@ -13,8 +13,9 @@ from multiprocessing.process import BaseProcess
 from typing import Any
 
 from osteon.core.errors import ModelError, OsteonError
+from osteon.serving.job_work import PredictionTask, TaskResult
 from osteon.serving.jobs import Job, JobQueue
-from osteon.serving.worker import PredictionTask, ServedModel, TaskResult, run_worker
+from osteon.serving.worker import ServedModel, run_worker
 
 logger = logging.getLogger(__name__)
 MOST_CRASHES = 2

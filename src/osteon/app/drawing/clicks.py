@@ -31,7 +31,7 @@ from osteon.core.geometry import AxisPermutation, Geometry, reorient_to_ras
 from osteon.core.gzip_files import GZIP_ERRORS, open_gzip, pack
 from osteon.core.volume import Volume
 from osteon.dataset.dataset import Dataset
-from osteon.labelling.growth import MAX_REACH_MM, REACH_MM, grow_structure
+from osteon.labelling.growth import grow_structure, usual_reach
 from osteon.web.http_errors import RejectedError
 
 if TYPE_CHECKING:
@@ -44,8 +44,6 @@ MAX_MASK_VOXELS = 64_000_000
 MAX_OPEN = 2
 """Scans, and on each of them sessions, that are kept: a click on one of them reads no file."""
 _DAMAGED: tuple[type[Exception], ...] = (TypeError, binascii.Error, *GZIP_ERRORS)
-PICTURE_REACH = 0.08
-"""The usual reach in a picture: a part of its longer side."""
 
 
 @dataclass
@@ -88,8 +86,7 @@ def answer_points(folder: Path, case_id: str, asked: Mapping[str, Any], models: 
     previous, protected = _mask_at_beginning(scan, asked.get("session"), drawn == 1), drawn == 2
     tool = asked.get("tool", POINTS)
     if tool == POINTS:
-        usual = PICTURE_REACH * max(grid.extent_mm) if scan.is_picture else REACH_MM
-        reach = min(MAX_REACH_MM, usual) if asked.get("reach") is None else _number(asked["reach"])
+        reach = usual_reach(grid) if asked.get("reach") is None else _number(asked["reach"])
         answer = grow_structure(
             scan.volume.array[0], clicks, grid.spacing_mm, reach=reach, previous=previous, protected=protected
         )

@@ -6,6 +6,7 @@ import json
 import secrets
 import shutil
 import zipfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -19,6 +20,7 @@ from osteon.core.files import link_or_copy, read_json, write_json
 from osteon.core.labels import Structure
 from osteon.formats.io import read_structures
 from osteon.formats.registry import suffix_of
+from osteon.serving.click_tasks import ClickTask, write_click_task
 from osteon.serving.jobs import CASE_JSON, FINISHED, RESULT, RESULT_JSON, SCAN
 from osteon.serving.monailabel.datastore import Datastore
 from osteon.serving.monailabel.forms import incoming_form
@@ -49,8 +51,22 @@ class Inference:
     sessions: Sessions
     max_upload: int
 
-    async def answer(self, request: Request, image: str, session_id: str, output: Output) -> Response:
+    async def answer(
+        self,
+        request: Request,
+        image: str,
+        session_id: str,
+        output: Output,
+        read_clicks: Callable[[dict[str, Any]], ClickTask | None],
+    ) -> Response:
         """Segment a scan: the file of the form, else the session's, else the dataset's image. Nothing of it is kept.
+
+        Args:
+            request: With a form.
+            image: A case's id, and `session_id` a session's; empty where there is none.
+            session_id: See `image`.
+            output: What is answered with.
+            read_clicks: Gives the points of the form's `params`, or None where it has none and needs none.
 
         Raises:
             RejectedError: 404, there is no such image or session; 422, there is none at all, or it cannot be
@@ -58,13 +74,15 @@ class Inference:
         """
         queue = self.dispatcher.queue
         async with incoming_form(request, queue, self.max_upload) as (folder, form):
-            sent = form.file("file")
+            sent, clicks = form.file("file"), await to_thread.run_sync(read_clicks, form.params)
             await to_thread.run_sync(self._place_scan, folder, sent and sent[0], image, session_id)
             for path, _ in (file for files in form.files.values() for file in files):
                 path.unlink(missing_ok=True)  # a label (scribbles) is of no use to the model
             forms = ("dicom-seg",) if output == "dicom_seg" else ()
             if output in ("all", "image") and form.params.get("result_extension") == ".seg.nrrd":
                 forms = ("seg-nrrd",)
+            if clicks is not None:
+                write_click_task(folder, clicks)
             job = await to_thread.run_sync(queue.submit, folder, forms)
         try:
             while (state := queue.get(job.id)).state not in FINISHED:

@@ -6,9 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from osteon.core.text import pluralise
+from osteon.core.labels import Structure
+from osteon.core.text import pluralise, shorten_list
 from osteon.core.version import __version__
+from osteon.serving.click_tasks import ClickTask
 from osteon.serving.guard import ServerRules
+from osteon.serving.monailabel.clicks import ClickModel, click_models, click_task
 from osteon.serving.monailabel.datastore import Datastore
 from osteon.serving.monailabel.sessions import Sessions
 from osteon.serving.monailabel.strategies import STRATEGIES
@@ -22,7 +25,8 @@ class LabelServer:
     """All that the routes need.
 
     Attributes:
-        name: The model's, as clients call it.
+        name: The served model's, as clients call it.
+        clicks: That of the model that answers clicks; empty where there is none.
         dispatcher: Of the server.
         rules: What is asked of a request.
         datastore: What is labelled.
@@ -32,6 +36,7 @@ class LabelServer:
     """
 
     name: str
+    clicks: str
     dispatcher: Dispatcher
     rules: ServerRules
     datastore: Datastore
@@ -39,10 +44,34 @@ class LabelServer:
     trainings: Trainings
     max_upload: int
 
-    def check_model(self, model: str) -> None:
-        """Raise RejectedError (404) where the server has no such model."""
+    @property
+    def click_models(self) -> dict[str, ClickModel]:
+        """The ways of answering points, by name."""
+        return click_models(self.name, self.clicks, self.dispatcher.predictor.facts)
+
+    def check_trainer(self, model: str) -> None:
+        """Raise RejectedError (404) where the server trains no such model."""
         if model != self.name:
             raise RejectedError(404, "there is no such model", hint=f"GET /info/ names it: {self.name}")
+
+    def check_model(self, model: str) -> None:
+        """Raise RejectedError (404) where the server has no such model."""
+        own = [] if self.dispatcher.predictor.facts["interactive"] else [self.name]
+        names = [*own, *self.click_models]
+        if model not in names:
+            raise RejectedError(404, "there is no such model", hint=f"GET /info/ names them: {shorten_list(names)}")
+
+    def read_clicks(self, model: str, params: dict[str, Any]) -> ClickTask | None:
+        """What a viewer asks of a model that answers points; None: of the served one, which needs none.
+
+        Raises:
+            RejectedError: 422, the points make no sense.
+        """
+        row = self.click_models.get(model)
+        if row is None:
+            return None
+        found = [Structure.model_validate(facts) for facts in self.dispatcher.predictor.facts["structures"]]
+        return click_task(params, row, self.datastore.open().structures or found, found)
 
     def info(self) -> dict[str, Any]:
         """What the server has, for a viewer that connects."""
@@ -51,20 +80,22 @@ class LabelServer:
         found = {structure["name"]: structure["value"] for structure in facts["structures"]}
         dice = facts["validation_dice"]
         trained = "" if dice is None else f", validation Dice {dice:.3f}"
+        models = {name: row.info() for name, row in self.click_models.items()}
+        if not facts["interactive"]:  # first: it is what viewers have segment a new scan
+            own = {
+                "type": "segmentation",
+                "labels": found,
+                "dimension": facts["dimensions"],
+                "description": f"osteon: {pluralise(len(found), 'structure')}{trained}",
+                "config": {},
+            }
+            models = {self.name: own} | models
         return {
             "name": "osteon",
             "description": f"{dataset.manifest.name}: {pluralise(statistics['total'], 'scan')}",
             "version": __version__,
             "labels": [structure.name for structure in dataset.structures] or list(found),
-            "models": {
-                self.name: {
-                    "type": "segmentation",
-                    "labels": found,
-                    "dimension": facts["dimensions"],
-                    "description": f"osteon: {pluralise(len(found), 'structure')}{trained}",
-                    "config": {},
-                }
-            },
+            "models": models,
             "trainers": {
                 self.name: {
                     "description": "osteon train, from this model on",
@@ -95,9 +126,16 @@ def create_label_server(
         FileError, DatasetError: The dataset cannot be read.
     """
     served = dispatcher.predictor.model
-    place = served.folder.resolve()
-    name = place.parent.name if place.name == "model" else place.name
+    name = _model_name(served.folder)
+    answering = served.click_model or (served.folder if dispatcher.predictor.facts["interactive"] else None)
     store = Datastore(dataset, served.most_voxels)
     store.open()
     trainings = Trainings(folder, dataset, served.folder, name, served.device, budget)
-    return LabelServer(name, dispatcher, rules, store, Sessions(folder), trainings, max_upload)
+    clicks = "" if answering is None else _model_name(answering)
+    return LabelServer(name, clicks, dispatcher, rules, store, Sessions(folder), trainings, max_upload)
+
+
+def _model_name(folder: Path) -> str:
+    """The run's, which has made the model; or the model folder's."""
+    place = folder.resolve()
+    return place.parent.name if place.name == "model" else place.name

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path, PureWindowsPath
 from typing import Annotated, Any, Literal
 from urllib.parse import parse_qs
@@ -137,14 +138,17 @@ def _add_models(router: APIRouter, server: LabelServer) -> None:
     async def infer(
         model: str, request: Request, image: Image = "", session_id: str = "", output: Output = "all"
     ) -> Response:
-        """Segment an image of the dataset, a session's, or one that is sent along.
+        """Segment an image of the dataset, a session's, or one that is sent along; or answer points in it.
+
+        Of models of the type deepgrow, `params` has the points: `foreground` and `background` (`[[i, j, k], …]`, the
+        scan's own voxels) and the structure's name as `label`; or a list for each structure, under its name.
 
         `all` answers with a form: `params` (JSON: label_names as the mask has them, confidence, reasons to look at it)
         and the file `image`; `image`, `json` and `dicom_seg` with one of these, or with a DICOM SEG of a scan that is
         DICOM.
         """
         server.check_model(model)
-        return await inference.answer(request, image, session_id, output)
+        return await inference.answer(request, image, session_id, output, partial(server.read_clicks, model))
 
 
 def _add_datastore(router: APIRouter, server: LabelServer) -> None:
@@ -279,7 +283,7 @@ def _add_training(router: APIRouter, server: LabelServer) -> None:
     @router.post("/train/{model}", responses=_problems(404, 408, 413, 429), openapi_extra={"requestBody": _JSON})
     async def start(model: str, request: Request) -> dict[str, Any]:
         """Train a model on, on the dataset as it is now; `budget` says for how long."""
-        server.check_model(model)
+        server.check_trainer(model)
         params = await receive_object(request)
         return await to_thread.run_sync(trainings.start, params, client_name(params))
 
