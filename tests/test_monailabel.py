@@ -10,6 +10,7 @@ import gc
 import hashlib
 import importlib
 import json
+import os
 import shutil
 import sys
 import warnings
@@ -27,6 +28,7 @@ import dicom_writing
 from helpers import tiny_plan, two_boxes, write_dataset
 from osteon.core.clicks import Click
 from osteon.core.errors import LabelError, OsteonError
+from osteon.core.files import write_json
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation
 from osteon.core.volume import Volume
@@ -45,12 +47,16 @@ from osteon.predicting.click_session import ClickSession
 from osteon.predicting.model import Model
 from osteon.predicting.model_folder import load_model, save_model
 from osteon.runs.fit import train
+from osteon.runs.update_files import label_versions
+from osteon.runs.update_history import read_update
 from osteon.serving.monailabel import sessions as session_module
 from osteon.serving.monailabel.datastore import Datastore
 from osteon.serving.monailabel.forms import split_form
 from osteon.serving.monailabel.labels import read_label
 from osteon.serving.monailabel.sessions import Sessions
 from osteon.serving.monailabel.strategies import STRATEGIES
+from osteon.serving.monailabel.training import Training, Trainings
+from osteon.serving.monailabel.training_options import choose_beginning
 from osteon.web.http_errors import RejectedError
 from runs import CPU, cohort, command, learning_plan
 from serving import TOKEN, Client, Reply, serve_model, wait_until
@@ -370,8 +376,12 @@ def test_a_training_is_started_watched_and_stopped(server: Labelled, viewer: Any
         viewer.train_start("other", {})
     with pytest.raises(error, match="not a valid length of time"):
         viewer.train_start("boxes", {"budget": "; rm"})
+    mask, _ = viewer.infer("boxes", "c0", {})
+    for case_id in ("c0", "c1", "c2"):  # one at least that it was trained on
+        viewer.save_label(case_id, mask)
     begun = viewer.train_start("boxes", {"budget": "10min"})
     assert (begun["status"], begun["request"]) == ("RUNNING", {"budget": "10min", "client_id": "jane"})
+    assert (begun["before"], begun["verdict"]) == ("the model", {"taken": None, "why": ""})
     with pytest.raises(error, match=r"429.*runs already"):
         viewer.train_start(None, {})
     wait_until(lambda: viewer.info()["train_stats"]["boxes"]["epoch"], 240)
@@ -385,6 +395,15 @@ def test_a_training_is_started_watched_and_stopped(server: Labelled, viewer: Any
     assert viewer.train_status()["status"] == "STOPPED"
     assert len(server.client.ask("GET", "/train/?all=true").data) == 1
     assert list((server.run.parent / "jobs" / stopped["run"] / "checkpoints").iterdir())
+    viewer.train_start("boxes", {"budget": "1s"})
+    wait_until(lambda: viewer.train_status()["status"] != "RUNNING", 240)
+    judged = viewer.train_status()
+    record = read_update(server.run.parent / "jobs" / judged["run"])
+    assert record is not None
+    assert record.verdict is not None
+    assert (judged["status"], judged["verdict"]["taken"]) == ("DONE", record.verdict.taken)
+    assert judged["verdict"]["why"] == judged["result"]
+    assert record.verdict.why in judged["result"]
 
 
 def test_what_makes_no_sense_is_refused_in_a_sentence(server: Labelled, tmp_path: Path) -> None:
@@ -637,6 +656,56 @@ def test_sessions_end_and_are_not_many(tmp_path: Path, monkeypatch: pytest.Monke
     with pytest.raises(RejectedError, match="no such session"):
         sessions.get(names[0])
     assert Sessions(tmp_path).get(names[1]).expiry == session_module.USUAL_S
+
+
+def pretend_run(folder: Path, before: Path, verdict: dict[str, Any] | None) -> Path:
+    """A run that is an update, as far as it is looked at."""
+    record = {"parent": {"folder": os.path.relpath(before, folder), "sha256": ""}, "training": 1, "validation": 1}
+    judged = verdict and {"dice": {"before": 0.9, "after": 0.8}, "structures": {}, "cases": {}} | verdict
+    write_json(folder / "update.json", record | {"verdict": judged})
+    model = folder / ("model" if judged and judged["taken"] else "not-taken")
+    shutil.copytree(before / "model", model)
+    return folder
+
+
+def test_a_training_goes_on_from_the_last_model_that_was_taken(tmp_path: Path, server: Labelled) -> None:
+    run, dataset = tmp_path / "boxes", Dataset.open(server.dataset)
+    shutil.copytree(server.run / "model", run / "model")
+    validation = json.loads((run / "model/validation.json").read_text())
+    begin = choose_beginning(dataset, run, [])
+    assert (begin.options, begin.ungated) == (("--update", str(run)), "")
+    taken = pretend_run(tmp_path / "1/run", run, {"taken": True, "why": "better"})
+    worse = pretend_run(tmp_path / "2/run", taken, {"taken": False, "why": "worse"})
+    other = pretend_run(tmp_path / "3/run", tmp_path / "1/run", None)
+    for runs, before in (([worse], run), ([taken, worse, other], taken)):
+        assert choose_beginning(dataset, run / "model", runs).before == before
+    seen = dict.fromkeys((case.id for case in dataset.manifest.cases), "")
+    for role, message in (("training", "nothing was labelled"), ("before", "nothing was labelled")):
+        old = validation | {"seen": {"training": {}, "validation": {}, "before": {}} | {role: seen}}
+        write_json(run / "model/validation.json", old | {"labels": label_versions(dataset, seen)})
+        with pytest.raises(RejectedError, match=message) as refused:
+            choose_beginning(dataset, run, [])
+        assert refused.value.status == 422
+    write_json(run / "model/validation.json", {k: v for k, v in validation.items() if k != "seen"})
+    begin = choose_beginning(dataset, run, [])
+    assert begin.options[:2] == ("--init", str(run))
+    assert "does not say which scans" in begin.ungated
+
+
+@pytest.mark.parametrize("taken", [True, False])
+def test_viewers_are_told_whether_a_model_was_taken(tmp_path: Path, server: Labelled, taken: bool) -> None:
+    trainings = Trainings(tmp_path, server.dataset, server.run, "boxes", "cpu", "1h")
+    place = tmp_path / "trainings/0123456789abcdef"
+    pretend_run(place / "run", server.run, {"taken": taken, "why": "femur 0.9 → 0.8"})
+    begun = Training(
+        id=place.name, model="boxes", budget="1h", client_id="jane", began=1.0, pid=2**22 - 7, pid_since=1.0
+    )
+    write_json(place / "training.json", begun.model_dump())
+    status = trainings.status(running=False)
+    said = "femur 0.9 → 0.8" if taken else "not taken, and the model stays in use: femur 0.9 → 0.8"
+    assert (status["status"], status["result"]) == ("DONE", said)
+    facts = {"before": 0.9, "after": 0.8, "low": None, "high": None, "cases": 0}
+    assert status["verdict"] == {"taken": taken, "why": said} | facts
 
 
 def test_options_that_belong_together_are_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -25,8 +25,8 @@ from osteon.dataset.manifest import write_manifest
 from osteon.planning.inherited_plan import plan_for_update
 from osteon.predicting.training_cases import UNKNOWN, SeenScans
 from osteon.runs.fit import train
-from osteon.runs.update import check_updatable, model_in_use, update
-from osteon.runs.update_cases import choose_cases, count_learnable, count_repeats
+from osteon.runs.update import model_in_use, update
+from osteon.runs.update_cases import check_updatable, choose_cases, count_learnable, count_repeats
 from osteon.runs.update_files import finished_folder
 from osteon.runs.update_gate import judge
 from osteon.runs.update_history import find_newest, read_chain, read_update

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Unpack
 
-from osteon.core.errors import OsteonError, UsageError
+from osteon.core.errors import OsteonError
 from osteon.core.labels import Structure
 from osteon.core.text import shorten_list
 from osteon.dataset.dataset import Dataset
@@ -25,6 +25,7 @@ from osteon.predicting.records import find_model_folder
 from osteon.runs.initialising import init_sha256
 from osteon.runs.record import has_started
 from osteon.runs.update import model_in_use
+from osteon.runs.update_cases import find_new_structures
 
 logger = logging.getLogger(__name__)
 
@@ -93,17 +94,8 @@ def plan_for_update(
     if has_started(run) and not restart:
         return overlay(read_plan(run / PLAN), settings or {})
     plan = read_plan(model_in_use(Path(update)) / PLAN)
-    known = {structure.name for structure in plan.structures}
-    added = [structure for structure in Dataset.open(dataset).structures if structure.name not in known]
-    if added:
+    if added := find_new_structures(Dataset.open(dataset), plan):
         names = shorten_list([structure.name for structure in added])
-        numbered = any(structure.instances for structure in added)
-        if numbered or plan.sequence is not None or isinstance(plan.sampling.weights, dict):
-            raise UsageError(
-                f"the model does not know {names}, which its plan cannot take in: numbered pieces, a series, or "
-                "weights by structure need a new one",
-                hint="make a new plan with `osteon plan DATASET --force`, and train with --init",
-            )
         logger.info(f"the model does not know {names}: its output gets a new part for each")
         plan = Plan.model_validate(plan.model_dump() | {"structures": _add(plan.structures, added)})
     return overlay(plan, settings or {})

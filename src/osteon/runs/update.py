@@ -16,7 +16,7 @@ from pathlib import Path
 
 from osteon.core.errors import OsteonError, UsageError
 from osteon.core.files import write_json
-from osteon.core.text import pluralise, shorten_list
+from osteon.core.text import pluralise
 from osteon.dataset.dataset import Dataset
 from osteon.plan.schema import Plan
 from osteon.predicting.model import Model
@@ -26,7 +26,7 @@ from osteon.runs.final_validation import ValidationResult, predict_validation
 from osteon.runs.fit import TrainReport, UpdateTask, train
 from osteon.runs.options import TrainOptions
 from osteon.runs.record import has_started
-from osteon.runs.update_cases import UpdateCases, choose_cases
+from osteon.runs.update_cases import UpdateCases, check_updatable, choose_cases
 from osteon.runs.update_files import BEFORE, LABELS, UPDATE
 from osteon.runs.update_gate import Verdict, judge
 from osteon.runs.update_history import Parent, UpdateRecord, read_update, write_history
@@ -93,23 +93,6 @@ def model_in_use(folder: Path) -> Path:
         logger.info(f"{folder}: was not taken; its parent {record.parent.folder} is in use")
         folder = folder / record.parent.folder
     return Path(os.path.normpath(find_model_folder(folder)))
-
-
-def check_updatable(dataset: Dataset, plan: Plan) -> None:
-    """Whether a model of that plan can learn on from a dataset. Raises UsageError, which says what differs."""
-    manifest = dataset.manifest
-    if [(c.name, c.modality) for c in plan.channels] != [(c.name, c.modality) for c in manifest.channels]:
-        problem = "channels"
-    elif plan.overlapping != manifest.overlapping:
-        problem = "overlapping"
-    elif gone := [s.name for s in plan.structures if s.name not in {own.name for own in manifest.structures}]:
-        problem = f"structures: it has no {shorten_list(gone)} any more"
-    else:
-        return
-    raise UsageError(
-        f"{dataset.folder}: is another dataset than the model's: {problem}",
-        hint="start a new training from its weights with --init; what both have is taken over",
-    )
 
 
 def compare(

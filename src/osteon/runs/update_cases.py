@@ -7,10 +7,12 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from osteon.core.errors import UsageError
-from osteon.core.text import pluralise
+from osteon.core.labels import Structure
+from osteon.core.text import pluralise, shorten_list
 from osteon.dataset.case_history import NO_HISTORY, State, read_histories
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.folds import group_cases
+from osteon.plan.schema import Plan
 from osteon.predicting.training_cases import TRAINED, VALIDATED, SeenScans
 from osteon.runs.update_files import label_versions
 
@@ -89,6 +91,41 @@ def choose_cases(dataset: Dataset, seen: SeenScans, labels: Mapping[str, str]) -
     repeats = dict.fromkeys(learnt, count_repeats(len(training) - len(learnt), len(learnt)))
     why = _describe([i for group in own for i in group], [i for group in joining for i in group], states)
     return UpdateCases(training, [i for i in cases if i in judging], new, corrected, repeats, why)
+
+
+def check_updatable(dataset: Dataset, plan: Plan) -> None:
+    """Whether a model of that plan can learn on from a dataset. Raises UsageError, which says what differs."""
+    manifest = dataset.manifest
+    if [(c.name, c.modality) for c in plan.channels] != [(c.name, c.modality) for c in manifest.channels]:
+        problem = "channels"
+    elif plan.overlapping != manifest.overlapping:
+        problem = "overlapping"
+    elif gone := [s.name for s in plan.structures if s.name not in {own.name for own in manifest.structures}]:
+        problem = f"structures: it has no {shorten_list(gone)} any more"
+    else:
+        return
+    raise UsageError(
+        f"{dataset.folder}: is another dataset than the model's: {problem}",
+        hint="start a new training from its weights with --init; what both have is taken over",
+    )
+
+
+def find_new_structures(dataset: Dataset, plan: Plan) -> list[Structure]:
+    """Those that a dataset has and a model with that plan does not know.
+
+    Raises:
+        UsageError: The plan cannot take them in without being made anew.
+    """
+    known = {structure.name for structure in plan.structures}
+    added = [structure for structure in dataset.structures if structure.name not in known]
+    numbered = any(structure.instances for structure in added)
+    if added and (numbered or plan.sequence is not None or isinstance(plan.sampling.weights, dict)):
+        raise UsageError(
+            f"the model does not know {shorten_list([structure.name for structure in added])}, which its plan cannot "
+            "take in: numbered pieces, a series, or weights by structure need a new one",
+            hint="make a new plan with `osteon plan DATASET --force`, and train with --init",
+        )
+    return added
 
 
 def count_repeats(old: int, learnt: int) -> int:

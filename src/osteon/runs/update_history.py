@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -112,10 +112,16 @@ def read_chain(run: Path) -> list[ChainLink]:
     return links[::-1]
 
 
-def find_newest(run: Path) -> Path:
-    """Of the runs beside a run, and itself, the last in the chain of taken updates that begins with it."""
+def find_newest(run: Path, among: Iterable[Path] | None = None) -> Path:
+    """The last run in the chain of taken updates that begins with a run; itself where there is none.
+
+    Args:
+        run: Its folder.
+        among: The folders of runs that are looked at; None: those beside it.
+    """
+    runs = run.resolve().parent.glob("*") if among is None else among
     children: dict[Path, list[Path]] = {}
-    for path in sorted(run.resolve().parent.glob(f"*/{UPDATE}"), key=lambda path: path.stat().st_mtime):
+    for path in sorted((p / UPDATE for p in runs if (p / UPDATE).is_file()), key=lambda path: path.stat().st_mtime):
         try:
             record = read_update(path.parent)
         except OsteonError:

@@ -98,7 +98,7 @@ class LabelServer:
             "models": models,
             "trainers": {
                 self.name: {
-                    "description": "osteon train, from this model on",
+                    "description": "osteon train --update, from this model or the last one taken",
                     "config": {"budget": self.trainings.budget},
                 }
             },

@@ -1,4 +1,4 @@
-"""Trainings that viewers start: `osteon train` on the dataset, from the served model on, one at a time.
+"""Trainings that viewers start: `osteon train --update` of the served model, or of the last one taken, one at a time.
 
 FOLDER/trainings/<id>/training.json    when it began, its process; written whole
 FOLDER/trainings/<id>/run/             the run
@@ -29,8 +29,9 @@ from osteon.core.processes import group_leader_options, interrupt_group, is_grou
 from osteon.core.progress import PROGRESS_FILE_VARIABLE
 from osteon.core.quantities import parse_seconds
 from osteon.dataset.dataset import Dataset
-from osteon.dataset.folds import group_cases
-from osteon.runs.options import FOLDS
+from osteon.runs.update_files import finished_folder
+from osteon.runs.update_history import read_update
+from osteon.serving.monailabel.training_options import choose_beginning
 from osteon.web.http_errors import RejectedError
 from osteon.web.job_store import JobStore
 
@@ -52,6 +53,8 @@ class Training(BaseModel):
         pid: The command's, which leads its process group.
         pid_since: When that process began, so that another one with its number is not taken for it.
         stopped: Whether somebody stopped it.
+        before: From which model it goes on: the served one, where it is empty, or a run below the server's folder.
+        ungated: Why the new model is not judged against that one; empty: it is.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -64,6 +67,8 @@ class Training(BaseModel):
     pid: int
     pid_since: float
     stopped: bool = False
+    before: str = ""
+    ungated: str = ""
 
 
 @dataclass(frozen=True)
@@ -95,23 +100,25 @@ class Trainings:
         """Start a training; `budget` in `params` says for how long.
 
         Raises:
-            RejectedError: 422, the budget makes no sense, or no case has a label; 429, one runs already.
+            RejectedError: 422, the budget makes no sense, or there is nothing to learn or to judge by; 429, one runs
+                already.
         """
         budget = str(params.get("budget") or self.budget)
         try:
             parse_seconds(budget)
         except UsageError as error:
             raise RejectedError(422, error.message, hint="write 90s, 20min or 1.5h") from error
-        fold = _fold_options(Dataset.open(self.dataset))
         store = self.store
         with store.lock():
             if (last := self.last()) is not None and self.is_running(last):
                 raise RejectedError(429, "a training runs already", hint="wait until it is over, or stop it")
+            runs = [self.run(training) for training in self.all()]
+            begin = choose_beginning(Dataset.open(self.dataset), self.model, runs)
             training_id = store.new_id()
             place = store.path(training_id)
             place.mkdir(mode=0o700)
             command = [sys.executable, "-m", "osteon.cli", "train", str(self.dataset.resolve()), str(place / RUN)]
-            command += ["--init", str(self.model.resolve()), "--budget", budget, "--device", self.device, *fold]
+            command += [*begin.options, "--budget", budget, "--device", self.device]
             variables = {"COLUMNS": "160", "NO_COLOR": "1", "PYTHONUNBUFFERED": "1"}
             variables[PROGRESS_FILE_VARIABLE] = str((place / PROGRESS).resolve())
             with (place / LOG).open("ab") as log:
@@ -132,6 +139,8 @@ class Trainings:
                 began=time.time(),
                 pid=child.pid,
                 pid_since=start_time(child.pid),
+                before=self._public_name(begin.before),
+                ungated=begin.ungated,
             )
             write_json(place / TRAINING, training.model_dump())
         return self.describe(training)
@@ -178,11 +187,13 @@ class Trainings:
 
     def describe(self, training: Training) -> dict[str, Any]:
         """A training as clients know it."""
-        running = self.is_running(training)
+        running, run = self.is_running(training), self.run(training)
         status: Literal["RUNNING", "STOPPED", "DONE", "ERROR"] = "RUNNING" if running else "STOPPED"
         if not running and not training.stopped:
-            status = "DONE" if (self.run(training) / "model/weights.safetensors").is_file() else "ERROR"
+            status = "DONE" if finished_folder(run) else "ERROR"
         lines = self._log(training)
+        verdict = self._verdict(training)
+        result = (lines or [status])[-1] if verdict is None else verdict["why"]
         return {
             "id": training.id,
             "status": status,
@@ -190,9 +201,25 @@ class Trainings:
             "request": {"budget": training.budget, "client_id": training.client_id},
             "start_ts": datetime.fromtimestamp(training.began).strftime("%Y-%m-%d %H:%M:%S"),
             "details": lines or ["it begins"],
-            "result": "" if running else (lines or [status])[-1],
+            "result": "" if running else result,
             "run": f"trainings/{training.id}/{RUN}",
+            "before": training.before or "the model",
+            "verdict": verdict or {"taken": None, "why": training.ungated},
         }
+
+    def _verdict(self, training: Training) -> dict[str, Any] | None:
+        """Whether the new model was taken, and why; None before it is judged, or where nothing judges it."""
+        with suppress(OsteonError):
+            record = read_update(self.run(training))
+            if record is not None and record.verdict is not None:
+                taken, why = record.verdict.taken, record.verdict.why
+                stays = "" if taken else f"not taken, and {training.before or 'the model'} stays in use: "
+                return {"taken": taken, "why": f"{stays}{why}", **record.verdict.dice.model_dump()}
+        return None
+
+    def _public_name(self, before: Path) -> str:
+        """Of a run that viewers have started its place in the server's folder; of the served model nothing."""
+        return next((f"trainings/{t.id}/{RUN}" for t in self.all() if self.run(t).resolve() == before), "")
 
     def run(self, training: Training) -> Path:
         """The folder of a training's run."""
@@ -219,17 +246,10 @@ class Trainings:
             text = stream.read().decode("utf-8", errors="replace")
         with suppress(OsteonError):
             text += "\n" + read_text(place / PROGRESS, "the progress")
-        for path, name in ((place, "the training"), (self.dataset, "the dataset"), (self.model, "the model")):
+        names = {place: "the training", place.parent: "trainings", self.dataset: "the dataset", self.model: "the model"}
+        for path, name in names.items():
             text = text.replace(str(path.resolve()), name).replace(str(path), name)
         return [line for line in text.splitlines() if line.strip()][-LOG_LINES:]
-
-
-def _fold_options(dataset: Dataset) -> list[str]:
-    """Options for a dataset that is too small for the usual folds. Raises RejectedError (422): no case has a label."""
-    groups = len(group_cases(dataset.manifest.trainable))
-    if not groups:
-        raise RejectedError(422, "no case has a label to train on", hint="label a scan, and submit it")
-    return [] if groups >= FOLDS else ["--folds", str(groups)] if groups > 1 else ["--fold", "none"]
 
 
 def _none_runs() -> RejectedError:
