@@ -125,7 +125,7 @@ def genant(body: Body, *beside: Body) -> Reading:
 def _voxels(body: Body) -> tuple[Floats, Floats]:
     """World positions and values of a body's voxels."""
     if body.image is None:
-        raise NotMeasuredError("there is no image")
+        raise NotMeasuredError("the scan is not there (--dataset)")
     return body.geometry.to_world(np.argwhere(body.mask)), np.asarray(body.image[body.mask], dtype=np.float64)
 
 
