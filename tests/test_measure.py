@@ -118,6 +118,26 @@ def test_holes_and_pieces_are_flagged() -> None:
     assert any("holes" in flag for flag in one.flags)
 
 
+def test_exchanged_sides_are_flagged_as_the_audit_has_them() -> None:
+    places = {"hip_left": (20, 0, 0), "hip_right": (-20, 0, 0), "rib_left": (-20, 0, 40), "rib_right": (20, 0, 40)}
+    fields = {name: ball(place, (8, 8, 8)) for name, place in places.items()}
+    drawn = draw(fields, grid_around([-30, -10, -10], [30, 10, 50], 2))
+    found = figures(drawn, "volume")
+    words = "hip_left lies right of hip_right: sides exchanged, or a mirrored image"
+    assert [one.flags for one in found.values()] == [(words,), (words,), (), ()]
+    affine = np.diag([-1.0, 1, 1, 1]) @ drawn.geometry.affine_ras
+    mirror = Segmentation(drawn.array, Geometry(drawn.geometry.shape, affine), drawn.structures)
+    assert [bool(one.flags) for one in figures(mirror, "volume").values()] == [False, False, True, True]
+
+
+def test_a_bone_in_thick_slices_is_not_taken_for_cut() -> None:
+    bulb, shaft = ball((0, 0, 40), (13, 13, 13)), cylinder(80, 6)
+    grid = grid_around([-14, -14, -44], [14, 14, 54], (0.5, 0.5, 6))
+    one = figures(draw({"femur": lambda p: np.minimum(bulb(p), shaft(p))}, grid), "volume")["femur", "volume_cm3"]
+    assert one.value == pytest.approx(4 / 3 * np.pi * 2.197 + np.pi * 0.36 * 6.85, rel=0.05)
+    assert not one.flags
+
+
 def test_members_and_probabilities_widen_the_interval() -> None:
     grid = grid_around([-14] * 3, [14] * 3)
     drawn = {radius: draw({"tumour": ball((0, 0, 0), (radius,) * 3)}, grid) for radius in (8, 10, 12)}
@@ -210,7 +230,7 @@ def test_density_and_cortex_of_a_hollow_bone_in_ct() -> None:
         assert (thickness.low or 0) < 4 < (thickness.high or 0)
     assert not figures(bone, "density", image=image, modality="mr")
     unknown = figures(bone, "density")["tibia_left", "core_hu"]
-    assert unknown.not_measured == "it is unknown whether the scan is a CT"
+    assert unknown.not_measured == "it is unknown whether the scan is a CT (--modality)"
 
 
 def test_spaces_and_overlaps_between_the_bones_of_a_picture() -> None:

@@ -12,7 +12,7 @@ from scipy.spatial.transform import Rotation
 from measure_bodies import Field, draw, grid_around, mirrored, turned
 from measure_bones import MadeFemur, MadeTibia
 from osteon.core.geometry import Geometry
-from osteon.core.labels import Segmentation
+from osteon.core.labels import Segmentation, make_structures
 from osteon.measuring.figure import Figure
 from osteon.measuring.intervals import measure_scene
 from osteon.measuring.registry import find_measures
@@ -101,7 +101,8 @@ def test_exchanged_sides_are_seen_and_cut_ends_are_not_guessed() -> None:
     top = Segmentation(
         whole.array[:, :, 60:], Geometry((*grid.shape[:2], grid.shape[2] - 60), _moved(grid, 60)), whole.structures
     )
-    found = measured(top, "femur")
+    found = measured(Segmentation(top.array, top.geometry, make_structures(["femur_right", "femur_left"])), "femur")
+    assert found["femur_left femoral_version"].not_measured == "femur_left is not there"
     assert found["femur_right head_diameter"].value == pytest.approx(2 * FEMUR.head_radius, abs=0.4)
     assert found["femur_right neck_shaft_angle"].value == pytest.approx(FEMUR.neck_shaft, abs=2)
     cut = "the distal end of femur_right is cut by the field of view"

@@ -93,6 +93,7 @@ def measure(
     table = plain_table(
         ("structure", "measure", "median", "cases", "not measured", "outliers"), left=("structure", "measure")
     )
+    table.columns[1].no_wrap = True
     for one in [one for one in report.cohort if one.cases][:MAX_SHOWN]:
         about = escape(" + ".join(one.structures))
         outliers = escape(shorten_list(list(one.outliers), 3)) if one.outliers else ""

@@ -64,7 +64,7 @@ def _depths(body: Body) -> _Depths:
 
 def _image(body: Body) -> npt.NDArray[np.generic]:
     if body.image is None:
-        raise NotMeasuredError("the scan is not there")
+        raise NotMeasuredError("the scan is not there (--dataset)")
     return body.image
 
 

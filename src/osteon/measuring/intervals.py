@@ -58,7 +58,7 @@ def _check(scene: Scene, row: Measure, target: Target) -> None:
     if scene.geometry.unit == "px" and not row.pixels:
         raise NotMeasuredError("the picture has no pixel spacing in mm")
     if "ct" in row.needs and scene.modality is None:
-        raise NotMeasuredError("it is unknown whether the scan is a CT")
+        raise NotMeasuredError("it is unknown whether the scan is a CT (--modality)")
     cut = [body.name for body in target.bodies if len(body.cut)]
     if row.whole and cut:
         raise NotMeasuredError(f"{' and '.join(cut)} {'are' if len(cut) > 1 else 'is'} cut by the field of view")

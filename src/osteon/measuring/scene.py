@@ -11,11 +11,12 @@ import numpy.typing as npt
 
 from osteon.core.boxes import Box
 from osteon.core.geometry import Geometry
-from osteon.core.labels import Segmentation, Structure
+from osteon.core.labels import Segmentation, Structure, side_of
 from osteon.core.pieces import split_pieces
 from osteon.core.structure_boxes import crop_mask, find_boxes
 from osteon.core.volume import Volume
 from osteon.dataset.modality import Modality
+from osteon.formats.raster import has_unknown_sides
 from osteon.measuring.body import Body, make_body
 from osteon.measuring.shape_model import ShapeModel
 from osteon.measuring.uncertainty import Evidence
@@ -26,12 +27,12 @@ RIM = 2
 """Voxels around a body that are read with it."""
 NEAR_EDGE = 6
 """Voxels from a face of the scan within which a large last section looks like a cut."""
-MIN_SECTIONS, END_SECTIONS = 16, 16
-"""Sections that a body has at least, and how deep (at most; of a short one a quarter of all) the section lies that its
-end is compared with."""
+END_SECTIONS = 16
+"""How deep at most the section lies that an end is compared with; nor deeper than a quarter of the body, nor than half
+of its width there, beyond which a round end is narrow again. Fewer than four tell nothing: slices are too thick."""
 FLAT = 0.8
 """Part of that section's area which the second one has where an end is cut, and a round or boxy one has not (the first
-may be rounded off by a network); of a body of few sections, drawn in thick slices, the first one."""
+may be rounded off by a network); where few are compared, the first one."""
 
 
 @dataclass(eq=False)
@@ -145,7 +146,26 @@ def make_scene(
     pieces = {piece.name: whole for piece, whole in zip(split.structures, wholes, strict=True) if whole.instances}
     against = dict(flags or {})
     against |= {name: against[whole.name] for name, whole in pieces.items() if whole.name in against}
+    names = {structure.name: whole.name for structure, whole in zip(split.structures, wholes, strict=True)}
+    for name, flag in _exchanged_sides(bodies, names, grid).items():
+        against[name] = [*against.get(name, ()), flag]
     return Scene(case, bodies, tuple(absent), grid, modality, against, pieces, broken or {}, templates)
+
+
+def _exchanged_sides(bodies: Mapping[str, Body], wholes: Mapping[str, str], grid: Geometry) -> dict[str, str]:
+    """Of structures and bodies whose left one lies right of the right one, as the audit of a dataset finds: a flag."""
+    if has_unknown_sides(grid):
+        return {}
+    places: dict[str, list[float]] = {}
+    for name, body in bodies.items():
+        places.setdefault(wholes[name], []).append(float(body.surface.points[:, 0].mean()))
+    found: dict[str, str] = {}
+    for left, at in places.items():
+        side, right = side_of(left)
+        if side == "left" and right in places and np.mean(at) > np.mean(places[right]):
+            flag = f"{left} lies right of {right}: sides exchanged, or a mirrored image"
+            found |= {name: flag for own, whole in wholes.items() if whole in (left, right) for name in (own, whole)}
+    return found
 
 
 def _cut(box: Box, grid: Geometry) -> npt.NDArray[np.float64]:
@@ -162,13 +182,13 @@ def _ends_flat(mask: npt.NDArray[np.bool_], box: Box, grid: Geometry) -> bool:
     """Whether a body ends flat near a face of the grid, and does not touch it."""
     for axis in range(3):
         first, stop, size = box.first[axis], box.stop[axis], grid.shape[axis]
-        sections = np.count_nonzero(mask, axis=tuple(other for other in range(3) if other != axis))
-        filled = sections[sections > 0].astype(np.float64)
+        others = tuple(other for other in range(3) if other != axis)
+        sections = np.count_nonzero(mask, axis=others)
+        filled = sections[sections > 0] * float(np.prod([grid.spacing_mm[other] for other in others]))
         ends = [filled] * (0 < first <= NEAR_EDGE) + [filled[::-1]] * (0 < size - stop <= NEAR_EDGE)
-        if len(filled) < MIN_SECTIONS or not ends:
-            continue
-        deep = min(END_SECTIONS, len(filled) // 4) - 1
-        near = 1 if deep >= END_SECTIONS // 2 - 1 else 0
-        if any(end[near] > FLAT * end[deep] for end in ends):
-            return True
+        for end in ends:
+            half_width = np.sqrt(end[:END_SECTIONS].max()) / 2
+            count = int(min(END_SECTIONS, len(end) / 4, half_width / grid.spacing_mm[axis]))
+            if count >= 4 and end[1 if count > 5 else 0] > FLAT * end[count - 1]:
+                return True
     return False

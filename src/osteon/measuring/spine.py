@@ -17,7 +17,7 @@ PLACES = ("anterior", "middle", "posterior")
 GRADES = (0.2, 0.25, 0.4)
 """Genant: the part of its height that a vertebra has lost, from which on the grades are 1, 2 and 3."""
 GRADED = Level(1, 4), Level(2, 4)
-"""T4 to L4: others have no reference values, and L5 is a wedge by nature."""
+"""T4 to L4, as surveys do (O'Neill et al., J Bone Miner Res 9, 1994): L5 is a wedge by nature."""
 NORMAL_BICONCAVITY = 0.93
 """Biconcavity ratio of a healthy lumbar vertebra: 0.94 at L3 on lateral absorptiometry (120 women, 0.88 to 0.98: PubMed
 10091205); of end plates that sink in by 1.5 and 0.7 mm (Wang et al., Eur Spine J 21, 2012) 0.92."""
@@ -109,7 +109,7 @@ def genant(body: Body, *beside: Body) -> Reading:
     """Grade 0 to 3."""
     level = level_of(body.structure)
     if level is not None and not GRADED[0] <= level <= GRADED[1]:
-        raise NotMeasuredError(f"grades are for {GRADED[0]} to {GRADED[1]}, which reference values exist for")
+        raise NotMeasuredError(f"grades are for {GRADED[0]} to {GRADED[1]}: others have another shape by nature")
     found, heights = _heights(body)
     lumbar = level is not None and level.region == GRADED[1].region
     sunk = heights[1] / heights[2] / (NORMAL_BICONCAVITY if lumbar else 1)
@@ -125,7 +125,7 @@ def genant(body: Body, *beside: Body) -> Reading:
 def _voxels(body: Body) -> tuple[Floats, Floats]:
     """World positions and values of a body's voxels."""
     if body.image is None:
-        raise NotMeasuredError("there is no image")
+        raise NotMeasuredError("the scan is not there (--dataset)")
     return body.geometry.to_world(np.argwhere(body.mask)), np.asarray(body.image[body.mask], dtype=np.float64)
 
 

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from osteon.measuring.anatomy import kind_of
+from osteon.core.labels import Structure
+from osteon.measuring.anatomy import kind_of, side_of_structure
 from osteon.measuring.body import Body
 from osteon.measuring.broken_bones import BrokenBone, broken_bones
 from osteon.measuring.measure import Target
@@ -45,13 +46,17 @@ def _explain_broken(bone: BrokenBone) -> str:
 
 
 def each(kind: str) -> Callable[[Scene], Iterator[Target]]:
-    """Every body of a kind (`anatomy.KINDS`); of a bone in pieces, which has no shape of its own, that is said once."""
+    """Every body of a kind (`anatomy.KINDS`), those that were looked for and not found, and bones in pieces once."""
 
     def targets(scene: Scene) -> Iterator[Target]:
         for body in _whole(scene, kind):
             yield Target((body.name,), (body,), side=body.side)
         for bone in _broken(scene, kind):
             yield Target((bone.name,), missing=_explain_broken(bone), side=bone.side)
+        for name in scene.absent:
+            structure = Structure(name=name, value=1, colour="#000000")
+            if kind_of(structure) == kind:
+                yield Target((name,), missing=f"{name} is not there", side=side_of_structure(structure))
 
     return targets
 
