@@ -7,9 +7,9 @@
 Each scan is predicted by the fold that has not seen it: as it is, and cropped by 20, 40 and 60 mm at its upper or lower
 end. A scan is named right where each vertebra of which at least 30 % of its usual volume is seen has most of its voxels
 under its own name. The margin is what the prediction itself says of its names (the least confidence of a structure,
-where the model gives no margin): AUROC says how well it tells scans with a wrong name from the others. How sharp a
-fold's margins are is fitted on the other folds' validation scans. With `--held-out` the cases that were held out are
-predicted by one run's model.
+where the model gives no margin): AUROC says how well it tells scans with a wrong name from the others. How much a
+fold's levels are believed is fitted on the other folds' validation scans. With `--held-out` the cases that were held
+out are predicted by one run's model.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from osteon.core.volume import Volume
 from osteon.dataset.dataset import Dataset
 from osteon.predicting.model import Model, Prediction
 from osteon.predicting.model_folder import load_model
-from osteon.runs.level_calibration import LevelView, fit_sharpness
+from osteon.runs.level_calibration import LevelView, fit_trust
 
 SHARED = Path(os.environ.get("OSTEON_SHARED_DATA", Path(__file__).resolve().parents[2] / "shared" / "data"))
 CROPS_MM = (0, 20, 40, 60)
@@ -113,9 +113,8 @@ def models_of_folds(run: Path) -> Iterator[tuple[Model, list[str]]]:
     views = {folder: read_views(model) for folder, model in models.items()}
     for folder, model in models.items():
         others = [view for other, found in views.items() if other != folder for view in found]
-        if model.plan.sequence is not None and others:
-            levels = {"levels": {"sharpness": fit_sharpness(others, model.plan.sequence)}}
-            model = replace(model, validation=model.validation | levels)
+        if model.plan.sequence is not None and (trust := fit_trust(others, model.plan.sequence)) is not None:
+            model = replace(model, validation=model.validation | {"levels": trust.model_dump()})
         yield model, yaml.safe_load((folder / "splits.yaml").read_text())["validation"]
 
 

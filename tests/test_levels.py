@@ -31,6 +31,7 @@ from osteon.predicting.level_assignment import (
     make_slots,
     rank_assignments,
 )
+from osteon.predicting.level_trust import LevelTrust, measure_misfit
 from osteon.predicting.model import Model
 from osteon.predicting.model_folder import save_model
 from osteon.predicting.predictor import predict
@@ -41,7 +42,7 @@ from osteon.predicting.sequence import check_first_level, name_sequence
 from osteon.predicting.stages import PredictOptions
 from osteon.preparing.strategies import grid_strategy
 from osteon.runs import fit
-from osteon.runs.level_calibration import MIN_VIEWS, LevelView, fit_sharpness
+from osteon.runs.level_calibration import MIN_VIEWS, LevelView, fit_trust
 from osteon.runs.options import TrainOptions
 from osteon.training.augmenting import apply_augmentation, draw_parameters
 from osteon.training.losses import deep_supervision_loss
@@ -224,7 +225,9 @@ def test_one_body_alone_gets_a_name() -> None:
 
 
 def test_where_levels_leave_it_open_the_alternative_is_shown() -> None:
-    values, levels = name_sequence(outputs({20: 0.47, 32: 1.47, 44: 2.47}, spread=0.3), plan(), sharpness=1.0)
+    values, levels = name_sequence(
+        outputs({20: 0.47, 32: 1.47, 44: 2.47}, spread=0.3), plan(), trust=LevelTrust(sharpness=1, misfit=9)
+    )
     assert levels is not None
     assert 0.3 < levels.assignments[0].probability < 0.7
     best, other = (assignment.describe() for assignment in levels.assignments[:2])
@@ -392,16 +395,49 @@ def test_sharpness_is_what_makes_probabilities_true(true: float) -> None:
     for _ in range(150):
         slots = make_slots(NAMES, 3, [float(STEP)] * 2)
         evidence = np.repeat(draw.normal(0, 0.7, (1, len(slots))), 3, 0)  # all bodies are wrong together
-        evidence = np.stack([np.roll(row, n) for n, row in enumerate(evidence)])
+        evidence = np.stack([np.roll(row - row.max(), n) for n, row in enumerate(evidence)])
         ranked = rank_assignments(true * evidence, [float(STEP)] * 2, slots)
         chances = np.array([assignment.probability for assignment in ranked])
         chosen = ranked[draw.choice(len(ranked), p=chances / chances.sum())]
         names = [slot.name if slot.number is not None else None for slot in chosen.slots]
         views.append(LevelView(evidence=evidence.tolist(), steps=[float(STEP)] * 2, names=names))
-    fitted = fit_sharpness(views, sequence)
+    fitted = fit_trust(views, sequence)
     assert fitted is not None
-    assert true / 2 <= fitted <= true * 2
-    assert fit_sharpness(views[: MIN_VIEWS - 1], sequence) is None
+    assert true / 2 <= fitted.sharpness <= true * 2
+    assert fit_trust(views[: MIN_VIEWS - 1], sequence) is None
+
+
+@pytest.mark.parametrize("true", [0.1, 0.8])
+def test_misfit_is_what_names_are_off_by_in_all_bodies_alike(true: float) -> None:
+    """The worse the best names explain what is shown, the more often are they those of the next level."""
+    sequence, steps = plan().sequence, [float(STEP)]
+    assert sequence is not None
+    draw = np.random.default_rng(0)
+    slots = make_slots(NAMES, 2, [float(STEP)] * 2)
+    first = [slot.name for slot in slots].index(NAMES[0])
+    views = []
+    for misfit in draw.uniform(0, 3 * true, 200):
+        evidence = np.full((2, len(slots)), -12.0)
+        evidence[[0, 1], [first, first + 1]] = -misfit
+        assert measure_misfit(evidence, steps, slots) == pytest.approx(misfit)
+        right = draw.random() < 1 / (1 + (misfit / true) ** 2)
+        views.append(LevelView(evidence=evidence.tolist(), steps=steps, names=NAMES[:2] if right else NAMES[1:]))
+    fitted = fit_trust(views, sequence)
+    assert fitted is not None
+    assert true / 2 <= fitted.misfit <= true * 2
+
+
+def test_levels_that_fit_badly_are_not_believed() -> None:
+    """All bodies half a level off, so sharply that the names seem sure."""
+    shown = outputs({20: 0.3, 32: 1.3, 44: 2.3}, spread=0.01)
+    probabilities = []
+    for misfit in (9.0, 0.05):
+        _, levels = name_sequence(shown.clone(), plan(), trust=LevelTrust(sharpness=16, misfit=misfit))
+        assert levels is not None
+        assert levels.assignments[0].names == tuple(NAMES)
+        probabilities.append(levels.assignments[0].probability)
+    believed, doubted = probabilities
+    assert believed > 0.9 > 0.5 > doubted > 0.25
 
 
 def test_batches_are_cropped_along_the_sequence() -> None:

@@ -18,6 +18,7 @@ from osteon.predicting.cascade import label_channels
 from osteon.predicting.confidence import Calibration, raw_confidence
 from osteon.predicting.engines import Engine, EngineKind
 from osteon.predicting.level_assignment import Levels
+from osteon.predicting.level_trust import LevelTrust
 from osteon.predicting.pieces import number_pieces
 from osteon.predicting.postprocessing import NONE, Postprocessing, apply_postprocessing, read_postprocessing
 from osteon.predicting.prepared_scan import PreparedScan, check_scan, prepare_scan
@@ -26,7 +27,7 @@ from osteon.predicting.reference_statistics import ReferenceStatistics, measure_
 from osteon.predicting.region import has_small_structures
 from osteon.predicting.restore import OutputSink, restore_outputs, restore_scan
 from osteon.predicting.review import TrainingFacts, reasons_to_review, reasons_to_review_levels, removed_structures
-from osteon.predicting.sequence import SHARPNESS, decode_outputs
+from osteon.predicting.sequence import decode_outputs
 from osteon.predicting.speed import BALANCED, SpeedPreset
 from osteon.predicting.tiles import predict_batch, stream_probabilities, whole_size
 from osteon.predicting.training_cases import UNKNOWN, SeenScans
@@ -128,9 +129,9 @@ class Model:
         return Calibration.model_validate(self.validation.get("confidence") or {})
 
     @property
-    def level_sharpness(self) -> float:
-        """How much what the network says of one body of a sequence counts, by validation."""
-        return float(self.validation.get("levels", {}).get("sharpness", SHARPNESS))
+    def level_trust(self) -> LevelTrust:
+        """How much of what the network says of a sequence's bodies is believed, by validation."""
+        return LevelTrust.model_validate(self.validation.get("levels", {}))
 
     @property
     def engine(self) -> str:
@@ -184,7 +185,7 @@ class Model:
         region = speed.region and has_small_structures(self.reference)
         slabs = stream_probabilities(self.network, image, self.plan, speed=speed, region=region)
         probabilities = collect(slabs, image.shape[1:], self.plan, folder=folder)
-        return decode_outputs(probabilities, self.plan, first=first_level, sharpness=self.level_sharpness)
+        return decode_outputs(probabilities, self.plan, first=first_level, trust=self.level_trust)
 
     def network_input(
         self, prepared: PreparedScan, *, speed: SpeedPreset = BALANCED, folder: Path | None = None
@@ -207,7 +208,7 @@ class Model:
         images = [torch.from_numpy(one.image) for one in prepared]
         slabs = predict_batch(self.network, images, self.plan, speed=speed)
         whole = [collect([slab], image.shape[1:], self.plan) for slab, image in zip(slabs, images, strict=True)]
-        return [decode_outputs(each, self.plan, sharpness=self.level_sharpness) for each in whole]
+        return [decode_outputs(each, self.plan, trust=self.level_trust) for each in whole]
 
     def postprocess(
         self,

@@ -21,6 +21,7 @@ from osteon.plan.outputs import OutputLayout, output_layout
 from osteon.plan.schema import Plan, StructureSequence
 from osteon.predicting.bodies import Bodies, Body, bodies_by_core, bodies_by_size
 from osteon.predicting.level_assignment import Levels, Slot, make_slots, rank_assignments
+from osteon.predicting.level_trust import USUAL_TRUST, LevelTrust, measure_misfit
 from osteon.predicting.pieces import find_pieces
 from osteon.predicting.probabilities import Probabilities
 
@@ -32,8 +33,6 @@ CUT_WEIGHT = 0.5
 """What a body counts that the scan's edge cuts; its own part of the usual volume counts besides."""
 MAX_BODIES = 12
 """Beyond the sequence: names that a person may give its first body."""
-SHARPNESS = 4.0
-"""How much one body's levels say, before any validation; `validation.json` may have another figure."""
 
 Floats = npt.NDArray[np.floating[Any]]
 
@@ -56,7 +55,7 @@ def _first_is_last(plan: Plan, sequence: StructureSequence) -> bool:
 
 
 def name_sequence(
-    values: torch.Tensor, plan: Plan, *, first: str | None = None, sharpness: float = SHARPNESS
+    values: torch.Tensor, plan: Plan, *, first: str | None = None, trust: LevelTrust = USUAL_TRUST
 ) -> tuple[torch.Tensor, Levels | None]:
     """Give every body of the plan's sequence one name.
 
@@ -64,7 +63,7 @@ def name_sequence(
         values: `[output, i, j, k]` as the network's output is activated, the background first; may be changed.
         plan: With a sequence; without one nothing is changed.
         first: The name of the first body (of vertebrae the uppermost), where a person has said so.
-        sharpness: How much what the network says of one body counts, as validation has found it.
+        trust: How much of what the network says is believed, as validation has found it.
 
     Returns:
         `[1 + structure, i, j, k]` probabilities: within a body all of the sequence's lies on one name, or on the
@@ -74,7 +73,7 @@ def name_sequence(
     """
     sequence, layout = plan.sequence, output_layout(plan)
     if sequence is not None and layout.levels:
-        return _name_bodies(values, plan, sequence, layout, first, sharpness)
+        return _name_bodies(values, plan, sequence, layout, first, trust)
     values = values[: layout.classes]
     if sequence is None or plan.overlapping:
         return values, None
@@ -96,7 +95,7 @@ def name_sequence(
         plan,
         sequence,
         first,
-        sharpness,
+        trust,
     )
     for levels in found:
         for body, slot in zip(levels.bodies.row, levels.assignments[0].slots, strict=True):
@@ -109,7 +108,7 @@ def name_sequence(
 
 
 def decode_outputs(
-    probabilities: Probabilities, plan: Plan, *, first: str | None = None, sharpness: float = SHARPNESS
+    probabilities: Probabilities, plan: Plan, *, first: str | None = None, trust: LevelTrust = USUAL_TRUST
 ) -> Probabilities:
     """Of structures, with the names of the plan's sequence in order, and pieces parted; may be changed in place.
 
@@ -120,7 +119,7 @@ def decode_outputs(
         probabilities = replace(probabilities, pieces=find_pieces(probabilities.values, plan))
     elif plan.sequence is None or plan.overlapping:
         return probabilities
-    values, levels = name_sequence(probabilities.values, plan, first=first, sharpness=sharpness)
+    values, levels = name_sequence(probabilities.values, plan, first=first, trust=trust)
     return probabilities.with_levels(values, levels)
 
 
@@ -130,7 +129,7 @@ def _name_bodies(
     sequence: StructureSequence,
     layout: OutputLayout,
     first: str | None,
-    sharpness: float,
+    trust: LevelTrust,
 ) -> tuple[torch.Tensor, Levels | None]:
     """As `name_sequence`, of a network that finds bodies, cores and levels."""
     array = values.numpy()
@@ -146,7 +145,7 @@ def _name_bodies(
         plan,
         sequence,
         first,
-        sharpness,
+        trust,
     )
     result = array[: 1 + len(plan.structures)]
     result[0] = classes[0] + body  # of which a body that has a name takes its own again
@@ -167,7 +166,7 @@ def _name_rows(
     plan: Plan,
     sequence: StructureSequence,
     first: str | None,
-    sharpness: float,
+    trust: LevelTrust,
 ) -> list[Levels]:
     """The names of each row of bodies, of which there are several where two people lie in one scan."""
     named = []
@@ -177,11 +176,13 @@ def _name_rows(
         evidence = np.stack([evidence_of(body, slots) for body in own.row])
         centres = np.array([body.centre_mm for body in own.row])
         steps = tuple(np.linalg.norm(np.diff(centres, axis=0), axis=1).tolist())
-        ranked = rank_assignments(sharpness * evidence, steps, slots)
+        misfit = measure_misfit(evidence, steps, slots) if output_layout(plan).levels else 0.0
+        ranked = rank_assignments(trust.sharpness * evidence, steps, slots)
         if first is not None:
             fixed = len(centres) - 1 if first_is_last else 0, first
-            picked = rank_assignments(sharpness * evidence, steps, slots, fixed=fixed)[:1]
+            picked = rank_assignments(trust.sharpness * evidence, steps, slots, fixed=fixed)[:1]
             ranked = picked and [*picked, *(other for other in ranked if other.slots != picked[0].slots)][:3]
+        ranked = [replace(each, probability=trust.soften(each.probability, misfit)) for each in ranked]
         if ranked:
             named.append(Levels(tuple(ranked), own, evidence, steps, len(rows), first_is_last, first))
     return named

@@ -33,7 +33,7 @@ from osteon.preparing.cache import CachedCase
 from osteon.preparing.strategies import grid_strategy
 from osteon.runs.card import model_card
 from osteon.runs.final_validation import PREDICTIONS, UNORDERED, ValidationResult, predict_validation, without_sequence
-from osteon.runs.level_calibration import fit_sharpness
+from osteon.runs.level_calibration import fit_trust
 from osteon.runs.options import TrainOptions
 from osteon.runs.piece_scores import score_predicted_pieces
 from osteon.runs.postprocessing_search import JudgedCase, choose_steps
@@ -241,9 +241,9 @@ def _calibrate_levels(validation: ValidationResult, plan: Plan) -> dict[str, Any
     views = [view for each in validation.levels.values() for view in each]
     if plan.sequence is None or not views:
         return {}
-    sharpness = fit_sharpness(views, plan.sequence)
+    trust = fit_trust(views, plan.sequence)
     cases = {case_id: [view.model_dump() for view in each] for case_id, each in validation.levels.items()}
-    return {"levels": {"views": len(views), "cases": cases} | ({} if sharpness is None else {"sharpness": sharpness})}
+    return {"levels": {"views": len(views), "cases": cases} | ({} if trust is None else trust.model_dump())}
 
 
 def _confidence_pairs(cases: dict[str, Scores], raw: dict[str, dict[str, float | None]]) -> list[tuple[float, float]]:

@@ -16,13 +16,15 @@ from pydantic import BaseModel
 from osteon.core.labels import Segmentation
 from osteon.plan.schema import Plan, StructureSequence
 from osteon.predicting.level_assignment import Levels, log_posterior, make_slots
+from osteon.predicting.level_trust import LevelTrust, measure_misfit
 from osteon.predicting.model import Model
 from osteon.predicting.prepared_scan import PreparedScan
 from osteon.preparing.case import prepare_labels
 
 MIN_VIEWS = 10
-"""With fewer the usual sharpness stays."""
+"""With fewer the usual trust stays."""
 SHARPNESSES = tuple(float(value) for value in np.geomspace(0.25, 32, 29))
+MISFITS = tuple(float(value) for value in np.geomspace(0.05, 3.2, 7))
 CROPS = (1.0, 2.0)
 """Usual distances of neighbours that are cut off at either end."""
 MISLABELLED = 0.01
@@ -91,18 +93,24 @@ def _view(levels: Levels, labels: np.ndarray, plan: Plan, sequence: StructureSeq
     return LevelView(evidence=levels.evidence.tolist(), steps=list(levels.steps), names=names)
 
 
-def fit_sharpness(views: Sequence[LevelView], sequence: StructureSequence) -> float | None:
-    """The sharpness that makes the true names likeliest; None with fewer than `MIN_VIEWS`."""
+def fit_trust(views: Sequence[LevelView], sequence: StructureSequence) -> LevelTrust | None:
+    """The trust that makes the true names likeliest; None with fewer than `MIN_VIEWS`."""
     if len(views) < MIN_VIEWS:
         return None
-
-    def goodness(sharpness: float) -> float:
-        total = 0.0
-        for view in views:
-            slots = make_slots(sequence.names, len(view.names), sequence.neighbour_distances)
-            chance = math.exp(log_posterior(sharpness * np.array(view.evidence), view.steps, slots, view.names))
-            total += math.log(MISLABELLED + (1 - MISLABELLED) * chance)
-        return total
-
-    best: float = max(SHARPNESSES, key=goodness)
-    return round(best, 3)
+    known = []
+    for view in views:
+        slots = make_slots(sequence.names, len(view.names), sequence.neighbour_distances)
+        evidence = np.array(view.evidence)
+        known.append((view, slots, evidence, measure_misfit(evidence, view.steps, slots)))
+    best, most = None, -math.inf
+    for sharpness in SHARPNESSES:
+        chances = [
+            (math.exp(log_posterior(sharpness * evidence, view.steps, slots, view.names)), misfit)
+            for view, slots, evidence, misfit in known
+        ]
+        for trust in (LevelTrust(sharpness=round(sharpness, 3), misfit=round(misfit, 3)) for misfit in MISFITS):
+            softened = (trust.soften(*each) for each in chances)
+            goodness = sum(math.log(MISLABELLED + (1 - MISLABELLED) * chance) for chance in softened)
+            if goodness > most:
+                best, most = trust, goodness
+    return best
