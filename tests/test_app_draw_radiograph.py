@@ -19,6 +19,7 @@ from osteon.core.labels import Segmentation, make_structures
 from osteon.core.volume import Volume
 from osteon.dataset.case_history import read_history
 from osteon.dataset.dataset import Dataset
+from osteon.dataset.label_versions import load_version
 from osteon.dataset.manifest import Case, Channel, Manifest, write_manifest
 from osteon.formats import write_segmentation, write_volume
 from osteon.importing.run import import_dataset
@@ -238,3 +239,23 @@ def test_a_picture_that_is_turned_on_the_screen_is_saved_as_its_file_lies(radiol
     person.visitor.click("Save", exact=True)
     person.visitor.sees("Saved as version 1")
     assert np.array_equal(turned(person.on_disk().array), wanted)
+
+    item = person.app.workspace.item("datasets", "forearm")
+    person.visitor.open(f"/look/{item.id}/{person.app.case_id(item, 'c')}")
+    person.visitor.click("Second reading")
+    person.visitor.sees("This is a second reading: it begins empty")
+    assert not person.masks().any()
+    person.choose("ulna")
+    person.tool("Brush")
+    person.set_width(9)
+    second = stroke((90, 70), person.drag((10, 8), (50, 20)), 9, stretch=1.5)
+    person.shot("second-reading")
+    person.visitor.click("Save the second reading")
+    person.page.get_by_role("dialog").get_by_role("checkbox", name="radius").check()
+    person.page.get_by_role("dialog").get_by_role("button", name="Save", exact=True).click()
+    person.visitor.sees("Saved as version 2, a second reading")
+    history = read_history(person.folder, "c")
+    assert (history.current, history.open_reading) == (1, history.versions[1])
+    assert (history.versions[1].annotated, history.versions[1].what) == (None, "")
+    dataset = Dataset.open(person.folder)
+    assert np.array_equal(turned(load_version(dataset, "c", 2).array), np.where(second, 2, 0))

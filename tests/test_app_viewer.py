@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import expect
 
-from app_browser import Visitor, chromium, open_visitor
+from app_browser import MINUTE_MS, Visitor, chromium, open_visitor
 from helpers import box, spacing_affine, write_dataset
 from osteon.app.previews import MAX_VOXELS
 from osteon.app.state import AppState
@@ -20,7 +21,9 @@ from osteon.core.files import write_json
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation, Structure
 from osteon.core.volume import Volume
+from osteon.dataset.calibration import read_calibration
 from osteon.dataset.manifest import Case, Channel, Manifest, write_manifest
+from osteon.dataset.saved_measurements import read_measurements, save_angle, save_lengths
 from osteon.formats import write_segmentation, write_volume
 from osteon.formats.raster import TO_RAS
 
@@ -31,6 +34,8 @@ GREY = round(255 * 500 / 1800)
 FEMUR, TIBIA = (slice(6, 22), slice(10, 38), slice(6, 26)), (slice(26, 34), slice(10, 38), slice(6, 26))
 MIDDLE = (14, 24, 16)
 """A voxel of the femur's inside."""
+FOLLOWED = ("block", "thick", "moved")
+"""Cases of one subject."""
 AWAY = (37, 45)
 """Where the crosshair does not cross what is looked at: i and j."""
 
@@ -80,6 +85,12 @@ def rotation(degrees: float) -> np.ndarray:
     return affine
 
 
+def translation_affine(distance: float) -> np.ndarray:
+    affine = np.eye(4)
+    affine[0, 3] = distance
+    return affine
+
+
 def shear() -> np.ndarray:
     affine = np.eye(4)
     affine[1, 2] = 0.5
@@ -114,7 +125,9 @@ def pictures(folder: Path) -> None:
     ):
         write_volume(folder / f"images/{name}.nii.gz", Volume(grey[None], geometry))
         write_segmentation(folder / f"labels/{name}.nii.gz", Segmentation(labels, geometry, STRUCTURES))
-        entries.append(Case(id=name, images=[f"images/{name}.nii.gz"], segmentation=f"labels/{name}.nii.gz"))
+        entries.append(
+            Case(id=name, images=[f"images/{name}.nii.gz"], segmentation=f"labels/{name}.nii.gz", subject="bo")
+        )
     channels = [Channel(name="xray", modality="xray")]
     write_manifest(folder, Manifest(name="p", channels=channels, structures=list(STRUCTURES), cases=entries))
 
@@ -165,8 +178,11 @@ def viewer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Viewer]:
         "sheared": block(shear()),
         "shell": shell(),
         "large": large(),
+        "moved": block(translation_affine(500)),
     }
-    write_dataset(root / "datasets/made", cases, STRUCTURES)
+    made = write_dataset(root / "datasets/made", cases, STRUCTURES)
+    of_anna = [c.model_copy(update={"subject": "anna" if c.id in FOLLOWED else None}) for c in made.manifest.cases]
+    write_manifest(made.folder, made.manifest.model_copy(update={"cases": of_anna}))
     pictures(root / "datasets/pictures")
     labels = box((40, 48, 32), (3, FEMUR))
     found = Segmentation(labels, Geometry(labels.shape, np.eye(4)), STRUCTURES)
@@ -438,3 +454,126 @@ def test_what_was_chosen_stays_in_full_resolution(viewer: Viewer) -> None:
     viewer.visitor.sees("160×170×200 voxels")
     viewer.visitor.sees("shown after")
     viewer.page.wait_for_function(f"() => {{ const n = 0; return {VIEW}.nv.opts.dragModePrimary === 2; }}")
+
+
+def at(viewer: Viewer, place: tuple[float, float]) -> tuple[float, float]:
+    """On the page, a point of the first picture."""
+    script = """([x, y]) => {
+      const view = document.querySelector(".osteon-view canvas").osteonView;
+      const box = view.$refs.canvas.getBoundingClientRect();
+      const [a, b] = view.screen([x, y]);
+      return [Math.round(box.left + a), Math.round(box.top + b)];
+    }"""
+    x, y = viewer.page.evaluate(script, list(place))
+    return x, y
+
+
+def drag(viewer: Viewer, start: tuple[float, float], end: tuple[float, float]) -> None:
+    mouse = viewer.page.mouse
+    mouse.move(*at(viewer, start))
+    mouse.down()
+    mouse.move(*at(viewer, end), steps=3)
+    mouse.up()
+
+
+def shot(viewer: Viewer, name: str) -> None:
+    """Pictures to look at, in both themes."""
+    if folder := os.environ.get("OSTEON_SHOTS"):
+        for theme in ("light", "dark"):
+            viewer.page.evaluate("(dark) => Quasar.Dark.set(dark)", theme == "dark")
+            viewer.page.wait_for_timeout(600)
+            viewer.page.screenshot(path=f"{folder}/{name}-{theme}.png", full_page=True)
+        viewer.page.evaluate("Quasar.Dark.set(false)")
+
+
+def test_an_xray_is_calibrated_and_what_is_saved_is_drawn_again(viewer: Viewer) -> None:
+    page, visitor = viewer.page, viewer.visitor
+    folder = viewer.app.workspace.item("datasets", "pictures").path
+    viewer.look("nowhere", dataset="pictures")
+    visitor.sees("Not calibrated: lengths are in pixels.")
+    page.get_by_label("Your name").fill("Ada")
+    page.get_by_label("Your name").press("Enter")
+    page.get_by_label("Millimetres of a pixel").fill("50")
+    visitor.click("Calibrate by the number")
+    visitor.sees("the side of a pixel of 50 mm makes no sense")
+    assert read_calibration(folder, "nowhere") is None
+    page.locator("h1").click()
+    page.keyboard.press("m")
+    expect(page.get_by_role("switch", name="Measure by dragging")).to_be_checked()
+    page.evaluate("scrollTo(0, 0)")
+    drag(viewer, (200, 500), (800, 500))
+    page.get_by_label("Length of the marker in mm").fill("60")
+    visitor.click("Calibrate by the line")
+    visitor.sees("0.1 mm a pixel, by a marker of 60 mm")
+    said = read_calibration(folder, "nowhere")
+    assert said is not None
+    assert (said.scale, said.author) == (pytest.approx(0.1, rel=0.01), "Ada")
+    visitor.sees("shown after")
+    page.evaluate("scrollTo(0, 0)")
+    drag(viewer, (200, 200), (500, 600))
+    assert page.evaluate(f"((n) => {VIEW}.length(...{VIEW}.lines[0]))(0)").endswith(" mm")
+    visitor.click("Keep the lengths")
+    visitor.sees("1 length saved")
+    (saved,) = read_measurements(folder, "nowhere")
+    assert (saved.unit, saved.value) == ("px", pytest.approx(500, rel=0.01)), "the file's own unit stays"
+    text = f"{saved.value * said.factor:.1f} mm"
+    visitor.sees(f"Length 1: {text}")
+
+    viewer.look("nowhere", dataset="pictures")
+    visitor.sees(f"Length 1: {text}")
+    page.wait_for_function(f"((n) => {VIEW}.kept.length === 1)(0)")
+    kept = page.evaluate(f"((n) => {VIEW}.kept)(0)")
+    assert kept[0]["text"] == text
+    np.testing.assert_allclose(kept[0]["ends"], saved.points, atol=0.01)
+    shot(viewer, "calibrated")
+    visitor.click("Remove the calibration")
+    visitor.sees(f"Length 1: {saved.value:.1f} px")
+    assert read_calibration(folder, "nowhere") is None
+
+    visitor.choose("Beside it", "placed")
+    visitor.sees("Linked by the part of width and height")
+    expect(page.locator(".osteon-view canvas")).to_have_count(2, timeout=MINUTE_MS)
+    page.wait_for_function("[...document.querySelectorAll('.osteon-view canvas')].every((c) => c.osteonView.shown)")
+    viewer.call("goTo", [300, 450])
+    assert page.evaluate(f"((n) => [{VIEW}.at.x, {VIEW}.at.y])(1)") == [300.5, 450.5]
+    shot(viewer, "beside-pictures")
+
+
+def test_scans_of_one_subject_are_shown_beside_each_other_and_fill_the_window(viewer: Viewer) -> None:
+    page, visitor = viewer.page, viewer.visitor
+    folder = viewer.app.workspace.item("datasets", "made").path
+    lines = [[[8, 14, 16], [20, 14, 16]], [[8, 30, 16], [20, 34, 16]]]
+    save_lengths(folder, "block", lines, "mm", "Ada")
+    save_angle(folder, "block", [1, 2], "Ada")
+    viewer.look("block")
+    page.wait_for_function(f"((n) => {VIEW}.nv.document.completedAngles.length === 1)(0)")
+    assert min(viewer.pixel((10, 14, 16))[1:]) > 200, "the saved length, in its slice"
+    assert viewer.pixel((10, 14, 10)) == mix((255, 0, 0), 0.55), "and in no other"
+    assert viewer.call("measured") == [], "what is saved is not drawn a second time"
+
+    visitor.choose("Beside it", "thick")
+    visitor.sees("Linked by place, by the millimetres of their files")
+    both = "[...document.querySelectorAll('.osteon-view canvas')].filter((c) => c.osteonView.ready).length === 2"
+    page.wait_for_function(both)
+    viewer.call("goTo", [10, 12, 21])
+    assert viewer.cross(0) == [10, 12, 21]
+    assert viewer.cross(1) == [10, 12, 5], "the slice that is nearest to 21 mm"
+    visitor.choose("Beside it", "moved")
+    visitor.sees("not by place: in the millimetres of their files 0% of the smaller scan lies within the other")
+    page.wait_for_function(both)
+    viewer.call("goTo", [10, 12, 21])
+    assert viewer.cross(1) == [10, 12, 21], "the same part of each axis"
+    viewer.call("goToSlice", 0, 4, n=1)
+    assert viewer.cross(0) == [10, 12, 3], "and the other way round"
+
+    page.locator("h1").click()
+    page.keyboard.press("e")
+    visitor.sees("Back to the page")
+    tall = page.evaluate("document.querySelector('.osteon-view').getBoundingClientRect().height")
+    assert tall > 0.85 * 900
+    assert not page.get_by_role("link", name="Data").first.is_visible()
+    shot(viewer, "full")
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("link", name="Data").first).to_be_visible()
+    visitor.choose("Beside it", "nothing")
+    expect(page.locator(".osteon-view canvas")).to_have_count(1, timeout=MINUTE_MS)

@@ -14,11 +14,11 @@ export default {
         <div class="osteon-position">{{ position }}</div>
       </div>
     </div>`,
-  props: { label: String, poster: String, group: String, scene: Object },
+  props: { label: String, poster: String, group: String, linked: String, scene: Object },
   watch: { "scene.key"() { this.show(this.scene); } },
   mounted() {
     const canvas = this.$refs.canvas;
-    this.lines = [];
+    Object.assign(this, { lines: [], kept: [] });
     canvas.addEventListener("pointerdown", (e) => {
       canvas.setPointerCapture(e.pointerId);
       this.from = this.pointer(e);
@@ -41,12 +41,15 @@ export default {
       if (!this.shown) return;
       const pen = this.$refs.canvas.getContext("2d"), ratio = window.devicePixelRatio || 1;
       pen.setTransform(ratio, 0, 0, ratio, 0, 0);
-      Object.assign(pen, { lineWidth: 2, strokeStyle: "#4de6ff", fillStyle: "#4de6ff", font: "13px sans-serif" });
-      for (const [from, to] of this.lines) {
-        const [[a, b], [c, d]] = [this.screen(from), this.screen(to)];
-        pen.beginPath(); pen.moveTo(a, b); pen.lineTo(c, d); pen.stroke();
-        pen.fillText(this.length(from, to), c + 6, d - 6);
-      }
+      for (const [from, to] of this.lines) this.drawLines(pen, "#4de6ff", [from, to], this.length(from, to));
+      for (const { ends, text } of this.kept) this.drawLines(pen, "#ffd84d", ends, text);
+    },
+    drawLines(pen, colour, ends, text) { // one, or the two of an angle
+      const points = ends.map((end) => this.screen(end));
+      Object.assign(pen, { strokeStyle: colour, fillStyle: colour, lineWidth: 2, font: "13px sans-serif" });
+      for (let n = 0; n < points.length; n += 2) { pen.beginPath(); pen.moveTo(...points[n]); pen.lineTo(...points[n + 1]); pen.stroke(); }
+      const [x, y] = points.length === 2 ? points[1] : [0, 1].map((axis) => points.reduce((sum, point) => sum + point[axis], 0) / points.length);
+      pen.fillText(text, x + 6, y - 6);
     },
     pointerMoved(event) {
       if (!this.shown) return;
@@ -60,9 +63,18 @@ export default {
       }
       this.drawAll();
     },
-    drawAll() { this.draw(); for (const other of linked.get(this.group) ?? []) if (other !== this) { Object.assign(other.at, this.at); other.draw(); } },
+    drawAll() { // and the others at the same part of their width and height
+      this.draw();
+      for (const other of linked.get(this.group) ?? []) {
+        if (other === this || !other.shown) continue;
+        const [across, down] = [0, 1].map((axis) => other.shown.size[axis] / this.shown.size[axis]), { x, y, scale } = this.at;
+        Object.assign(other.at, { x: x * across, y: y * down, scale: scale / across });
+        other.draw();
+      }
+    },
     measure(on) { this.measuring = on; },
-    clear() { this.lines = []; this.draw(); },
+    clear() { Object.assign(this, { lines: [], kept: [] }); this.draw(); },
+    keep(lines) { this.kept = JSON.parse(JSON.stringify(lines)); this.draw(); }, // what was saved
     measured() { return this.lines.map((line) => line.map((end) => [...end])); },
     keyDown(event) {
       if (event.ctrlKey || event.metaKey || event.altKey || !this.shown) return;

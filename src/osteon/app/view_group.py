@@ -31,6 +31,8 @@ SceneLoader = Callable[[bool], Awaitable[tuple[str, dict[str, Any]]]]
 FLAGS = {"convention": True, "measure": False, "surround": False}
 """What is on at first, by the views' JavaScript methods: the radiological convention, measuring by dragging, the scan
 around the bones in 3D."""
+SHARED = {"window", "layout", "clear", *FLAGS}
+"""Calls that go to the scan beside it, too."""
 SOFTWARE_RENDERING = " · this browser draws without a graphics card: the 3D view is left out until asked for"
 
 
@@ -67,6 +69,10 @@ class ViewGroup:
         full_resolution: Whether the scan is shown in full resolution.
         flags: What is on, by the keys of `FLAGS`.
         on_layout: Called when the browser has chosen another layout.
+        on_ready: Called with a view when it shows its scene.
+        link: What links its views with those of another scan: a name, and by what, as `follow_ups.ScanLink` has it.
+        beside: The views of another scan that are shown as these are.
+        second: Whether these are beside another scan's, which has the list of structures.
     """
 
     load: SceneLoader
@@ -82,6 +88,10 @@ class ViewGroup:
     full_resolution: bool = False
     flags: dict[str, bool] = field(default_factory=FLAGS.copy)
     on_layout: Callable[[], None] = lambda: None
+    on_ready: Callable[[View], None] = lambda _: None
+    link: tuple[str, str] = ("", "")
+    beside: ViewGroup | None = None
+    second: bool = False
 
     def __post_init__(self) -> None:
         """Put a column onto the page that says that the scan is being read."""
@@ -135,7 +145,7 @@ class ViewGroup:
         self.column.clear()
         self.views = []
         several = len(self.panes) > 1
-        group = f"views-{self.column.id}-{id(self.panes)}" if several else ""
+        group = self.link[0] or (f"views-{self.column.id}-{id(self.panes)}" if several else "")
         with self.column, ui.element("div").classes("osteon-pair" if several else "full-width"):
             for number, pane in enumerate(self.panes):
                 with ui.column().classes("full-width gap-1 no-wrap"):
@@ -157,7 +167,7 @@ class ViewGroup:
             return
         label = f"{pane.title or 'The scan'}: the keys are listed under Keys"
         kind: type[View] = VolumeView if self.is_volume else PictureView
-        view = kind(label=label, poster=poster, group=group)
+        view = kind(label=label, poster=poster, group=group, linked=self.link[1])
         view.mark(f"view-{number}")
         view.on("ready", self._ready)
         self.views.append((view, []))
@@ -170,7 +180,8 @@ class ViewGroup:
         for layer in layers:
             for place, structure in enumerate(layer.structures):
                 shown = self.structures.setdefault(structure.name, structure)
-                shown.piece = structure.piece
+                if not self.second:
+                    shown.piece = structure.piece
                 layer.structures[place] = shown
             layer.outline = self.outlines_only or layer.part in pane.outlined
         view.show(
@@ -193,6 +204,8 @@ class ViewGroup:
         for method, on in self.flags.items():
             if view is not None and on != FLAGS[method]:
                 view.run_method(method, on)
+        if view is not None:
+            self.on_ready(view)
 
     def describe(self, seconds: float = 0.0, *, software: bool = False) -> str:
         """Size and voxels of what is shown, in a line."""
@@ -227,6 +240,8 @@ class ViewGroup:
         """Call a JavaScript method of every view."""
         for view, _ in self.views:
             view.run_method(method, *arguments)
+        if self.beside is not None and method in SHARED:
+            self.beside.run_method(method, *arguments)
 
     def set_flag(self, method: str, on: bool) -> None:
         """Switch one of `FLAGS` in every view."""
@@ -240,6 +255,8 @@ class ViewGroup:
                 changed = [(n, s) for n, s in enumerate(layer.structures) if s.name in names]
                 if changed:
                     view.set_styles(number, changed)
+        if self.beside is not None:
+            self.beside.update_styles(names)
 
     def set_visible(self, names: Sequence[str], visible: bool) -> None:
         """Show or hide structures."""
@@ -255,3 +272,5 @@ class ViewGroup:
             for number, layer in enumerate(layers):
                 layer.outline = outlines_only or layer.part in pane.outlined
                 view.run_method("outline", number, layer.outline)
+        if self.beside is not None:
+            self.beside.set_outlines_only(outlines_only)

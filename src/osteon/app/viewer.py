@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
 
 from nicegui import ui
 
 from osteon.app.elements import action, caption
+from osteon.app.follow_ups import ScanLink
 from osteon.app.piece_editor import PieceEditor
 from osteon.app.view_group import SceneLoader, ViewGroup, ViewPane
 from osteon.app.viewer_controls import ViewerControls
+from osteon.core.errors import UsageError
 
 
 class Viewer:
@@ -35,9 +39,16 @@ class Viewer:
         keys: Mapping[str, Callable[[], object]] | None = None,
     ) -> None:
         self.preload = preload
-        with ui.element("div").classes("osteon-look"):
-            self.views = ViewGroup(load, panes)
-            self.controls = ViewerControls(self.views, step, editor, keys)
+        self.full = False
+        with ui.element("div").classes("osteon-look") as self.box:
+            with ui.column().classes("full-width gap-2 no-wrap"):
+                self.linked = caption("").props("role=status")
+                self.linked.set_visibility(False)
+                with ui.element("div").classes("osteon-pair") as self.pair:
+                    self.views = ViewGroup(load, panes)
+            self.controls = ViewerControls(
+                self.views, step, editor, {"e": self.fill, "Escape": self.leave} | dict(keys or {})
+            )
         ui.timer(0.01, self._load, once=True)
 
     async def _load(self) -> None:
@@ -46,6 +57,54 @@ class Viewer:
             self.controls.build()
             if self.preload is not None:
                 await self.preload()
+
+    def fill(self) -> None:
+        """Let the views fill the window, with the controls beside them; or no longer."""
+        self.full = not self.full
+        self.box.classes(toggle="osteon-full")
+        self.controls.show_full(self.full)
+        ui.run_javascript("dispatchEvent(new Event('resize'))")
+
+    def leave(self) -> None:
+        """Let them fill the window no longer."""
+        if self.full:
+            self.fill()
+
+    async def show_beside(
+        self, load: SceneLoader | None, titles: tuple[str, str], link: Callable[[dict[str, Any]], ScanLink]
+    ) -> None:
+        """Show another scan beside this one, with linked slices, in place of one that is there.
+
+        Args:
+            load: Makes its scene; None: no other scan.
+            titles: Above this one and above the other.
+            link: From its scene's info to what links them.
+        """
+        views = self.views
+        if not views.info:
+            raise UsageError("the scan is not there yet", hint="wait until it is shown")
+        if views.beside is not None:
+            views.beside.column.delete()
+        views.link, views.beside = ("", ""), None
+        if len(views.panes) == 1:
+            views.panes = [replace(views.panes[0], title=titles[0] if load is not None else "")]
+        self.linked.set_visibility(load is not None)
+        if load is not None:
+            with self.pair:
+                other = ViewGroup(load, [ViewPane(titles[1], ("a",))], structures=views.structures, flags=views.flags)
+            views.beside, other.second = other, True
+            other.layout, other.layout_chosen = views.layout, views.layout_chosen
+            self.linked.set_text("")
+            if await other.load_scene():
+                if other.is_volume != views.is_volume:
+                    raise UsageError("one is a picture and the other is none", hint="choose another scan")
+                found = link(other.info)
+                self.linked.set_text(found.text)
+                views.link = other.link = (f"beside-{other.column.id}", found.by)
+                if views.info["modality"] == other.info["modality"] == "ct":
+                    other.window = views.window
+                other.build()
+        views.build()
 
     def set_panes(self, panes: Sequence[ViewPane]) -> None:
         """Show other panes of the same case."""

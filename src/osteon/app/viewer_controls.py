@@ -34,6 +34,7 @@ SHORTCUTS = (
     ("m", "measure, or move the crosshair"),
     ("c", "clear measurements"),
     ("f", "full resolution"),
+    ("e, Esc", "let the views fill the window; back to the page"),
     ("n, p", "next, previous case"),
     ("wheel, Page Up, Page Down", "next slice, the tenth with Shift"),
     ("arrows", "move the crosshair in the direction shown, ten steps with Shift; move a picture"),
@@ -92,9 +93,15 @@ class ViewerControls:
                         "Full resolution", self._load_full_resolution, icon="hd", style="quiet"
                     )
                     self.full_resolution.set_visibility(views.is_preview)
+                    self.fill = action("Fill the window", self.keys["e"], icon="fullscreen", style="quiet")
                     action("Keys", show_shortcuts, icon="keyboard", style="quiet")
             self.structures = StructureList(self.views, self.editor)
         self.structures.build()
+
+    def show_full(self, on: bool) -> None:
+        """Say what the button does next."""
+        self.fill.set_text("Back to the page" if on else "Fill the window")
+        self.fill.props(f"icon={'fullscreen_exit' if on else 'fullscreen'}")
 
     def _flag_switch(self, method: str, text: str) -> ui.switch:
         views = self.views

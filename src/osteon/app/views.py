@@ -96,9 +96,9 @@ class ViewLayer:
 class View(Element):
     """What both viewers understand."""
 
-    def __init__(self, *, label: str, poster: str = "", group: str = "") -> None:
+    def __init__(self, *, label: str, poster: str = "", group: str = "", linked: str = "") -> None:
         super().__init__()
-        self._props.update({"label": label, "poster": poster, "group": group})
+        self._props.update({"label": label, "poster": poster, "group": group, "linked": linked})
         self.classes("osteon-view-box")
 
     def show(self, scene: dict[str, Any]) -> None:

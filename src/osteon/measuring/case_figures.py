@@ -73,9 +73,10 @@ def _image(case: MeasureCase, measures: Sequence[Measure], grid: Geometry) -> tu
         volume = read_volume(case.scan[case.channel])
     else:
         volume = read_scan(case.scan)
-    turned = reorient_array(volume.array, volume.geometry, grid)
+    own = case.calibrate(volume.geometry)
+    turned = reorient_array(volume.array, own, grid)
     if turned is None:
-        differences = ", ".join(grid.explain_mismatch(volume.geometry))
+        differences = ", ".join(grid.explain_mismatch(own))
         raise GeometryError(
             f"{case}: {case.scan[0]} does not lie on the grid of {case.file}: {differences}",
             hint="measure labels that lie on the scan's own grid, or leave out what needs the CT: --what",
@@ -87,11 +88,11 @@ def _image(case: MeasureCase, measures: Sequence[Measure], grid: Geometry) -> tu
 def _member(case: MeasureCase, number: int, grid: Geometry) -> Segmentation:
     path = case.members[number]
     found = read_named_labels(path, None, case.legend)
-    turned = reorient_array(found.array, found.geometry, grid)
+    own = case.calibrate(found.geometry)
+    turned = reorient_array(found.array, own, grid)
     if turned is None:
         raise GeometryError(
-            f"{case}: {path} does not lie on the grid of {case.file}: "
-            f"{', '.join(grid.explain_mismatch(found.geometry))}",
+            f"{case}: {path} does not lie on the grid of {case.file}: {', '.join(grid.explain_mismatch(own))}",
             hint="give members (--members) of the same scans",
         )
     return Segmentation(turned.astype(found.array.dtype, copy=False), grid, found.structures)
@@ -101,7 +102,7 @@ def _probabilities(case: MeasureCase, grid: Geometry) -> Probabilities | None:
     if case.probabilities is None:
         return None
     opened = read_probabilities(case.probabilities)
-    if not grid.is_close(opened.geometry):
+    if not grid.is_close(case.calibrate(opened.geometry)):
         return None  # labels that were changed since
 
     def probability(structure: str) -> npt.NDArray[np.floating] | None:

@@ -6,13 +6,16 @@ import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from osteon.core.errors import UsageError
 from osteon.core.files import read_text
+from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation
 from osteon.core.spreadsheets import read_rows
+from osteon.dataset.calibration import Calibration, calibration_path, read_calibration
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.manifest import FILE_NAME as MANIFEST
 from osteon.dataset.manifest import Case
@@ -49,6 +52,7 @@ class MeasureCase:
         review: Why a person should look at the prediction.
         templates: Files of others' bones that broken ones are compared with.
         broken: Bone → the structures that are its pieces.
+        listed: The folder of the dataset that lists the case, where one does: it says how long pixels are.
     """
 
     id: str
@@ -68,6 +72,7 @@ class MeasureCase:
     review: tuple[str, ...] = ()
     templates: tuple[Path, ...] = ()
     broken: Mapping[str, tuple[str, ...]] | None = None
+    listed: Path | None = None
 
     def __str__(self) -> str:
         return f"case {self.id}"
@@ -76,13 +81,26 @@ class MeasureCase:
     def files(self) -> tuple[Path, ...]:
         """All that is read."""
         probabilities = (self.probabilities,) if self.probabilities else ()
-        return (self.file, *self.scan, *probabilities, *self.members, *self.templates)
+        pixels = calibration_path(self.listed, self.id) if self.listed else None
+        said = (pixels,) if pixels is not None and pixels.is_file() else ()
+        return (self.file, *self.scan, *probabilities, *self.members, *self.templates, *said)
 
     def load(self) -> Segmentation:
-        """What is measured, the numbers of pieces kept. Raises CaseError as the readers."""
+        """What is measured, the numbers of pieces kept, as long as it is in truth. Raises CaseError as the readers."""
         if self.dataset is not None and self.entry is not None:
-            return self.dataset.load_segmentation(self.entry, pieces=True)
-        return read_named_labels(self.file, None, self.legend, pieces=True)
+            found = self.dataset.load_segmentation(self.entry, pieces=True)
+        else:
+            found = read_named_labels(self.file, None, self.legend, pieces=True)
+        return replace(found, geometry=self.calibrate(found.geometry))
+
+    def calibrate(self, geometry: Geometry) -> Geometry:
+        """A grid of the case's files, in millimetres where somebody said how long its pixels are. Raises CaseError."""
+        return geometry if self.calibration is None else self.calibration.apply(geometry)
+
+    @cached_property
+    def calibration(self) -> Calibration | None:
+        """What somebody said of its pixels. Raises FileError where that is damaged."""
+        return None if self.listed is None else read_calibration(self.listed, self.id)
 
     def flags(self, structure: str) -> list[str]:
         """What a prediction's own record has against a structure."""
@@ -170,6 +188,7 @@ def _find_cases(source: Path, options: CaseOptions) -> list[MeasureCase]:
                 members=tuple(found[name] for found in members if name in found),
                 confidence=record.get("confidence"),
                 review=tuple(record.get("review") or ()),
+                listed=listed.folder if listed is not None and entry is not None else None,
             )
         )
     return cases
@@ -197,6 +216,7 @@ def _of_dataset(
         dataset.restrict_to(case),
         case,
         members=tuple(found[case.id] for found in members if case.id in found),
+        listed=dataset.folder,
     )
 
 

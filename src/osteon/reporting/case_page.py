@@ -93,9 +93,10 @@ def render_prediction(
     source: str,
     record: Mapping[str, Any],
     modality: Modality,
+    dataset: Path | None = None,
 ) -> bytes:
     """A prediction as `form`, for another process. Raises as `report_prediction`."""
-    return FORMS[form](report_prediction(case, images, label, source, record, modality))
+    return FORMS[form](report_prediction(case, images, label, source, record, modality, dataset))
 
 
 def write_case_report(report: CaseReport, folder: Path, forms: Sequence[str] = tuple(FORMS)) -> list[Path]:

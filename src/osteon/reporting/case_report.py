@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation
 from osteon.core.pieces import split_pieces
 from osteon.core.volume import Volume
+from osteon.dataset.calibration import Calibration, read_calibration
 from osteon.dataset.case_history import CaseHistory, read_history
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.label_placement import place_segmentation
@@ -72,6 +73,7 @@ class CaseReport:
         history: Its versions; None where it is of no dataset.
         agreement: Dice of each structure between two readers.
         measurements: Lengths and angles that people saved.
+        calibration: What somebody said of the pixels' size; sizes and lengths are in millimetres then.
         made: When this was made: `2026-01-31T14:05:00Z`.
         sides_known: Whether the scan says where the patient's right is.
     """
@@ -91,12 +93,16 @@ class CaseReport:
     history: CaseHistory | None = None
     agreement: dict[str, float | None] = field(default_factory=dict)
     measurements: list[SavedMeasurement] = field(default_factory=list)
+    calibration: Calibration | None = None
     made: str = ""
     sides_known: bool = True
 
     def facts(self) -> list[tuple[str, str]]:
         """What stands above the pictures: names and texts."""
-        rows = [("Label of", self.source), ("Scan", self.scan), ("State", self.state), ("Owner", self.owner)]
+        rows = [("Label of", self.source), ("Scan", self.scan)]
+        if (pixels := self.calibration) is not None:
+            rows.append(("Calibrated", f"{pixels.describe()}; {pixels.author}, {format_time(pixels.at)}"))
+        rows += [("State", self.state), ("Owner", self.owner)]
         version = None if self.history is None else self.history.version
         if self.history is not None:
             made = f"version {version.number} by {version.author}, {format_time(version.at)}" if version else ""
@@ -163,11 +169,18 @@ def report_dataset_case(folder: Path, case_id: str, prediction: Mapping[str, Any
         history=history,
         agreement=(reader_agreement(dataset, case_id) or {}) if has_label else {},
         measurements=read_measurements(folder, case_id),
+        pixels=read_calibration(folder, case_id),
     )
 
 
 def report_prediction(
-    case: str, images: Sequence[Path], label: Path, source: str, prediction: Mapping[str, Any], modality: Modality
+    case: str,
+    images: Sequence[Path],
+    label: Path,
+    source: str,
+    prediction: Mapping[str, Any],
+    modality: Modality,
+    dataset: Path | None = None,
 ) -> CaseReport:
     """The report of a prediction.
 
@@ -178,6 +191,7 @@ def report_prediction(
         source: What it is of, in words.
         prediction: What is known of it (predictions.json).
         modality: Of the scan: decides the window of grey.
+        dataset: The folder of the one that lists the case, where one does: it says how long pixels are.
 
     Raises:
         FileError, GeometryError: The scan or the label cannot be read, or they do not lie on one grid.
@@ -185,8 +199,11 @@ def report_prediction(
     image = read_scan(images)
     segmentation = read_named_labels(label, None, label_meanings_for([label]), pieces=True)
     placed, _ = place_segmentation(segmentation, image.geometry, name=str(label), image_name=str(images[0]))
-    measured = read_measurements(label.parent, case)
-    return _report(case, source, image, placed, modality, prediction, measurements=measured)
+    measured, pixels = (
+        read_measurements(label.parent, case),
+        None if dataset is None else read_calibration(dataset, case),
+    )
+    return _report(case, source, image, placed, modality, prediction, measurements=measured, pixels=pixels)
 
 
 def _report(
@@ -197,9 +214,14 @@ def _report(
     modality: Modality,
     prediction: Mapping[str, Any],
     *,
+    measurements: Sequence[SavedMeasurement],
+    pixels: Calibration | None,
     looked_for: Sequence[str] | None = None,
     **more: Any,
 ) -> CaseReport:
+    if pixels is not None:
+        image = Volume(image.array, pixels.apply(image.geometry))
+        label = None if label is None else replace(label, geometry=pixels.apply(label.geometry))
     grid = image.geometry
     empty = Segmentation(np.zeros(grid.shape, np.uint8), grid, ())
     pieces, wholes = split_pieces(label) if label is not None else (empty, ())
@@ -223,6 +245,8 @@ def _report(
         calibrated=bool(prediction.get("calibrated", True)),
         review=[str(reason) for reason in prediction.get("review", [])],
         levels=level_choices(prediction),
+        measurements=[one if pixels is None else pixels.convert(one) for one in measurements],
+        calibration=pixels,
         made=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         sides_known=not has_unknown_sides(grid),
         **more,

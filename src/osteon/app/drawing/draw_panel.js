@@ -2,6 +2,7 @@
 import CLICKING from "osteon-drawing/panel_clicks.js";
 import { heldKeys, keyList, keys } from "osteon-drawing/panel_keys.js";
 import SAVING from "osteon-drawing/panel_saving.js";
+import SECOND_READING from "osteon-drawing/panel_second.js";
 import TEMPLATE from "osteon-drawing/panel_template.js";
 import { Session, duration, moment, pieceColour } from "osteon-drawing/session.js";
 
@@ -9,9 +10,9 @@ const HEARTBEAT_MS = 10_000;
 const icon = (name) => ({ class: "q-icon notranslate material-icons", "aria-hidden": "true", innerHTML: name });
 
 export default {
-  mixins: [SAVING, CLICKING],
+  mixins: [SAVING, CLICKING, SECOND_READING],
   template: TEMPLATE,
-  props: { viewId: Number, url: String, kind: String, presets: Array, layouts: Object, unit: String, cases: Array },
+  props: { viewId: Number, url: String, kind: String, presets: Array, layouts: Object, unit: String, cases: Array, asSecond: Boolean },
   data: () => ({
     loaded: false, status: "Loading the label …", said: "", notices: [], state: {}, rows: [], chosen: -1, tools: [], tool: "move", shown: "", options: {},
     undoable: 0, redoable: 0, dirty: false, drafted: false, base: 0, what: "", peeked: null, opacity: 55, outlines: false, preset: 0, range: [0, 1], layout: "slices",
@@ -86,8 +87,10 @@ export default {
         this.session.seconds = own.seconds;
         this.drafted = true;
         this.notice(`This is your unsaved draft of ${moment(own.at)}.`, [["Discard it", () => this.discard()]]);
-        if (own.base !== this.state.current) this.noticeNewer(this.state.current, this.state.versions[this.state.current - 1]?.author);
-      } else if (!this.state.current && !this.state.imported && result) {
+        if (this.asSecond && !this.second) this.notice("A second reading begins when this draft is saved or discarded.", []);
+        if (!this.second && own.base !== this.state.current) this.noticeNewer(this.state.current, this.state.versions[this.state.current - 1]?.author);
+      } else if (this.asSecond) this.beginSecond(this.state.results);
+      else if (!this.state.current && !this.state.imported && result) {
         await this.begin({ version: "result", result: result.id }, `from the prediction ${result.title}`);
         this.notice(`Begun with the prediction ${result.title}.`, [["Begin empty", () => { this.notices = []; this.begin({ version: 0 }, ""); }]]);
       } else await this.begin({ version: this.state.current }, "");
@@ -104,10 +107,11 @@ export default {
       const { bytes, entries } = await this.session.label(query);
       this.lay(bytes, entries, base ?? this.state.current, what);
       const saved = this.state.current ? `version ${this.state.current}` : this.state.imported ? "the imported label" : "an empty label";
-      this.status = query.version === "draft" ? "Your draft; nothing of it is saved as a version yet." : what ? `Begun ${what}; nothing is saved yet.` : `This is ${saved}.`;
+      this.status = query.version === "draft" ? "Your draft; nothing of it is saved as a version yet." : this.saved.what ? `Begun ${this.saved.what}; nothing is saved yet.` : `This is ${saved}.`;
     },
     lay(bytes, entries, base, what) {
       [this.base, this.what, this.dirty, this.drafted, this.session.seconds] = [base, what, false, false, 0];
+      this.noteReading(what);
       this.setEntries(entries);
       this.view.load(bytes, this.plainRows());
       this.loaded = true;

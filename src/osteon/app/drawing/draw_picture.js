@@ -22,7 +22,7 @@ export default {
         <div class="osteon-unseen" aria-live="polite">{{ heard }}</div>
       </div>
     </div>`,
-  props: { label: String, poster: String, group: String, scene: Object },
+  props: { label: String, poster: String, group: String, linked: String, scene: Object },
   data: () => ({ heard: "" }),
   watch: { "scene.key"() { this.show(this.scene); } },
   created() {

@@ -53,7 +53,9 @@ DRAWING_VIEWS: dict[str, type[View]] = {"volume": VolumeDrawing, "picture": Pict
 class DrawPanel(Element, component="draw_panel.js", esm={"osteon-drawing": str(NIIVUE.with_name("drawing"))}):
     """Tools, structures, versions and saving beside a drawing view."""
 
-    def __init__(self, view: View, url: str, info: dict[str, Any], cases: Sequence[str]) -> None:
+    def __init__(
+        self, view: View, url: str, info: dict[str, Any], cases: Sequence[str], *, second: bool = False
+    ) -> None:
         """Make it.
 
         Args:
@@ -61,10 +63,11 @@ class DrawPanel(Element, component="draw_panel.js", esm={"osteon-drawing": str(N
             url: Of the page, below which the routes are.
             info: Of the scene.
             cases: URLs of the pages of the previous and the next case.
+            second: Whether a second reading is begun.
         """
         super().__init__()
         unit = "HU" if info["modality"] == "ct" else ""
         presets = [list(preset) for preset in window_presets(info)]
         self._props.update({"viewId": view.id, "url": url, "kind": info["kind"], "presets": presets, "unit": unit})
-        self._props.update({"layouts": LAYOUTS, "cases": list(cases)})
+        self._props.update({"layouts": LAYOUTS, "cases": list(cases), "asSecond": second})
         self.classes("osteon-draw-panel")

@@ -6,8 +6,10 @@ from typing import Any
 
 from nicegui import ui
 
+from osteon.app.calibration_card import CalibrationCard, find_calibration, in_millimetres
 from osteon.app.case_work import CaseWork, ReadingCard, shown_label, work_keys
-from osteon.app.elements import action, page_frame
+from osteon.app.elements import action, attempt, page_frame
+from osteon.app.follow_ups import ScanLink, link_scans, other_scans
 from osteon.app.measurement_card import MeasurementCard
 from osteon.app.report_buttons import report_buttons
 from osteon.app.results import case_scene
@@ -39,13 +41,20 @@ class _CasePage:
         case = dataset.case(name)
         self.following = names[(names.index(name) + 1) % len(names)]
         held_out = ", kept for the final test" if case.held_out else ""
+        second = read_history(dataset.folder, name).open_reading
         url, more = f"/look/{item.id}", f"?order={order}" if order else ""
         with case_header(names, name, lambda other: f"{url}/{app.case_id(item, other)}{more}", held_out) as step:
             self.channel = _channels(dataset)
-            action("Draw", f"{url}/{app.case_id(item, name)}/draw{more}", icon="brush", style="main")
+            draw = f"{url}/{app.case_id(item, name)}/draw{more}"
+            action("Draw", draw, icon="brush", style="main")
+            if case.segmentation is not None and second is None:
+                action("Second reading", f"{draw}{'&' if more else '?'}second=true", icon="people")
             action("Work list", f"/work/{item.id}", icon="checklist", style="quiet")
             report_buttons(name, self._report)
-        second = read_history(dataset.folder, name).open_reading
+            if others := other_scans(dataset, name):
+                beside = ui.select({"": "nothing"} | {other: other for other in others}, value="", label="Beside it")
+                beside.props("dense").classes("osteon-filter").mark("beside")
+                beside.on_value_change(lambda e: attempt(lambda: self._show_beside(str(e.value))))
         above = ui.column().classes("full-width")
         above.set_visibility(second is not None)
         panes, keys = self._panes("first" if second is None else "side"), work_keys(lambda: self.work)
@@ -53,7 +62,8 @@ class _CasePage:
         self.work = CaseWork(app, item, dataset, name, step)
         with above:
             self.reading = None if second is None else ReadingCard(self.work, second, self._show)
-        MeasurementCard(self.viewer, dataset.folder, name)
+        self.pixels = CalibrationCard(dataset, name, lambda: self.measured.drawn_lines(), self.viewer.views.reload)
+        self.measured = MeasurementCard(self.viewer, dataset.folder, name, lambda: self.pixels.calibration)
         if self.channel is not None:
             self.channel.on_value_change(self.viewer.views.reload)
 
@@ -66,7 +76,27 @@ class _CasePage:
             full_resolution=full_resolution,
             channel=int(self.channel.value) if self.channel else 0,
         )
-        return await self.app.load_scene(request)
+        scene_id, info = await self.app.load_scene(request)
+        info = self.pixels.calibrate(info)
+        self.measured.listed.refresh()
+        return scene_id, info
+
+    async def _show_beside(self, other: str) -> None:
+        """Show another scan of the subject; empty: none."""
+
+        async def load(full_resolution: bool) -> tuple[str, dict[str, Any]]:
+            case = self.dataset.case(other)
+            channel = int(self.channel.value) if self.channel else 0
+            label = shown_label(self.dataset, other)
+            request = case_scene(self.dataset, case, label, full_resolution=full_resolution, channel=channel)
+            scene_id, info = await self.app.load_scene(request)
+            return scene_id, in_millimetres(info, find_calibration(self.dataset.folder, other, info))
+
+        def link(info: dict[str, Any]) -> ScanLink:
+            first, second = (self.dataset.geometry(self.dataset.case(case)) for case in (self.name, other))
+            return link_scans(first, second, (self.viewer.views.info, info))
+
+        await self.viewer.show_beside(load if other else None, (self.name, other), link)
 
     async def _report(self, form: str) -> bytes:
         case = self.dataset.case(self.name)

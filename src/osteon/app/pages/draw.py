@@ -21,7 +21,7 @@ def register(app: AppState) -> None:
     """Put the page onto the server."""
 
     @ui.page("/look/{dataset_id}/{case_id}/draw")
-    def draw(dataset_id: str, case_id: str, order: str = "") -> None:
+    def draw(dataset_id: str, case_id: str, order: str = "", second: bool = False) -> None:
         with page_frame(app, "Draw", "/data", back=(f"/look/{dataset_id}/{case_id}", "Look"), wide=True):
             found = app.find_dataset_case(dataset_id, case_id, order)
             names, more = found.names, f"?order={found.order}" if found.order else ""
@@ -33,13 +33,16 @@ def register(app: AppState) -> None:
             around = [url(names[(place + by) % len(names)]) for by in (-1, 1)]
             with case_header(names, found.name, url):
                 pass
-            _DrawingPage(app, found.item, found.dataset, found.name, around)
+            _DrawingPage(app, found.item, found.dataset, found.name, around, second=second)
 
 
 class _DrawingPage:
     """The view of a case, and the panel beside it."""
 
-    def __init__(self, app: AppState, item: Item, dataset: Dataset, case: str, around: list[str]) -> None:
+    def __init__(
+        self, app: AppState, item: Item, dataset: Dataset, case: str, around: list[str], *, second: bool
+    ) -> None:
+        self.second = second
         self.app, self.item, self.dataset, self.case, self.around = app, item, dataset, case, around
         self.url = f"/look/{item.id}/{app.case_id(item, case)}/draw"
         with ui.element("div").classes("osteon-draw") as self.box:
@@ -66,7 +69,7 @@ class _DrawingPage:
         base = f"/v/{scene_id}/"
         with self.box:
             view = DRAWING_VIEWS[info["kind"]](label="The scan, to be drawn on", poster=f"{base}poster.png")
-            DrawPanel(view, self.url, info, self.around)
+            DrawPanel(view, self.url, info, self.around, second=self.second)
             _, *window = window_presets(info)[0]
             scene = viewer_scene(info, base, [], (window[0], window[1]), "slices", layout_chosen=True)
             view.show(scene | {"exclusive": not described["overlapping"]})

@@ -7,6 +7,7 @@ from typing import Any
 
 from nicegui import ui
 
+from osteon.app.calibration_card import find_calibration, in_millimetres
 from osteon.app.corrections import corrections_of
 from osteon.app.elements import action, caption, card, note, notify_error, page_frame, refresh_on_change
 from osteon.app.job_cards import watch_jobs
@@ -22,6 +23,7 @@ from osteon.app.view_group import ViewPane
 from osteon.app.viewer import Viewer, case_header
 from osteon.app.workspace import Item
 from osteon.core.errors import OsteonError, UsageError
+from osteon.dataset.calibration import Calibration
 from osteon.predicting.level_choices import LevelChoice, level_choices
 from osteon.reporting.case_page import render_prediction
 
@@ -52,22 +54,29 @@ class _CasePage:
             result_scene(app, item, name)
         except OsteonError as error:
             notify_error(error)
+        self.calibration: Calibration | None = None
+        self.measured: MeasurementCard | None = None
         own = self.file.resolve().is_relative_to(app.workspace.root)
         viewer = Viewer(self._scene, [ViewPane("", ("b",))], step, editor=PieceEditor(app, self.file) if own else None)
         if own:
             name_field()
-            MeasurementCard(viewer, item.path, name)
+            self.measured = MeasurementCard(viewer, item.path, name, lambda: self.calibration)
 
     async def _scene(self, full_resolution: bool) -> tuple[str, dict[str, Any]]:
         request = result_scene(self.app, self.item, self.name, full_resolution=full_resolution)
-        return await self.app.load_scene(request)
+        scene_id, info = await self.app.load_scene(request)
+        if request.dataset is not None:
+            self.calibration = find_calibration(request.dataset, self.name, info)
+            if self.measured is not None:
+                self.measured.listed.refresh()
+        return scene_id, in_millimetres(info, self.calibration)
 
     async def _report(self, form: str) -> bytes:
         request = result_scene(self.app, self.item, self.name)
         for path in (*request.images, self.file):
             self.app.workspace.check_readable(path)
         record, source = prediction_records(self.item).get(self.name, {}), f"the result {self.item.title}"
-        more = self.name, request.images, self.file, source, record, request.modality
+        more = self.name, request.images, self.file, source, record, request.modality, request.dataset
         content: bytes = await self.app.reader.run(render_prediction, form, *more)
         return content
 

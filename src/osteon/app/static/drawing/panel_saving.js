@@ -40,10 +40,10 @@ export default {
       const value = { bytes: this.view.mask().slice(), entries, base, what, seconds, author, at: new Date().toISOString() };
       await this.session.stash(value).then(() => { this.hasStash = true; this.stashed = this.changedAt === last; }, () => {});
     },
-    async save(kind = "correction", base = this.base) {
+    async save(kind = this.saved.kind, base = this.base) {
       this.said = "";
       if (!this.author) { this.status = "Say who you are first: a version names its author."; this.$refs.author.focus(); return; }
-      const looked = kind === "correction" ? await this.askLookedFor() : [];
+      const looked = kind === this.saved.kind ? await this.askLookedFor() : [];
       if (looked === null) return;
       clearTimeout(this.timer);
       while (this.keeping) await new Promise((then) => setTimeout(then, 50));
@@ -51,10 +51,10 @@ export default {
       this.status = "Saving …";
       const changed = this.changedAt;
       try {
-        const answer = await this.session.send("POST", "label", this.view.mask(), this.peeked ?? this.entries, this.state.shape, { base, kind, what: this.what, looked_for: looked });
+        const answer = await this.session.send("POST", "label", this.view.mask(), this.peeked ?? this.entries, this.state.shape, { base, kind, what: this.saved.what, looked_for: looked });
         await this.session.stash(null).catch(() => {});
         this.state = await this.session.state();
-        [this.hasStash, this.notices, this.drafted, this.newer, this.session.seconds, this.what] = [false, [], false, null, 0, ""];
+        [this.hasStash, this.notices, this.drafted, this.newer, this.session.seconds, this.what] = [false, [], false, null, 0, this.second ? "second reading" : ""];
         if (kind === "correction") this.base = answer.version;
         this.dirty = this.changedAt !== changed;
         this.status = `Saved as version ${answer.version}${kind === "correction" ? "" : ", a second reading"}.`;
@@ -66,7 +66,7 @@ export default {
       if (this.dirty) this.schedule();
     },
     async askLookedFor() { // which structures are absent, and which were not looked for: nobody but the reader knows
-      const present = new Set(this.view.present().map((n) => this.rows[n].structure)), known = new Set(this.state.known);
+      const present = new Set(this.view.present().map((n) => this.rows[n].structure)), known = new Set(this.second ? [] : this.state.known);
       const open = this.state.structures.map(({ name }) => name).filter((name) => !present.has(name) && !known.has(name));
       if (!open.length) return [];
       const boxes = open.map((name) => ({ name, on: false }));
@@ -124,7 +124,7 @@ export default {
       this.others = others;
       this.notices = this.notices.filter(({ others: shown }) => !shown);
       if (others.length) this.notices.push({ text: `${others.join(" and ")} ${others.length > 1 ? "have" : "has"} this case open, too.`, then: [], others: true });
-      if (this.loaded && !this.saving && current !== this.base && current !== this.state.current) this.noticeNewer(current, author);
+      if (this.loaded && !this.saving && !this.second && current !== this.base && current !== this.state.current) this.noticeNewer(current, author);
     },
     noticeNewer(current, author) {
       if (this.newer === current) return;

@@ -7,7 +7,7 @@ export default `
       <button v-for="[name, then] in line.then" :key="name" class="osteon-plain" @click="then()">{{ name }}</button>
     </div>
     <div class="osteon-draw-row">
-      <button class="osteon-plain osteon-main" :disabled="!loaded || !!peeked" @click="save()">Save</button>
+      <button class="osteon-plain osteon-main" :disabled="!loaded || !!peeked" @click="save()">{{ second ? "Save the second reading" : "Save" }}</button>
       <button class="osteon-plain" :disabled="!undoable || !!peeked" @click="view.undo()" title="Undo (Ctrl+Z)"><i v-bind="icon('undo')"></i>Undo</button>
       <button class="osteon-plain" :disabled="!redoable || !!peeked" @click="view.redo()" title="Redo (Ctrl+Y)" aria-label="Redo"><i v-bind="icon('redo')"></i></button>
       <button class="osteon-plain" :disabled="!loaded" @click="openVersions()"><i v-bind="icon('history')"></i>Versions</button>

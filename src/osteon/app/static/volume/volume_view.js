@@ -1,5 +1,7 @@
 // NiiVue in one element: an image, label volumes coloured by a table, three linked slices and a 3D view.
 import { Niivue, NVImage, SLICE_TYPE, SHOW_RENDER, DRAG_MODE, MULTIPLANAR_TYPE } from "niivue";
+import { drawKept, drawnLines } from "osteon-volume/kept_lines.js";
+import { linkScans } from "osteon-volume/linked_scans.js";
 
 const LAYOUTS = {
   all: SLICE_TYPE.MULTIPLANAR, slices: SLICE_TYPE.MULTIPLANAR, axial: SLICE_TYPE.AXIAL,
@@ -55,7 +57,7 @@ export default {
         </label>
       </div>
     </div>`,
-  props: { label: String, poster: String, group: String, scene: Object },
+  props: { label: String, poster: String, group: String, linked: String, scene: Object },
   watch: { "scene.key"() { this.show(this.scene); } },
   data: () => ({ ready: false, problem: "", position: "", slices: [] }),
   mounted() {
@@ -81,10 +83,11 @@ export default {
         crosshairWidthUnit: "mm", isRadiologicalConvention: true, sagittalNoseLeft: true, isNearestInterpolation: false,
         isForceMouseClickToVoxelCenters: true, viewModeHotKey: "", clipPlaneHotKey: "", cycleClipPlaneHotKey: "", dragMode: DRAG_MODE.pan, logLevel: "silent",
         multiplanarShowRender: SHOW_RENDER.NEVER, isOrientationTextVisible: true, fontColor: [1, 0.85, 0.4, 1],
-        rulerWidth: 2, measureLineColor: [0.3, 0.9, 1, 1], measureTextColor: [0.3, 0.9, 1, 1], loadingText: "" });
+        rulerWidth: 2, rulerColor: [0.3, 0.9, 1, 1], measureLineColor: [0.3, 0.9, 1, 1], measureTextColor: [0.3, 0.9, 1, 1], loadingText: "" });
       this.nv = nv;
       nv.__v_skip = true; // Vue must not wrap it: NiiVue compares objects by identity
       nv.keyDownListener = () => {}; // the keys are osteon's
+      if (this.linked) linkScans(nv, this.linked);
       const refresh = nv.refreshLayers.bind(nv); // outlines are NiiVue's for all layers at once; here each has its own
       nv.refreshLayers = (volume, number) => {
         nv.opts.atlasOutline = volume.osteonOutline ? 1 : 0;
@@ -213,7 +216,8 @@ export default {
     surround(on) { this.scanIn3D = on; this.hideScanIn3D(); this.nv.drawScene(); },
     measure(on) { this.nv.opts.dragModePrimary = on ? DRAG_MODE.measurement : DRAG_MODE.crosshair; },
     clear() { this.nv.clearAllMeasurements(); },
-    measured() { return this.nv.document.completedMeasurements.map((m) => [m.startMM, m.endMM].map((end) => [...end].slice(0, 3))); },
+    measured() { return drawnLines(this.nv); },
+    keep(lines) { drawKept(this.nv, JSON.parse(JSON.stringify(lines))); },
     pointer({ clientX, clientY }) { // in the canvas's own pixels
       const box = this.$refs.canvas.getBoundingClientRect(), { dpr } = this.nv.uiData;
       return [(clientX - box.left) * dpr, (clientY - box.top) * dpr];
