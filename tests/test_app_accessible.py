@@ -186,7 +186,6 @@ def test_every_page_is_for_everybody(visitor: Visitor, axe: str, page: str) -> N
     cut = {width: beyond(visitor, width) for width in (ENLARGED, SMALL, WIDE)}
     visitor.click("Theme: light; change it", exact=True)
     visitor.page.locator("body.body--dark").wait_for()
-    visitor.page.wait_for_timeout(400)  # colours pass over
     serious += found(visitor, "dark", runOnly=["color-contrast"])
     assert not serious, json.dumps(serious, indent=1)
     assert set(cut.values()) == {0}, f"pixels beyond the right edge, by the window's width: {cut}"
