@@ -156,7 +156,8 @@ def open_visitor(root: Path) -> Iterator[Visitor]:
 
 
 def _visitor(server: Server, browser: Browser) -> Visitor:
-    context = browser.new_context(viewport={"width": 1280, "height": 900}, accept_downloads=True)
+    size = {"width": 1280, "height": 900}
+    context = browser.new_context(viewport=size, accept_downloads=True, reduced_motion="reduce")  # nothing to wait for
     visitor = Visitor(server, context, context.new_page())
     visitor.page.set_default_timeout(MINUTE_MS)
 

@@ -25,11 +25,11 @@ def wait(met: Callable[[], Any], seconds: float = LONG_S) -> None:
 
 
 def python(code: str, folder: Path | None = None, **options: Any) -> subprocess.Popen[str]:
-    """A process that runs `code`; `folder` is looked in first for modules, sitecustomize among them."""
+    """A process that runs `code`, and ends as osteon's own; `folder` is looked in first, for sitecustomize too."""
     paths = [*([str(folder)] if folder else []), str(HERE.parent / "src"), str(HERE)]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
     return subprocess.Popen(
-        [sys.executable, "-c", code],
+        [sys.executable, "-c", f"import atexit, gc; atexit.register(gc.freeze)\n{code}"],
         env=environment,
         text=True,
         stdout=subprocess.PIPE,
@@ -39,8 +39,9 @@ def python(code: str, folder: Path | None = None, **options: Any) -> subprocess.
 
 
 FORKS = """
-import json, os, sys
+import gc, json, os, sys
 import IMPORTS
+gc.freeze()  # what forks look through, or take apart at their end, they have to copy
 for line in sys.stdin:
     asked = json.loads(line)
     child = os.fork()

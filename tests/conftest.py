@@ -11,18 +11,27 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from osteon.core.garbage import skip_last_collection
 from osteon.core.progress import print_messages, show_progress
 from osteon.networks import fused_norm
 
+gc.disable()  # until all tests are collected: imports make no garbage
 os.fsync = lambda _: None  # what tests write need not outlive a power failure
 settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("unhurried")  # a test never times
 
 
-def pytest_collection_finish() -> None:
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop() -> None:
     """Let `gc.collect` pass over what lives as long as the tests: NiceGUI's simulation calls it twice a test."""
+    gc.enable()
     gc.collect()
     gc.freeze()
+
+
+def pytest_unconfigure() -> None:
+    """End at once: what there is goes with the process."""
+    skip_last_collection()
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

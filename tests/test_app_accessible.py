@@ -186,7 +186,6 @@ def test_every_page_is_for_everybody(visitor: Visitor, axe: str, page: str) -> N
     cut = {width: beyond(visitor, width) for width in (ENLARGED, SMALL, WIDE)}
     visitor.click("Theme: light; change it", exact=True)
     visitor.page.locator("body.body--dark").wait_for()
-    visitor.page.wait_for_timeout(400)
     passed_over = "document.getAnimations().every((one) => !(one instanceof CSSTransition))"
     visitor.page.wait_for_function(passed_over)
     serious += found(visitor, "dark", runOnly=["color-contrast"])

@@ -94,6 +94,7 @@ def test_a_zip_of_dicom_and_masks_is_imported_and_trained_on(visitor: Visitor, l
 
     visitor.click("Train on it")
     visitor.choose("How long", "1 minute")
+    visitor.page.get_by_label("or a time of your own").fill("20s")
     visitor.page.get_by_label("Name", exact=True).fill("legs")
     visitor.click("Start training")
     visitor.sees("Train legs on legs")
@@ -112,7 +113,7 @@ def test_a_zip_of_dicom_and_masks_is_imported_and_trained_on(visitor: Visitor, l
 
 
 def test_hand_radiographs_are_compared_with_a_table(visitor: Visitor, tmp_path: Path) -> None:
-    write_phantoms(tmp_path / "made", make_request("hand", cases=2, size=512))
+    write_phantoms(tmp_path / "made", make_request("hand", cases=2, size=256))
     source = tmp_path / "made/source"
 
     visitor.open("/data")

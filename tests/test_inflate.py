@@ -118,7 +118,7 @@ def test_a_training_begins_with_its_own_data_in_the_norms(tmp_path: Path, monkey
 
     monkeypatch.setattr(loop, "_recalibrate_encoder", watched)
     data = cohort(tmp_path / "data")
-    once = TrainOptions(epochs=1, device="cpu", workers=1)
+    once = TrainOptions(epochs=1, device="cpu", workers=1, fold=None)
     fit.train(data, plan, tmp_path / "run", once)
     assert len(seen) == 1
     assert not torch.allclose(seen[0], torch.ones(64), atol=0.05)  # what came with the file

@@ -40,7 +40,7 @@ LARGE = (SIDE,) * 3
 CONSTANT_BYTES = FIRST_PASS_BYTES + PARTS_BYTES + (16 << 20)
 """What no scan's size decides, and may be less than it was taken for."""
 CHILD = """
-import json, sys
+import gc, json, sys
 from pathlib import Path
 sys.path.insert(0, sys.argv[1])
 from test_memory_kept import model_of
@@ -56,6 +56,7 @@ found = find_scans([Path(scan) for scan in scans], model.plan)
 limit = estimate_memory(model.plan, found[0].geometry(), probabilities=kept).with_file
 report = predict(model, found, Path(sys.argv[3]), PredictOptions(FAST, memory=limit, probabilities=kept))
 print(json.dumps([limit, peak_bytes(), {name: str(error) for name, error in report.failed.items()}]))
+gc.freeze()  # for a quick end
 """
 
 

@@ -11,6 +11,7 @@ import pytest
 from osteon.core.errors import FileError
 from osteon.core.files import write_json
 from osteon.core.records import read_record
+from osteon.plan.schema import write_plan
 from osteon.runs.fit import train
 from osteon.runs.options import TrainOptions
 from runs import cohort, command, learning_plan
@@ -21,6 +22,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A dataset, a run on it, and predictions by it."""
     folder = tmp_path_factory.mktemp("records")
     dataset = cohort(folder / "data", 3)
+    write_plan(folder / "data/plan.yaml", learning_plan())
     train(dataset, learning_plan(), folder / "run", TrainOptions(device="cpu", workers=1, epochs=1, folds=3))
     assert command("predict", folder / "run", folder / "data/images", folder / "out", "--device", "cpu") == 0
     return folder

@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import ParamSpec, TypeVar
 
 from osteon.core.errors import OsteonError, is_out_of_memory
+from osteon.core.garbage import pause_collector
 from osteon.core.parallel import init_worker
 
 P = ParamSpec("P")
@@ -75,5 +76,6 @@ class ReaderProcess:
 
 def _warm_up() -> None:
     """Import what takes longest."""
-    for module in ("osteon.app.scenes", "osteon.importing.recognition"):
-        import_module(module)
+    with pause_collector():
+        for module in ("osteon.app.scenes", "osteon.importing.recognition"):
+            import_module(module)

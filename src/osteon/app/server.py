@@ -12,6 +12,7 @@ from jinja2.ext import Extension
 from osteon.app.guard import NONCE, AppRules
 from osteon.app.state import AppState
 from osteon.app.workspace import Workspace
+from osteon.core.garbage import pause_collector
 from osteon.web.address import ServerAddress
 from osteon.web.connections import server_options
 from osteon.web.guard import AccessRules, Guard
@@ -94,9 +95,10 @@ def build_app(state: AppState, rules: AccessRules) -> None:
 def serve(state: AppState, address: ServerAddress, rules: AccessRules, *, show: bool = True) -> None:
     """Listen until interrupted."""
     os.environ["NICEGUI_STORAGE_PATH"] = str(state.workspace.root / "cache/.nicegui")  # before the import
-    from nicegui import ui
+    with pause_collector():
+        from nicegui import ui
 
-    build_app(state, rules)
+        build_app(state, rules)
     redirect_logs(state.workspace)
     ui.run(
         host=address.host,

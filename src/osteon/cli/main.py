@@ -37,6 +37,7 @@ from osteon.cli.shared_options import Quiet, with_cluster_option, with_quiet_opt
 from osteon.cli.terminal import is_memory_error, restart_in_utf8, warn_memory_limit
 from osteon.core.errors import OsteonError, summarise_error
 from osteon.core.files import write_error
+from osteon.core.garbage import skip_last_collection
 from osteon.core.processes import handle_termination_signals, received_signal
 from osteon.core.progress import print_messages, show_progress
 from osteon.core.version import __version__
@@ -106,6 +107,7 @@ def main() -> None:
     (130 Ctrl-C, 143 SIGTERM, 129 SIGHUP).
     """
     restart_in_utf8()
+    skip_last_collection()
     handle_termination_signals()
     try:
         app()

@@ -23,6 +23,7 @@ import psutil
 
 from osteon.core.errors import DiskFullError, OsteonError, is_out_of_memory, memory_error
 from osteon.core.files import is_disk_full, write_error
+from osteon.core.garbage import skip_last_collection
 from osteon.core.platform import cpu_count
 from osteon.core.progress import track
 from osteon.core.threads import set_thread_count
@@ -169,6 +170,7 @@ def init_worker(setup: Callable[[], None] | None = None) -> None:
     """What a fresh worker does first, before it imports what it works with. Ctrl-C is its parent's to handle."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     set_thread_count(1)
+    skip_last_collection()
     threading.Thread(target=exit_with_parent, daemon=True).start()
     if setup is not None:
         setup()

@@ -57,7 +57,7 @@ def write_series(
     if localizer != "none":
         slices += _localizer(image, affine, series if localizer == "same series" else other)
     suffix = "" if number % 2 else ".dcm"
-    names = rng.permutation(16**6)[: len(slices)]
+    names = rng.choice(16**6, len(slices), replace=False)
     for name, dataset in zip(names, slices, strict=True):
         dataset.StudyInstanceUID, dataset.FrameOfReferenceUID = study, frame
         dataset.SOPInstanceUID = _uid(rng)

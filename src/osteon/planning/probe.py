@@ -24,6 +24,7 @@ import psutil
 import torch
 
 from osteon.core.errors import UsageError
+from osteon.core.garbage import skip_last_collection
 from osteon.core.geometry import Geometry
 from osteon.core.heap import keep_freed_memory
 from osteon.core.platform import peak_bytes
@@ -178,6 +179,7 @@ def main(arguments: list[str]) -> None:
     precisions = tuple(known for known in PRECISIONS if known in precision_names)
     if not precisions or len(precisions) < len(precision_names):
         raise UsageError(f"nothing to measure: {' '.join(precision_names)}")
+    skip_last_collection()
     plan, device = read_plan(Path(path)), torch.device(name)
     numbers = json.loads(shape)
     i, j, k = (int(n) for n in numbers[:3])

@@ -17,6 +17,7 @@ import time
 
 from osteon.core.devices import resolve_device
 from osteon.core.errors import DatasetError, OsteonError, summarise_error
+from osteon.core.garbage import skip_last_collection
 from osteon.core.heap import keep_freed_memory
 from osteon.core.processes import handle_termination_signals
 from osteon.core.progress import show_progress
@@ -109,6 +110,7 @@ def main() -> None:
     """Entry of the processes that rank 0 starts."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
     handle_termination_signals()
+    skip_last_collection()
     try:
         follow()
     except KeyboardInterrupt:

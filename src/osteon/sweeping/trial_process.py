@@ -15,6 +15,7 @@ import threading
 from pathlib import Path
 
 from osteon.core.errors import OsteonError
+from osteon.core.garbage import skip_last_collection
 from osteon.core.processes import handle_termination_signals, interrupt_self, received_signal
 from osteon.core.progress import print_messages, show_progress
 
@@ -23,6 +24,7 @@ def main(arguments: list[str]) -> int:
     """Entry of the process; its exit code: that of the error, 128 and the signal's number where it was ended."""
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a process in the background begins with it ignored
     handle_termination_signals()
+    skip_last_collection()
     threading.Thread(target=_end_with_input, daemon=True).start()
     from osteon.dataset.dataset import Dataset
     from osteon.plan.schema import FILE_NAME, read_plan
