@@ -141,7 +141,7 @@ def keep_pictures(measured: Path, name: str, docs: Path) -> None:
         docs.mkdir(parents=True, exist_ok=True)
         shown = Image.open(io.BytesIO(base64.b64decode(found[number]))).convert("RGB")
         shown.thumbnail((700, 480), Image.Resampling.LANCZOS)
-        shown.quantize(96).save(docs / f"{picture}.png", optimize=True)
+        shown.quantize(255, kmeans=2).save(docs / f"{picture}.png", optimize=True)
 
 
 if __name__ == "__main__":

@@ -109,7 +109,9 @@ def _shadow(view: MeasureView, case: CasePainter, box: Box) -> npt.NDArray[np.fl
     from scipy.ndimage import gaussian_filter
 
     edge = max(case.segmentation.geometry.spacing_mm)
-    pixel = max(max(box[1] - box[0], box[3] - box[2]) / PIXELS, edge / 2)
+    pixel = max(box[1] - box[0], box[3] - box[2]) / PIXELS
+    if pixel < 1.4 * edge:  # else grid and pixels make a pattern
+        pixel = edge / min(2, max(1, round(edge / pixel)))
     shape = max(1, round((box[3] - box[2]) / pixel)), max(1, round((box[1] - box[0]) / pixel))
     ranges = ((box[2], box[3]), (box[0], box[1]))
     whole, about = np.zeros((*shape, 3)), case.about(view)
