@@ -29,6 +29,7 @@ def measure(
     sr: bool = False,
     series: PathLike | None = None,
     ignore_references: bool = False,
+    forms: Sequence[str] = (),
     workers: int | None = None,
     overwrite: bool = False,
 ) -> MeasureReport:
@@ -51,6 +52,7 @@ def measure(
         sr: Write a DICOM SR (TID 1500) of each case that comes from a DICOM series, and the SEG it refers to.
         series: With `sr`: the folder with the scans' DICOM series; None: the files that were predicted.
         ignore_references: With `series`: take a series by its grid, as `export` does.
+        forms: Write a report of each case, and one of all, as `html`, `pdf`, or both.
         workers: Processes; None: as memory and cores allow.
         overwrite: Measure again what is done.
 
@@ -76,6 +78,10 @@ def measure(
     )
     if not sr and (series is not None or ignore_references):
         raise UsageError("series: means nothing without a DICOM SR", hint="leave it out, or ask for one: --sr")
+    if forms:
+        from osteon.reporting.run_measure_reports import check_forms
+
+        check_forms(forms)
     report = measure(
         Path(source), Path(out), what=what, structures=structures, options=options, workers=workers, overwrite=overwrite
     )
@@ -88,4 +94,8 @@ def measure(
         )
         report.failed.update(written.failed)
         report.notes.extend(written.notes)
+    if forms:
+        from osteon.reporting.run_measure_reports import write_measure_reports
+
+        report.failed.update(write_measure_reports(Path(source), report, options, forms).failed)
     return report

@@ -62,6 +62,9 @@ def measure(
     ignore_references: Annotated[
         bool, typer.Option("--ignore-references", help="With --series: take a series by its grid alone.")
     ] = False,
+    report: Annotated[
+        str | None, typer.Option(help="Write a report of each case, and one of all: html, pdf, or both.")
+    ] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; as memory allows when left out.")] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Measure again what is done, and replace files in OUT.")
@@ -70,7 +73,7 @@ def measure(
     """Volumes, lengths, angles and more of every structure, each with its 95 % interval. Done cases are skipped."""
     import osteon
 
-    report = osteon.measure(
+    done = osteon.measure(
         source,
         folder,
         what=_names(what),
@@ -83,18 +86,19 @@ def measure(
         template=template,
         bones=_bones(bone),
         reduce=reduce,
+        forms=_names(report) or (),
         sr=sr,
         series=series,
         ignore_references=ignore_references,
         workers=workers,
         overwrite=overwrite,
     )
-    report_notes(report.notes)
+    report_notes(done.notes)
     table = plain_table(
         ("structure", "measure", "median", "cases", "not measured", "outliers"), left=("structure", "measure")
     )
     table.columns[1].no_wrap = True
-    for one in [one for one in report.cohort if one.cases][:MAX_SHOWN]:
+    for one in [one for one in done.cohort if one.cases][:MAX_SHOWN]:
         about = escape(" + ".join(one.structures))
         outliers = escape(shorten_list(list(one.outliers), 3)) if one.outliers else ""
         table.add_row(
@@ -102,15 +106,15 @@ def measure(
         )
     if table.row_count:
         out.print(table, soft_wrap=False)
-    reasons = dict.fromkeys(figure.not_measured for figure in report.figures if figure.not_measured)
+    reasons = dict.fromkeys(figure.not_measured for figure in done.figures if figure.not_measured)
     for reason in list(reasons)[:8]:
         info(f"not measured: {escape(reason)}")
     if len(reasons) > 8:
         info(f"… and {len(reasons) - 8} more reasons; measures.csv has all")
-    done = f"{pluralise(len(report.done), 'case')} measured"
-    skipped = f", {len(report.skipped)} were measured before" if report.skipped else ""
-    out.print(f"{done}{skipped}, {pluralise(len(report.figures), 'figure')}: {escape(str(folder))}")
-    report_failures(report.failed, "could not be measured")
+    text = f"{pluralise(len(done.done), 'case')} measured"
+    skipped = f", {len(done.skipped)} were measured before" if done.skipped else ""
+    out.print(f"{text}{skipped}, {pluralise(len(done.figures), 'figure')}: {escape(str(folder))}")
+    report_failures(done.failed, "could not be measured")
 
 
 def _names(text: str | None) -> tuple[str, ...] | None:

@@ -1,79 +1,28 @@
-"""A case's report as a page of HTML and as a PDF: both show the same parts.
-
-The PDF is made by matplotlib, which osteon needs anyway (docs/report.md says what was weighed).
-"""
+"""A case's report as a page of HTML and as a PDF: both show the same parts."""
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from osteon.core.files import atomic_write
-from osteon.core.html_pages import render
 from osteon.core.version import __version__
 from osteon.dataset.modality import Modality
 from osteon.reporting.case_report import CaseReport, format_time, report_dataset_case, report_prediction
+from osteon.reporting.parts import Part, PartPicture, PartsReport, report_html, report_pdf
 
-TEMPLATE = "case_report.html.j2"
 CAPTION, SIDES = "Through where most of the structures show", "the patient's right is on the left"
-
-
-@dataclass(frozen=True)
-class Part:
-    """A part of the report under a title.
-
-    Attributes:
-        title: Of it.
-        lines: Sentences.
-        points: Points of a list.
-        headings: Of the table; none where there is no table.
-        rows: Of the table.
-        numbers: Columns that are numbers.
-        colours: Of a swatch before each row; none where there is none.
-        widths: Of the columns, beside one another.
-    """
-
-    title: str
-    lines: list[str] = field(default_factory=list)
-    points: list[str] = field(default_factory=list)
-    headings: tuple[str, ...] = ()
-    rows: Sequence[tuple[str, ...]] = ()
-    numbers: tuple[int, ...] = ()
-    colours: list[str] = field(default_factory=list)
-    widths: tuple[float, ...] = ()
 
 
 def case_html(report: CaseReport) -> bytes:
     """The page, in UTF-8. It asks nothing of any network."""
-    picture = base64.b64encode(report.picture).decode("ascii")
-    values = {"report": report, "about": describe_maker(report), "picture": picture, "caption": _caption(report)}
-    return render("osteon.reporting", TEMPLATE, parts=report_parts(report), **values).encode()
+    return report_html(_report(report))
 
 
 def case_pdf(report: CaseReport) -> bytes:
     """The same on sheets of A4."""
-    from osteon.reporting.pdf import PdfSheets
-
-    sheets = PdfSheets(report.case, describe_maker(report))
-    sheets.heading(report.case, 16)
-    sheets.text(describe_maker(report), faint=True)
-    sheets.space()
-    for name, text in report.facts():
-        sheets.text(f"{name}: {text}")
-    sheets.picture(report.picture)
-    sheets.text(_caption(report), faint=True)
-    for part in report_parts(report):
-        sheets.heading(part.title)
-        for line in part.lines:
-            sheets.text(line)
-        for point in part.points:
-            sheets.text(f"•  {point}", indent=0.012)
-        if part.rows:
-            sheets.table(part.headings, part.rows, part.widths, numbers=part.numbers, colours=part.colours)
-    return sheets.close()
+    return report_pdf(_report(report))
 
 
 FORMS: dict[str, Callable[[CaseReport], bytes]] = {"html": case_html, "pdf": case_pdf}
@@ -111,18 +60,16 @@ def write_case_report(report: CaseReport, folder: Path, forms: Sequence[str] = t
     return written
 
 
-def describe_maker(report: CaseReport) -> str:
-    """By what it was made, and when."""
-    return f"osteon {__version__}, {format_time(report.made)}. Research software, no medical device."
+def describe_maker(made: str) -> str:
+    """By what a report was made, and when."""
+    return f"osteon {__version__}, {format_time(made)}. Research software, no medical device."
 
 
-def _caption(report: CaseReport) -> str:
-    return f"{CAPTION}; {SIDES}." if report.sides_known else f"{CAPTION}."
-
-
-def report_parts(report: CaseReport) -> list[Part]:
-    """Its parts below the pictures, in order; those about which nothing is known are left out."""
+def _report(report: CaseReport) -> PartsReport:
+    caption = f"{CAPTION}; {SIDES}." if report.sides_known else f"{CAPTION}."
+    picture = PartPicture(report.picture, caption, "Slices of the scan with the structures in their colours")
     parts = [
+        Part("", pictures=[picture]),
         _review(report),
         _structures(report),
         _measurements(report),
@@ -131,7 +78,7 @@ def report_parts(report: CaseReport) -> list[Part]:
         _states(report),
         _versions(report),
     ]
-    return [part for part in parts if part.lines or part.points or part.rows]
+    return PartsReport(report.case, describe_maker(report.made), report.facts(), parts)
 
 
 def _review(report: CaseReport) -> Part:
