@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +14,8 @@ from osteon.core.text import shorten_list
 from osteon.core.volume import Volume
 from osteon.formats.io import read_scan
 from osteon.measuring.cases import CaseOptions, MeasureCase, find_cases
-from osteon.measuring.changes import visits_of
+from osteon.measuring.changes import Change, visits_of
+from osteon.measuring.figure import Figure
 from osteon.measuring.registry import all_measures
 from osteon.measuring.run import MeasureReport
 from osteon.reporting.case_page import FORMS
@@ -62,7 +64,16 @@ def write_measure_reports(
     check_forms(forms)
     measures, written = all_measures(), MeasureReports()
     cases = [case for case in find_cases(source, options) if case.id not in report.failed]
-    z = {(one.structures, one.measure, case): value for one in report.cohort for case, value in one.z.items()}
+    figures: dict[str, list[Figure]] = defaultdict(list)
+    changes: dict[str, list[Change]] = defaultdict(list)
+    z: dict[str, dict[tuple[tuple[str, ...], str], float]] = defaultdict(dict)
+    for figure in report.figures:
+        figures[figure.case].append(figure)
+    for change in report.changes:
+        changes[change.second].append(change)
+    for one in report.cohort:
+        for case_id, value in one.z.items():
+            z[case_id][one.structures, one.measure] = value
 
     def write(case: MeasureCase) -> list[Path]:
         segmentation = case.load()
@@ -74,11 +85,11 @@ def write_measure_reports(
             case.id,
             str(source),
             f"{shape} voxels of {edges} {grid.unit}",
-            [figure for figure in report.figures if figure.case == case.id],
+            figures[case.id],
             measures,
             CasePainter(segmentation, image, case.modality),
-            {(structures, name): value for (structures, name, own), value in z.items() if own == case.id},
-            [change for change in report.changes if change.second == case.id],
+            z[case.id],
+            changes[case.id],
             [(name, text) for name, text in facts if text],
         )
         return _write(report_measured_case(measured), report.out / FOLDER, case.id, forms)
