@@ -383,3 +383,46 @@ def test_a_value_without_a_name_is_not_what_a_named_one_stands_for(tmp_path: Pat
     """1 is called tibia, which is 2 in the dataset: a 2 without a name may be anything but the tibia."""
     with pytest.raises(LabelError, match="2 in 16 voxels"):
         make_index_map(labels("femur", "tibia"), make_structures(["tibia"], [1]), BOTH, tmp_path / "a", by_value=True)
+
+
+@pytest.mark.parametrize(
+    ("kind", "colours"),
+    [
+        ("Slicer", ["#80ae80", "#f1d691"]),
+        ("ITK-SNAP", ["#ff0000", "#00ff00"]),
+        ("Slicer's csv", [s.colour for s in BOTH]),
+        ("BIDS", [s.colour for s in BOTH]),
+    ],
+)
+def test_colours_of_a_table_are_taken(tmp_path: Path, kind: str, colours: list[str]) -> None:
+    ending, text = KINDS[kind]
+    table = tmp_path / f"seg{ending}"
+    table.write_text(text.format("femur", "tibia"))
+    assert [s.colour for s in read_label_table(table)] == colours
+    write(tmp_path / "seg.nii.gz", labels("femur", "tibia"))
+    assert [s.colour for s in read_segmentation(tmp_path / "seg.nii.gz").structures] == colours
+
+
+def test_itk_snap_gets_names_and_colours_and_gives_them_back(tmp_path: Path) -> None:
+    own = tuple(s.model_copy(update={"colour": c}) for s, c in zip(BOTH, ("#102030", "#fefdfc"), strict=True))
+    own = (own[0], own[1].model_copy(update={"name": 'tibia "left", 2nd'}))
+    array = labels("femur", "tibia")
+    write_segmentation(tmp_path / "in/a.nii.gz", Segmentation(array, GRID, own))
+    layers = np.stack([array == 1, array > 0]).astype(np.uint8)
+    write_segmentation(tmp_path / "in/b.seg.nrrd", Segmentation(layers, GRID, own))
+    report = osteon.export("itk-snap", tmp_path / "in", tmp_path / "out")
+    assert sorted(path.name for path in report.files) == ["a.label.txt", "a.nii.gz"]
+    assert "overlap" in report.failed["b"].message
+    assert (tmp_path / "out/a.label.txt").read_text().splitlines()[2:4] == [
+        '0 0 0 0 0 0 0 "Clear Label"',
+        '1 16 32 48 1 1 1 "femur"',
+    ]
+    drawn = SimpleITK.ReadImage(str(tmp_path / "out/a.nii.gz"))
+    drawn[0, 0, 0] = 2
+    SimpleITK.WriteImage(drawn, str(tmp_path / "out/a.nii.gz"))  # without a header's names, as ITK-SNAP saves it
+    found = read_segmentation(tmp_path / "out/a.nii.gz")
+    assert [(s.name, s.value, s.colour) for s in found.structures] == [
+        ("femur", 1, "#102030"),
+        ("tibia 'left', 2nd", 2, "#fefdfc"),
+    ]
+    assert found.array[0, 0, 0] == 2

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
 import signal
 from dataclasses import replace
@@ -251,6 +252,53 @@ def test_killed_it_goes_on_with_the_cases_that_it_began_with(project: Path, monk
     assert (project / "killed/splits.yaml").read_text() == (project / "undisturbed/splits.yaml").read_text()
     with pytest.raises(UsageError, match="is a run, and no update"):
         run_update(project, "run", "run", seed=1)
+
+
+def die_after(writes: int, *, before: bool) -> None:
+    """Have this process killed at the so-many-th file that it puts in its place: before that is there, or after."""
+    replace_file, left = os.replace, [writes]
+
+    def dying(*names: Any, **options: Any) -> None:
+        left[0] -= 1
+        if left[0] or not before:
+            replace_file(*names, **options)
+        if not left[0]:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    os.replace = dying
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+def test_however_often_it_is_killed_the_model_is_the_same(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between two files nothing on the disk changes: killed at any file, it has been killed at any moment."""
+    for number in (4, 5):
+        label(project / "data", number)
+    run_update(project, "undisturbed", "run")
+    monkeypatch.setattr("osteon.runs.update.train", lambda *a, **k: train(*a, **k, checkpoint_every_s=0))
+    rng, kills = np.random.default_rng(0), 0
+    while True:
+        child = os.fork()
+        if not child:
+            die_after(int(rng.integers(1, 25)) + kills, before=bool(rng.integers(2)))
+            try:
+                run_update(project, "killed", "run")
+                os._exit(0)
+            finally:
+                os._exit(1)
+        rng = np.random.default_rng(kills + 1)
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        if code == 0:
+            break
+        assert code == -signal.SIGKILL
+        kills += 1
+    assert kills > 2
+    one, other = (load_file(project / name / "model/weights.safetensors") for name in ("undisturbed", "killed"))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    for file in ("splits.yaml", "updates.csv"):
+        assert (project / "killed" / file).exists()
+    records = [read_update(project / name) for name in ("undisturbed", "killed")]
+    assert records[0] == records[1]
+    assert not [path for path in (project / "killed").rglob("*") if path.name.endswith(".tmp")]
 
 
 def test_structures_may_come_and_not_go(project: Path) -> None:

@@ -175,8 +175,8 @@ def export(
     """Write segmentations, a dataset or a model in the form that other programs take.
 
     Args:
-        form: `stl`, `ply`, `obj`, `dicom-seg`, `rtstruct`, `seg-nrrd`, `rle-csv`, `coco`, `table`, `nnunet`,
-            `decathlon`, `onnx`, `openvino`, or a plugin's.
+        form: `stl`, `ply`, `obj`, `dicom-seg`, `rtstruct`, `seg-nrrd`, `itk-snap`, `rle-csv`, `coco`, `table`,
+            `nnunet`, `decathlon`, `onnx`, `openvino`, or a plugin's.
         sources: Label files, folders of them, or datasets; one dataset for `nnunet` and `decathlon`, one model for
             `onnx` and `openvino`.
         out: Where the files go.

@@ -16,6 +16,7 @@ ExportForm = Literal[
     "dicom-seg",
     "rtstruct",
     "seg-nrrd",
+    "itk-snap",
     "rle-csv",
     "coco",
     "table",

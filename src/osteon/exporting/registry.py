@@ -6,7 +6,18 @@ from __future__ import annotations
 
 from osteon.core.errors import UsageError
 from osteon.core.plugins import with_plugins
-from osteon.exporting import coco, decathlon, dicom_seg, mesh_files, nnunet, rle_table, rtstruct, seg_nrrd, table
+from osteon.exporting import (
+    coco,
+    decathlon,
+    dicom_seg,
+    itk_snap,
+    mesh_files,
+    nnunet,
+    rle_table,
+    rtstruct,
+    seg_nrrd,
+    table,
+)
 from osteon.exporting.export_form import ExportForm
 
 FORMS: tuple[ExportForm, ...] = (
@@ -16,6 +27,7 @@ FORMS: tuple[ExportForm, ...] = (
     dicom_seg.FORM,
     rtstruct.FORM,
     seg_nrrd.FORM,
+    itk_snap.FORM,
     rle_table.FORM,
     coco.FORM,
     table.FORM,

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,12 +37,14 @@ SUFFIXES = (".ctbl", ".label")
 _ALONE = (".txt", *SUFFIXES)
 _ENDINGS = ("_ColorTable.ctbl", "_ColorTable.csv", "_ColorTable.txt", ".ctbl")
 _LABELS = tuple(f"_labels.{suffix}" for suffix in ("json", "txt", "csv", "tsv"))
-_AMBIGUOUS_ENDINGS = (".label", *_LABELS, ".tsv", ".txt", ".json", ".csv")
+DESCRIPTIONS = ".label.txt"
+"""Ending of ITK-SNAP's descriptions as osteon writes them."""
+_AMBIGUOUS_ENDINGS = (DESCRIPTIONS, ".label", *_LABELS, ".tsv", ".txt", ".json", ".csv")
 """What may as well be something else that is called after the label map (measurements): it then names nothing."""
 _MAX_TEXT_BYTES = 1 << 20
 """Bytes of a text that may be a table; logs are longer."""
 _HEADING = re.compile(r"^(label_?value|value|index|id|label|number)[,;\t].*name", re.IGNORECASE)
-_DESCRIPTION = re.compile(r'^\s*\d+(\s+\d+){3}\s+[\d.]+\s+[01]\s+[01]\s+"', re.MULTILINE)
+_DESCRIPTION = re.compile(r'^\s*(\d+(?:\s+\d+){3}\s+[\d.]+\s+[01]\s+[01])\s+"(.*)', re.MULTILINE)
 """A line of ITK-SNAP's: value, red, green, blue, opacity, two switches, the name in quotes."""
 
 
@@ -150,12 +152,27 @@ def read_label_table(path: Path) -> tuple[Structure, ...]:
         DatasetError: It is no table of one name for one number.
         LabelError: A name is none: too long, or of several lines.
     """
-    named = _from_json(read_json(path, "the table of labels"), path) if path.suffix == ".json" else _from_text(path)
+    colours: dict[str, str] = {}
+    if path.suffix == ".json":
+        named = _from_json(read_json(path, "the table of labels"), path)
+    else:
+        named, colours = _from_text(path)
     named = {n: v for n, v in named.items() if v != BACKGROUND and n.lower() not in _BACKGROUND}
     if not named or min(named.values()) < 0 or len(set(named.values())) < len(named):
         raise DatasetError(f"{path}: names no structure, or two for one value", hint='write {"1": "femur"}')
     ordered = sorted(named, key=lambda name: named[name])
-    return make_structures(ordered, [named[name] for name in ordered])
+    made = make_structures(ordered, [named[name] for name in ordered])
+    return tuple(s.model_copy(update={"colour": colours.get(s.name, s.colour)}) for s in made)
+
+
+def label_descriptions(structures: Sequence[Structure]) -> str:
+    """A description of labels as ITK-SNAP reads it; also `read_label_table` does."""
+    rows = ["# ITK-SnAP Label Description File", "# value red green blue opacity visible in-3D name"]
+    rows.append('0 0 0 0 0 0 0 "Clear Label"')
+    for structure in structures:
+        red, green, blue = (int(structure.colour[at : at + 2], 16) for at in (1, 3, 5))
+        rows.append(f'{structure.value} {red} {green} {blue} 1 1 1 "{structure.name.replace(chr(34), chr(39))}"')
+    return "\n".join(rows) + "\n"
 
 
 def _from_json(data: Any, path: Path) -> dict[str, int]:
@@ -175,8 +192,9 @@ def _from_json(data: Any, path: Path) -> dict[str, int]:
     return _check_unique(pairs, path)
 
 
-def _from_text(path: Path) -> dict[str, int]:
-    pairs = []
+def _from_text(path: Path) -> tuple[dict[str, int], dict[str, str]]:
+    """Names with their values, and with their colours where they have some."""
+    pairs, colours = [], {}
     for line in read_text(path, "the table of labels").splitlines():
         text = re.split(r"^\s*[#/]", line)[0].strip()
         fields = _fields(text) if text else []
@@ -185,10 +203,22 @@ def _from_text(path: Path) -> dict[str, int]:
         words = [field for field in fields[1:] if not re.fullmatch(r"[-\d.]+", field)]
         if words and words[0].lower() not in _UNUSED:
             pairs.append((words[0], int(fields[0])))
-    return _check_unique(pairs, path)
+            if colour := _colour([field for field in fields[1:] if field not in words]):
+                colours[words[0]] = colour
+    return _check_unique(pairs, path), colours
+
+
+def _colour(numbers: Sequence[str]) -> str | None:
+    """`#rrggbb` of red, green, blue and opacity, as ITK-SNAP and colour tables have them; None where they are none."""
+    if len(numbers) < 4 or not all(re.fullmatch(r"\d{1,3}", n) and int(n) < 256 for n in numbers[:3]):
+        return None
+    colour = "#" + "".join(f"{int(n):02x}" for n in numbers[:3])
+    return None if colour == "#000000" else colour  # nobody sees it
 
 
 def _fields(text: str) -> list[str]:
+    if described := _DESCRIPTION.match(text):
+        return [*described[1].split(), described[2].rstrip().removesuffix('"')]
     for separator in (",", ";", "\t"):
         if separator in text:
             return [field.strip(" \"'") for field in text.split(separator)]
