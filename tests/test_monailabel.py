@@ -27,7 +27,7 @@ import SimpleITK
 import dicom_writing
 from helpers import tiny_plan, two_boxes, write_dataset
 from osteon.core.clicks import Click
-from osteon.core.errors import LabelError, OsteonError
+from osteon.core.errors import LabelError, OsteonError, UsageError
 from osteon.core.files import write_json
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation
@@ -57,9 +57,10 @@ from osteon.serving.monailabel.sessions import Sessions
 from osteon.serving.monailabel.strategies import STRATEGIES
 from osteon.serving.monailabel.training import Training, Trainings
 from osteon.serving.monailabel.training_options import choose_beginning
+from osteon.serving.worker import ServedModel, load_models
 from osteon.web.http_errors import RejectedError
 from runs import CPU, cohort, command, learning_plan
-from serving import TOKEN, Client, Reply, serve_model, wait_until
+from serving import TOKEN, Client, FakePredictor, Reply, serve_model, wait_until
 
 pytestmark = [  # the client leaves its sockets to the collector, and imports cgi
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
@@ -712,3 +713,19 @@ def test_options_that_belong_together_are_asked_for(tmp_path: Path, capsys: pyte
     assert command("serve", tmp_path, "--protocol", "monailabel") == 2
     assert command("serve", tmp_path, "--dataset", tmp_path) == 2
     assert capsys.readouterr().err.count("belong together") == 2
+
+
+def test_a_model_for_clicks_is_told_from_one_that_segments(
+    server: Labelled, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clicks = server.run.parent / "clicks"
+    with pytest.raises(UsageError, match="boxes: answers no clicks"):
+        load_models(ServedModel(clicks, device="cpu", click_model=server.run))
+    worker = load_models(ServedModel(clicks, device="cpu"))
+    assert worker.clicks.model is worker.model
+    predictor = FakePredictor()
+    predictor.facts["interactive"] = True
+    monkeypatch.setattr("osteon.serving.predictor.start_predictor", lambda _: predictor)
+    assert command("serve", clicks, "--folder", tmp_path / "jobs") == 2
+    assert "answers clicks, and finds nothing by itself" in " ".join(capsys.readouterr().err.split())
+    assert not predictor.alive

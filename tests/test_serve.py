@@ -19,6 +19,7 @@ from osteon.core.files import write_error, write_json
 from osteon.exporting import registry
 from osteon.serving import app, job_ages
 from osteon.serving import uploads as receiving
+from osteon.serving.click_tasks import CLICKS_JSON
 from osteon.serving.guard import ServerRules
 from osteon.serving.job_work import PredictionTask, TaskResult
 from osteon.serving.jobs import JOB, SCAN, JobQueue
@@ -426,3 +427,15 @@ def test_a_state_that_is_no_job_is_passed_over(tmp_path: Path) -> None:
     write_json(tmp_path / "jobs/x" / JOB, {"id": "../x"})
     assert json.loads((tmp_path / "jobs/x" / JOB).read_text())
     assert JobQueue(tmp_path, 1).damaged == 1
+
+
+def test_answered_clicks_say_nothing_of_how_long_scans_take(tmp_path: Path) -> None:
+    queue = JobQueue(tmp_path, 8)
+    for clicked in (True, False):
+        with queue.store.incoming() as folder:
+            if clicked:
+                (folder / CLICKS_JSON).write_text("{}")
+            job = queue.submit(folder, ())
+        assert queue.start_next(1) is not None
+        queue.complete(job.id)
+        assert (queue.mean_s is None) == clicked

@@ -2,6 +2,7 @@
 
 FOLDER/jobs/<id>/job.json      where it stands, written whole each time
 FOLDER/jobs/<id>/scan/         what was uploaded, or case.json: a dataset's case; removed when the job is over
+FOLDER/jobs/<id>/clicks.json   points in that scan, where these are to be answered
 FOLDER/jobs/<id>/result/       the mask, result.json, and a zip for each form asked for
 
 Whoever changes a state holds the queue's lock. Folders of other names are no jobs (`web.job_store`).
@@ -23,6 +24,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from osteon.core.errors import OsteonError
 from osteon.core.files import read_json, write_json
+from osteon.serving.click_tasks import CLICKS_JSON
 from osteon.serving.job_ages import JobAges
 from osteon.serving.upload_slots import UploadSlot, UploadSlots
 from osteon.web.http_errors import RejectedError
@@ -195,7 +197,8 @@ class JobQueue:
             if job_id not in self.jobs:  # deleted meanwhile
                 return
             self._change(self.jobs[job_id], finished=_now(), **changes)
-            self._durations_s.append(time.monotonic() - self._began)
+            if not (self.store.path(job_id) / CLICKS_JSON).is_file():  # these say nothing of how long a scan takes
+                self._durations_s.append(time.monotonic() - self._began)
             self.running = None
             self.ages.start(job_id)
             shutil.rmtree(self.store.path(job_id) / SCAN, ignore_errors=True)

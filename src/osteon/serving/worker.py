@@ -44,7 +44,7 @@ def run_worker(connection: Connection, served: ServedModel) -> None:
     threading.Thread(target=exit_with_parent, daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the server ends it
     try:
-        worker = _load_models(served)
+        worker = load_models(served)
     except OsteonError as error:
         connection.send(error)
         return
@@ -57,7 +57,8 @@ def run_worker(connection: Connection, served: ServedModel) -> None:
         connection.send(run_task(task, worker))
 
 
-def _load_models(served: ServedModel) -> Worker:
+def load_models(served: ServedModel) -> Worker:
+    """The models, ready to work. Raises OsteonError where one cannot be loaded, or answers no clicks and has to."""
     from osteon.core.devices import resolve_device
     from osteon.machine.engine_timing import choose_engine
     from osteon.predicting.model_folder import load_model
