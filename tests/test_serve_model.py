@@ -17,12 +17,14 @@ import pytest
 import dicom_writing
 from helpers import two_boxes
 from osteon.core.geometry import Geometry
+from osteon.core.labels import make_structures
 from osteon.core.volume import Volume
 from osteon.formats import read_segmentation, write_volume
 from osteon.predicting.model import Model
 from osteon.predicting.model_folder import load_model
 from osteon.predicting.stages import PredictOptions
 from osteon.runs.fit import train
+from osteon.serving.click_tasks import ClickTask, write_click_task
 from osteon.serving.click_worker import ClickTools
 from osteon.serving.guard import find_token
 from osteon.serving.job_work import MASK, PredictionTask, Worker, run_task
@@ -156,8 +158,14 @@ def test_an_archive_holds_one_scan(model: Model, tmp_path: Path, names: list[str
 def test_a_scan_with_no_room_is_refused_by_its_header(model: Model, tmp_path: Path) -> None:
     folder = tmp_path / "job"
     scan(folder / SCAN / "scan.nii.gz")
-    answer = run_task(PredictionTask(folder, ()), working(model, memory=1000))
-    assert answer.error.startswith("the scan: needs about")
+    for clicked in (False, True):
+        if clicked:
+            points = {"femur": ((2, 2, 2),)}
+            asked = ClickTask(tool="points", correcting=False, structures=make_structures(["femur"]), inside=points)
+            write_click_task(folder, asked)
+        answer = run_task(PredictionTask(folder, ()), working(model, memory=1000))
+        assert answer.error.startswith("the scan: needs about")
+    assert run_task(PredictionTask(folder, ()), working(model)).error == ""
 
 
 def test_a_scan_of_too_many_voxels_is_refused_by_its_header(model: Model, tmp_path: Path) -> None:

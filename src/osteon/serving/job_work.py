@@ -96,24 +96,21 @@ def _segment(task: PredictionTask, scan: Scan, worker: Worker) -> None:
 
 def _predict(task: PredictionTask, scan: Scan, worker: Worker) -> tuple[Path, dict[str, Any]]:
     """The mask's file in the job's folder, and what is recorded of it."""
-    from osteon.predicting.memory import plan_memory
     from osteon.predicting.predictor import output_path, predict
     from osteon.predicting.records import read_predictions
 
-    model, result = worker.model, task.folder / RESULT
-    grid = _check_size(scan, worker)
-    if grid is not None:  # the header alone says whether there is room: asked before the voxels are read
-        plan_memory(model.plan, grid, worker.how.memory, result, "the scan")
-    report = predict(model, [scan], result, worker.how)
+    result = task.folder / RESULT
+    _check_size(task, scan, worker)
+    report = predict(worker.model, [scan], result, worker.how)
     if report.failed:
         raise report.failed[MASK]
-    return output_path(result, MASK, model.plan), read_predictions(result)[MASK]
+    return output_path(result, MASK, worker.model.plan), read_predictions(result)[MASK]
 
 
 def _answer_clicks(task: PredictionTask, scan: Scan, clicks: ClickTask, worker: Worker) -> None:
     from osteon.formats.io import read_segmentation, write_segmentation
 
-    _check_size(scan, worker)
+    _check_size(task, scan, worker)
 
     def find() -> Segmentation:
         kept = worker.clicks.found(scan)
@@ -150,15 +147,18 @@ def _write_result(task: PredictionTask, mask: Path, facts: dict[str, Any]) -> No
     write_json(result / RESULT_JSON, {**facts, "files": files, "not_made": failed_forms})
 
 
-def _check_size(scan: Scan, worker: Worker) -> Geometry | None:
-    """Refuse a scan that is too large, by its header; its grid, where the header has one."""
+def _check_size(task: PredictionTask, scan: Scan, worker: Worker) -> None:
+    """Refuse a scan that is too large, or for which there is no room, by its header, before its voxels are read."""
+    from osteon.predicting.memory import plan_memory
+
     grid = scan.geometry()
     if (count := _count_voxels(scan, grid, worker.model)) > worker.most_voxels:
         raise CaseError(
             f"the scan has {count:,} voxels, on its own grid or the model's; {worker.most_voxels:,} are taken",
             hint="crop it, or check its spacing; or ask the server's administrator to raise --max-voxels",
         )
-    return grid
+    if grid is not None:
+        plan_memory(worker.model.plan, grid, worker.how.memory, task.folder / RESULT, "the scan")
 
 
 def _find_scan(folder: Path) -> Scan:
