@@ -27,14 +27,14 @@ from measure_fractures import Move, broken_femur, halves, other_side
 from measure_spines import Part, build
 from osteon.formats import write_segmentation
 
-TAKEN: Mapping[str, tuple[str, Mapping[str, int]]] = {
+TAKEN: Mapping[str, tuple[str, Mapping[str, int | str]]] = {
     "leg": ("reports/leg.html", {"leg-front": 0}),
     "spine": ("reports/spine.html", {"spine-side": 1}),
     "fracture": ("reports/fracture.html", {"fracture": 0}),
     "hand": ("reports/image1661392103627.html", {"hand": 0}),
-    "visits": ("cohort.html", {"cohort": 0, "visits": -4}),
+    "visits": ("cohort.html", {"cohort": "the cases", "visits": "volume, cm³ over"}),
 }
-"""Phantom → a page, and which of its pictures are in the docs under which name."""
+"""Phantom → a page, and which of its pictures, by number or words, are in the docs under which name."""
 
 
 LEFT = MadeFemur(neck_shaft=119, turn=9, scale=0.98)
@@ -136,12 +136,15 @@ def main() -> None:
 def keep_pictures(measured: Path, name: str, docs: Path) -> None:
     """The pictures of a page that the docs show, as they stand in it but smaller."""
     page, wanted = TAKEN[name]
-    found = re.findall(r"data:image/png;base64,([^\"]+)", (measured / page).read_text(encoding="utf-8"))
-    for picture, number in wanted.items():
+    found = re.findall(
+        r"data:image/png;base64,([^\"]+)\" alt=\"([^\"]+)", (measured / page).read_text(encoding="utf-8")
+    )
+    for picture, which in wanted.items():
+        taken = found[which] if isinstance(which, int) else next(one for one in found if which in one[1])
         docs.mkdir(parents=True, exist_ok=True)
-        shown = Image.open(io.BytesIO(base64.b64decode(found[number]))).convert("RGB")
-        shown.thumbnail((700, 480), Image.Resampling.LANCZOS)
-        shown.quantize(255, kmeans=2).save(docs / f"{picture}.png", optimize=True)
+        image = Image.open(io.BytesIO(base64.b64decode(taken[0]))).convert("RGB")
+        image.thumbnail((700, 480), Image.Resampling.LANCZOS)
+        image.quantize(255, kmeans=2).save(docs / f"{picture}.png", optimize=True)
 
 
 if __name__ == "__main__":

@@ -50,7 +50,7 @@ def report_cohort(report: MeasureReport, measures: Mapping[str, Measure], visits
 
 def _outliers(cohort: Sequence[Distribution]) -> Part:
     rows = [
-        (case, " + ".join(one.structures), describe_measure(one.measure), f"{z:+.1f}")
+        (case, " + ".join(one.structures), _label(one.measure), f"{z:+.1f}")
         for one in cohort
         for case, z in one.outliers.items()
     ]
@@ -65,7 +65,7 @@ def _family(title: str, own: Sequence[Distribution], figures: Sequence[Figure], 
     rows = [
         (
             " + ".join(one.structures),
-            describe_measure(one.measure),
+            _label(one.measure),
             str(one.cases),
             "" if one.mean is None else f"{one.mean:.4g}",
             describe_interval(one.low, one.high),
@@ -81,7 +81,7 @@ def _family(title: str, own: Sequence[Distribution], figures: Sequence[Figure], 
         if one.cases > 1:
             by_measure.setdefault(one.measure, []).append(one)
     pictures = [
-        PartPicture(_spread(shown, figures), f"{describe_measure(name)}", f"the cases' {describe_measure(name)}")
+        PartPicture(_spread(shown, figures), _label(name), f"the cases' {_label(name)}")
         for name, all_ in list(by_measure.items())[:charts]
         for shown in [all_[:_BARS]]
     ]
@@ -140,7 +140,7 @@ def _over_time(report: MeasureReport, visits: Sequence[Visit]) -> Part:
             own[figure.structures, figure.name].append(figure)
     pictures = []
     for (structures, measure), figures in list(own.items())[:MAX_CHARTS]:
-        about = f"{' + '.join(structures)}: {describe_measure(measure)}"
+        about = f"{' + '.join(structures)}: {_label(measure)}"
         words = f"{about} over the visits; bars are 95 % intervals"
         pictures.append(PartPicture(_visits_chart(_label(measure), figures, visits), words, words))
     return Part("Changes over the visits", pictures=pictures)
