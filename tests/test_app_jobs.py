@@ -140,7 +140,7 @@ def test_what_needs_a_failed_job_never_begins(jobs: Jobs) -> None:
 
 def test_a_training_outlives_its_server_is_paused_resumed_and_cancelled(jobs: Jobs) -> None:
     dataset = cohort(jobs.root / "data").folder
-    write_plan(dataset / "plan.yaml", learning_plan({"training.epochs": 100_000}))
+    write_plan(dataset / "plan.yaml", learning_plan({"training.epochs": 100_000, "training.epoch_iterations": 5}))
     code = (
         "from pathlib import Path\nfrom osteon.app.jobs import Jobs\nimport time\n"
         f"jobs = Jobs(Path({str(jobs.root)!r}))\n"
@@ -158,6 +158,7 @@ def test_a_training_outlives_its_server_is_paused_resumed_and_cancelled(jobs: Jo
     assert phase(jobs, waiting) == "queued", "one training at a time"
     segmenting = jobs.submit("predict", ["run", "data", "out"], "Predict")
     assert phase(jobs, segmenting) == "running", "a segmentation waits for no training"
+    jobs.cancel(segmenting)
     beside = version(jobs)
     wait(lambda: phase(jobs, beside) == "done")
     jobs.cancel(waiting)
