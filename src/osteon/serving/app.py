@@ -34,7 +34,7 @@ from osteon.web.guard import Guard
 from osteon.web.http_errors import RejectedError
 
 logger = logging.getLogger(__name__)
-EXPORT_FORMS = ("stl", "ply", "obj", "seg-nrrd", "dicom-seg", "rtstruct", "rle-csv", "coco")
+EXPORT_FORMS = ("stl", "ply", "obj", "seg-nrrd", "itk-snap", "dicom-seg", "rtstruct", "rle-csv", "coco")
 """Of `exporting.registry.FORMS` those that a single scan can be had in; a test compares."""
 _MEDIA_TYPES = {".gz": "application/gzip", ".nrrd": "application/octet-stream", ".zip": "application/zip"}
 DESCRIPTION = (
