@@ -131,8 +131,21 @@ def placed(piece: Body, main: Body, intact: Body) -> Placed:
         raise NotMeasuredError(too_small([piece]) or f"it is not among the {MAX_PLACED} largest pieces")
     if main.original is None:
         return first
-    again = Refit(original, intact)
-    return _placed(piece, piece.find(again), main.find(again).matrix, first.flags)
+    return piece.find(PlacedAgain(main, intact, first.flags))
+
+
+@dataclass(frozen=True)
+class PlacedAgain:
+    """Where a replica of a piece belongs, of replicas of the others: a function of it, for `Body.find`."""
+
+    main: Body
+    intact: Body
+    flags: tuple[str, ...]
+
+    def __call__(self, replica: Body) -> Placed:
+        """Raises NotMeasuredError."""
+        again = Refit(self.main.original or self.main, self.intact)
+        return _placed(replica, replica.find(again), self.main.find(again).matrix, self.flags)
 
 
 def _cloud(body: Body, count: int = POINTS) -> Cloud:

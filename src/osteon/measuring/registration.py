@@ -96,9 +96,9 @@ def register(
     few = source.take(np.arange(0, len(source.points), max(1, len(source.points) // 250)))
     coarse = _refine_all(few, reference, np.stack(list(starts)), reach=reach, near=near, steps=_COARSE, slide=_SLIDE)
     coarse.sort(key=lambda fit: fit.cost)
-    ends: list[Fit] = []
-    for fit in [fit for fit in _apart(coarse, source) if fit.cost <= _HOPELESS * coarse[0].cost][:_KEPT]:
-        ends.append(refine(source, reference, fit.matrix, reach=max(reach / 3, 2 * near), near=near, steps=_FINE))
+    kept = [fit for fit in _apart(coarse, source) if fit.cost <= _HOPELESS * coarse[0].cost][:_KEPT]
+    reach = max(reach / 3, 2 * near)
+    ends = [refine(source, reference, fit.matrix, reach=reach, near=near, steps=_FINE) for fit in kept]
     ends.sort(key=lambda fit: fit.cost)
     return _apart(ends, source)
 
