@@ -34,7 +34,8 @@ from osteon.measuring.broken_bones import broken_bones
 from osteon.measuring.figure import Figure
 from osteon.measuring.intervals import measure_scene
 from osteon.measuring.placement import placed
-from osteon.measuring.registration import Cloud, spread_points
+from osteon.measuring.registration import spread_points
+from osteon.measuring.registration_pairs import Cloud
 from osteon.measuring.registry import find_measures
 from osteon.measuring.scene import make_scene
 from osteon.measuring.shape_model import POINTS, ShapeModel, make_model
@@ -90,7 +91,7 @@ def _held(found: dict[str, Figure], truth: dict[str, float]) -> int:
 
 def sweep(moves: int) -> None:
     larger = draw(
-        {"bone_right": lambda p: femur(p / np.float32(1.1)) * 1.1}, grid_around([-60] * 3, [60, 60, 125], 1.5)
+        {"bone_right": lambda p: femur(p / np.float32(1.1)) * 1.1}, grid_around([-60, -60, -110], [60, 60, 125], 1.5)
     )
     template = make_scene("template", larger).bodies["bone_right"].surface
     chosen = spread_points(template, POINTS)

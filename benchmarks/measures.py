@@ -1,13 +1,12 @@
-"""How far figures of `osteon measure` lie from the truth, how often their intervals hold it, and how long a case takes.
+"""How far figures of `osteon measure` lie from the truth, and how often their intervals hold it.
 
-    python benchmarks/measures.py accuracy coverage speed real
+    python benchmarks/measures.py accuracy coverage real
 
 accuracy    bodies and leg bones of known figures in 20 random positions (one in three mirrored), in voxels of 0.5, 1
             and 2 mm: mean and largest error of each measure, and how many intervals hold the truth
 frames      one body in RAS, LPS, permuted, oblique and left-handed voxels: by how much figures differ
 coverage    200 phantoms whose border is displaced as readers may differ (0.25 voxels all over, 0.25 in waves); fewer
             with none and twice of that; the last also with the masks of four members: how many intervals hold the truth
-speed       a scan of 256³ voxels with 10 structures: seconds of one core
 real        femurs, hips and knee of ../shared/data
 """
 
@@ -16,10 +15,8 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import sys
 import tempfile
-import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -32,7 +29,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 import osteon
 from measure_bodies import Field, ball, cylinder, draw, ellipsoid_area, grid_around, mirrored, turned
 from measure_bones import MadeFemur, MadeTibia
-from osteon.core.geometry import Geometry
 from osteon.core.labels import Segmentation
 from osteon.measuring.figure import Figure
 from osteon.measuring.intervals import measure_scene
@@ -221,33 +217,6 @@ def coverage(count: int) -> None:
         print(f"  {rates}", file=sys.stderr)
 
 
-def speed(cases: int) -> None:
-    """Both legs of a child and six round bones, in 256³ voxels of 1 mm."""
-    fields: dict[str, Field] = {}
-    for side, x, flip in (("right", 60, False), ("left", -60, True)):
-        leg = {"femur": MadeFemur(scale=0.48), "tibia": MadeTibia(scale=0.3, shift=(0, 0, -14))}
-        parts = {"femur": leg["femur"], "tibia": leg["tibia"], "fibula": leg["tibia"].fibula}  # type: ignore[attr-defined]
-        for name, field in parts.items():
-            own = mirrored(field) if flip else field
-            fields[f"{name}_{side}"] = turned(own, np.eye(3), (x, 0, -5))
-    for n in range(4):
-        fields[f"vertebra {n}"] = ball((-90 + 60 * n, 70, -60), (22, 18, 16))
-    grid = Geometry((256, 256, 256), np.array([[1, 0, 0, -128], [0, 1, 0, -128], [0, 0, 1, -128], [0, 0, 0, 1.0]]))
-    segmentation = draw(fields, grid)
-    noise = np.random.default_rng(0).normal(300, 50, (1, *grid.shape)).astype(np.float32)
-    image = osteon.Volume(noise, grid)
-    rows = find_measures()
-    before, start = time.process_time(), time.perf_counter()
-    for _ in range(cases):
-        scene = make_scene("case", segmentation, image=image, modality="ct")
-        found = measure_scene(scene, rows)
-    spent, wall = time.process_time() - before, time.perf_counter() - start
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    known = sum(one.value is not None for one in found)
-    print("| structures | figures | CPU s a case | wall s a case | peak MB |\n| --- | --- | --- | --- | --- |")
-    print(f"| {len(scene.bodies)} | {known} | {spent / cases:.2f} | {wall / cases:.2f} | {peak:.0f} |")
-
-
 def real() -> None:
     folder = SHARED / "totalsegmentator-example"
     table = json.loads((folder / "labels.json").read_text())["ct_classes"]
@@ -282,10 +251,9 @@ def real() -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("parts", nargs="+", choices=["accuracy", "frames", "coverage", "speed", "real"])
+    parser.add_argument("parts", nargs="+", choices=["accuracy", "frames", "coverage", "real"])
     parser.add_argument("--positions", type=int, default=20, help="of each body, for accuracy")
     parser.add_argument("--phantoms", type=int, default=200, help="for coverage")
-    parser.add_argument("--cases", type=int, default=3, help="for speed")
     given = parser.parse_args()
     for part in given.parts:
         print(f"\n### {part}\n", flush=True)
@@ -293,7 +261,6 @@ def main() -> None:
             "accuracy": lambda: accuracy(given.positions),
             "frames": frames,
             "coverage": lambda: coverage(given.phantoms),
-            "speed": lambda: speed(given.cases),
             "real": real,
         }[part]()
 

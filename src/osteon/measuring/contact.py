@@ -13,7 +13,8 @@ from scipy.spatial import KDTree
 from osteon.measuring.body import Body
 from osteon.measuring.broken_bones import too_small
 from osteon.measuring.figure import NotMeasuredError
-from osteon.measuring.registration import Cloud, Floats, spread_points
+from osteon.measuring.registration import spread_points
+from osteon.measuring.registration_pairs import Cloud, Floats
 
 REACH_MM = 15.0
 """Surfaces further apart do not face each other."""
@@ -62,13 +63,14 @@ class Contact:
 
 @dataclass(frozen=True)
 class FacingPiece:
-    """How a piece faces another: a function of the first, for `Body.find`."""
+    """How a piece faces another: a function of the first, for `Body.find`; of replicas at the originals' places."""
 
     other: Body
 
     def __call__(self, body: Body) -> Contact:
         """Raises NotMeasuredError where they do not face each other."""
-        return _contact(body, self.other)
+        first, second = body.original or body, self.other.original or self.other
+        return _measure(body, self.other, first.find(Places(second)))
 
 
 def contact(one: Body, other: Body) -> Contact:
@@ -126,67 +128,121 @@ def surface_cloud(body: Body) -> Cloud:
     return Cloud(body.surface.points[chosen], body.surface.normals[chosen])
 
 
-def _contact(one: Body, other: Body) -> Contact:
+Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Faced:
+    """Which points of `surface_cloud` of two pieces face each other, and which are the rim of what does.
+
+    Attributes:
+        chosen: `[n]` of the first one.
+        nearest: `[n]` of the second one, that each faces.
+        rim: `[m]` places of the first one's rim.
+        around: For each of them, points of the first one's rim around it.
+        across: For each of them, points of the second one's rim across the fracture.
+    """
+
+    chosen: Ints
+    nearest: Ints
+    rim: Ints
+    around: Sequence[Ints]
+    across: Sequence[Ints]
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where a piece faces another: a function of the first, an original as the other is, for `Body.find`."""
+
+    other: Body
+
+    def __call__(self, body: Body) -> Faced:
+        """Raises NotMeasuredError where they do not face each other."""
+        own, beside = body.find(surface_cloud), self.other.find(surface_cloud)
+        distance, nearest = beside.tree.query(own.points, distance_upper_bound=REACH_MM)
+        near = np.flatnonzero(np.isfinite(distance) & _no_third_between(body, self.other))
+        normals, facing = own.normals[near], beside.normals[nearest[near]]
+        way = beside.points[nearest[near]] - own.points[near]
+        opposed = np.einsum("ij,ij->i", normals, facing) < _OPPOSED
+        touching = distance[near] < 1.5 * _grain(body)
+        ahead = np.einsum("ij,ij->i", way, normals) > _AHEAD * distance[near]
+        chosen = near[opposed & (ahead | touching)]
+        area = body.surface.area * len(chosen) / max(len(own.points), 1)
+        if area < MIN_AREA_MM2 or len(chosen) < MIN_RIM:
+            raise NotMeasuredError(f"{body.name} and {self.other.name} do not face each other within {REACH_MM:g} mm")
+        opposite = np.asarray(nearest[chosen], dtype=np.int64)
+        return Faced(chosen, opposite, *_find_rim(own, beside, chosen, opposite, _grain(body)))
+
+
+def _measure(one: Body, other: Body, faced: Faced) -> Contact:
     own, beside = one.find(surface_cloud), other.find(surface_cloud)
-    distance, nearest = beside.tree.query(own.points, distance_upper_bound=REACH_MM)
-    near = np.flatnonzero(np.isfinite(distance) & _no_third_between(one, other))
-    way, normals, facing = own.points[near], own.normals[near], beside.normals[nearest[near]]
-    way = beside.points[nearest[near]] - way
-    opposed = np.einsum("ij,ij->i", normals, facing) < _OPPOSED
-    touching = distance[near] < 1.5 * _grain(one)
-    ahead = np.einsum("ij,ij->i", way, normals) > _AHEAD * distance[near]
-    seen = opposed & (ahead | touching)
-    chosen = near[seen]
-    area = one.surface.area * len(chosen) / max(len(own.points), 1)
-    if area < MIN_AREA_MM2 or len(chosen) < MIN_RIM:
-        raise NotMeasuredError(f"{one.name} and {other.name} do not face each other within {REACH_MM:g} mm")
-    between = normals[seen] - facing[seen]
-    between /= np.linalg.norm(between, axis=1, keepdims=True)
-    gaps = np.maximum(np.einsum("ij,ij->i", way[seen], between), 0)
-    direction = between.mean(axis=0)
-    places, across = own.points[chosen], beside.points[nearest[chosen]]
-    rim, steps = _steps(own, beside, places, across, direction / np.linalg.norm(direction), _grain(one))
-    return Contact(area, places, across, gaps, rim, steps)
+    places, across = own.points[faced.chosen], beside.points[faced.nearest]
+    between = _between(own, beside, faced.chosen, faced.nearest)
+    gaps = np.maximum(np.einsum("ij,ij->i", across - places, between), 0)
+    area = one.surface.area * len(places) / len(own.points)
+    return Contact(area, places, across, gaps, *_steps(own, beside, faced))
+
+
+def _between(own: Cloud, beside: Cloud, chosen: Ints, nearest: Ints) -> Floats:
+    """`[n, 3]` unit vectors from the first surface to the second, halfway between their normals."""
+    between = own.normals[chosen] - beside.normals[nearest]
+    return np.asarray(between / np.linalg.norm(between, axis=1, keepdims=True))
 
 
 def _grain(body: Body) -> float:
     return float(np.cbrt(body.geometry.voxel_volume_mm3))
 
 
-def _steps(own: Cloud, beside: Cloud, places: Floats, across: Floats, direction: Floats, grain: float) -> Steps:
+def _find_rim(
+    own: Cloud, beside: Cloud, chosen: Ints, nearest: Ints, grain: float
+) -> tuple[Ints, Sequence[Ints], Sequence[Ints]]:
+    """Places of the rim next to where two pieces face each other, and points around them on both sides."""
+    direction = _between(own, beside, chosen, nearest).mean(axis=0)
+    direction /= np.linalg.norm(direction)
+    edges = own.points[chosen], beside.points[nearest]
+    first, second = (_rim(cloud, edge, direction, grain) for cloud, edge in zip((own, beside), edges, strict=True))
+    if len(first) < MIN_RIM or len(second) < MIN_RIM:
+        return np.zeros(0, np.int64), (), ()
+    flat = np.eye(3) - 0.95 * np.outer(direction, direction)  # across the fracture: the gap counts little
+    here, there = KDTree(own.points[first] @ flat), KDTree(beside.points[second] @ flat)
+    places = np.unique(np.linspace(0, len(first) - 1, RIM_PLACES).astype(np.int64))
+    _, opposite = there.query(here.data[places])
+    near = here.query_ball_point(here.data[places], _AROUND * grain)
+    far = there.query_ball_point(there.data[opposite], _AROUND * grain)
+    enough = [n for n in range(len(places)) if min(len(near[n]), len(far[n])) >= MIN_RIM]
+    return first[places[enough]], [first[near[n]] for n in enough], [second[far[n]] for n in enough]
+
+
+def _steps(own: Cloud, beside: Cloud, faced: Faced) -> Steps:
     """The rim and the steps across it: between the outer surfaces of both pieces next to where these face each other.
 
     At each place of the rim a plane is laid through the outer surface around it and one parallel to it through the
     other piece's across the fracture, by least squares: the step is the distance between the two. A surface that goes
     on evenly has none, however steep it is.
     """
-    first, second = (_rim(cloud, edge, direction, grain) for cloud, edge in ((own, places), (beside, across)))
-    none = np.zeros((0, 2, 3)), np.zeros(0)
-    if len(first) < MIN_RIM or len(second) < MIN_RIM:
-        return none
-    flat = np.eye(3) - 0.95 * np.outer(direction, direction)  # across the fracture: the gap counts little
-    here, there = KDTree(own.points[first] @ flat), KDTree(beside.points[second] @ flat)
-    chosen = np.unique(np.linspace(0, len(first) - 1, RIM_PLACES).astype(np.int64))
-    _, opposite = there.query(here.data[chosen])
-    found, steps = [], []
-    for place, near, far in zip(
-        first[chosen],
-        here.query_ball_point(here.data[chosen], _AROUND * grain),
-        there.query_ball_point(there.data[opposite], _AROUND * grain),
-        strict=True,
-    ):
-        a, b = own.points[first[near]], beside.points[second[far]]
-        normals = own.normals[first[near]].mean(axis=0), beside.normals[second[far]].mean(axis=0)
-        if min(len(a), len(b)) < MIN_RIM or normals[0] @ normals[1] < _ALONG:
-            continue
-        middle, other = a.mean(axis=0), b.mean(axis=0)
-        spread = np.vstack([a - middle, b - other])
-        normal = np.linalg.eigh(spread.T @ spread)[1][:, 0]
-        normal = normal * np.sign(normal @ normals[0])
-        if normal @ normals[0] > _ALONG * np.linalg.norm(normals[0]):
-            found.append((own.points[place], other))
-            steps.append((other - middle) @ normal)
-    return (np.array(found), np.array(steps)) if found else none
+    if not len(faced.rim):
+        return np.zeros((0, 2, 3)), np.zeros(0)
+    here_middles, here_normals, here_spread = _patches(own, faced.around)
+    there_middles, there_normals, there_spread = _patches(beside, faced.across)
+    normals = np.linalg.eigh(here_spread + there_spread)[1][:, :, 0]
+    away = np.einsum("ij,ij->i", normals, here_normals)
+    normals *= np.sign(away)[:, None]
+    alike = np.einsum("ij,ij->i", here_normals, there_normals) >= _ALONG
+    alike &= np.abs(away) > _ALONG * np.linalg.norm(here_normals, axis=1)
+    rim = np.stack([own.points[faced.rim], there_middles], axis=1)
+    return rim[alike], np.einsum("ij,ij->i", there_middles - here_middles, normals)[alike]
+
+
+def _patches(cloud: Cloud, groups: Sequence[Ints]) -> tuple[Floats, Floats, Floats]:
+    """Of groups of points their middles `[n, 3]`, mean normals `[n, 3]` and spreads `[n, 3, 3]`."""
+    counts = np.array([len(group) for group in groups])
+    starts = np.cumsum(counts) - counts
+    chosen = np.concatenate(groups)
+    points = cloud.points[chosen]
+    middles = np.add.reduceat(points, starts) / counts[:, None]
+    normals = np.add.reduceat(cloud.normals[chosen], starts) / counts[:, None]
+    local = points - np.repeat(middles, counts, axis=0)
+    return middles, normals, np.add.reduceat(local[:, :, None] * local[:, None, :], starts)
 
 
 def _rim(cloud: Cloud, edge: Floats, direction: Floats, grain: float) -> npt.NDArray[np.int64]:

@@ -149,7 +149,7 @@ MEASURES = (
         "how far the neck is turned forwards",
         "between the neck's axis and the line that touches both condyles from behind, seen along the mechanical "
         "axis; forwards (anteversion) is positive on both sides",
-        "Murphy et al., J Bone Joint Surg Am 69, 1987",
+        "posterior condylar line: Murphy et al., J Bone Joint Surg Am 69, 1987 (whose neck axis goes to the shaft)",
         "the neck's axis and the posterior condylar line",
         each("femur"),
         version,

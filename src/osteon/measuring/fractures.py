@@ -13,7 +13,7 @@ from osteon.measuring.contact import contact, facing_pairs
 from osteon.measuring.figure import Drawing, NotMeasuredError, Reading, Unit
 from osteon.measuring.measure import Measure, Target
 from osteon.measuring.placement import Placed, placed
-from osteon.measuring.registration import Floats, apply
+from osteon.measuring.registration_pairs import Floats, apply
 from osteon.measuring.scene import Scene
 
 VOLUME = frozenset({"volume"})

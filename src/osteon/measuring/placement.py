@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from zlib import crc32
 
 import numpy as np
@@ -18,22 +19,14 @@ from osteon.core.random_streams import item_generator
 from osteon.measuring.body import Body
 from osteon.measuring.broken_bones import MAX_PLACED, too_small
 from osteon.measuring.figure import NotMeasuredError
-from osteon.measuring.registration import (
-    NEAR_MM,
-    Cloud,
-    Fit,
-    Floats,
-    apply,
-    difference,
-    inverse,
-    refine,
-    register,
-    spread_points,
-)
+from osteon.measuring.registration import NEAR_MM, Fit, difference, inverse, refine, register, spread_points
+from osteon.measuring.registration_pairs import Cloud, Floats, apply
 from osteon.measuring.registration_starts import near_starts, whole_starts
 from osteon.measuring.shape_model import ShapeModel, fit_shape
 
 POINTS, REFERENCE_POINTS = 1200, 20_000
+REPLICA_STEPS = 4
+"""From the original's end to a replica's, of the same counterparts: more change nothing."""
 UNION_NEAR_MM = 8.0
 """Distance within which points of displaced pieces still count as near the intact bone."""
 MIN_SHARE = 0.25
@@ -64,12 +57,12 @@ class Placed:
     centre: Floats
     flags: tuple[str, ...] = ()
 
-    @property
+    @cached_property
     def displacement(self) -> Floats:
         """`[3]` how far its centre has moved away, mm, RAS."""
         return np.asarray(self.centre - apply(self.reduction, self.centre[None])[0])
 
-    @property
+    @cached_property
     def rotation(self) -> Floats:
         """`[3]` how it has turned away: degrees along the axis, RAS."""
         return np.asarray(np.degrees(Rotation.from_matrix(self.reduction[:3, :3].T).as_rotvec()))
@@ -103,7 +96,7 @@ class Placement:
 
 @dataclass(frozen=True)
 class Refit:
-    """Registers a replica of a piece again, from where the original was found to belong."""
+    """Registers a replica of a piece again, from where the original was found to belong, to the same counterparts."""
 
     main: Body
     intact: Body
@@ -116,8 +109,10 @@ class Refit:
             raise first
         cloud = replica.find(cloud_of)
         reference = laid.intact if isinstance(self.intact, ShapeModel) else self.intact.find(reference_cloud)
-        offsets = _signed_residuals(replica, cloud, first.fit)
-        return refine(cloud, reference, first.fit.matrix, reach=3.0, steps=8, offsets=offsets)
+        fit, offsets = first.fit, _signed_residuals(replica, cloud, first.fit)
+        return refine(
+            cloud, reference, fit.matrix, reach=NEAR_MM, steps=REPLICA_STEPS, offsets=offsets, nearest=fit.nearest
+        )
 
 
 def placed(piece: Body, main: Body, intact: Body) -> Placed:
@@ -136,8 +131,21 @@ def placed(piece: Body, main: Body, intact: Body) -> Placed:
         raise NotMeasuredError(too_small([piece]) or f"it is not among the {MAX_PLACED} largest pieces")
     if main.original is None:
         return first
-    again = Refit(original, intact)
-    return _placed(piece, piece.find(again), main.find(again).matrix, first.flags)
+    return piece.find(PlacedAgain(main, intact, first.flags))
+
+
+@dataclass(frozen=True)
+class PlacedAgain:
+    """Where a replica of a piece belongs, of replicas of the others: a function of it, for `Body.find`."""
+
+    main: Body
+    intact: Body
+    flags: tuple[str, ...]
+
+    def __call__(self, replica: Body) -> Placed:
+        """Raises NotMeasuredError."""
+        again = Refit(self.main.original or self.main, self.intact)
+        return _placed(replica, replica.find(again), self.main.find(again).matrix, self.flags)
 
 
 def _cloud(body: Body, count: int = POINTS) -> Cloud:

@@ -21,7 +21,7 @@ from osteon.measuring.body import Body
 from osteon.measuring.broken_bones import BrokenBone, broken_bones
 from osteon.measuring.figure import NotMeasuredError
 from osteon.measuring.placement import Laid, Placement, placed
-from osteon.measuring.registration import Floats, apply
+from osteon.measuring.registration_pairs import Floats, apply
 from osteon.measuring.scene import Scene
 
 FOLDER = "reductions"

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from osteon.measuring.registration import Floats, about, apply
+from osteon.measuring.registration import about
+from osteon.measuring.registration_pairs import Floats, apply
 
 
 def principal_frame(points: Floats) -> tuple[Floats, Floats, Floats]:

@@ -32,7 +32,7 @@ from osteon.measuring.registry import find_measures
 from osteon.measuring.tables import TABLE, write_tables
 
 RECORD = "figures.json"
-VERSION = "2"
+VERSION = "3"
 """Raised whenever measuring changes: what was measured before is then measured again."""
 MANY_VOXELS = 50e6
 """Of all cases: below, starting processes takes longer than they save."""

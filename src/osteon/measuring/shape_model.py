@@ -17,14 +17,13 @@ from scipy.spatial.transform import Rotation
 from osteon.core.geometry import Geometry
 from osteon.core.labels import Structure
 from osteon.measuring.body import Body
-from osteon.measuring.registration import (
+from osteon.measuring.registration import inverse, register
+from osteon.measuring.registration_pairs import (
     FLOOR_MM,
     Cloud,
     Floats,
     apply,
     find_pairs,
-    inverse,
-    register,
     robust_weights,
     small_movement,
     turn_rows,

@@ -16,7 +16,8 @@ from osteon.formats.label_meanings import read_named_labels
 from osteon.formats.registry import suffix_of
 from osteon.formats.stl import read_stl
 from osteon.measuring.anatomy import kind_of
-from osteon.measuring.registration import Cloud, spread_points
+from osteon.measuring.registration import spread_points
+from osteon.measuring.registration_pairs import Cloud
 from osteon.measuring.scene import make_scene
 from osteon.measuring.shape_model import POINTS, ShapeModel, make_model
 from osteon.measuring.surface import Surface, surface_of

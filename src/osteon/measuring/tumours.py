@@ -12,11 +12,18 @@ from osteon.measuring.shape import furthest_pair, hull_of
 from osteon.measuring.targets import each
 
 Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
 PLANES = 64
 """At most, over a tumour's height; no more than one for each voxel of its finest edge."""
 _DIRECTIONS = 48
 """In which a plane's outline is measured to find the widest: of one 50 mm wide, 0.03 mm are missed at most."""
 _DIRECTIONS_3D = 128
+_NEXT = 1.03
+"""At most the longest diameter as a part of the width along the nearest direction: they lie 10.5° apart at most."""
+_MOVED_VOXELS = 3.0
+"""That a replica's surface is displaced by, at most."""
+_BEYOND = 0.02
+"""Part of the diameter by which an end may lie behind what is furthest along the nearest direction."""
 _STEPS = 129
 """Places along the longest diameter at which the perpendicular one is looked for."""
 VOLUME = frozenset({"volume"})
@@ -74,12 +81,27 @@ def _perpendicular(ring: Floats, long: Floats) -> Floats:
     return np.stack([base + low[best] * side, base + high[best] * side])
 
 
+def _directions() -> Floats:
+    """`[3, n]` unit vectors on a spiral over half a sphere."""
+    number = np.arange(_DIRECTIONS_3D) + 0.5
+    height, turn = 1 - number / _DIRECTIONS_3D, np.pi * (1 + np.sqrt(5)) * number
+    return np.stack([np.sqrt(1 - height**2) * np.cos(turn), np.sqrt(1 - height**2) * np.sin(turn), height])
+
+
+def _ends(body: Body) -> Ints:
+    """Of an original, the points that the longest diameter may end at, in its replicas too."""
+    along = body.surface.points @ _directions()
+    low, high = along.min(axis=0), along.max(axis=0)
+    widths = high - low
+    reach = _MOVED_VOXELS * max(body.geometry.spacing_mm) + _BEYOND * widths.max()
+    wide = widths * _NEXT > widths.max() - 2 * reach
+    outer = (along > high - reach) | (along < low + reach)
+    return np.flatnonzero(outer[:, wide].any(axis=1))
+
+
 def _furthest_anywhere(points: Floats) -> tuple[Floats, Floats]:
     """Two points that lie furthest apart: of those furthest in each of many directions, and then of all."""
-    number = np.arange(_DIRECTIONS_3D) + 0.5
-    height, turn = 1 - number / _DIRECTIONS_3D, np.pi * (1 + np.sqrt(5)) * number  # a spiral over half a sphere
-    directions = np.stack([np.sqrt(1 - height**2) * np.cos(turn), np.sqrt(1 - height**2) * np.sin(turn), height])
-    along = points @ directions
+    along = points @ _directions()
     far = np.unique(np.concatenate([along.argmax(axis=0), along.argmin(axis=0)]))
     one, other = furthest_pair(points[far])
     for _ in range(2):
@@ -102,7 +124,8 @@ def perpendicular(body: Body) -> Reading:
 
 def longest_anywhere(body: Body) -> Reading:
     """Millimetres."""
-    ends = _furthest_anywhere(body.surface.points)
+    chosen = (body.original or body).find(_ends)
+    ends = _furthest_anywhere(body.surface.points[chosen])
     return Reading.of(float(np.linalg.norm(ends[1] - ends[0])), [Drawing.of("line", "longest diameter in 3D", *ends)])
 
 
