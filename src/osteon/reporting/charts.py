@@ -14,6 +14,15 @@ if TYPE_CHECKING:
 
 COLOURS = ("#2f6fb3", "#d9822b", "#3f9d5a", "#a65fb5", "#c0504d", "#5b7f8c", "#9a8a2f", "#6f6fd0")
 INK, FAINT, LINE = "#3a4250", "#7b8594", "#d6d9de"
+STYLE: Mapping[str, Any] = {
+    "axes.edgecolor": LINE,
+    "axes.labelcolor": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+}
+"""Matplotlib's settings that all charts have."""
 WIDTH = 8.6
 """Inches."""
 POINTS = 5000
@@ -173,12 +182,7 @@ def _svg(draw: Callable[[Any], None], width: float, height: float) -> str:
         "svg.fonttype": "path",  # looks the same everywhere
         "svg.hashsalt": "osteon",
         "font.size": 9,
-        "axes.edgecolor": LINE,
-        "axes.labelcolor": INK,
-        "xtick.color": INK,
-        "ytick.color": INK,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
+        **STYLE,
     }
     with rc_context(settings):
         figure = Figure(figsize=(width, height), layout="constrained")

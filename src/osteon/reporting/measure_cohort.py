@@ -16,7 +16,7 @@ from osteon.measuring.figure import Figure
 from osteon.measuring.measure import Measure
 from osteon.measuring.run import MeasureReport
 from osteon.reporting.case_page import describe_maker
-from osteon.reporting.charts import COLOURS, FAINT, INK, LINE
+from osteon.reporting.charts import COLOURS, FAINT, INK, LINE, STYLE
 from osteon.reporting.measure_page import FAMILIES, UNITS, describe_interval, describe_measure
 from osteon.reporting.parts import Part, PartPicture, PartsReport
 
@@ -184,16 +184,7 @@ def _png(draw: Callable[[Any], None], height: float) -> bytes:
     from matplotlib import rc_context
     from matplotlib.figure import Figure as Sheet
 
-    settings: Any = {
-        "font.size": 8,
-        "axes.edgecolor": LINE,
-        "axes.labelcolor": INK,
-        "xtick.color": INK,
-        "ytick.color": INK,
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "text.parse_math": False,
-    }
+    settings: Any = {"font.size": 8, **STYLE, "text.parse_math": False}
     with rc_context(settings):
         sheet = Sheet(figsize=(7.2, height), layout="constrained", facecolor="white")
         axes = sheet.subplots()
