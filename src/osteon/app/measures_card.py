@@ -41,7 +41,7 @@ HEADINGS = {
 }
 _CELL = """
 <q-td :props="props">
-  <q-btn v-if="props.row.drawn" flat dense no-caps align="left" :label="props.value"
+  <q-btn v-if="props.row.drawn" flat dense no-caps color="primary" align="left" :label="props.value"
     :aria-label="'Draw ' + props.value + ' of ' + props.row.structure" @click="$parent.$emit('figure', props.row.n)" />
   <span v-else>{{ props.value }}</span>
 </q-td>"""
