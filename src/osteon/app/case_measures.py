@@ -34,7 +34,7 @@ FOLDER = "measured"
 
 @dataclass(frozen=True)
 class CaseMeasures:
-    """Of one case.
+    """The measures of one case.
 
     Attributes:
         found: Its figures as they were measured.

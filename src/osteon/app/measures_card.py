@@ -48,7 +48,7 @@ _CELL = """
 
 
 class MeasuresCard:
-    """Of one case.
+    """The measures of one case.
 
     Args:
         app: For the job that measures.

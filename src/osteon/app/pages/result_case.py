@@ -64,8 +64,6 @@ class _CasePage:
             name_field()
             MeasuresCard(app, viewer, item, name, self.file, request.images if request else ())
             self.measured = MeasurementCard(viewer, item.path, name, lambda: self.calibration)
-            MeasuresCard(app, viewer, item, name, self.file, request.images if request else ())
-            MeasurementCard(viewer, item.path, name)
 
     async def _scene(self, full_resolution: bool) -> tuple[str, dict[str, Any]]:
         request = result_scene(self.app, self.item, self.name, full_resolution=full_resolution)
