@@ -27,6 +27,7 @@ from osteon.app.jobs import Job, JobPhase, Jobs, JobState
 from osteon.app.state import AppState
 from osteon.app.workspace import Workspace
 from osteon.core.files import write_json
+from test_app_measures import measured_in
 from test_app_pages import dataset_in, model_in, result_in
 from test_app_pieces import LEVELS, fractures
 from test_app_viewer import pictures
@@ -85,6 +86,7 @@ def furnish(root: Path) -> None:
     rows = ["iteration,elapsed_s,loss,s_per_iteration,dice,dice_femur", "10,20,0.9,0.2,0.5,0.5", "20,40,0.7,0.2,,"]
     (root / "runs/first/metrics.csv").write_text("\n".join(rows) + "\n")
     result_in(root)
+    measured_in(root)
     fractures(root, "arms", levels=LEVELS, review=["names: L1 or L2: 60% against 40%"])
     correct_pieces(root / "results/arms/a.nii.gz", PieceEdit("split", (4,)))
     (root / "sources/old").mkdir()
@@ -191,6 +193,39 @@ def test_every_page_is_for_everybody(visitor: Visitor, axe: str, page: str) -> N
     serious += found(visitor, "dark", runOnly=["color-contrast"])
     assert not serious, json.dumps(serious, indent=1)
     assert set(cut.values()) == {0}, f"pixels beyond the right edge, by the window's width: {cut}"
+    assert visitor.errors == []
+
+
+def test_a_figure_is_drawn_and_its_landmark_moved_by_keys(visitor: Visitor) -> None:
+    """The line's ends are where the viewer has the landmarks, and the crosshair's place is a landmark's."""
+    open_page(visitor, "case of a result")
+    page = visitor.page
+    page.get_by_role("button", name="Draw femur length of femur").press("Enter")
+    page.get_by_text("Drawn: femur length of femur, 4 mm").wait_for()
+    line = page.locator(".osteon-figure svg").nth(1).locator("polyline").first  # coronal: the line runs down there
+    canvas = page.locator(".osteon-view canvas")
+    expected = """(canvas) => { const { nv } = canvas.osteonView, { dpr } = nv.uiData, tile = nv.screenSlices[1];
+      const [left, top] = tile.leftTopWidthHeight;
+      return [[0, 12, 35], [0, 12, 31]].map((mm) => { // where NiiVue itself draws measurements, across from the slice
+        nv.scene.crosshairPos = nv.mm2frac(mm);
+        nv.drawScene();
+        const [x, y] = nv.frac2canvasPosWithTile(nv.mm2frac(mm), 1).pos;
+        return [(x - left) / dpr, (y - top) / dpr];
+      }); }"""
+    places = canvas.evaluate(expected)
+    ends = [[float(v) for v in end.split(",")] for end in (line.get_attribute("points") or "").split()]
+    assert ends == [pytest.approx(place, abs=0.5) for place in places]
+    name = page.get_by_label("Your name")
+    name.fill("Ada")
+    name.press("Tab")
+    canvas.press("PageUp")
+    at = canvas.evaluate("(canvas) => canvas.osteonView.crosshair()")
+    page.get_by_role("button", name="To the crosshair: head centre of femur").press("Enter")
+    page.get_by_text("moved by Ada: head centre").first.wait_for()
+    kept = json.loads((visitor.server.root / "results/mine/annotations/c1/landmarks.json").read_text())
+    assert kept["moves"][0]["point"] == pytest.approx(at, abs=0.001)
+    page.get_by_role("button", name="Put back head centre of femur").press("Enter")
+    page.get_by_text("moved by Ada").first.wait_for(state="detached")
     assert visitor.errors == []
 
 

@@ -33,7 +33,7 @@ def test_nothing_changes_where_nothing_is_moved(figures: list[Figure]) -> None:
     assert known - {"head_diameter"} == set(FORMULAS)
     assert move_landmarks(figures, []) == figures
     for one in find_landmarks(figures):  # a landmark that stays where it is
-        move = LandmarkMove(structure=one.structure, name=one.name, point=one.point, author="Ada")
+        move = LandmarkMove(structure=one.structure, name=one.name, point=list(one.point), author="Ada")
         for before, after in zip(figures, move_landmarks(figures, [move]), strict=True):
             assert after.value == pytest.approx(before.value, abs=1e-9)
 
@@ -44,7 +44,7 @@ def test_figures_hang_on_their_landmarks(figures: list[Figure]) -> None:
     assert set(head.measures) >= {"femur_length", "hip_knee_ankle_angle", "leg_length_difference", "femoral_version"}
     knee = np.array(landmarks["femur_left", "knee centre"].point)
     away = (np.array(head.point) - knee) / np.linalg.norm(np.array(head.point) - knee)
-    point = tuple(float(v) for v in np.array(head.point) + 7 * away)
+    point = [float(v) for v in np.array(head.point) + 7 * away]
     moved = move_landmarks(
         figures, [LandmarkMove(structure="femur_left", name="head centre", point=point, author="Ada")]
     )
@@ -84,7 +84,7 @@ def test_an_angle_turns_as_its_line_does(figures: list[Figure], side: str) -> No
         0,
     ]
     name = f"posterior condylar line, {('first', 'last')[outer]} end"
-    move = LandmarkMove(structure=bone, name=name, point=tuple(float(v) for v in back))
+    move = LandmarkMove(structure=bone, name=name, point=[float(v) for v in back])
     key = "femoral_version"
     before, after = (
         next(f.value for f in some if f.measure == key and f.structures[0] == bone)

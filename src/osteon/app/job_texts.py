@@ -19,6 +19,7 @@ COMMAND_NAMES = {
     "vote": "a vote",
     "evaluate": "a comparison",
     "compare": "a report",
+    "measure": "measures",
     "export": "files to download",
     "suggest": "a choice of what to label next",
     "phantom": "made-up data",

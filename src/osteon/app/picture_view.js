@@ -43,6 +43,15 @@ export default {
       pen.setTransform(ratio, 0, 0, ratio, 0, 0);
       for (const [from, to] of this.lines) this.drawLines(pen, "#4de6ff", [from, to], this.length(from, to));
       for (const { ends, text } of this.kept) this.drawLines(pen, "#ffd84d", ends, text);
+      Object.assign(pen, { strokeStyle: "#ffd166", fillStyle: "#ffd166", lineWidth: 2 });
+      for (const { kind, points } of this.drawings ?? []) {
+        const ends = points.map((point) => this.screen(point));
+        pen.beginPath();
+        if (kind === "sphere") pen.arc(...ends[0], Math.hypot(ends[0][0] - ends[1][0], ends[0][1] - ends[1][1]), 0, 7);
+        else ends.forEach((end, n) => pen[n ? "lineTo" : "moveTo"](...end));
+        pen.stroke();
+        if (kind !== "sphere") for (const end of ends) { pen.beginPath(); pen.arc(...end, 3.5, 0, 7); pen.fill(); }
+      }
     },
     drawLines(pen, colour, ends, text) { // one, or the two of an angle
       const points = ends.map((end) => this.screen(end));
@@ -75,6 +84,7 @@ export default {
     measure(on) { this.measuring = on; },
     clear() { Object.assign(this, { lines: [], kept: [] }); this.draw(); },
     keep(lines) { this.kept = JSON.parse(JSON.stringify(lines)); this.draw(); }, // what was saved
+    figure(drawings) { this.drawings = drawings; this.draw(); }, // [{kind, name, points: columns and rows}]
     measured() { return this.lines.map((line) => line.map((end) => [...end])); },
     keyDown(event) {
       if (event.ctrlKey || event.metaKey || event.altKey || !this.shown) return;

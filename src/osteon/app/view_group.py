@@ -68,6 +68,7 @@ class ViewGroup:
         outlines_only: Whether only outlines are drawn.
         full_resolution: Whether the scan is shown in full resolution.
         flags: What is on, by the keys of `FLAGS`.
+        figure: Lines, angles and points that are drawn over the views.
         on_layout: Called when the browser has chosen another layout.
         on_ready: Called with a view when it shows its scene.
         link: What links its views with those of another scan: a name, and by what, as `follow_ups.ScanLink` has it.
@@ -87,6 +88,7 @@ class ViewGroup:
     outlines_only: bool = False
     full_resolution: bool = False
     flags: dict[str, bool] = field(default_factory=FLAGS.copy)
+    figure: Sequence[Any] = ()
     on_layout: Callable[[], None] = lambda: None
     on_ready: Callable[[View], None] = lambda _: None
     link: tuple[str, str] = ("", "")
@@ -206,6 +208,8 @@ class ViewGroup:
                 view.run_method(method, on)
         if view is not None:
             self.on_ready(view)
+            if self.figure:
+                view.run_method("figure", self.figure)
 
     def describe(self, seconds: float = 0.0, *, software: bool = False) -> str:
         """Size and voxels of what is shown, in a line."""
@@ -228,6 +232,11 @@ class ViewGroup:
             what = "the slices run along the scan's own axes, and the letters stand for the patient's nearest."
             return [f"Oblique by {oblique:.1f}°: {what}"]
         return []
+
+    def show_figure(self, drawings: Sequence[Any]) -> None:
+        """Draw what was measured over every view, as `case_measures.viewer_drawings` has it; nothing where empty."""
+        self.figure = drawings
+        self.run_method("figure", drawings)
 
     def go_to(self, name: str) -> None:
         """Show the place of a piece in every view that has it."""

@@ -13,7 +13,7 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from osteon.measuring.figure import Drawing, Figure
 from osteon.measuring.shape import across, angle_deg, unit
@@ -31,7 +31,7 @@ class LandmarkMove(BaseModel):
     Attributes:
         structure: Which it belongs to.
         name: Of it.
-        point: Where it is now: RAS mm.
+        point: Where it is now: x, y, z in RAS mm.
         author: Who moved it.
         at: When: `2026-01-31T14:05:00Z`.
     """
@@ -40,9 +40,15 @@ class LandmarkMove(BaseModel):
 
     structure: str
     name: str
-    point: Point
+    point: list[float] = Field(min_length=3, max_length=3)
     author: str = ""
     at: str = ""
+
+    @property
+    def place(self) -> Point:
+        """As drawings have it."""
+        x, y, z = self.point
+        return x, y, z
 
 
 @dataclass(frozen=True)
@@ -209,7 +215,7 @@ def _names(figures: Sequence[Figure]) -> dict[Point, tuple[str, str]]:
 
 
 def _points(drawing: Drawing, to: Mapping[Point, LandmarkMove]) -> tuple[Point, ...]:
-    return tuple(to[point].point if point in to else point for point in drawing.points)
+    return tuple(to[point].place if point in to else point for point in drawing.points)
 
 
 def _bones(figures: Sequence[Figure], to: Mapping[Point, LandmarkMove]) -> dict[tuple[str, str], Floats]:

@@ -27,8 +27,10 @@ from osteon.measuring.cases import CaseOptions, MeasureCase, find_cases
 from osteon.measuring.changes import Change, find_changes, visits_of
 from osteon.measuring.cohort import Distribution, distributions
 from osteon.measuring.figure import Figure
+from osteon.measuring.landmarks import LandmarkMove, move_landmarks
 from osteon.measuring.measure import Measure
 from osteon.measuring.registry import find_measures
+from osteon.measuring.saved_landmarks import read_moves
 from osteon.measuring.tables import TABLE, write_tables
 
 RECORD = "figures.json"
@@ -140,7 +142,9 @@ def measure(
     finally:
         records.remove_empty()
     report.done.extend(item.case.id for item in work if item.case.id in figures)
-    report.figures.extend(figure for case in cases for figure in figures.get(case.id, ()))
+    report.figures.extend(
+        figure for case in cases for figure in move_landmarks(figures.get(case.id, ()), _moves(case, report))
+    )
     report.cohort.extend(distributions(report.figures))
     report.changes.extend(
         find_changes(report.figures, visits_of({case.id: (case.subject, case.day) for case in cases}))
@@ -158,6 +162,21 @@ def measure(
         failed=report.failed,
     )
     return report
+
+
+def read_figures(out: Path, case_id: str) -> list[Figure] | None:
+    """The figures of a case as they were measured, without moved landmarks; None where it was not measured."""
+    found = _read(CaseRecords(out, RECORD, _Record), case_id)
+    return None if found is None else [Figure.model_validate(one) for one in found.figures]
+
+
+def _moves(case: MeasureCase, report: MeasureReport) -> list[LandmarkMove]:
+    """Landmarks that people moved."""
+    try:
+        return read_moves(case.file.parent if case.dataset is None else case.dataset.folder, case.id)
+    except OsteonError as error:
+        report.notes.append(f"{case.id}: {error.message}: no landmark is moved")
+        return []
 
 
 def _measure(work: _Work) -> list[Figure]:

@@ -13,6 +13,7 @@ from osteon.app.elements import action, caption, card, note, notify_error, page_
 from osteon.app.job_cards import watch_jobs
 from osteon.app.jobs import Job
 from osteon.app.measurement_card import MeasurementCard
+from osteon.app.measures_card import MeasuresCard
 from osteon.app.piece_editor import PieceEditor
 from osteon.app.reader_name import name_field
 from osteon.app.report_buttons import report_buttons
@@ -50,8 +51,9 @@ class _CasePage:
         reasons = record.get("review") or []
         note(f"Look at it: {'; '.join(reasons)}" if reasons else "")
         self._levels(record)
+        request = None
         try:
-            result_scene(app, item, name)
+            request = result_scene(app, item, name)
         except OsteonError as error:
             notify_error(error)
         self.calibration: Calibration | None = None
@@ -60,6 +62,7 @@ class _CasePage:
         viewer = Viewer(self._scene, [ViewPane("", ("b",))], step, editor=PieceEditor(app, self.file) if own else None)
         if own:
             name_field()
+            MeasuresCard(app, viewer, item, name, self.file, request.images if request else ())
             self.measured = MeasurementCard(viewer, item.path, name, lambda: self.calibration)
 
     async def _scene(self, full_resolution: bool) -> tuple[str, dict[str, Any]]:

@@ -1,5 +1,6 @@
 // NiiVue in one element: an image, label volumes coloured by a table, three linked slices and a 3D view.
 import { Niivue, NVImage, SLICE_TYPE, SHOW_RENDER, DRAG_MODE, MULTIPLANAR_TYPE } from "niivue";
+import figure, { FIGURE } from "osteon-volume/figure.js";
 import { drawKept, drawnLines } from "osteon-volume/kept_lines.js";
 import { linkScans } from "osteon-volume/linked_scans.js";
 
@@ -40,11 +41,13 @@ function patchShaders(gl) { // the context through which NiiVue makes its shader
 }
 
 export default {
+  mixins: [figure],
   template: `
     <div class="osteon-view">
       <div class="osteon-canvas-box">
         <canvas ref="canvas" tabindex="0" role="img" :aria-label="label"></canvas>
         <img v-if="poster && !ready" class="osteon-poster" :src="poster" alt="Three slices, while the viewer loads">
+        ${FIGURE}
         <div v-if="problem" class="osteon-problem" role="alert">{{ problem }}</div>
         <div class="osteon-position">{{ position }}</div>
       </div>
@@ -86,6 +89,7 @@ export default {
         rulerWidth: 2, rulerColor: [0.3, 0.9, 1, 1], measureLineColor: [0.3, 0.9, 1, 1], measureTextColor: [0.3, 0.9, 1, 1], loadingText: "" });
       this.nv = nv;
       nv.__v_skip = true; // Vue must not wrap it: NiiVue compares objects by identity
+      this.watchFigure(nv);
       nv.keyDownListener = () => {}; // the keys are osteon's
       if (this.linked) linkScans(nv, this.linked);
       const refresh = nv.refreshLayers.bind(nv); // outlines are NiiVue's for all layers at once; here each has its own
