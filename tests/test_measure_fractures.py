@@ -139,6 +139,9 @@ def test_a_reduction_is_written_by_templates_of_others(tmp_path: Path) -> None:
     data = json.loads((out / "reductions/anna/femur_right.json").read_text())
     assert (data["stays"], data["compared_with"]) == ("femur_right 1", "template femur, a model of 2")
     row = data["pieces"][1]
+    assert row["flagged"] == [
+        f"{data['compared_with']} is of others: by how much this bone differs from it is not in the interval"
+    ]
     matrix = np.array(row["matrix"])
     millimetres, degrees = errors_of(matrix, MOVE.matrix, (-1, -3, 60))
     assert millimetres <= 1

@@ -229,6 +229,8 @@ def _check(body: Body, fit: Fit, intact: Body) -> None:
 
 def _doubts(body: Body, fits: Sequence[Fit], intact: Body) -> tuple[str, ...]:
     doubts = []
+    if isinstance(intact, ShapeModel):
+        doubts.append(f"{intact.name} is of others: by how much this bone differs from it is not in the interval")
     if any(fit.cost < ALIKE * fits[0].cost for fit in fits[1:]):
         doubts.append(f"{body.name} fits {intact.name} in several places about as well")
     if len(body.cut):
