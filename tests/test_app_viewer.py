@@ -570,7 +570,7 @@ def test_scans_of_one_subject_are_shown_beside_each_other_and_fill_the_window(vi
     page.keyboard.press("e")
     visitor.sees("Back to the page")
     tall = page.evaluate("document.querySelector('.osteon-view').getBoundingClientRect().height")
-    assert tall > 0.85 * 900
+    assert tall > 0.8 * 900
     assert not page.get_by_role("link", name="Data").first.is_visible()
     shot(viewer, "full")
     page.keyboard.press("Escape")
