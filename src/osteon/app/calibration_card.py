@@ -55,9 +55,9 @@ class CalibrationCard:
             self.state()
             caption(HOW)
             with ui.element("div").classes("osteon-row"):
-                self.length = ui.number("Length of the marker in mm", min=0).props("dense").classes("osteon-filter")
+                self.length = ui.number("Marker length in mm", min=0).props("dense").classes("osteon-filter")
                 action("Calibrate by the line", self._by_marker, icon="straighten")
-                self.pixel = ui.number("Millimetres of a pixel", min=0).props("dense").classes("osteon-filter")
+                self.pixel = ui.number("Pixel size in mm", min=0).props("dense").classes("osteon-filter")
                 action("Calibrate by the number", self._by_number, icon="grid_on")
         self.box.set_visibility(False)
 
@@ -108,6 +108,8 @@ class CalibrationCard:
         await self._change(remove_calibration, author=require_name())
 
     async def _change(self, change: Callable[..., Calibration | None], *arguments: Any, author: str) -> None:
+        if not self.box.visible:
+            raise UsageError("the picture is not there yet", hint="wait until it is shown")
         made = await asyncio.to_thread(change, self.dataset, self.case_id, *arguments, author=author)
         await self.changed()
         notify("Removed: the file's own pixels count" if made is None else made.describe())

@@ -221,7 +221,7 @@ export default {
     measure(on) { this.nv.opts.dragModePrimary = on ? DRAG_MODE.measurement : DRAG_MODE.crosshair; },
     clear() { this.nv.clearAllMeasurements(); },
     measured() { return drawnLines(this.nv); },
-    keep(lines) { drawKept(this.nv, JSON.parse(JSON.stringify(lines))); },
+    keep(lines) { if (this.ready) drawKept(this.nv, JSON.parse(JSON.stringify(lines))); },
     pointer({ clientX, clientY }) { // in the canvas's own pixels
       const box = this.$refs.canvas.getBoundingClientRect(), { dpr } = this.nv.uiData;
       return [(clientX - box.left) * dpr, (clientY - box.top) * dpr];
