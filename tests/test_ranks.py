@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -259,22 +259,28 @@ def test_two_ranks_do_what_one_does_with_the_doubled_batch(tiny: Dataset, tmp_pa
             assert validation["training"]["devices"] == 2
 
 
-def at_iteration(number: int, act: Callable[[], object]) -> pytest.MonkeyPatch:
+@contextmanager
+def at_iteration(number: int, act: Callable[[], object]) -> Iterator[None]:
     """Do something in the middle of an iteration of rank 0."""
-    patch, step = pytest.MonkeyPatch(), TrainingModule.training_step
+    step = TrainingModule.training_step
 
     def acting(module: TrainingModule, batch: Batch, batch_idx: int) -> torch.Tensor:
         if batch.iteration == number:
             act()
         return step(module, batch, batch_idx)
 
-    patch.setattr(TrainingModule, "training_step", acting)
-    return patch
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TrainingModule, "training_step", acting)
+        yield
 
 
 def followers(of: int | None = None) -> list[psutil.Process]:
-    """Processes that rank 0 has started."""
-    return [child for child in psutil.Process(of).children() if "osteon.runs.follower" in child.cmdline()]
+    """Processes that rank 0 has started; other tests' that have ended and were not waited for are none."""
+    found = []
+    for child in psutil.Process(of).children():
+        with suppress(psutil.ZombieProcess):
+            found += [child] if "osteon.runs.follower" in child.cmdline() else []
+    return found
 
 
 def signal_follower(number: int) -> None:
@@ -284,22 +290,19 @@ def signal_follower(number: int) -> None:
 
 def test_killed_and_interrupted_it_goes_on_with_any_number_of_ranks(tiny: Dataset, tmp_path: Path) -> None:
     plan, run = short(), tmp_path / "run"
-    patch = at_iteration(3, lambda: signal_follower(signal.SIGKILL))
-    with pytest.raises(RankError, match="rank 1 of 2 was killed by signal 9") as caught:
+    killed = pytest.raises(RankError, match="rank 1 of 2 was killed by signal 9")
+    with at_iteration(3, lambda: signal_follower(signal.SIGKILL)), killed as caught:
         train(tiny, plan, run, TWO, checkpoint_every_s=0)
-    patch.undo()
     assert caught.value.hint == CONTINUES
     assert not followers()
     assert load_checkpoint(run / "checkpoints" / LAST)[1].iteration == 3
 
-    patch = at_iteration(5, lambda: signal_follower(signal.SIGTERM))
     before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    try:
-        with pytest.raises(SystemExit) as ended:  # what came to one rank came to all
+    try:  # what came to one rank came to all
+        with at_iteration(5, lambda: signal_follower(signal.SIGTERM)), pytest.raises(SystemExit) as ended:
             train(tiny, plan, run, TWO)
     finally:
         signal.signal(signal.SIGTERM, before)
-        patch.undo()
     assert ended.value.code == 143
     assert not followers()
     stopped_at = load_checkpoint(run / "checkpoints" / LAST)[1].iteration
@@ -318,12 +321,8 @@ def test_killed_and_interrupted_it_goes_on_with_any_number_of_ranks(tiny: Datase
 
 
 def test_ctrl_c_ends_all_of_them_saved(tiny: Dataset, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    patch = at_iteration(2, lambda: signal.raise_signal(signal.SIGINT))
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            train(tiny, short(), tmp_path / "run", TWO)
-    finally:
-        patch.undo()
+    with at_iteration(2, lambda: signal.raise_signal(signal.SIGINT)), pytest.raises(KeyboardInterrupt):
+        train(tiny, short(), tmp_path / "run", TWO)
     assert "stopping after this iteration" in capsys.readouterr().err
     assert load_checkpoint(tmp_path / "run/checkpoints" / LAST)[1].iteration == 3
     assert not followers()

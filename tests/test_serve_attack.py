@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import socket
 import threading
 import time
@@ -193,7 +194,8 @@ def test_a_slow_upload_gives_its_place_to_another(tmp_path: Path, monkeypatch: p
         assert (full.status, full.data["error"]) == (429, "too many uploads from this address are in progress")
         time.sleep(0.5)
         assert running.client.send().status == 202
-        answer = read_to_end(made[0])
+        answered, _, _ = select.select(made, [], [], 10)
+        answer = read_to_end(answered[0])
         assert answer.startswith(b"HTTP/1.1 408 ")
         assert b"others were waiting" in answer
         assert len(running.queue.slots.held) == 1, "no more than one gave way"
