@@ -22,6 +22,8 @@ from osteon.core.heap import trim_heap
 
 CLEANUP_INTERVAL_S = 10.0
 """How often the memory of pages that were left is freed: reference cycles, and the C library's free blocks."""
+ROUNDS = 4
+"""So often in turn, since timers and reads that have not noticed yet hold a page that is gone."""
 _refreshables: list[refreshable_method[Any, Any, Any]] = []
 S = TypeVar("S")
 T = TypeVar("T")
@@ -43,7 +45,7 @@ class PageCleanup:
     """Deletes pages that were left, and frees their memory."""
 
     def __init__(self) -> None:
-        self.pending = False
+        self.pending = 0
 
     @property
     def route(self) -> Route:
@@ -62,12 +64,12 @@ class PageCleanup:
 
     def mark_deleted(self) -> None:
         """Note that a page was deleted."""
-        self.pending = True
+        self.pending = ROUNDS
 
     def free_memory(self) -> None:
         """Free the memory of deleted pages, where there are any."""
         if self.pending:
-            self.pending = False
+            self.pending -= 1
             RefreshableTarget.current_target = None
             for method in _refreshables:
                 method.prune()
