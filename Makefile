@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 2 --dist loadfile --no-loadscope-reorder
 NETWORKS := engines networks export_models fused_norm small_maps unet model
 QUICK := augmenting between_slices cache case_ids case_selection clock comparing confidence connectivity dataset errors filling \
 	fingerprint geometry labels listing losses memory mesh_files meta_image module nifti_headers overlap overlay pieces \
@@ -38,7 +38,7 @@ types: setup
 imports: setup
 	$(BIN)/lint-imports --no-cache
 
-test: setup  ## in three processes, a module's tests in one of them; networks once more with torch's kernels of AVX2
+test: setup  ## in two processes at most, a module's tests in one of them; networks once more with torch's kernels of AVX2
 	$(PYTEST)
 ifneq ($(shell grep -m1 -o avx2 /proc/cpuinfo 2>/dev/null),)
 	ATEN_CPU_CAPABILITY=avx2 $(PYTEST) $(NETWORKS:%=tests/test_%.py)
