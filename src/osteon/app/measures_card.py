@@ -171,7 +171,7 @@ class MeasuresCard:
         author, views = require_name(), self.viewer.views
         if not views.views:
             raise UsageError("the scan is not there yet", hint="wait until it is shown")
-        answer = await views.views[0][0].run_method("crosshair", timeout=10)
+        answer = await views.views[0][0].run_method("crosshair", timeout=30)
         try:
             point = [float(value) for value in answer]
         except (TypeError, ValueError):
