@@ -9,6 +9,7 @@ from datetime import date
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from PIL import Image
 
@@ -26,8 +27,8 @@ from osteon.reporting.measure_views import Direction, Marked, MeasureView, look_
 X, Y, Z = np.eye(3)
 
 
-def angle(*points: object) -> Drawing:
-    return Drawing.of("angle", "an angle", *points)  # type: ignore[arg-type]
+def angle(*points: npt.ArrayLike) -> Drawing:
+    return Drawing.of("angle", "an angle", *points)
 
 
 @pytest.mark.parametrize(

@@ -18,11 +18,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from osteon.core.errors import GeometryError, UsageError
 from osteon.core.files import write_json
 from osteon.core.geometry import Geometry, Unit
-from osteon.core.records import read_record
-from osteon.dataset.case_history import FOLDER
 from osteon.dataset.dataset import Dataset
 from osteon.dataset.label_versions import changing, now
 from osteon.dataset.saved_measurements import Line, SavedMeasurement
+from osteon.dataset.saved_records import read_saved, record_path
 
 FILE = "calibration.json"
 MARKER_MM = (1.0, 1000.0)
@@ -105,7 +104,7 @@ def read_calibration(folder: Path, case_id: str) -> Calibration | None:
 
 def calibration_path(folder: Path, case_id: str) -> Path:
     """Where a dataset keeps what was said of a case's pixels."""
-    return folder / FOLDER / case_id / FILE
+    return record_path(folder, case_id, FILE)
 
 
 def calibrate_by_marker(dataset: Dataset, case_id: str, line: Line, length_mm: float, *, author: str) -> Calibration:
@@ -192,7 +191,4 @@ def _append(dataset: Dataset, case_id: str, new: Calibration) -> None:
 
 
 def _read(folder: Path, case_id: str) -> _Said:
-    path = calibration_path(folder, case_id)
-    if not path.is_file():
-        return _Said()
-    return _Said.model_validate(read_record(path, "the calibration", _Said, "move it away, and calibrate again"))
+    return read_saved(calibration_path(folder, case_id), _Said, "the calibration", "move it away, and calibrate again")

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -16,14 +15,12 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from osteon.core.errors import UsageError
-from osteon.core.files import write_json
-from osteon.core.locks import LOCK_NAME, exclusive_lock
-from osteon.core.records import read_record
-from osteon.dataset.case_history import FOLDER
+from osteon.dataset.saved_records import change_saved, read_saved, record_path
 
 FILE = "measurements.json"
 MAX_MEASUREMENTS = 200
 """Of a case."""
+_WORDS = "what was measured", "move it away: it is measured again"
 MAX_COORDINATE = 1e6
 Line = Sequence[Sequence[float]]
 """Its two ends."""
@@ -64,7 +61,7 @@ class _Saved(BaseModel):
 
 def read_measurements(folder: Path, case_id: str) -> list[SavedMeasurement]:
     """What was measured of a case, in order; empty where nothing was. Raises FileError where it is damaged."""
-    return _read(_path(folder, case_id)).measurements
+    return read_saved(record_path(folder, case_id, FILE), _Saved, *_WORDS).measurements
 
 
 def save_lengths(folder: Path, case_id: str, lines: Sequence[Line], unit: str, author: str) -> list[SavedMeasurement]:
@@ -91,7 +88,7 @@ def save_lengths(folder: Path, case_id: str, lines: Sequence[Line], unit: str, a
         if not all(math.isfinite(value) and abs(value) < MAX_COORDINATE for value in numbers):
             raise UsageError("a line leads out of the scan", hint="draw it again")
     new: list[SavedMeasurement] = []
-    with _changing(folder, case_id) as saved:
+    with change_saved(record_path(folder, case_id, FILE), _Saved, *_WORDS) as saved:
         known = [one.points for one in saved.measurements]
         for line in lines:
             points = [[round(float(value), 4) for value in point] for point in line]
@@ -109,7 +106,7 @@ def save_angle(folder: Path, case_id: str, numbers: Sequence[int], author: str) 
         UsageError: They are not two lengths, or there would be too many.
         FileError: It cannot be written.
     """
-    with _changing(folder, case_id) as saved:
+    with change_saved(record_path(folder, case_id, FILE), _Saved, *_WORDS) as saved:
         lines = [one for one in saved.measurements if one.number in numbers and one.kind == "length"]
         if len(lines) != 2 or len(set(numbers)) != 2:
             raise UsageError("an angle is that between two lengths", hint="tick two of them")
@@ -121,7 +118,7 @@ def save_angle(folder: Path, case_id: str, numbers: Sequence[int], author: str) 
 
 def remove_measurement(folder: Path, case_id: str, number: int) -> None:
     """Remove one; nothing where it is gone already. Raises FileError."""
-    with _changing(folder, case_id) as saved:
+    with change_saved(record_path(folder, case_id, FILE), _Saved, *_WORDS) as saved:
         saved.measurements[:] = [one for one in saved.measurements if one.number != number]
 
 
@@ -137,23 +134,3 @@ def _add(
     )
     saved.measurements.append(new)
     return new
-
-
-@contextmanager
-def _changing(folder: Path, case_id: str) -> Iterator[_Saved]:
-    """Nobody else changes them meanwhile; what is changed in the block is written unless it raises."""
-    path = _path(folder, case_id)
-    with exclusive_lock(path.with_name(LOCK_NAME)):
-        saved = _read(path)
-        yield saved
-        write_json(path, saved.model_dump())
-
-
-def _path(folder: Path, case_id: str) -> Path:
-    return folder / FOLDER / case_id / FILE
-
-
-def _read(path: Path) -> _Saved:
-    if not path.is_file():
-        return _Saved()
-    return _Saved.model_validate(read_record(path, "what was measured", _Saved, "move it away: it is measured again"))

@@ -7,21 +7,18 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import BaseModel
 
 from osteon.core.errors import UsageError
-from osteon.core.files import write_json
-from osteon.core.locks import LOCK_NAME, exclusive_lock
-from osteon.core.records import read_record
-from osteon.dataset.case_history import FOLDER
+from osteon.dataset.saved_records import change_saved, read_saved, record_path
 from osteon.measuring.figure import Figure
 from osteon.measuring.landmarks import LandmarkMove, find_landmarks
 
 FILE = "landmarks.json"
+_WORDS = "moved landmarks", "move it away: they are found again"
 MAX_COORDINATE = 1e6
 
 
@@ -31,7 +28,7 @@ class _Saved(BaseModel):
 
 def read_moves(folder: Path, case_id: str) -> list[LandmarkMove]:
     """What was moved of a case; empty where nothing was. Raises FileError where it is damaged."""
-    return _read(_path(folder, case_id)).moves
+    return read_saved(record_path(folder, case_id, FILE), _Saved, *_WORDS).moves
 
 
 def save_move(
@@ -66,32 +63,12 @@ def save_move(
     move = LandmarkMove(
         structure=structure, name=name, point=[round(float(value), 3) for value in point], author=author, at=at
     )
-    with _changing(folder, case_id) as saved:
+    with change_saved(record_path(folder, case_id, FILE), _Saved, *_WORDS) as saved:
         saved.moves[:] = [one for one in saved.moves if (one.structure, one.name) != (structure, name)] + [move]
     return move
 
 
 def undo_move(folder: Path, case_id: str, structure: str, name: str) -> None:
     """Put a landmark back to where it was found; nothing where it is there. Raises FileError."""
-    with _changing(folder, case_id) as saved:
+    with change_saved(record_path(folder, case_id, FILE), _Saved, *_WORDS) as saved:
         saved.moves[:] = [one for one in saved.moves if (one.structure, one.name) != (structure, name)]
-
-
-@contextmanager
-def _changing(folder: Path, case_id: str) -> Iterator[_Saved]:
-    """Nobody else changes them meanwhile; what is changed in the block is written unless it raises."""
-    path = _path(folder, case_id)
-    with exclusive_lock(path.with_name(LOCK_NAME)):
-        saved = _read(path)
-        yield saved
-        write_json(path, saved.model_dump(mode="json"))
-
-
-def _path(folder: Path, case_id: str) -> Path:
-    return folder / FOLDER / case_id / FILE
-
-
-def _read(path: Path) -> _Saved:
-    if not path.is_file():
-        return _Saved()
-    return _Saved.model_validate(read_record(path, "moved landmarks", _Saved, "move it away: they are found again"))
