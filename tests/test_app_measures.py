@@ -105,7 +105,6 @@ def test_a_figure_is_drawn_and_its_landmark_moved(tmp_path: Path) -> None:
         user.find(marker="move-0").click()
         await user.should_see("your name is missing")
         user.find(marker="reader-name").elements.pop().set_value("Ada")
-        user.find(marker="reader-name").trigger("blur")
         user.find(marker="move-0").click()
         await user.should_see("moved by Ada, 20")
         table = next(one for one in user.find(kind=type_of_table()).elements if "95 % interval" in str(one.columns))

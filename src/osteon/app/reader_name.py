@@ -37,11 +37,11 @@ def require_name() -> str:
 def name_field() -> ui.input:
     """A field for the name."""
 
+    def take() -> None:
+        ui.context.client.storage[_NAME] = _clean(str(field.value or ""))
+
     def keep() -> None:
-        name = _clean(str(field.value or ""))
-        if name == reader_name():
-            return
-        ui.context.client.storage[_NAME] = name
+        name = reader_name()
         cookie = f"{COOKIE}={quote(name)}; Path=/; Max-Age={COOKIE_S}; SameSite=Strict"
         stored = f"localStorage.setItem({json.dumps(STORED)}, {json.dumps(name)})"
         ui.run_javascript(f"document.cookie = {json.dumps(cookie)}; {stored}")
@@ -54,7 +54,9 @@ def name_field() -> ui.input:
                 field.set_value(stored)
                 keep()
 
-    field = ui.input("Your name", value=reader_name()).props(f"dense maxlength={MAX_NAME} autocomplete=name")
+    field = ui.input("Your name", value=reader_name(), on_change=take).props(
+        f"dense maxlength={MAX_NAME} autocomplete=name"
+    )
     field.on("blur", keep).on("keydown.enter", keep)
     if not field.value:
         ui.timer(0.1, take_stored, once=True)
