@@ -201,7 +201,7 @@ def test_a_figure_is_drawn_and_its_landmark_moved_by_keys(visitor: Visitor) -> N
     open_page(visitor, "case of a result")
     page = visitor.page
     page.get_by_role("button", name="Draw femur length of femur").press("Enter")
-    page.get_by_text("Drawn: femur length of femur, 4 mm").wait_for()
+    page.get_by_text("Drawn: femur length of femur, 4.0 mm").wait_for()
     line = page.locator(".osteon-figure svg").nth(1).locator("polyline").first  # coronal: the line runs down there
     canvas = page.locator(".osteon-view canvas")
     expected = """(canvas) => { const { nv } = canvas.osteonView, { dpr } = nv.uiData, tile = nv.screenSlices[1];

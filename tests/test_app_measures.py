@@ -95,11 +95,11 @@ def test_a_figure_is_drawn_and_its_landmark_moved(tmp_path: Path) -> None:
         next(iter(user.find(marker="view-0").elements)).run_method = called  # type: ignore[method-assign]
         table = next(one for one in user.find(kind=type_of_table()).elements if "95 % interval" in str(one.columns))
         first, second = table.rows
-        assert (first["measure"], first["value"], first["interval"]) == ("femur length", "4 mm", "3.5 to 4.5")
+        assert (first["measure"], first["value"], first["interval"]) == ("femur length", "4.0 mm", "3.5 to 4.5")
         assert (second["value"], second["against"]) == ("–", "not measured: <i>femur</i> is cut")
         table._handle_event({"listener_id": listener(table, "figure"), "args": first["n"]})
         await asyncio.sleep(0.1)
-        await user.should_see("Drawn: femur length of femur, 4 mm (mechanical axis, head centre, knee centre)")
+        await user.should_see("Drawn: femur length of femur, 4.0 mm (mechanical axis, head centre, knee centre)")
         drawn = dict(calls)["figure"][0]
         assert [row["points"] for row in drawn] == [[list(HEAD), list(KNEE)], [list(HEAD)], [list(KNEE)]]
         user.find(marker="move-0").click()
@@ -108,7 +108,7 @@ def test_a_figure_is_drawn_and_its_landmark_moved(tmp_path: Path) -> None:
         user.find(marker="move-0").click()
         await user.should_see("moved by Ada, 20")
         table = next(one for one in user.find(kind=type_of_table()).elements if "95 % interval" in str(one.columns))
-        assert table.rows[0]["value"] == "6 mm"
+        assert table.rows[0]["value"] == "6.0 mm"
         assert table.rows[0]["against"] == "moved by Ada: head centre"
         assert dict(calls)["figure"][0][1]["points"] == [[0.0, 12.0, 37.0]]
 

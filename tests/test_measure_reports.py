@@ -21,8 +21,10 @@ from osteon.core.labels import Segmentation, make_structures
 from osteon.core.volume import Volume
 from osteon.formats import write_segmentation
 from osteon.measuring.figure import Drawing, Figure
+from osteon.reporting.measure_page import describe_interval, describe_number
 from osteon.reporting.measure_pictures import CasePainter
 from osteon.reporting.measure_views import Direction, Marked, MeasureView, look_at, views_of
+from osteon.reporting.pdf import HEIGHT_IN, LEFT, RIGHT, PdfSheets, place_pictures
 
 X, Y, Z = np.eye(3)
 
@@ -156,3 +158,45 @@ def test_an_unknown_form_is_refused_before_anything_is_measured(tmp_path: Path, 
     with pytest.raises(UsageError, match="docx"):
         osteon.measure(measured.parent / "labels", tmp_path / "out", forms=["docx"])
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "high", "number", "interval"),
+    [
+        (434.91, 433.5, 436.24, "434.9", "433.5 to 436.2"),
+        (17856.3, 17571.2, 18142.9, "17856", "17571 to 18143"),
+        (-0.001365, -3.166, 3.164, "0.0", "-3.2 to 3.2"),
+        (0.8785, 0.87832, 0.87871, "0.8785", "0.8783 to 0.8787"),
+        (2.0, 2.0, 2.0, "2", "2 to 2"),
+        (0.00012, None, None, "0.00012", ""),
+        (123456.7, None, None, "123457", ""),
+    ],
+)
+def test_a_figure_has_as_many_places_as_its_interval_can_tell(
+    value: float, low: float | None, high: float | None, number: str, interval: str
+) -> None:
+    assert describe_number(value, low, high) == number
+    assert describe_interval(low, high) == interval
+
+
+def test_narrow_pictures_lie_side_by_side_with_their_captions() -> None:
+    def picture(width: int, height: int) -> bytes:
+        kept = io.BytesIO()
+        Image.new("RGB", (width, height)).save(kept, "png")
+        return kept.getvalue()
+
+    narrow, wide = picture(40, 80), picture(160, 80)
+    rows = place_pictures([(narrow, "femur, seen from the side; " * 4), (narrow, "2"), (wide, "3")])
+    assert [len(row.pictures) for row in rows] == [2, 1]
+    first = rows[0]
+    assert sum(one.width + first.spare for one in first.pictures) == pytest.approx(RIGHT - LEFT)
+    assert len(first.captions[0]) > 1
+    assert first.height - first.highest > len(first.captions[0]) * 8 / 72 / HEIGHT_IN
+    assert rows[1].pictures[0].width == pytest.approx(RIGHT - LEFT)
+    sheets = PdfSheets("title", "foot")
+    for _ in range(2):  # a heading goes on with its pictures to the next sheet
+        sheets.heading("Femur", keep=first.height)
+        sheets.pictures(rows[:1])
+    assert sheets.number == 2
+    assert next(text.get_text() for text in sheets.sheet.texts) == "Femur"
+    sheets.close()

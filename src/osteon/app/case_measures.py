@@ -139,7 +139,7 @@ def _row(number: int, figure: Figure) -> dict[str, Any]:
         "n": number,
         "measure": describe_measure(figure.measure),
         "structure": figure.about,
-        "value": describe_value(figure.value or 0.0, figure.unit) if known else "–",
+        "value": describe_value(figure) if known else "–",
         "interval": describe_interval(figure.low, figure.high),
         "against": "; ".join(figure.flags) if known else f"not measured: {figure.not_measured}",
         "drawn": bool(figure.drawings) and known,

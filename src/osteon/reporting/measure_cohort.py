@@ -17,7 +17,7 @@ from osteon.measuring.measure import Measure
 from osteon.measuring.run import MeasureReport
 from osteon.reporting.case_page import describe_maker
 from osteon.reporting.charts import COLOURS, FAINT, INK, LINE, STYLE
-from osteon.reporting.measure_page import FAMILIES, UNITS, describe_interval, describe_measure
+from osteon.reporting.measure_page import FAMILIES, UNITS, describe_interval, describe_measure, describe_number
 from osteon.reporting.parts import Part, PartPicture, PartsReport
 
 MAX_CHARTS = 40
@@ -67,10 +67,10 @@ def _family(title: str, own: Sequence[Distribution], figures: Sequence[Figure], 
             " + ".join(one.structures),
             _label(one.measure),
             str(one.cases),
-            "" if one.mean is None else f"{one.mean:.4g}",
+            "" if one.mean is None else describe_number(one.mean, one.low, one.high),
             describe_interval(one.low, one.high),
-            "" if one.sd is None else f"{one.sd:.3g}",
-            " · ".join(f"{one.quantiles[n]:.4g}" for n in (1, 3, 5)),
+            "" if one.sd is None else describe_number(one.sd, one.low, one.high),
+            " · ".join(describe_number(one.quantiles[n], one.low, one.high) for n in (1, 3, 5)),
             str(one.flagged or ""),
             str(one.not_measured or ""),
         )
@@ -86,7 +86,7 @@ def _family(title: str, own: Sequence[Distribution], figures: Sequence[Figure], 
         for shown in [all_[:_BARS]]
     ]
     figures_of = ("Cases", "Mean", "95 % interval", "SD", "p5 · median · p95", "Flagged", "Missing")
-    widths = (2, 2, 0.7, 1, 1.9, 0.8, 2.2, 0.9, 0.9)
+    widths = (2, 2, 0.8, 1, 1.9, 0.9, 2.4, 1, 1)
     return Part(title, [], [], ("Structure", "Measure", *figures_of), rows, tuple(range(2, 9)), [], widths, pictures)
 
 

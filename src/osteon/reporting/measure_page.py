@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+
+import numpy as np
 
 from osteon.core.text import shorten_list
 from osteon.measuring.changes import Change
@@ -39,6 +42,7 @@ UNITS: dict[Unit, str] = {
     "grade": "",
 }
 _LISTED = 12
+_MOST_PLACES = 4
 
 
 @dataclass(frozen=True)
@@ -68,16 +72,31 @@ class MeasuredCase:
     facts: Sequence[tuple[str, str]] = ()
 
 
-def describe_value(value: float, unit: Unit) -> str:
-    """`127.3°`, `463.2 mm`."""
-    text = f"{value:.4g}" if abs(value) < 1000 else f"{value:.0f}"
-    words = UNITS[unit]
+def describe_value(figure: Figure) -> str:
+    """`127.3°`, `463.2 mm`; its unit's sign alone where it was not measured."""
+    words = UNITS[figure.unit]
+    text = "" if figure.value is None else describe_number(figure.value, figure.low, figure.high)
     return f"{text}{'' if words in ('', '°') else ' '}{words}"
+
+
+def describe_number(value: float, low: float | None, high: float | None) -> str:
+    """A figure with as many places as its interval has two digits in; four digits where there is none."""
+    if low is None or high is None or high <= low:
+        digits = max(4, len(f"{abs(value):.0f}"))
+        return np.format_float_positional(value, precision=digits, fractional=False, trim="-")
+    text = f"{value:.{_places(high - low)}f}"
+    return text.lstrip("-") if float(text) == 0 else text
 
 
 def describe_interval(low: float | None, high: float | None) -> str:
     """`125.1 to 129.4`; empty where it is unknown."""
-    return "" if low is None or high is None else f"{low:.4g} to {high:.4g}"
+    if low is None or high is None:
+        return ""
+    return f"{describe_number(low, low, high)} to {describe_number(high, low, high)}"
+
+
+def _places(width: float) -> int:
+    return min(max(1 - math.floor(math.log10(width)), 0), _MOST_PLACES)
 
 
 def describe_measure(name: str) -> str:
@@ -121,7 +140,7 @@ def _family(title: str, figures: Sequence[Figure], views: Sequence[MeasureView],
             _range(numbers.get(figure, [])),
             figure.about,
             describe_measure(figure.measure),
-            describe_value(figure.value or 0.0, figure.unit),
+            describe_value(figure),
             describe_interval(figure.low, figure.high),
             "; ".join(_flags(figure, case)),
         )
@@ -164,7 +183,7 @@ def _changes(case: MeasuredCase) -> Part:
             describe_measure(one.measure),
             one.first,
             "" if one.days is None else str(one.days),
-            f"{one.change:+.4g}",
+            _signed(describe_number(one.change, one.low, one.high)),
             describe_interval(one.low, one.high),
             "yes" if one.flagged else "",
         )
@@ -172,6 +191,10 @@ def _changes(case: MeasuredCase) -> Part:
     ]
     headings = ("Structure", "Measure", "Since", "Days", "Change", "95 % interval", "Flagged")
     return Part("Changes", [], [], headings, rows, (3, 4, 5), [], (2, 2.4, 1.6, 0.7, 1.2, 1.9, 0.8))
+
+
+def _signed(number: str) -> str:
+    return number if number.startswith("-") else f"+{number}"
 
 
 def _missing(figures: Sequence[Figure]) -> Part:

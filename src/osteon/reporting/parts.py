@@ -88,7 +88,7 @@ def report_html(report: PartsReport) -> bytes:
 
 def report_pdf(report: PartsReport) -> bytes:
     """The same on sheets of A4."""
-    from osteon.reporting.pdf import PdfSheets
+    from osteon.reporting.pdf import PdfSheets, place_pictures
 
     sheets = PdfSheets(report.title, report.about)
     sheets.heading(report.title, 16)
@@ -97,15 +97,14 @@ def report_pdf(report: PartsReport) -> bytes:
     for name, text in report.facts:
         sheets.text(f"{name}: {text}")
     for part in filter(None, report.parts):
+        pictures = place_pictures((picture.png, picture.caption) for picture in part.pictures)
         if part.title:
-            sheets.heading(part.title)
+            sheets.heading(part.title, keep=pictures[0].height if pictures else 0)
         for line in part.lines:
             sheets.text(line)
         for point in part.points:
             sheets.text(f"•  {point}", indent=0.012)
-        for picture in part.pictures:
-            sheets.picture(picture.png)
-            sheets.text(picture.caption, faint=True)
+        sheets.pictures(pictures)
         if part.rows:
             sheets.table(part.headings, part.rows, part.widths, numbers=part.numbers, colours=part.colours)
     return sheets.close()

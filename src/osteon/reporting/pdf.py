@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Sequence
-from functools import cache
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,76 @@ INK, FAINT, RULE = "#1d2430", "#5a6472", "#c8ccd2"
 _PICTURE_HEIGHT = 0.42
 """A picture is at most this part of the sheet high."""
 _CELL_GAP = 0.008
+_GAP = 0.02
+"""Between pictures side by side, as a part of the sheet's width."""
+_BELOW = 0.006
+"""Between a picture and its caption, as a part of the sheet's height."""
 _LETTERS: Any = {"pdf.fonttype": 42}
 """TrueType: text can be selected and searched."""
+
+
+@dataclass(frozen=True, eq=False)
+class SheetPicture:
+    """A picture as it lies on a sheet: as wide as the text, or as high as _PICTURE_HEIGHT allows.
+
+    Attributes:
+        pixels: (height, width, 3) of RGB.
+        caption: What stands below it.
+        width: A part of the sheet's.
+        height: A part of the sheet's.
+    """
+
+    pixels: np.ndarray
+    caption: str
+    width: float
+    height: float
+
+    @classmethod
+    def read(cls, png: bytes, caption: str) -> SheetPicture:
+        """The picture of a PNG file."""
+        pixels = np.asarray(Image.open(io.BytesIO(png)).convert("RGB"))
+        width = RIGHT - LEFT
+        height = width * WIDTH_IN / HEIGHT_IN * pixels.shape[0] / pixels.shape[1]
+        smaller = min(1.0, _PICTURE_HEIGHT / height)
+        return cls(pixels, caption, width * smaller, height * smaller)
+
+
+@dataclass(frozen=True)
+class PictureRow:
+    """Pictures that lie side by side."""
+
+    pictures: Sequence[SheetPicture]
+
+    @property
+    def spare(self) -> float:
+        """What is left of the text's width for each of them."""
+        return (RIGHT - LEFT - sum(one.width for one in self.pictures)) / len(self.pictures)
+
+    @property
+    def highest(self) -> float:
+        """Of the pictures, as a part of the sheet."""
+        return max(one.height for one in self.pictures)
+
+    @cached_property
+    def captions(self) -> list[list[str]]:
+        """In lines."""
+        return [wrap(one.caption, SIZE - 1, one.width + self.spare - _GAP) for one in self.pictures]
+
+    @property
+    def height(self) -> float:
+        """With captions, as a part of the sheet."""
+        return self.highest + _BELOW + max(map(len, self.captions)) * _height(SIZE - 1) + _height(SIZE)
+
+
+def place_pictures(pictures: Iterable[tuple[bytes, str]]) -> list[PictureRow]:
+    """Pictures and captions in rows, as many in each as find room."""
+    rows: list[list[SheetPicture]] = []
+    for picture in (SheetPicture.read(png, caption) for png, caption in pictures):
+        if rows and sum(one.width + _GAP for one in rows[-1]) + picture.width <= RIGHT - LEFT:
+            rows[-1].append(picture)
+        else:
+            rows.append([picture])
+    return [PictureRow(row) for row in rows]
 
 
 class PdfSheets:
@@ -42,9 +111,9 @@ class PdfSheets:
         self.pdf = PdfPages(self.buffer, metadata={"Title": title, "Creator": "osteon"})
         self._begin()
 
-    def heading(self, text: str, size: float = 11.5) -> None:
-        """A heading, which does not stand alone at the foot of a sheet."""
-        self._need(4 * _height(size))
+    def heading(self, text: str, size: float = 11.5, *, keep: float = 0.0) -> None:
+        """A heading, which does not stand alone at the foot of a sheet; `keep`: what follows needs so much of one."""
+        self._need(4 * _height(size) + keep)
         self.at -= _height(size) * 0.6
         self._lines(text, size, bold=True)
 
@@ -56,19 +125,21 @@ class PdfSheets:
         """Half an empty line."""
         self.at -= _height(SIZE) / 2
 
-    def picture(self, png: bytes) -> None:
-        """A picture as wide as the text."""
-        pixels = np.asarray(Image.open(io.BytesIO(png)).convert("RGB"))
-        width = RIGHT - LEFT
-        height = width * WIDTH_IN / HEIGHT_IN * pixels.shape[0] / pixels.shape[1]
-        if height > _PICTURE_HEIGHT:
-            width, height = width * _PICTURE_HEIGHT / height, _PICTURE_HEIGHT
-        self._need(height + _height(SIZE))
-        self.at -= _height(SIZE) / 2
-        axes = self.sheet.add_axes((LEFT, self.at - height, width, height))
-        axes.imshow(pixels, aspect="auto", interpolation="lanczos")
-        axes.set_axis_off()
-        self.at -= height + _height(SIZE) / 2
+    def pictures(self, rows: Sequence[PictureRow]) -> None:
+        """Pictures side by side, with what stands below them."""
+        for row in rows:
+            self._need(row.height)
+            self.at -= _height(SIZE) / 2
+            x = LEFT
+            for picture, lines in zip(row.pictures, row.captions, strict=True):
+                axes = self.sheet.add_axes((x, self.at - picture.height, picture.width, picture.height))
+                axes.imshow(picture.pixels, aspect="auto", interpolation="lanczos")
+                axes.set_axis_off()
+                for number, line in enumerate(lines):
+                    y = self.at - row.highest - _BELOW - number * _height(SIZE - 1)
+                    self._write(x, y, line, SIZE - 1, FAINT)
+                x += picture.width + row.spare
+            self.at -= row.height - _height(SIZE) / 2
 
     def table(
         self,
