@@ -4,6 +4,10 @@ OsteonError                 a message, and a hint that says the way out
 ├── UsageError              the command or the arguments do not make sense            exit 2
 │   ├── ConflictError       what is to be changed was changed by somebody else meanwhile  exit 2
 │   └── PlanError           a key of plan.yaml is missing, unknown or nonsense        exit 2
+├── ArchiveError            an archive of images refused, or did not do what it was asked  exit 1
+│   ├── ArchiveDownError    it does not answer: the same may work later
+│   ├── ArchiveFullError    it has no room
+│   └── AccessError         it does not let this user or station in                   exit 2
 └── CaseError               something is wrong with data, named by file or case       exit 1
     ├── FileError           a file is missing, truncated, unreadable or unwritable
     │   └── DiskFullError       the disk is full, which is no case's fault: the work stops, what is done is kept
@@ -72,6 +76,24 @@ class ConflictError(UsageError):
 
 class PlanError(UsageError):
     """A key of plan.yaml is missing, unknown or nonsense."""
+
+
+class ArchiveError(OsteonError):
+    """An archive of images refused, or did not do what it was asked."""
+
+
+class ArchiveDownError(ArchiveError):
+    """An archive does not answer, or says that it cannot now: the same may work later."""
+
+
+class ArchiveFullError(ArchiveError):
+    """An archive has no room for what it was sent."""
+
+
+class AccessError(ArchiveError):
+    """An archive does not let this user or this station in."""
+
+    exit_code = 2
 
 
 class CaseError(OsteonError):
