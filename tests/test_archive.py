@@ -18,8 +18,10 @@ from dicom_writing import image, save
 from orthanc import PASSWORD, USER, Orthanc, orthanc
 from osteon.archive.archive import Archive, Query, open_archive
 from osteon.archive.dimse import DimseArchive
+from osteon.archive.transfer import parse_query, pull
 from osteon.core.errors import AccessError, ArchiveDownError, ArchiveError, UsageError
 from osteon.core.files import write_text
+from runs import command
 
 WAYS = ("dicomweb", "dimse")
 STUDY, OTHER = "1.2.826.0.1.3680043.8.498.5.1", "1.2.826.0.1.3680043.8.498.5.2"
@@ -193,3 +195,58 @@ def test_another_service_is_told_from_an_archive(server: Orthanc, tmp_path: Path
         other = open_archive(server.url.replace("/dicom-web", path), {"credentials": tmp_path / "credentials.yaml"})
         with pytest.raises(ArchiveError, match="nothing at this URL"):
             other.find_studies(Query())
+
+
+def test_a_query_is_pulled_once_and_grows_with_the_archive(server: Orthanc, tmp_path: Path) -> None:
+    archive = opened("dicomweb", server, tmp_path)
+    study = "1.2.826.0.1.3680043.8.498.7.1"
+    archive.store(written(tmp_path / "x", study))
+    query = parse_query([f"study={study}", "modality=ct"])
+    first, again = (pull(archive, tmp_path / "pulled", query) for _ in range(2))
+    target = tmp_path / "pulled" / study / f"{study}.1"
+    assert (first.fetched, first.present, again.fetched, again.present) == ([target], [], [], [target])
+    archive.store(written(tmp_path / "y", study, 4))
+    assert pull(archive, tmp_path / "pulled", query).fetched == [target]
+    assert len(list(target.iterdir())) == 4
+    assert pull(archive, tmp_path / "pulled", parse_query(["study=1.2.3"])).studies == 0
+    assert not pull(archive, tmp_path / "pulled", replace(query, modality="", description="*hip*")).fetched
+
+
+def test_one_series_that_fails_keeps_no_other_back(
+    server: Orthanc, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = opened("dicomweb", server, tmp_path)
+    fetch = archive.fetch_series
+
+    def failing(study: str, series: str, folder: Path) -> list[Path]:
+        if study == OTHER:
+            raise ArchiveDownError("it is down", hint="later")
+        return fetch(study, series, folder)
+
+    monkeypatch.setattr(archive, "fetch_series", failing)
+    report = pull(archive, tmp_path / "pulled", Query(since=date(2026, 7, 1)))
+    assert list(report.failed) == [f"study {OTHER}, series {OTHER}.1"]
+    assert tmp_path / "pulled" / STUDY / f"{STUDY}.1" in report.fetched
+    monkeypatch.setattr("osteon.archive.transfer.MOST_STUDIES", 1)
+    with pytest.raises(UsageError, match="studies fit, and not more than 1 are fetched unasked"):
+        pull(archive, tmp_path / "more", Query())
+
+
+def test_the_commands_send_and_fetch(
+    server: Orthanc, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = "1.2.826.0.1.3680043.8.498.8.1"
+    written(tmp_path / "mine", study)
+    (tmp_path / "mine" / "notes.txt").write_text("no image")
+    monkeypatch.setenv("OSTEON_ARCHIVE_USER", USER)
+    monkeypatch.setenv("OSTEON_ARCHIVE_PASSWORD", PASSWORD)
+    assert command("archive", "push", server.url, tmp_path / "mine") == 0
+    assert command("archive", "pull", server.url, tmp_path / "got", "--query", f"study={study}") == 0
+    assert len(list((tmp_path / "got" / study / f"{study}.1").iterdir())) == 3
+    assert command("archive", "pull", server.url, tmp_path / "got", "--query", "colour=blue") == 2
+    assert command("archive", "pull", server.dimse.replace("ORTHANC", "X"), tmp_path / "got") == 2
+    said = capsys.readouterr()
+    assert "1 file (notes.txt)" in said.err
+    assert "3 files sent" in said.out
+    assert "1 study fits, 1 series fetched" in said.out
+    assert PASSWORD not in said.out + said.err

@@ -13,6 +13,7 @@ from rich.markup import escape
 
 from osteon.cli import app as browser
 from osteon.cli import (
+    archive,
     audit,
     compare,
     dataset,
@@ -76,6 +77,7 @@ for command, name in (
     (doctor.doctor, "doctor"),
 ):
     app.command(name)(with_quiet_option(with_cluster_option(command) if name in ON_CLUSTERS else command))
+app.add_typer(archive.app, name="archive")
 app.add_typer(labels.app, name="labels")
 app.add_typer(weights.app, name="weights")
 

@@ -1,0 +1,89 @@
+"""`osteon archive`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.markup import escape
+
+from osteon.cli.output import info, out, report_failures
+from osteon.cli.shared_options import with_options, with_quiet_option
+from osteon.core.text import pluralise, shorten_list
+
+app = typer.Typer(
+    help="A hospital's archive (PACS), by DICOMweb or DIMSE: fetch studies from it, send files to it.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+)
+Url = Annotated[str, typer.Argument(help="https://HOST/dicom-web (DICOMweb), or dicom://AET@HOST:PORT (DIMSE).")]
+_CONNECTION: dict[str, tuple[Any, Any]] = {
+    "credentials": (
+        Annotated[
+            Path | None,
+            typer.Option(
+                help="YAML file with user and password, or token, that only you may read; else OSTEON_ARCHIVE_USER and "
+                "_PASSWORD, or _TOKEN are taken."
+            ),
+        ],
+        None,
+    ),
+    "ca": (Annotated[Path | None, typer.Option(help="TLS: certificates (PEM) of who signed the archive's.")], None),
+    "cert": (Annotated[Path | None, typer.Option(help="TLS: certificate (PEM) of this station.")], None),
+    "key": (Annotated[Path | None, typer.Option(help="TLS: its private key.")], None),
+    "aet": (Annotated[str, typer.Option(help="DIMSE: AE title of this station.")], "OSTEON"),
+    "port": (Annotated[int, typer.Option(help="DIMSE: where an archive without C-GET sends what is fetched.")], 0),
+    "timeout": (Annotated[float, typer.Option(help="Seconds to wait for an answer.")], 60.0),
+}
+"""Options of the connection: `archive.settings` says what they are."""
+with_connection = with_options(_CONNECTION)
+
+
+@app.command()
+@with_quiet_option
+@with_connection
+def pull(
+    url: Url,
+    folder: Annotated[Path, typer.Argument(help="Where to: a folder for each study, in it one for each series.")],
+    query: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="KEY=VALUE, several times: patient, study, accession, modality, body_part, description (of the "
+            "series, with * and ?), study_description, since and until (2026-07-31). All studies when left out."
+        ),
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Fetch more than 1,000 studies, too.")] = False,
+    **connection: Any,
+) -> None:
+    """Fetch studies. Run it again: what is there whole is not fetched again."""
+    from osteon.archive.archive import open_archive
+    from osteon.archive.transfer import describe_pull, parse_query
+    from osteon.archive.transfer import pull as fetch
+
+    asked = parse_query(query or [])
+    report = fetch(open_archive(url, connection), folder, asked, many=yes)
+    out.print(f"{describe_pull(report)}: {escape(str(folder))}" if report.studies else describe_pull(report))
+    if report.fetched:
+        info(f"`osteon import {folder} DATASET` makes a dataset of them")
+    report_failures(report.failed, "not fetched")
+
+
+@app.command()
+@with_quiet_option
+@with_connection
+def push(
+    url: Url,
+    paths: Annotated[list[Path], typer.Argument(help="DICOM files, or folders of them.")],
+    **connection: Any,
+) -> None:
+    """Send DICOM files. Run it again: what the archive has stays there once."""
+    from osteon.archive.archive import open_archive
+    from osteon.archive.transfer import push as send
+
+    report = send(open_archive(url, connection), paths)
+    if report.passed_over:
+        names = shorten_list([path.name for path in report.passed_over])
+        info(f"passed over, since they are not DICOM: {pluralise(len(report.passed_over), 'file')} ({names})")
+    out.print(f"{pluralise(len(report.sent), 'file')} sent")
+    report_failures(report.failed, "not taken")
