@@ -164,8 +164,7 @@ def serving(
 @contextmanager
 def serve_model(trained: Path, folder: Path, *options: object) -> Iterator[tuple[Client, subprocess.Popen[str]]]:
     """`osteon serve` in a process of its own; killed at the end."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     line = [sys.executable, "-m", "osteon.cli", "serve", trained, "--folder", folder, "--port", port, "--device", "cpu"]
     line += options
     with (folder.parent / "log").open("a") as log:
@@ -183,6 +182,11 @@ def serve_model(trained: Path, folder: Path, *options: object) -> Iterator[tuple
     finally:
         process.kill()
         process.wait()
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return int(free.getsockname()[1])
 
 
 def _listens(port: int) -> bool:

@@ -29,7 +29,7 @@ from osteon.app.bin import (
     rename,
     restore,
 )
-from osteon.app.folder_sizes import folder_size, format_size, workspace_sizes
+from osteon.app.folder_sizes import format_size, workspace_sizes
 from osteon.app.item_actions import item_size
 from osteon.app.item_references import dependent_datasets, remaining_references
 from osteon.app.jobs import Job, JobPhase, Jobs, JobState
@@ -39,6 +39,7 @@ from osteon.app.workspace import ABOUT, BIN, Item, ItemKind, Workspace, read_abo
 from osteon.cli.main import app as command_line
 from osteon.core.errors import FileError, UsageError
 from osteon.core.files import write_json
+from osteon.core.folders import folder_size
 from osteon.core.locks import lock_folder
 from osteon.dataset.manifest import read_manifest, write_manifest
 from test_app_pages import model_in, result_in

@@ -259,13 +259,14 @@ def test_the_page_names_every_route_and_asks_no_other_host(running: RunningServe
     text = shown.body.decode()
     described = running.client.ask("GET", "/openapi.json").data
     assert all(path in text for path in described["paths"])
-    assert {*described["paths"]} == {"/jobs", "/jobs/{job_id}", "/jobs/{job_id}/{file}", "/health", "/model"}
+    jobs = {"/jobs", "/jobs/{job_id}", "/jobs/{job_id}/{file}"}
+    assert {*described["paths"]} == {*jobs, "/health", "/ready", "/metrics", "/model"}
     assert "422" not in described["paths"]["/jobs/{job_id}"]["get"]["responses"]
     assert not any(word in text for word in ("<script", "src=", "@import", "https://", "<link"))
     assert "default-src 'none'" in shown.headers["content-security-policy"]
 
 
-@pytest.mark.parametrize("path", ["/docs", "/redoc", "/jobs", "/jobs/x", "/jobs/..%2f..", f"/jobs/{'0' * 32}/job.json"])
+@pytest.mark.parametrize("path", ["/docs", "/redoc", "/jobs/x", "/jobs/..%2f..", f"/jobs/{'0' * 32}/job.json"])
 def test_what_is_not_there_is_said_in_json(running: RunningServer, path: str) -> None:
     reply = running.client.ask("GET", path)
     assert reply.status in (404, 405)

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from osteon.app.workspace import BIN, ITEM_KINDS, Workspace
-
-BLOCK_BYTES = 512
-"""Bytes in which systems count a file's blocks, whatever the disk's own are (POSIX, sys/stat.h)."""
+from osteon.core.folders import folder_size
 
 
 @dataclass(frozen=True)
@@ -32,32 +27,6 @@ class FolderSizes:
     def of(self, kind: str) -> int:
         """Bytes that all items of a kind take."""
         return sum(size for name, size in self.items.items() if name.startswith(f"{kind}/"))
-
-
-def folder_size(folder: Path, seen: set[tuple[int, int]] | None = None) -> int:
-    """Bytes that a file or what is below a folder takes; links are not followed, and a file of two names counts once.
-
-    Args:
-        folder: Where to begin.
-        seen: Files of two names that were counted; new ones are added.
-    """
-    seen = set() if seen is None else seen
-    total, pending = 0, [str(folder)]
-    while pending:
-        path = pending.pop()
-        try:
-            stat_result = os.lstat(path)
-            is_folder = stat.S_ISDIR(stat_result.st_mode)
-            if stat_result.st_nlink > 1 and not is_folder:
-                if (stat_result.st_dev, stat_result.st_ino) in seen:
-                    continue
-                seen.add((stat_result.st_dev, stat_result.st_ino))
-            total += getattr(stat_result, "st_blocks", -(-stat_result.st_size // BLOCK_BYTES)) * BLOCK_BYTES
-            if is_folder:
-                pending += [entry.path for entry in os.scandir(path)]
-        except OSError:  # removed meanwhile, or not readable
-            continue
-    return total
 
 
 def workspace_sizes(workspace: Workspace) -> FolderSizes:

@@ -10,11 +10,12 @@ from nicegui import ui
 
 from osteon.app.bin import Deletion, delete, missing_uploads, rename, restore
 from osteon.app.elements import NAVIGATION, action, attempt, caption, page_frame
-from osteon.app.folder_sizes import folder_size, format_size
+from osteon.app.folder_sizes import format_size
 from osteon.app.item_references import attached_paths, dependent_datasets, find_job_using, remaining_references
 from osteon.app.state import AppState, Undo
 from osteon.app.workspace import KIND_NAMES, MAX_NAME_LENGTH, Item, ItemKind
 from osteon.core.errors import OsteonError, UsageError
+from osteon.core.folders import folder_size
 from osteon.core.text import shorten_list
 
 MAX_NAMES = 4

@@ -27,11 +27,16 @@ def serve(
     token_file: Annotated[
         Path | None, typer.Option(help="A file with the token to ask for; or OSTEON_TOKEN in the environment.")
     ] = None,
+    tls_cert: Annotated[Path | None, typer.Option(help="TLS: the server's certificate (PEM).")] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="TLS: its private key (PEM).")] = None,
     queue: Annotated[int, typer.Option(min=1, help="Limit for current uploads and waiting jobs together.")] = 32,
     max_upload: Annotated[str, typer.Option(help="The largest upload, as 2GB.")] = "2GB",
     keep: Annotated[
         str, typer.Option(help="How long jobs are kept when they are over, while the server runs: 7d, 12h.")
     ] = "7d",
+    keep_size: Annotated[
+        str | None, typer.Option(help="What they may take on the disk, as 50GB: beyond, the oldest go.")
+    ] = None,
     job_limit: Annotated[str, typer.Option(help="How long a job may take: 30min, 90s; then it fails.")] = "30min",
     max_voxels: Annotated[int, typer.Option(min=1, help="Voxels of the largest scan that is taken.")] = 10**9,
     speed: Annotated[str, typer.Option(help="As osteon predict has it: fast, balanced, best.")] = "balanced",
@@ -64,13 +69,13 @@ def serve(
     from osteon.serving.guard import find_token
     from osteon.serving.jobs import JobQueue
     from osteon.serving.predictor import Dispatcher, start_predictor
-    from osteon.serving.server import Labelling, create_server, hold_jobs_folder
+    from osteon.serving.server import Labelling, create_server, hold_jobs_folder, read_tls
     from osteon.serving.worker import ServedModel
     from osteon.web.address import ServerAddress
 
     limit = None if memory is None else parse_bytes(memory)
     served = ServedModel(model, speed, engine, postprocess, device, limit, max_voxels, click_model)
-    address = ServerAddress(host, port)
+    address, tls = ServerAddress(host, port), read_tls(tls_cert, tls_key)
     most_bytes, keep_s, limit_s = parse_bytes(max_upload), parse_seconds(keep), parse_seconds(job_limit)
     with hold_jobs_folder(folder):
         address.check()
@@ -83,20 +88,21 @@ def serve(
                 f"{model}: answers clicks, and finds nothing by itself",
                 hint="osteon serve MODEL --protocol monailabel --dataset DATASET",
             )
-        dispatcher = Dispatcher(jobs, predictor, keep_s, limit_s)
+        most_kept = None if keep_size is None else parse_bytes(keep_size)
+        dispatcher = Dispatcher(jobs, predictor, keep_s, limit_s, most_kept)
         labelling = None if dataset is None else Labelling(folder, dataset, train_budget)
-        server = create_server(dispatcher, address, token, most_bytes, labelling)
-        _print_address(address.local, folder, token if made else "", jobs.damaged)
-        out.print(f"listening {escape(address.url())}")
+        server = create_server(dispatcher, address, token, most_bytes, labelling, tls)
+        _print_address(address.local or tls is not None, folder, token if made else "", jobs.damaged)
+        out.print(f"listening {escape(address.url(tls=tls is not None))}")
         out.print("stop      Ctrl-C; waiting jobs are done when it is started again")
         server.run()
         dispatcher.stop()
 
 
-def _print_address(local: bool, folder: Path, made: str, damaged: int) -> None:
+def _print_address(safe: bool, folder: Path, made: str, damaged: int) -> None:
     if damaged:
         warn(f"{damaged} jobs cannot be read, and are skipped")
-    if not local:
+    if not safe:
         warn("anyone who sees the network's traffic can read it; use a proxy with TLS, or an SSH tunnel")
     out.print(f"jobs      {escape(str(folder))}")
     if made:

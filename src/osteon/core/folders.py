@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,8 @@ _POINTERS = (b"version https://git-lfs.github.com/spec/", b"annex/objects/", b"a
 """What stands in the file that Git LFS or git-annex leaves in the place of one that was not fetched."""
 _MAX_POINTER_BYTES = 1024
 """Bytes (github.com/git-lfs/git-lfs, docs/spec.md; git-annex.branchable.com/internals/pointer_file)."""
+BLOCK_BYTES = 512
+"""Bytes in which systems count a file's blocks, whatever the disk's own are (POSIX, sys/stat.h)."""
 
 
 def user_cache() -> Path:
@@ -87,3 +90,29 @@ def _paths_below(folder: Path, hidden: bool, skip_with: str | None) -> Iterator[
 
 def _is_within(path: str, folder: str) -> bool:
     return Path(path).is_relative_to(folder)
+
+
+def folder_size(folder: Path, seen: set[tuple[int, int]] | None = None) -> int:
+    """Bytes that a file or what is below a folder takes; links are not followed, and a file of two names counts once.
+
+    Args:
+        folder: Where to begin.
+        seen: Files of two names that were counted; new ones are added.
+    """
+    seen = set() if seen is None else seen
+    total, pending = 0, [str(folder)]
+    while pending:
+        path = pending.pop()
+        try:
+            stat_result = os.lstat(path)
+            is_folder = stat.S_ISDIR(stat_result.st_mode)
+            if stat_result.st_nlink > 1 and not is_folder:
+                if (stat_result.st_dev, stat_result.st_ino) in seen:
+                    continue
+                seen.add((stat_result.st_dev, stat_result.st_ino))
+            total += getattr(stat_result, "st_blocks", -(-stat_result.st_size // BLOCK_BYTES)) * BLOCK_BYTES
+            if is_folder:
+                pending += [entry.path for entry in os.scandir(path)]
+        except OSError:  # removed meanwhile, or not readable
+            continue
+    return total

@@ -24,7 +24,8 @@ from osteon.core.files import read_json
 from osteon.core.version import __version__
 from osteon.serving.guard import ServerRules, error_response
 from osteon.serving.health import Health, check_health
-from osteon.serving.jobs import RESULT, RESULT_JSON, Job
+from osteon.serving.jobs import RESULT, RESULT_JSON, Job, State
+from osteon.serving.metrics import server_metrics
 from osteon.serving.page import api_page
 from osteon.serving.predictor import Dispatcher
 from osteon.serving.upload_slots import incoming_upload
@@ -32,6 +33,7 @@ from osteon.serving.uploads import check_headers, receive
 from osteon.web.drain_request import DrainRequestMiddleware
 from osteon.web.guard import Guard
 from osteon.web.http_errors import RejectedError
+from osteon.web.prometheus import MEDIA_TYPE
 
 logger = logging.getLogger(__name__)
 EXPORT_FORMS = ("stl", "ply", "obj", "seg-nrrd", "itk-snap", "dicom-seg", "rtstruct", "rle-csv", "coco")
@@ -39,8 +41,8 @@ EXPORT_FORMS = ("stl", "ply", "obj", "seg-nrrd", "itk-snap", "dicom-seg", "rtstr
 _MEDIA_TYPES = {".gz": "application/gzip", ".nrrd": "application/octet-stream", ".zip": "application/zip"}
 DESCRIPTION = (
     "Send a scan, ask how far it is, fetch the mask. Where the server asks for a token, every request but those for "
-    "this page, openapi.json and /health carries the header `Authorization: Bearer TOKEN`. Errors are JSON: `error` "
-    "says what is wrong, `hint` what to do about it."
+    "this page, openapi.json, /health and /ready carries the header `Authorization: Bearer TOKEN`. Errors are JSON: "
+    "`error` says what is wrong, `hint` what to do about it."
 )
 
 
@@ -81,6 +83,8 @@ _SCAN = {
     "required": True,
     "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary", "minLength": 1}}},
 }
+
+_TEXT = {"content": {"text/plain": {"schema": {"type": "string"}}}}
 
 
 def problems(*codes: int) -> dict[int | str, dict[str, Any]]:
@@ -171,6 +175,17 @@ def _routes(dispatcher: Dispatcher, max_upload: int) -> APIRouter:
         response.headers["Location"] = f"/jobs/{job.id}"
         return Status(**job.model_dump(), ahead=queue.ahead(job.id))
 
+    @router.get("/jobs", responses=problems(401, 422))
+    def list_jobs(
+        state: Annotated[State | None, Query(description="only jobs of this state")] = None,
+        limit: Annotated[int, Query(ge=1, le=1000, description="so many at most")] = 100,
+    ) -> list[Status]:
+        """The jobs, the newest first, without their results. Whoever has the token sees all of them."""
+        with queue.changed:
+            own = [job for job in queue.jobs.values() if state in (None, job.state)]
+            own.sort(key=lambda job: job.submitted, reverse=True)
+            return [Status(**job.model_dump(), ahead=queue.ahead(job.id)) for job in own[:limit]]
+
     @router.get("/jobs/{job_id}", responses=problems(401, 404))
     def status(job_id: Id) -> Status:
         """Where a job stands, and what came of it."""
@@ -200,6 +215,18 @@ def _routes(dispatcher: Dispatcher, max_upload: int) -> APIRouter:
     def health() -> Health:
         """Whether the server works, and how much it has to do. It answers 200 whatever the status."""
         return check_health(dispatcher)
+
+    @router.get("/ready", responses={503: {"model": Health, "description": "It would not be worked on now."}})
+    def ready(response: Response) -> Health:
+        """Whether a scan that is sent now will be worked on; 503 where the predicting process is not up, or stuck."""
+        health = check_health(dispatcher)
+        response.status_code = 200 if health.ready else 503
+        return health
+
+    @router.get("/metrics", response_class=Response, responses={200: _TEXT, **problems(401)})
+    def metrics() -> Response:
+        """Jobs, queue, times and memory, in Prometheus' text form."""
+        return Response(server_metrics(dispatcher), media_type=MEDIA_TYPE)
 
     @router.get("/model", responses=problems(401))
     def model() -> dict[str, Any]:

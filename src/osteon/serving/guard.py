@@ -15,7 +15,7 @@ from osteon.core.errors import UsageError
 from osteon.core.files import read_text
 from osteon.web.guard import SECURITY_HEADERS, AccessRules, secrets_match
 
-OPEN_PATHS = ("/", "/health", "/openapi.json")
+OPEN_PATHS = ("/", "/health", "/ready", "/openapi.json")
 """What is answered without a token: it is the same for everybody, and says nothing of any scan."""
 LEAST_CHARACTERS = 16
 """Of a token: nobody guesses so many."""

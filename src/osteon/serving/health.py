@@ -20,6 +20,9 @@ class Health(BaseModel):
     status: Literal["ok", "starting", "degraded"] = Field(
         description="ok; starting: the predicting process is not ready; degraded: it works, but see why"
     )
+    ready: bool = Field(
+        description="whether a scan that is sent now will be worked on: the predicting process is up, and not stuck"
+    )
     why: list[str] = Field(description="why the server is not ok")
     waiting: int = Field(description="jobs that wait")
     receiving: int = Field(description="uploads that are coming in")
@@ -35,8 +38,8 @@ def check_health(dispatcher: Dispatcher) -> Health:
     with queue.changed:
         busy_s, mean_s = queue.busy_s, queue.mean_s
         long_s = limit_s / 2 if mean_s is None else min(limit_s / 2, max(LONG_S, LONG_FACTOR * mean_s))
-        why = []
-        if busy_s is not None and busy_s > long_s:
+        why, stuck = [], busy_s is not None and busy_s > long_s
+        if stuck:
             why.append(f"a job has been worked on for {busy_s:.0f} s; after {limit_s:.0f} s it is ended")
         if not queue.free:
             why.append("the queue is full")
@@ -45,6 +48,7 @@ def check_health(dispatcher: Dispatcher) -> Health:
         alive = dispatcher.predictor.alive
         return Health(
             status="degraded" if why else "ok" if alive else "starting",
+            ready=alive and not stuck,
             why=why if alive else [*why, "the predicting process is not ready"],
             waiting=len(queue.waiting),
             receiving=len(queue.slots.held),

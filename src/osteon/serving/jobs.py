@@ -13,7 +13,7 @@ from __future__ import annotations
 import shutil
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -24,6 +24,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from osteon.core.errors import OsteonError
 from osteon.core.files import read_json, write_json
+from osteon.core.folders import folder_size
 from osteon.serving.click_tasks import CLICKS_JSON
 from osteon.serving.job_ages import JobAges
 from osteon.serving.upload_slots import UploadSlot, UploadSlots
@@ -31,6 +32,7 @@ from osteon.web.http_errors import RejectedError
 from osteon.web.job_store import JobStore
 
 JOB, SCAN, RESULT, RESULT_JSON, CASE_JSON = "job.json", "scan", "result", "result.json", "case.json"
+State = Literal["queued", "running", "done", "failed"]
 FINISHED = ("done", "failed")
 FIRST_WAIT_S, LONGEST_WAIT_S = 5, 600
 """What `Retry-After` says before any job was done, and at most."""
@@ -53,7 +55,7 @@ class Job(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     id: str
-    state: Literal["queued", "running", "done", "failed"] = "queued"
+    state: State = "queued"
     submitted: str
     started: str | None = None
     finished: str | None = None
@@ -79,6 +81,8 @@ class JobQueue:
         damaged: Number of folders that are no jobs.
         running: The id of the one that is worked on.
         ages: Of those that are over.
+        sizes: Bytes on the disk of those that are over.
+        ended: How many ended since this server started, by state, and `worked_s`: the seconds that they took.
     """
 
     def __init__(self, folder: Path, size: int) -> None:
@@ -88,6 +92,9 @@ class JobQueue:
         self.waiting: deque[str] = deque()
         self.damaged = 0
         self.running: str | None = None
+        self.sizes: dict[str, int] = {}
+        self.ended: Counter[str] = Counter()
+        self.worked_s = 0.0
         self._durations_s: deque[float] = deque(maxlen=RECENT_JOBS)
         self._began = 0.0
         self.ages = JobAges(folder)
@@ -109,6 +116,7 @@ class JobQueue:
             if job.state in FINISHED:
                 shutil.rmtree(path / SCAN, ignore_errors=True)
                 self.ages.start(job.id)
+                self.sizes[job.id] = folder_size(path)
             self.jobs[job.id] = job
         waiting = [job for job in self.jobs.values() if job.state == "queued"]
         self.waiting.extend(job.id for job in sorted(waiting, key=lambda job: job.submitted))
@@ -197,11 +205,15 @@ class JobQueue:
             if job_id not in self.jobs:  # deleted meanwhile
                 return
             self._change(self.jobs[job_id], finished=_now(), **changes)
+            took_s = time.monotonic() - self._began
+            self.ended[changes["state"]] += 1
+            self.worked_s += took_s
             if not (self.store.path(job_id) / CLICKS_JSON).is_file():  # these say nothing of how long a scan takes
-                self._durations_s.append(time.monotonic() - self._began)
+                self._durations_s.append(took_s)
             self.running = None
             self.ages.start(job_id)
             shutil.rmtree(self.store.path(job_id) / SCAN, ignore_errors=True)
+            self.sizes[job_id] = folder_size(self.store.path(job_id))
 
     def crash(self, job_id: str, most: int, reason: str) -> None:
         """The predicting process died over it: it is tried again, or given up after `most` times."""
@@ -226,17 +238,31 @@ class JobQueue:
         with self.changed:
             del self.jobs[self.get(job_id).id]
             self.running = None if self.running == job_id else self.running
+            self.sizes.pop(job_id, None)
             if job_id in self.waiting:
                 self.waiting.remove(job_id)
         self.store.remove(job_id)
 
-    def expire(self, keep_s: float) -> int:
-        """Remove jobs that have been over for so long while a server ran. Returns how many."""
+    def expire(self, keep_s: float, keep_bytes: int | None = None) -> int:
+        """Remove jobs that have been over for so long while a server ran, and the oldest of those that take too much.
+
+        Args:
+            keep_s: Seconds for which they are kept.
+            keep_bytes: That they may take; None: any.
+
+        Returns:
+            How many were removed.
+        """
         with self.changed:
             over = {job.id for job in self.jobs.values() if job.state in FINISHED}
             self.ages.keep_only(over)
             self.ages.save()
-            old = [job_id for job_id in over if self.ages.of(job_id) >= keep_s]
+            old = {job_id for job_id in over if self.ages.of(job_id) >= keep_s}
+            left = 0
+            for job_id in sorted(over - old, key=lambda one: (self.ages.of(one), one)):  # the youngest first
+                left += self.sizes.get(job_id, 0)
+                if keep_bytes is not None and left > keep_bytes:
+                    old.add(job_id)
         removed = 0
         for job_id in old:
             with suppress(RejectedError):  # whose it is has deleted it meanwhile

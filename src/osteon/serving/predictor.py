@@ -134,18 +134,30 @@ class Dispatcher(threading.Thread):
         predictor: Started.
         keep_s: Seconds for which jobs are kept when they are over.
         limit_s: Seconds that a job may take.
+        keep_bytes: That jobs may take which are over; the oldest go first. None: any.
+
+    Attributes:
+        restarts: How often the predicting process was started again.
     """
 
-    def __init__(self, queue: JobQueue, predictor: PredictorProcess, keep_s: float, limit_s: float) -> None:
+    def __init__(
+        self,
+        queue: JobQueue,
+        predictor: PredictorProcess,
+        keep_s: float,
+        limit_s: float,
+        keep_bytes: int | None = None,
+    ) -> None:
         super().__init__(name="dispatcher", daemon=True)
         self.queue, self.predictor, self.keep_s, self.limit_s = queue, predictor, keep_s, limit_s
+        self.keep_bytes, self.restarts = keep_bytes, 0
         self.stopping = threading.Event()
 
     def run(self) -> None:
         """Work until `stop`."""
         while not self.stopping.is_set():
             try:
-                self.queue.expire(self.keep_s)
+                self.queue.expire(self.keep_s, self.keep_bytes)
                 if self.predictor.alive or self._restart():
                     job = self.queue.start_next(TICK_S)
                     if job is not None:
@@ -208,6 +220,7 @@ class Dispatcher(threading.Thread):
                 self.stopping.wait(pause)
                 pause = min(2 * pause, LONGEST_PAUSE_S)
             else:
+                self.restarts += 1
                 return True
         return False
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -58,8 +59,37 @@ class Labelling:
     budget: str
 
 
+@dataclass(frozen=True)
+class Tls:
+    """PEM files of the server's certificate and of its key."""
+
+    cert: Path
+    key: Path
+
+
+def read_tls(cert: Path | None, key: Path | None) -> Tls | None:
+    """The files, checked; None where there are none. Raises UsageError where they are no certificate and its key."""
+    if cert is None and key is None:
+        return None
+    if cert is None or key is None:
+        raise UsageError("TLS needs a certificate and its key", hint="give --tls-cert and --tls-key")
+    try:
+        ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(cert, key, password=lambda: "")
+    except (OSError, ssl.SSLError) as error:
+        raise UsageError(
+            f"{cert}, {key}: are no certificate and its key ({error.strerror or error})",
+            hint="give PEM files that belong together; the key must not need a password",
+        ) from None
+    return Tls(cert, key)
+
+
 def create_server(
-    dispatcher: Dispatcher, address: ServerAddress, token: str, max_upload: int, labelling: Labelling | None = None
+    dispatcher: Dispatcher,
+    address: ServerAddress,
+    token: str,
+    max_upload: int,
+    labelling: Labelling | None = None,
+    tls: Tls | None = None,
 ) -> uvicorn.Server:
     """The server of a model, which does not listen yet.
 
@@ -69,6 +99,7 @@ def create_server(
         token: That requests need; empty where none is needed.
         max_upload: Bytes of an upload.
         labelling: Where MONAI Label's clients are answered, too.
+        tls: Where it speaks HTTPS.
 
     Raises:
         FileError, DatasetError: The dataset cannot be read.
@@ -89,6 +120,8 @@ def create_server(
         lifespan="on",
         log_level="warning",
         timeout_graceful_shutdown=SHUTDOWN_S,
+        ssl_certfile=None if tls is None else tls.cert,
+        ssl_keyfile=None if tls is None else tls.key,
         **server_options(),
     )
     return uvicorn.Server(config)

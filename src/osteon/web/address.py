@@ -42,10 +42,10 @@ class ServerAddress:
                 hint=f"another program may use it: --port {self.port + 1}",
             ) from error
 
-    def url(self, host: str = "") -> str:
-        """Where clients find it, by `host` where it listens on more than this machine alone."""
+    def url(self, host: str = "", *, tls: bool = False) -> str:
+        """Where clients find it, by `host` where it listens on more than this machine alone; `tls`: by HTTPS."""
         host = "localhost" if self.local else host or self.host
-        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}/"
+        return f"http{'s' if tls else ''}://{f'[{host}]' if ':' in host else host}:{self.port}/"
 
 
 def host_name(host: str) -> str:
