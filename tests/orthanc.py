@@ -80,19 +80,16 @@ class Orthanc:
 
     def get(self, path: str) -> Any:
         """Its own interface, by which tests look at what it holds."""
-        return json.loads(self._ask(path))
+        return json.loads(self.read(path))
 
-    def delete(self, path: str) -> None:
-        """Delete what its own interface names."""
-        self._ask(path, "DELETE")
-
-    def _ask(self, path: str, method: str = "GET") -> bytes:
+    def read(self, path: str) -> bytes:
+        """A file by its own interface."""
         passwords = urllib.request.HTTPPasswordMgrWithDefaultRealm()
         passwords.add_password(None, f"http://127.0.0.1:{self.http}", USER, PASSWORD)
         opener = urllib.request.build_opener(
             urllib.request.ProxyHandler({}), urllib.request.HTTPBasicAuthHandler(passwords)
         )
-        request = urllib.request.Request(f"http://127.0.0.1:{self.http}{path}", method=method)
+        request = f"http://127.0.0.1:{self.http}{path}"
         with opener.open(request, timeout=60) as answer:
             return bytes(answer.read())
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 
+from osteon.cli.archive_watch import watch
 from osteon.cli.output import info, out, report_failures
 from osteon.cli.shared_options import with_options, with_quiet_option
 from osteon.core.text import pluralise, shorten_list
@@ -38,6 +39,7 @@ _CONNECTION: dict[str, tuple[Any, Any]] = {
 }
 """Options of the connection: `archive.settings` says what they are."""
 with_connection = with_options(_CONNECTION)
+app.command()(with_quiet_option(watch))
 
 
 @app.command()
