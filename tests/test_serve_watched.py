@@ -13,7 +13,7 @@ import pytest
 
 from osteon.core.errors import UsageError
 from osteon.serving.guard import ServerRules
-from osteon.serving.jobs import RESULT, JobQueue
+from osteon.serving.jobs import RESULT, Job, JobQueue
 from osteon.serving.predictor import Dispatcher
 from osteon.serving.server import create_server, read_tls
 from osteon.web.address import ServerAddress
@@ -46,13 +46,17 @@ def test_a_server_is_ready_unless_its_process_is_stuck_or_gone(tmp_path: Path) -
         assert found["osteon_serve_predictor_restarts_total"] == found["osteon_serve_ready"] == 1
         assert found["osteon_serve_memory_bytes"] > 10**6
         assert found["osteon_serve_kept_bytes"] > 0
+        assert found["osteon_serve_predictor_memory_bytes"] == 0  # the tests' own has no process
         running.predictor.up = False
         assert running.client.ask("GET", "/ready").status == 503
         running.predictor.up = True
 
 
 def test_jobs_are_listed_the_newest_first(tmp_path: Path) -> None:
-    with serving(tmp_path) as running:
+    with serving(tmp_path / "open") as running:
+        assert running.client.ask("GET", "/jobs").status == 403
+    with serving(tmp_path, rules=ServerRules(TOKEN)) as running:
+        running.client.headers["Authorization"] = f"Bearer {TOKEN}"
         ids = [running.client.send().data["id"] for _ in range(3)]
         wait_until(lambda: running.predictor.tasks)
         assert [job["id"] for job in running.client.ask("GET", "/jobs").data] == ids[::-1]
@@ -63,7 +67,7 @@ def test_jobs_are_listed_the_newest_first(tmp_path: Path) -> None:
         running.predictor.go.set()
 
 
-def test_what_takes_too_much_goes_the_oldest_first(tmp_path: Path) -> None:
+def test_what_takes_too_much_goes_the_oldest_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     queue = JobQueue(tmp_path, 8)
     ids = []
     for _ in range(3):
@@ -73,6 +77,8 @@ def test_what_takes_too_much_goes_the_oldest_first(tmp_path: Path) -> None:
         (queue.store.path(ids[-1]) / RESULT).mkdir()
         (queue.store.path(ids[-1]) / RESULT / "mask").write_bytes(bytes(100_000))
         queue.complete(ids[-1])
+    assert queue.expire(1000, 0) == 0  # there is time to fetch it
+    monkeypatch.setattr("osteon.serving.jobs.FETCH_S", 0)
     assert queue.expire(1000, 350_000) == 0
     assert JobQueue(tmp_path, 8).sizes == queue.sizes  # the next server knows it, too
     assert queue.expire(1000, 250_000) == 1
@@ -118,3 +124,23 @@ def test_what_is_no_certificate_is_said(tmp_path: Path, certificate: tuple[Path,
             read_tls(*given)
     with pytest.raises(UsageError, match="are no certificate"):
         read_tls(tmp_path / "nothing.pem", key)
+
+
+def test_a_result_that_is_removed_while_it_is_asked_for_is_not_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serving(tmp_path) as running:
+        running.predictor.go.set()
+        done = running.client.send().data["id"]
+        assert running.client.wait_for(done)["state"] == "done"
+        get, asked = running.queue.get, []
+
+        def later(job_id: str) -> Job:
+            job = get(job_id)
+            if not asked:
+                asked.append(job_id)
+                running.queue.remove(job_id)
+            return job
+
+        monkeypatch.setattr(running.queue, "get", later)
+        assert running.client.ask("GET", f"/jobs/{done}").status == 404

@@ -19,7 +19,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.routing import Match
 
-from osteon.core.errors import OsteonError
+from osteon.core.errors import FileError, OsteonError
 from osteon.core.files import read_json
 from osteon.core.version import __version__
 from osteon.serving.guard import ServerRules, error_response
@@ -94,6 +94,7 @@ def problems(*codes: int) -> dict[int | str, dict[str, Any]]:
 
 PROBLEMS = {
     401: "The token is missing or wrong.",
+    403: "This server asks for no token, and so lists no jobs.",
     404: "There is no such job, or no such file of it (yet).",
     408: "It was too slow; or it was slow while the queue was full and others were waiting.",
     413: "The upload, or what comes out of it, is larger than --max-upload allows; no more is read.",
@@ -130,7 +131,7 @@ def create_app(
         redoc_url=None,
         lifespan=lifespan,
     )
-    app.include_router(_routes(dispatcher, max_upload))
+    app.include_router(_routes(dispatcher, max_upload, listed=bool(rules.token)))
     if protocol is not None:
         app.include_router(protocol)
 
@@ -151,9 +152,17 @@ def create_app(
     return DrainRequestMiddleware(Guard(app, rules))
 
 
-def _routes(dispatcher: Dispatcher, max_upload: int) -> APIRouter:
+def _routes(dispatcher: Dispatcher, max_upload: int, *, listed: bool) -> APIRouter:
     router = APIRouter()
     queue = dispatcher.queue
+
+    def read_result(job_id: str) -> dict[str, Any]:
+        try:
+            result: dict[str, Any] = read_json(queue.store.path(job_id) / RESULT / RESULT_JSON, "the result")
+        except FileError:
+            queue.get(job_id)  # it may have been removed just now: 404
+            raise
+        return result
 
     @router.post(
         "/jobs",
@@ -175,12 +184,14 @@ def _routes(dispatcher: Dispatcher, max_upload: int) -> APIRouter:
         response.headers["Location"] = f"/jobs/{job.id}"
         return Status(**job.model_dump(), ahead=queue.ahead(job.id))
 
-    @router.get("/jobs", responses=problems(401, 422))
+    @router.get("/jobs", responses=problems(401, 403, 422))
     def list_jobs(
         state: Annotated[State | None, Query(description="only jobs of this state")] = None,
         limit: Annotated[int, Query(ge=1, le=1000, description="so many at most")] = 100,
     ) -> list[Status]:
-        """The jobs, the newest first, without their results. Whoever has the token sees all of them."""
+        """The jobs, the newest first, without their results. Who has the token sees all of them."""
+        if not listed:
+            raise RejectedError(403, "jobs are not listed without a token", hint="start osteon serve with --token-file")
         with queue.changed:
             own = [job for job in queue.jobs.values() if state in (None, job.state)]
             own.sort(key=lambda job: job.submitted, reverse=True)
@@ -190,8 +201,7 @@ def _routes(dispatcher: Dispatcher, max_upload: int) -> APIRouter:
     def status(job_id: Id) -> Status:
         """Where a job stands, and what came of it."""
         job = queue.get(job_id)
-        path = queue.store.path(job_id) / RESULT / RESULT_JSON
-        result = read_json(path, "the result") if job.state == "done" else None
+        result = read_result(job_id) if job.state == "done" else None
         return Status(**job.model_dump(), ahead=queue.ahead(job_id), result=result)
 
     @router.get("/jobs/{job_id}/{file}", response_class=FileResponse, responses=problems(401, 404))
@@ -201,7 +211,7 @@ def _routes(dispatcher: Dispatcher, max_upload: int) -> APIRouter:
         if job.state != "done":
             raise RejectedError(404, f"the job is {job.state}", hint=_NOT_YET[job.state])
         folder = queue.store.path(job_id) / RESULT
-        files = read_json(folder / RESULT_JSON, "the result")["files"]
+        files = read_result(job_id)["files"]
         if file not in files:
             raise RejectedError(404, "the job has no such file", hint=f"it has {', '.join(files)}")
         return FileResponse(folder / file, media_type=_MEDIA_TYPES[Path(file).suffix], filename=file)

@@ -36,6 +36,8 @@ State = Literal["queued", "running", "done", "failed"]
 FINISHED = ("done", "failed")
 FIRST_WAIT_S, LONGEST_WAIT_S = 5, 600
 """What `Retry-After` says before any job was done, and at most."""
+FETCH_S = 600.0
+"""A client has so many seconds to fetch a result, however much room results take."""
 RECENT_JOBS = 20
 """From whose times `Retry-After` is guessed."""
 
@@ -248,7 +250,7 @@ class JobQueue:
 
         Args:
             keep_s: Seconds for which they are kept.
-            keep_bytes: That they may take; None: any.
+            keep_bytes: That they may take; None: any. What has been over for less than FETCH_S stays all the same.
 
         Returns:
             How many were removed.
@@ -261,7 +263,7 @@ class JobQueue:
             left = 0
             for job_id in sorted(over - old, key=lambda one: (self.ages.of(one), one)):  # the youngest first
                 left += self.sizes.get(job_id, 0)
-                if keep_bytes is not None and left > keep_bytes:
+                if keep_bytes is not None and left > keep_bytes and self.ages.of(job_id) >= FETCH_S:
                     old.add(job_id)
         removed = 0
         for job_id in old:

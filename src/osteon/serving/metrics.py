@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 
 import psutil
@@ -23,7 +24,7 @@ def server_metrics(dispatcher: Dispatcher) -> str:
         ("queue_free", "Places of the queue that are free.", health.free),
         ("busy_seconds", "For how long the job that runs has been worked on; 0: none runs.", health.busy_s or 0.0),
         ("kept_bytes", "What jobs take on the disk that are over.", kept),
-        ("memory_bytes", "Resident memory of the server.", _memory(None)),
+        ("memory_bytes", "Resident memory of the server.", _memory(os.getpid())),
         ("predictor_memory_bytes", "Resident memory of the predicting process.", _memory(dispatcher.predictor.pid)),
     ]
     return write_metrics(
@@ -59,7 +60,7 @@ def server_metrics(dispatcher: Dispatcher) -> str:
 
 
 def _memory(pid: int | None) -> int:
-    """Bytes of a process, of this one without an id; 0 where it is gone."""
+    """Bytes of a process; 0 where there is none."""
     with suppress(psutil.Error):
-        return int(psutil.Process(pid).memory_info().rss)
+        return 0 if pid is None else int(psutil.Process(pid).memory_info().rss)
     return 0
