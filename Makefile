@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
+export PYTHONDONTWRITEBYTECODE =  # empty is off: what is imported is compiled once, not by each of the tests' processes
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 2 --dist loadfile --no-loadscope-reorder
 NETWORKS := engines networks export_models fused_norm small_maps unet model
 QUICK := augmenting between_slices cache case_ids case_selection clock comparing confidence connectivity dataset errors filling \
