@@ -25,7 +25,15 @@ from osteon.archive.status_page import WatchStatus, serve_status
 from osteon.archive.watch import watch
 from osteon.archive.watch_config import WatchConfig, read_watch_config
 from osteon.archive.work_list import LONGEST_PAUSE_S, WorkItem, WorkList
-from osteon.core.errors import AccessError, ArchiveDownError, ArchiveError, ArchiveFullError, OsteonError, UsageError
+from osteon.core.errors import (
+    AccessError,
+    ArchiveDownError,
+    ArchiveError,
+    ArchiveFullError,
+    OsteonError,
+    SeriesChangedError,
+    UsageError,
+)
 from osteon.predicting.model_folder import load_model
 from runs import command
 from watching import ROOT, MemoryArchive, untrained_model, write_study
@@ -174,7 +182,9 @@ def test_a_study_that_grows_is_waited_for(
     def fetch(study: str, series: str, folder: Path) -> list[Path]:
         got = MemoryArchive.fetch_series(archive, study, series, folder)
         fetched.append(len(got))
-        archive.take(files[: 12 + 4 * len(fetched)])  # the scanner sends on
+        if len(got) < len(files):
+            archive.take(files[: 12 + 4 * len(fetched)])  # the scanner sends on
+            raise SeriesChangedError("it has changed while it was fetched")
         return got
 
     monkeypatch.setattr(archive, "fetch_series", fetch)
@@ -201,7 +211,7 @@ def test_an_archive_that_is_down_or_full_costs_no_attempt(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     config = configured(model, tmp_path, answers=["seg"])
-    archive.problems = [None] * 8 + [error("https://pacs.example: no")] * 3
+    archive.problems = [None] * 7 + [error("https://pacs.example: no")] * 3
     monkeypatch.setattr(time, "sleep", lambda _: (_ for _ in ()).throw(KeyboardInterrupt) if archive.stored else None)
     with pytest.raises(KeyboardInterrupt):
         watch(config)

@@ -123,7 +123,8 @@ class Archive(Protocol):
             The files, by name.
 
         Raises:
-            ArchiveDownError: The archive ended in the middle, or the series grew meanwhile.
+            ArchiveDownError: The archive ended in the middle.
+            SeriesChangedError: The series grew meanwhile.
             ArchiveError: What came is of another study or patient, not the whole series, or two instances have one UID.
         """
         ...

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -211,8 +211,8 @@ class DimseArchive:
         """An association in which the first context, or one like it, is accepted."""
         from pynetdicom.presentation import build_context
 
-        entity = self._entity
-        association = entity.associate(
+        associate = partial(
+            self._entity.associate,
             self.host,
             self.port,
             ae_title=self.title,
@@ -221,6 +221,9 @@ class DimseArchive:
             evt_handlers=list(handlers),
             tls_args=(self._tls_context, self.host) if self.tls else None,
         )
+        association = associate()
+        if association.is_aborted:  # so it seems, too, where a rejection and the connection's end come together
+            association = associate()
         if not association.is_established:
             raise self._no_association(association)
         try:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from osteon.archive.archive import Archive, Query
-from osteon.core.errors import ArchiveDownError, ArchiveError
+from osteon.core.errors import ArchiveDownError, ArchiveError, SeriesChangedError
 from osteon.core.files import write_error
 from osteon.core.text import pluralise
 
@@ -119,7 +119,7 @@ def fetch_whole(
             count = f"{len(missing)} of {pluralise(len(set(before)), 'instance')}"
             raise ArchiveDownError(f"series {series}: {count} did not come", hint=_AGAIN)
         if set(archive.find_instances(study, series)) != set(before):
-            raise ArchiveDownError(f"series {series}: it has changed while it was fetched", hint=_AGAIN)
+            raise SeriesChangedError(f"series {series}: it has changed while it was fetched", hint=_AGAIN)
         if folder.exists():
             shutil.rmtree(folder)
         partial.rename(folder)

@@ -30,10 +30,6 @@ class SkippedError(CaseError):
     """A study that is not for its model; the message says why."""
 
 
-class GrowingError(CaseError):
-    """A series that grew while it was fetched."""
-
-
 def load_models(config: WatchConfig) -> dict[str, Model]:
     """The models of the rules by folder, each loaded once.
 
@@ -77,7 +73,7 @@ class StudyWork:
 
         Raises:
             SkippedError: It is not for its model.
-            GrowingError: The series grew meanwhile: it is to be waited for.
+            SeriesChangedError: The series grew meanwhile: it is to be waited for.
             OsteonError: Whatever else goes wrong.
         """
         model, folder = self.models[item.model], self.work.work_folder(item)
@@ -118,10 +114,7 @@ class StudyWork:
             raise SkippedError(f"the series is {item.modality or 'of no modality'}, and the model is for {modality}")
         with suppress(FileNotFoundError):
             shutil.rmtree(folder)
-        files = self.archive.fetch_series(item.study, item.series, folder / SCAN)
-        held = self.archive.find_instances(item.study, item.series)
-        if len(held) != len(files):
-            raise GrowingError(f"the archive has {len(held)} images by now, of which {len(files)} were fetched")
+        self.archive.fetch_series(item.study, item.series, folder / SCAN)
 
     def _segment(self, model: Model, folder: Path, ids: Mapping[Answer, AnswerId]) -> None:
         from osteon.predicting.predictor import predict

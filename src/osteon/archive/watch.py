@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from osteon.archive.archive import open_archive
 from osteon.archive.status_page import WatchStatus, serve_status
 from osteon.archive.study_search import StudySearch
-from osteon.archive.study_work import GrowingError, SkippedError, StudyWork, load_models
+from osteon.archive.study_work import SkippedError, StudyWork, load_models
 from osteon.archive.watch_config import WatchConfig
 from osteon.archive.work_list import MOST_DEATHS, State, WorkItem, WorkList
 from osteon.core.errors import (
@@ -21,6 +21,7 @@ from osteon.core.errors import (
     ArchiveFullError,
     DiskFullError,
     OsteonError,
+    SeriesChangedError,
     UsageError,
     is_out_of_memory,
 )
@@ -99,7 +100,7 @@ class Watch:
             if item.state == "found" and not item.in_range:
                 raise SkippedError(f"the series has {item.instances} slices, and its rule asks for others")
             self.work.advance(item)
-        except GrowingError as error:
+        except SeriesChangedError as error:
             logger.info(f"study {item.name}: {error.message}; it is waited for")
             self.search.wait_again(item)
         except SkippedError as error:

@@ -7,6 +7,7 @@ OsteonError                 a message, and a hint that says the way out
 ├── ArchiveError            an archive of images refused, or did not do what it was asked  exit 1
 │   ├── ArchiveDownError    it does not answer: the same may work later
 │   ├── ArchiveFullError    it has no room
+│   ├── SeriesChangedError  a series grew while it was fetched: it is to be waited for
 │   └── AccessError         it does not let this user or station in                   exit 2
 └── CaseError               something is wrong with data, named by file or case       exit 1
     ├── FileError           a file is missing, truncated, unreadable or unwritable
@@ -88,6 +89,10 @@ class ArchiveDownError(ArchiveError):
 
 class ArchiveFullError(ArchiveError):
     """An archive has no room for what it was sent."""
+
+
+class SeriesChangedError(ArchiveError):
+    """A series of an archive changed while it was fetched: it is to be waited for."""
 
 
 class AccessError(ArchiveError):
