@@ -14,7 +14,7 @@ from osteon.archive.archive import Query, SeriesEntry, StudyEntry
 from osteon.archive.entries import read_series, read_study, study_keys
 from osteon.archive.fetching import Inbox, check_uid, fetch_whole
 from osteon.archive.settings import ArchiveSettings, Credentials
-from osteon.core.errors import AccessError, ArchiveDownError, ArchiveError, ArchiveFullError, UsageError
+from osteon.core.errors import AccessError, ArchiveDownError, ArchiveError, ArchiveFullError, OsteonError, UsageError
 from osteon.formats.dicom_files import read_dataset
 
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ class DicomWebArchive:
             ) from error
 
 
-def _refusal(response: Any, files: Sequence[Path]) -> ArchiveError:
+def _refusal(response: Any, files: Sequence[Path]) -> OsteonError:
     status = int(response.status_code)
     words = f"HTTP {status} {response.reason or ''}".strip()
     if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):

@@ -8,7 +8,7 @@ from datetime import date
 from pathlib import Path
 
 from osteon.archive.archive import Archive, Query, SeriesEntry, StudyEntry
-from osteon.core.errors import AccessError, ArchiveError, DiskFullError, FileError, OsteonError, UsageError
+from osteon.core.errors import ArchiveError, DiskFullError, FileError, OsteonError, UsageError
 from osteon.core.progress import progress_bar, status
 from osteon.core.text import pluralise
 from osteon.formats.dicom_files import looks_like_dicom
@@ -78,7 +78,8 @@ def pull(archive: Archive, folder: Path, query: Query, *, many: bool = False) ->
 
     Raises:
         UsageError: More fit than that.
-        ArchiveError: The query itself was not answered, or this user is not let in.
+        ArchiveError: The query itself was not answered.
+        AccessError: This user is not let in.
         DiskFullError: The disk is full; what is there is whole.
     """
     with status("asking the archive"):
@@ -100,8 +101,6 @@ def pull(archive: Archive, folder: Path, query: Query, *, many: bool = False) ->
 def _pull_study(archive: Archive, study: StudyEntry, folder: Path, query: Query, report: PullReport) -> None:
     try:
         found = [series for series in archive.find_series(study.study_uid) if query.fits(series)]
-    except AccessError:
-        raise
     except ArchiveError as error:
         report.failed[f"study {study.study_uid}"] = error
         return
@@ -112,7 +111,7 @@ def _pull_study(archive: Archive, study: StudyEntry, folder: Path, query: Query,
             continue
         try:
             archive.fetch_series(series.study_uid, series.series_uid, target)
-        except (AccessError, DiskFullError):
+        except DiskFullError:
             raise
         except (ArchiveError, FileError) as error:
             report.failed[f"study {study.study_uid}, series {series.series_uid}"] = error
@@ -130,7 +129,8 @@ def push(archive: Archive, paths: Sequence[Path]) -> PushReport:
 
     Raises:
         FileError: A path is not there.
-        ArchiveError: It is down or full, or this user is not let in; what was sent before stays there.
+        ArchiveError: It is down or full; what was sent before stays there.
+        AccessError: This user is not let in.
     """
     report = PushReport()
     files = list(_files(paths))

@@ -74,7 +74,7 @@ class Watch:
                 else:
                     return
                 pause = FIRST_PAUSE_S
-            except (UsageError, AccessError):
+            except UsageError:
                 raise
             except OsteonError as error:  # of the archive or the disk: no study is to blame
                 if once:

@@ -2,16 +2,16 @@
 
 OsteonError                 a message, and a hint that says the way out
 ├── UsageError              the command or the arguments do not make sense            exit 2
+│   ├── AccessError         an archive of images does not let this user or station in    exit 2
 │   ├── ConflictError       what is to be changed was changed by somebody else meanwhile  exit 2
 │   └── PlanError           a key of plan.yaml is missing, unknown or nonsense        exit 2
-├── ArchiveError            an archive of images refused, or did not do what it was asked  exit 1
-│   ├── ArchiveDownError    it does not answer: the same may work later
-│   ├── ArchiveFullError    it has no room
-│   ├── SeriesChangedError  a series grew while it was fetched: it is to be waited for
-│   └── AccessError         it does not let this user or station in                   exit 2
 └── CaseError               something is wrong with data, named by file or case       exit 1
     ├── FileError           a file is missing, truncated, unreadable or unwritable
     │   └── DiskFullError       the disk is full, which is no case's fault: the work stops, what is done is kept
+    ├── ArchiveError        an archive of images refused, or did not do what it was asked
+    │   ├── ArchiveDownError    it does not answer: the same may work later
+    │   ├── ArchiveFullError    it has no room
+    │   └── SeriesChangedError  a series grew while it was fetched: it is to be waited for
     ├── GeometryError       two grids that must be the same are not
     ├── LabelError          a segmentation holds what its structures do not name
     │   └── UnknownValueError   a number that no structure has
@@ -71,6 +71,10 @@ class UsageError(OsteonError):
     exit_code = 2
 
 
+class AccessError(UsageError):
+    """An archive does not let this user or this station in."""
+
+
 class ConflictError(UsageError):
     """What is to be changed was changed by somebody else meanwhile."""
 
@@ -79,7 +83,19 @@ class PlanError(UsageError):
     """A key of plan.yaml is missing, unknown or nonsense."""
 
 
-class ArchiveError(OsteonError):
+class CaseError(OsteonError):
+    """Something is wrong with the data of one case."""
+
+
+class FileError(CaseError):
+    """A file is missing, truncated, unreadable or cannot be written."""
+
+
+class DiskFullError(FileError):
+    """The disk is full. No case is to blame, and none after it would fare better: work on many stops here."""
+
+
+class ArchiveError(CaseError):
     """An archive of images refused, or did not do what it was asked."""
 
 
@@ -93,24 +109,6 @@ class ArchiveFullError(ArchiveError):
 
 class SeriesChangedError(ArchiveError):
     """A series of an archive changed while it was fetched: it is to be waited for."""
-
-
-class AccessError(ArchiveError):
-    """An archive does not let this user or this station in."""
-
-    exit_code = 2
-
-
-class CaseError(OsteonError):
-    """Something is wrong with the data of one case."""
-
-
-class FileError(CaseError):
-    """A file is missing, truncated, unreadable or cannot be written."""
-
-
-class DiskFullError(FileError):
-    """The disk is full. No case is to blame, and none after it would fare better: work on many stops here."""
 
 
 class GeometryError(CaseError):
