@@ -95,7 +95,7 @@ class DicomWebArchive:
     def fetch_series(self, study_uid: str, series_uid: str, folder: Path) -> list[Path]:
         """See Archive."""
 
-        def download(inbox: Inbox, _: list[str]) -> None:
+        def download(inbox: Inbox) -> None:
             as_it_is = (("application/dicom", "*"),)
             with self._asking():
                 for entry in self.client.iter_series(study_uid, series_uid, media_types=as_it_is):
@@ -106,12 +106,10 @@ class DicomWebArchive:
     def store(self, files: Sequence[Path]) -> None:
         """See Archive."""
         for batch in _batches(files):
-            entries = {
-                str(entry.SOPInstanceUID): path for path, entry in ((p, read_dataset(p, pixels=False)) for p in batch)
-            }
+            entries = {path: read_dataset(path, pixels=True) for path in batch}
             with self._asking(batch):
-                answer = self.client.store_instances([read_dataset(path, pixels=True) for path in batch])
-            _check_stored(answer, entries)
+                answer = self.client.store_instances(list(entries.values()))
+            _check_stored(answer, {str(entry.SOPInstanceUID): path for path, entry in entries.items()})
 
     def _all(self, search: Callable[..., list[dict[str, dict[Any, Any]]]], uid: str) -> list[Dataset]:
         """Every answer once, page by page: archives answer with as many as they like, and some know no pages."""

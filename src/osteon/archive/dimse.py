@@ -10,10 +10,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from osteon.archive.archive import Query, SeriesEntry, StudyEntry
+from osteon.archive.dimse_messages import (
+    SUCCESS,
+    Taker,
+    check_stored,
+    every_syntax,
+    read_status,
+    series_identifier,
+)
 from osteon.archive.entries import read_series, read_study, study_keys
 from osteon.archive.fetching import Inbox, check_uid, fetch_whole
 from osteon.archive.settings import ArchiveSettings
-from osteon.core.errors import AccessError, ArchiveDownError, ArchiveError, ArchiveFullError, OsteonError, UsageError
+from osteon.core.errors import AccessError, ArchiveDownError, ArchiveError, OsteonError, UsageError
 from osteon.formats.dicom_files import read_dataset, transfer_syntax
 
 if TYPE_CHECKING:
@@ -26,9 +34,6 @@ MOVE = "1.2.840.10008.5.1.4.1.2.2.2"
 GET = "1.2.840.10008.5.1.4.1.2.2.3"
 """Study Root Query/Retrieve Information Model."""
 _PENDING = (0xFF00, 0xFF01)
-_SUCCESS = 0x0000
-_CANNOT_UNDERSTAND = 0xC000
-_OUT_OF_RESOURCES = range(0xA700, 0xA800)
 _CALLED_UNKNOWN, _CALLING_UNKNOWN = 7, 3
 """Diagnostics of a rejected association (PS3.8, 9.3.4)."""
 _MOST_CONTEXTS = 126
@@ -75,7 +80,7 @@ class DimseArchive:
     def fetch_series(self, study_uid: str, series_uid: str, folder: Path) -> list[Path]:
         """See Archive."""
 
-        def download(inbox: Inbox, _: list[str]) -> None:
+        def download(inbox: Inbox) -> None:
             if self.gets is not False and self._get(inbox):
                 return
             self._move(inbox)
@@ -98,7 +103,7 @@ class DimseArchive:
                         f"{path}: the archive takes no such objects, or none compressed like this",
                         hint="see which SOP classes and transfer syntaxes it is set up for",
                     ) from None
-                _check_stored(path, answer)
+                check_stored(path, answer)
 
     def _find(self, level: str, keys: dict[str, str]) -> list[Dataset]:
         from pydicom.dataset import Dataset
@@ -110,10 +115,10 @@ class DimseArchive:
         found = []
         with self._associated([(FIND, None)]) as association:
             for status, entry in association.send_c_find(identifier, FIND):
-                number = _status(status)
+                number = read_status(status)
                 if number in _PENDING and entry is not None:
                     found.append(entry)
-                elif number != _SUCCESS:
+                elif number != SUCCESS:
                     raise ArchiveError(
                         f"{self}: it cannot answer what was asked (status 0x{number:04X})", hint="its log says why"
                     )
@@ -140,12 +145,12 @@ class DimseArchive:
             role = SCP_SCU_RoleSelectionNegotiation()
             role.sop_class_uid, role.scu_role, role.scp_role = kind, False, True
             roles.append(role)
-        taker = _Taker(inbox)
-        contexts = [(GET, None), *((kind, _every_syntax()) for kind in kinds)]
+        taker = Taker(inbox)
+        contexts = [(GET, None), *((kind, every_syntax()) for kind in kinds)]
         handlers = [(evt.EVT_C_STORE, taker)]
         try:
             with self._associated(contexts, roles=roles, handlers=handlers) as association:
-                self._follow(association.send_c_get(_series_identifier(inbox), GET), taker)
+                self._follow(association.send_c_get(series_identifier(inbox), GET), taker)
         except _NotOfferedError:
             self.gets = False
             return False
@@ -159,8 +164,8 @@ class DimseArchive:
 
         listener = AE(ae_title=self.settings.aet)
         for context in AllStoragePresentationContexts:
-            listener.add_supported_context(str(context.abstract_syntax), _every_syntax())
-        taker = _Taker(inbox)
+            listener.add_supported_context(str(context.abstract_syntax), every_syntax())
+        taker = Taker(inbox)
         try:
             listener.start_server(("", self.settings.port), block=False, evt_handlers=[(evt.EVT_C_STORE, taker)])
         except OSError as error:
@@ -169,14 +174,14 @@ class DimseArchive:
             ) from None
         try:
             with self._associated([(MOVE, None)]) as association:
-                statuses = association.send_c_move(_series_identifier(inbox), self.settings.aet, MOVE)
+                statuses = association.send_c_move(series_identifier(inbox), self.settings.aet, MOVE)
                 self._follow(statuses, taker)
         finally:
             listener.shutdown()
 
-    def _follow(self, statuses: Iterator[tuple[Dataset, Dataset | None]], taker: _Taker) -> None:
+    def _follow(self, statuses: Iterator[tuple[Dataset, Dataset | None]], taker: Taker) -> None:
         for status, _ in statuses:
-            number = _status(status)
+            number = read_status(status)
             if taker.error is not None:
                 raise taker.error
             if number == 0xA801:
@@ -184,7 +189,7 @@ class DimseArchive:
                     f"{self}: it does not know where {self.settings.aet} is",
                     hint="have this station's AE title, host and port entered there; give them with --aet and --port",
                 )
-            if number not in (*_PENDING, _SUCCESS, 0xB000):  # B000: some failed; they are counted as missing
+            if number not in (*_PENDING, SUCCESS, 0xB000):  # B000: some failed; they are counted as missing
                 raise ArchiveError(
                     f"{self}: it cannot send the series (status 0x{number:04X})", hint="its log says why"
                 )
@@ -266,54 +271,3 @@ class DimseArchive:
 
     def __str__(self) -> str:
         return f"{self.title} at {self.host}:{self.port}"
-
-
-class _Taker:
-    """Answers C-STORE; what goes wrong is kept for who waits, and everything after it is refused."""
-
-    def __init__(self, inbox: Inbox) -> None:
-        self.inbox, self.error = inbox, None
-
-    error: OsteonError | None
-
-    def __call__(self, event: Any) -> int:
-        if self.error is not None:
-            return _CANNOT_UNDERSTAND
-        content = event.encoded_dataset()
-        try:
-            self.inbox.take(event.dataset, lambda path: path.write_bytes(content))
-        except OsteonError as error:
-            self.error = error
-            return _CANNOT_UNDERSTAND
-        return _SUCCESS
-
-
-def _series_identifier(inbox: Inbox) -> Dataset:
-    from pydicom.dataset import Dataset
-
-    identifier = Dataset()
-    identifier.QueryRetrieveLevel = "SERIES"
-    identifier.StudyInstanceUID, identifier.SeriesInstanceUID = inbox.study, inbox.series
-    return identifier
-
-
-def _status(status: Dataset) -> int:
-    """Of an answer. Raises ArchiveDownError where there was none."""
-    if "Status" not in status:
-        raise ArchiveDownError("the archive ended the connection, or gave no answer in time", hint="try again later")
-    return int(status.Status)
-
-
-def _check_stored(path: Path, answer: Dataset) -> None:
-    number = _status(answer)
-    if number == _SUCCESS or number >> 12 == 0xB:  # B…: taken, with a warning
-        return
-    if number in _OUT_OF_RESOURCES:
-        raise ArchiveFullError(f"{path}: the archive is out of resources (status 0x{number:04X})", hint="send it later")
-    raise ArchiveError(f"{path}: the archive refuses it (status 0x{number:04X})", hint="its log says why")
-
-
-def _every_syntax() -> list[str]:
-    from pynetdicom import ALL_TRANSFER_SYNTAXES
-
-    return [str(syntax) for syntax in ALL_TRANSFER_SYNTAXES]

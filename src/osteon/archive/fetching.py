@@ -85,7 +85,7 @@ class Inbox:
 
 
 def fetch_whole(
-    archive: Archive, study: str, series: str, folder: Path, download: Callable[[Inbox, list[str]], None]
+    archive: Archive, study: str, series: str, folder: Path, download: Callable[[Inbox], None]
 ) -> list[Path]:
     """Fetch a series so that the folder is there when it is whole; see `Archive.fetch_series`.
 
@@ -94,7 +94,7 @@ def fetch_whole(
         study: StudyInstanceUID.
         series: SeriesInstanceUID.
         folder: Is made, or replaced.
-        download: Gives the inbox the instances named.
+        download: Gives the inbox the instances of the series.
     """
     check_uid(study, "a study")
     check_uid(series, "a series")
@@ -113,7 +113,7 @@ def fetch_whole(
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         inbox = Inbox(partial, study, series, next(iter(patients), ""))
-        download(inbox, before)
+        download(inbox)
         missing = set(before) - set(inbox.taken)
         if missing:
             count = f"{len(missing)} of {pluralise(len(set(before)), 'instance')}"

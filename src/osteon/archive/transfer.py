@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import date
 from pathlib import Path
+from typing import Any
 
-from osteon.archive.archive import Archive, Query, SeriesEntry, StudyEntry
+from osteon.archive.archive import Archive, Query, SeriesEntry, StudyEntry, query_studies
 from osteon.core.errors import ArchiveError, DiskFullError, FileError, OsteonError, UsageError
 from osteon.core.progress import progress_bar, status
 from osteon.core.text import pluralise
@@ -54,14 +55,14 @@ class PushReport:
 def parse_query(texts: Sequence[str]) -> Query:
     """A query from `KEY=VALUE`, whose keys are those of Query. Raises UsageError where one is unknown or no date."""
     known = [one.name for one in fields(Query)]
-    values: dict[str, str | date] = {}
+    values: dict[str, Any] = {}
     for text in texts:
         key, equals, value = text.partition("=")
         key = key.strip().replace("-", "_").lower()
         if not equals or key not in known:
             raise UsageError(f"--query {text}: there is no such key", hint=f"KEY=VALUE, of {', '.join(known)}")
         values[key] = _day(text, value.strip()) if key in ("since", "until") else value.strip()
-    return Query(**values)  # type: ignore[arg-type]  # dates are where dates belong
+    return Query(**values)
 
 
 def pull(archive: Archive, folder: Path, query: Query, *, many: bool = False) -> PullReport:
@@ -83,7 +84,7 @@ def pull(archive: Archive, folder: Path, query: Query, *, many: bool = False) ->
         DiskFullError: The disk is full; what is there is whole.
     """
     with status("asking the archive"):
-        studies = sorted(archive.find_studies(query), key=lambda study: (study.date, study.study_uid))
+        studies = query_studies(archive, query)
     if len(studies) > MOST_STUDIES and not many:
         raise UsageError(
             f"{len(studies):,} studies fit, and not more than {MOST_STUDIES:,} are fetched unasked",
