@@ -18,6 +18,7 @@ from dicom_writing import image, save
 from orthanc import PASSWORD, USER, Orthanc, orthanc
 from osteon.archive.archive import Archive, Query, open_archive
 from osteon.archive.dimse import DimseArchive
+from osteon.archive.fetching import Inbox
 from osteon.archive.transfer import parse_query, pull
 from osteon.core.errors import AccessError, ArchiveDownError, ArchiveError, UsageError
 from osteon.core.files import write_text
@@ -250,3 +251,24 @@ def test_the_commands_send_and_fetch(
     assert "3 files sent" in said.out
     assert "1 study fits, 1 series fetched" in said.out
     assert PASSWORD not in said.out + said.err
+
+
+@pytest.mark.filterwarnings("ignore:Invalid value for VR UI")  # pydicom's, of the UID that is none
+@pytest.mark.parametrize(
+    ("tags", "words"),
+    [
+        ({}, "two instances with the UID"),
+        ({"SOPInstanceUID": f"{STUDY}.1.9", "SeriesInstanceUID": f"{STUDY}.2"}, "an instance of another series"),
+        ({"SOPInstanceUID": f"{STUDY}.1.9", "StudyInstanceUID": OTHER}, "an instance of another series"),
+        ({"SOPInstanceUID": f"{STUDY}.1.9", "PatientID": "another"}, "an instance of another patient"),
+        ({"SOPInstanceUID": "../../etc"}, "which is no UID"),
+    ],
+)
+def test_what_does_not_belong_to_a_series_is_refused(tags: Mapping[str, str], words: str, tmp_path: Path) -> None:
+    inbox = Inbox(tmp_path, STUDY, f"{STUDY}.1", "secret-id")
+    own = {"SOPInstanceUID": f"{STUDY}.1.1", "StudyInstanceUID": STUDY, "SeriesInstanceUID": f"{STUDY}.1"}
+    first = image(np.zeros((2, 2), np.int16), **own)
+    inbox.take(first, Path.touch)
+    with pytest.raises(ArchiveError, match=words):
+        inbox.take(image(np.zeros((2, 2), np.int16), **own | dict(tags)), Path.touch)
+    assert [path.name for path in tmp_path.iterdir()] == [f"{STUDY}.1.1.dcm"]
