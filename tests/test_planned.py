@@ -68,6 +68,24 @@ def test_a_fast_machine_gets_larger_patches_and_says_why(wide: Path) -> None:
     assert plan_dataset(wide, device="cpu", budget_s=1200, measure_cost=False).plan.patch.scale == 1.0
 
 
+def test_larger_patches_do_not_leave_too_few_iterations(wide: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four times the voxels may take twenty times as long, since a grid becomes finer, too."""
+    first = dataset_plan.measure_forecast
+
+    def forecast(plan: Plan, *_: object, **__: object) -> Plan:
+        seconds = 0.1 if plan.patch.scale == 1.0 else 2.0
+        return first(plan).model_copy(
+            update={"forecast": plan.forecast.model_copy(update={"seconds_per_iteration": seconds})}
+        )
+
+    monkeypatch.setattr(dataset_plan, "measure_forecast", forecast)
+    usual = plan_dataset(wide, device="cpu").plan
+    plan = plan_dataset(wide, device="cpu", budget_s=1200).plan
+    assert (plan.patch.size, plan.grid) == (usual.patch.size, usual.grid)
+    words = "4 times the recipe's voxels would leave 600 iterations of 1200 s; at least 1000 are wanted"
+    assert plan.patch.why[-1] == words
+
+
 def test_room_that_changes_nothing_is_not_taken(wide: Path) -> None:
     """All of a slice is seen anyway, and the batch was asked for."""
     choices = PlanOptions(dimensions=2, image_size=64, batch=2)

@@ -175,6 +175,12 @@ def _fit_to_budget(plan: Plan, default_plan: Plan, budget_s: float) -> Plan:
         plan = plan.model_copy(update={"forecast": cost.model_copy(update=known)})
         plan = _add_reasons(plan, "forecast", ["seconds of an iteration by those of another size: the time was over"])
     seconds = plan.forecast.seconds_per_iteration or 1.0
+    if plan.patch.scale > default_plan.patch.scale and budget_s / seconds < MIN_USEFUL_ITERATIONS:
+        note = (
+            f"{plan.patch.scale:g} times the recipe's voxels would leave {budget_s / seconds:.0f} iterations of "
+            f"{budget_s:.0f} s; at least {MIN_USEFUL_ITERATIONS} are wanted"
+        )
+        return _add_reasons(default_plan, "patch", [note])
     reason = (
         f"{plan.patch.scale:g} times the recipe's voxels: with these an iteration takes {seconds:.3g} s, of which "
         f"{budget_s:.0f} s allow {budget_s / seconds:.0f}; "
