@@ -1,11 +1,13 @@
 """`osteon archive watch` while studies arrive and either side is killed: is each study answered exactly once?
 
     python benchmarks/archive_watch.py
-    python benchmarks/archive_watch.py --studies 200 --kills 10
+    python benchmarks/archive_watch.py --studies 200 --kills 10 --route dicomweb
+    python benchmarks/archive_watch.py --studies 200 --kills 10 --route listen
 
-Studies of six small CT slices are sent to an Orthanc, one after the other, while a watch runs with an untrained model.
-At random moments the watch or the archive is killed (SIGKILL) and started again. When every study is answered, the
-archive is asked what it has, and dciodvfy looks at one answer of each kind.
+Studies of six small CT slices are sent, one after the other, while a watch runs with an untrained model: to an Orthanc
+that the watch asks (by DICOMweb or DIMSE), or to the watch itself, which listens and answers to the Orthanc by C-STORE
+and storage commitment. At random moments the watch or the archive is killed (SIGKILL) and started again. When every
+study is answered, the archive is asked what it has, and dciodvfy looks at one answer of each kind.
 """
 
 from __future__ import annotations
@@ -39,23 +41,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--studies", type=int, default=20)
     parser.add_argument("--kills", type=int, default=4)
+    parser.add_argument("--route", choices=("dicomweb", "dimse", "listen"), default="dicomweb")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     draw = random.Random(arguments.seed)
     kills = sorted(draw.uniform(0, 1) for _ in range(arguments.kills))
     sides = [draw.choice(("watch", "archive")) for _ in kills]
     with tempfile.TemporaryDirectory() as name:
-        run(Path(name), arguments.studies, list(zip(kills, sides, strict=True)), draw)
+        run(Path(name), arguments.studies, list(zip(kills, sides, strict=True)), draw, arguments.route)
 
 
-def run(folder: Path, studies: int, kills: list[tuple[float, str]], draw: random.Random) -> None:
+def run(folder: Path, studies: int, kills: list[tuple[float, str]], draw: random.Random, route: str) -> None:
     """Send, kill, wait, and print what came of it; a kill comes when so large a part of the studies is answered."""
     config, credentials, log = folder / "watch.yaml", folder / "credentials.yaml", folder / "log"
     credentials.write_text(yaml.safe_dump({"user": USER, "password": PASSWORD}))
     credentials.chmod(0o600)
     with orthanc(folder / "orthanc") as archive:
         data = {
-            "archive": archive.url,
+            "archive": archive.url if route == "dicomweb" else archive.dimse,
             "settings": {"credentials": credentials.name, "timeout": 10},
             "rules": [{"model": str(untrained_model(folder / "model")), "modality": "CT", "slices": {"min": SLICES}}],
             "measures": ["volume"],
@@ -65,8 +68,11 @@ def run(folder: Path, studies: int, kills: list[tuple[float, str]], draw: random
             "pause": "1s",
             "device": "cpu",
         }
-        config.write_text(yaml.safe_dump(data))
         sender = open_archive(archive.url, {"credentials": credentials})
+        if route == "listen":
+            data["listen"] = {"host": "127.0.0.1", "port": archive.listener, "senders": ["CT1"], "commitment": True}
+            sender = open_archive(f"dicom://OSTEON@127.0.0.1:{archive.listener}", {"aet": "CT1", "timeout": 10})
+        config.write_text(yaml.safe_dump(data))
         began, sent, done = time.monotonic(), 0, 0
         process = start_watch(config, log, USER, PASSWORD)
         while done < studies:
@@ -98,9 +104,11 @@ def run(folder: Path, studies: int, kills: list[tuple[float, str]], draw: random
         process.wait()
         found = answered(archive)
         right = sum(answers == WHOLE for answers in found.values())
-        print(f"{date.today()}\n\n| studies | answered exactly once | seconds a study | errors of dciodvfy |")
-        print("| --- | --- | --- | --- |")
-        print(f"| {studies} | {right} of {len(found)} | {seconds / studies:.2f} | {validate(archive, folder)} |")
+        print(f"{date.today()}\n\n| route | studies | answered exactly once | seconds a study | errors of dciodvfy |")
+        print("| --- | --- | --- | --- | --- |")
+        print(
+            f"| {route} | {studies} | {right} of {len(found)} | {seconds / studies:.2f} | {validate(archive, folder)} |"
+        )
 
 
 def validate(archive: Orthanc, folder: Path) -> str:

@@ -82,14 +82,18 @@ class Orthanc:
         """Its own interface, by which tests look at what it holds."""
         return json.loads(self.read(path))
 
-    def read(self, path: str) -> bytes:
+    def post(self, path: str, body: Any) -> Any:
+        """Have it do something."""
+        return json.loads(self.read(path, json.dumps(body).encode()))
+
+    def read(self, path: str, body: bytes | None = None) -> bytes:
         """A file by its own interface."""
         passwords = urllib.request.HTTPPasswordMgrWithDefaultRealm()
         passwords.add_password(None, f"http://127.0.0.1:{self.http}", USER, PASSWORD)
         opener = urllib.request.build_opener(
             urllib.request.ProxyHandler({}), urllib.request.HTTPBasicAuthHandler(passwords)
         )
-        request = f"http://127.0.0.1:{self.http}{path}"
+        request = urllib.request.Request(f"http://127.0.0.1:{self.http}{path}", body)
         with opener.open(request, timeout=60) as answer:
             return bytes(answer.read())
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
 import ssl
-import subprocess
 import threading
 import urllib.request
 from pathlib import Path
 
 import pytest
 
+from certificates import make_certificate
 from osteon.core.errors import UsageError
 from osteon.serving.guard import ServerRules
 from osteon.serving.jobs import RESULT, Job, JobQueue
@@ -88,13 +87,7 @@ def test_what_takes_too_much_goes_the_oldest_first(tmp_path: Path, monkeypatch: 
 
 @pytest.fixture
 def certificate(tmp_path: Path) -> tuple[Path, Path]:
-    if shutil.which("openssl") is None:
-        pytest.skip("openssl, which makes a certificate, is not installed here")
-    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
-    name = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"]
-    line = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", *name]
-    subprocess.run([*line, "-keyout", str(key), "-out", str(cert), "-days", "2"], check=True, capture_output=True)
-    return cert, key
+    return make_certificate(tmp_path)
 
 
 def test_a_server_speaks_https(tmp_path: Path, certificate: tuple[Path, Path]) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from osteon.archive.archive import Query, SeriesEntry, StudyEntry
 from osteon.archive.dimse_messages import (
     SUCCESS,
+    NotOfferedError,
     Taker,
     check_stored,
     every_syntax,
@@ -39,10 +40,6 @@ _CALLED_UNKNOWN, _CALLING_UNKNOWN = 7, 3
 _MOST_CONTEXTS = 126
 """Of the 128 of an association (PS3.8, 9.3.2.2), one of which asks."""
 _OFFERED = "see which services, SOP classes and transfer syntaxes it is set up for"
-
-
-class _NotOfferedError(ArchiveError):
-    """What was asked for is none of an archive's services."""
 
 
 class DimseArchive:
@@ -94,7 +91,7 @@ class DimseArchive:
         for header in headers.values():
             contexts.setdefault(str(header.SOPClassUID), set()).add(transfer_syntax(header))
         wanted = [(kind, [syntax]) for kind, syntaxes in contexts.items() for syntax in sorted(syntaxes)]
-        with self._associated(wanted) as association:
+        with self.associated(wanted) as association:
             for path in files:
                 try:
                     answer = association.send_c_store(str(path))
@@ -113,7 +110,7 @@ class DimseArchive:
         for key, value in keys.items():
             setattr(identifier, key, value)
         found = []
-        with self._associated([(FIND, None)]) as association:
+        with self.associated([(FIND, None)]) as association:
             for status, entry in association.send_c_find(identifier, FIND):
                 number = read_status(status)
                 if number in _PENDING and entry is not None:
@@ -149,9 +146,9 @@ class DimseArchive:
         contexts = [(GET, None), *((kind, every_syntax()) for kind in kinds)]
         handlers = [(evt.EVT_C_STORE, taker)]
         try:
-            with self._associated(contexts, roles=roles, handlers=handlers) as association:
+            with self.associated(contexts, roles=roles, handlers=handlers) as association:
                 self._follow(association.send_c_get(series_identifier(inbox), GET), taker)
-        except _NotOfferedError:
+        except NotOfferedError:
             self.gets = False
             return False
         self.gets = True
@@ -173,7 +170,7 @@ class DimseArchive:
                 f"port {self.settings.port}: nothing can listen there ({error.strerror})", hint="give another --port"
             ) from None
         try:
-            with self._associated([(MOVE, None)]) as association:
+            with self.associated([(MOVE, None)]) as association:
                 statuses = association.send_c_move(series_identifier(inbox), self.settings.aet, MOVE)
                 self._follow(statuses, taker)
         finally:
@@ -206,7 +203,7 @@ class DimseArchive:
         return entity
 
     @contextmanager
-    def _associated(
+    def associated(
         self,
         contexts: Sequence[tuple[str, list[str] | None]],
         *,
@@ -233,7 +230,7 @@ class DimseArchive:
             raise self._no_association(association)
         try:
             if contexts[0][0] not in {context.abstract_syntax for context in association.accepted_contexts}:
-                raise _NotOfferedError(f"{self}: it offers nothing of the kind", hint=_OFFERED)
+                raise NotOfferedError(f"{self}: it offers nothing of the kind", hint=_OFFERED)
             yield association
         except BaseException:
             association.abort()  # in the middle of an answer nobody would hear of a release
@@ -256,7 +253,7 @@ class DimseArchive:
                 )
             return ArchiveDownError(f"{self}: it rejects the connection", hint="see its log, then try again")
         if association.rejected_contexts:
-            return _NotOfferedError(f"{self}: it offers nothing of the kind", hint=_OFFERED)
+            return NotOfferedError(f"{self}: it offers nothing of the kind", hint=_OFFERED)
         return ArchiveDownError(f"{self}: does not answer", hint="see whether it runs and TLS agrees, then try again")
 
     @cached_property

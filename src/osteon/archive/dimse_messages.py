@@ -13,8 +13,13 @@ if TYPE_CHECKING:
 
 SUCCESS = 0x0000
 CANNOT_UNDERSTAND = 0xC000
-_OUT_OF_RESOURCES = range(0xA700, 0xA800)
+OUT_OF_RESOURCES = 0xA700
+_FULL = range(0xA700, 0xA800)
 """Statuses: PS3.7, C; PS3.4, B.2.3."""
+
+
+class NotOfferedError(ArchiveError):
+    """What was asked for is none of an archive's services."""
 
 
 class Taker:
@@ -60,7 +65,7 @@ def check_stored(path: Path, answer: Dataset) -> None:
     number = read_status(answer)
     if number == SUCCESS or number >> 12 == 0xB:  # B…: taken, with a warning
         return
-    if number in _OUT_OF_RESOURCES:
+    if number in _FULL:
         raise ArchiveFullError(f"{path}: the archive is out of resources (status 0x{number:04X})", hint="send it later")
     raise ArchiveError(f"{path}: the archive refuses it (status 0x{number:04X})", hint="its log says why")
 

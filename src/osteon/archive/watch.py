@@ -9,7 +9,8 @@ import traceback
 from collections import Counter
 from contextlib import ExitStack
 
-from osteon.archive.archive import open_archive
+from osteon.archive.archive import Archive, open_archive
+from osteon.archive.listening_archive import open_listening
 from osteon.archive.status_page import WatchStatus, serve_status
 from osteon.archive.study_search import StudySearch
 from osteon.archive.study_work import SkippedError, StudyWork, load_models
@@ -180,7 +181,11 @@ def watch(config: WatchConfig, *, once: bool = False, ask: bool = True) -> Count
     find_measures(config.measures)
     with lock_folder(config.work_folder, "a watch", "stop it, or give this one a folder of its own"), ExitStack() as on:
         models, items = load_models(config), WorkList(config.work_folder)
-        archive = open_archive(config.archive, config.settings)
+        archive: Archive
+        if config.listen is None:
+            archive = open_archive(config.archive, config.settings)
+        else:  # what was sent was meant: it is not asked for
+            archive, ask = on.enter_context(open_listening(config, config.listen, items)), False
         work = StudyWork(config, archive, models, items)
         watching = Watch(config, StudySearch(config, archive, items, ask=ask), work)
         if config.status is not None:

@@ -97,12 +97,31 @@ class Rule(_Section):
         return ", ".join(part for part in parts if part) or "every series"
 
 
+class Listen(_Section):
+    """Studies are sent to this station instead of being looked for.
+
+    Attributes:
+        port: Where this station, `settings.aet`, listens.
+        host: Address of this machine that it listens on.
+        senders: AE titles that may send, or `dicom://AET@HOST:PORT` where one asks for storage commitment.
+        commitment: Whether an answer is only taken when the archive has committed to keep it.
+        tls: Whether it is encrypted, by `settings.cert` and `key`; with `ca` senders must show certificates.
+    """
+
+    port: Annotated[int, Field(ge=1, le=65535)]
+    host: str = "0.0.0.0"
+    senders: Annotated[list[str], Field(min_length=1)]
+    commitment: bool = False
+    tls: bool = False
+
+
 class WatchConfig(_Section):
     """What a watch does.
 
     Attributes:
         archive: Its URL, as `osteon archive pull` takes it.
         settings: What else the connection needs: where credentials are, TLS, AE titles.
+        listen: Where studies are sent to; None: the archive is asked for new ones.
         rules: The first that fits a series of a study decides.
         folder: The work list and the studies in work; beside the file and named like it when left out.
         answers: What is sent back.
@@ -121,6 +140,7 @@ class WatchConfig(_Section):
 
     archive: str
     settings: ArchiveSettings = ArchiveSettings()
+    listen: Listen | None = None
     rules: Annotated[list[Rule], Field(min_length=1)]
     folder: str | None = None
     answers: Annotated[list[Answer], Field(min_length=1)] = ["seg", "sr", "picture"]
