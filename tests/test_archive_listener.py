@@ -92,6 +92,7 @@ def test_what_is_sent_is_answered_once_and_kept_as_promised(server: Orthanc, tmp
         assert told["Status"] == "Failure"
         assert [one["SOPInstanceUID"] for one in told["Failures"]] == [lost["SOPInstanceUID"]]
         assert len(told["Success"]) == 6
+    config = configured(tmp_path, server, {"commitment": True, "senders": ["SCANNER"]}, keep=True)
     for _ in range(2):
         assert watch(config, once=True) == {"answered": 2}
         assert answered(server) == {f"{ROOT}.1": WHOLE, f"{ROOT}.2": WHOLE}
@@ -147,12 +148,13 @@ def not_offered() -> list[str]:
 
 def test_who_is_not_known_sends_nothing(server: Orthanc, tmp_path: Path) -> None:
     [*files] = write_study(tmp_path / "a", 21, 2)
-    with opened(configured(tmp_path, server)) as archive:
+    with opened(configured(tmp_path, server, {"commitment": True, "senders": ["SCANNER"]})) as archive:
         for title, called, words in (
             ("STRANGER", "OSTEON", "it does not know STRANGER"),
             ("SCANNER", "OTHER", "no archive of this AE title"),
+            ("ORTHANC", "OSTEON", "refuses it .status 0x0124"),  # it is only heard for its reports
         ):
-            with pytest.raises(AccessError, match=words):
+            with pytest.raises((AccessError, ArchiveError), match=words):
                 sender(server, title, called).store(files)
         assert archive.received.studies() == []
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 _VERIFICATION = "1.2.840.10008.1.1"
-_PROCESSING_FAILURE, _NO_SUCH_ACTION = 0x0110, 0x0123
+_PROCESSING_FAILURE, _NO_SUCH_ACTION, _NOT_AUTHORISED = 0x0110, 0x0123, 0x0124
 _MOST_CONNECTIONS = 32
 _REPORT_ATTEMPTS, _REPORT_PAUSE_S = 6, 2.0
 """A report on commitment is sent so often, with pauses that double."""
@@ -38,12 +38,14 @@ class Listener:
     Attributes:
         received: Where instances are kept.
         senders: AE title → where its reports on storage commitment go; None where nobody has said it.
+        archive: AE title of the archive, whose reports are heard; None where none is waited for.
         commits: Whether this station keeps what it takes for good.
         reports: TransactionUID → the archive's report on what this station asked for.
     """
 
     received: ReceivedStudies
     senders: Mapping[str, DimseArchive | None]
+    archive: str | None
     commits: bool
     reports: dict[str, Queue[Dataset]] = field(default_factory=dict)
     _reporting: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1))
@@ -73,19 +75,21 @@ class Listener:
 
     def store(self, event: Any) -> int:
         """Answer C-STORE: taken only when it is on disk."""
+        if _title(event) not in self.senders:  # the archive, which is heard for its reports
+            return _NOT_AUTHORISED
         try:
             self.received.take(event.dataset, event.encoded_dataset())
         except DiskFullError as error:
             logger.warning(f"nothing more can be taken: {error.hint}")
             return OUT_OF_RESOURCES
         except OsteonError as error:
-            logger.warning(f"{event.assoc.requestor.ae_title}: an instance was refused: {error.message}")
+            logger.warning(f"{_title(event)}: an instance was refused: {error.message}")
             return CANNOT_UNDERSTAND
         return SUCCESS
 
     def request(self, event: Any) -> tuple[int, None]:
         """Answer N-ACTION, a request for storage commitment; the report follows on a connection of its own."""
-        title = str(event.assoc.requestor.ae_title).strip()
+        title = _title(event)
         station = self.senders.get(title)
         if not is_request(event.action_type):
             return _NO_SUCH_ACTION, None
@@ -119,6 +123,10 @@ class Listener:
         logger.warning(f"{station}: does not answer, so it has no report on storage commitment; it will ask again")
 
 
+def _title(event: Any) -> str:
+    return str(event.assoc.requestor.ae_title).strip()
+
+
 @contextmanager
 def listening(address: tuple[str, int], settings: ArchiveSettings, listener: Listener, *, tls: bool) -> Iterator[None]:
     """Listen while the block runs.
@@ -138,7 +146,7 @@ def listening(address: tuple[str, int], settings: ArchiveSettings, listener: Lis
     except ImportError:
         raise UsageError("DIMSE needs pynetdicom", hint="pip install 'osteon[archive]'") from None
     entity = AE(ae_title=settings.aet)
-    entity.require_calling_aet = list(listener.senders)
+    entity.require_calling_aet = [*listener.senders, *([listener.archive] if listener.archive else [])]
     entity.require_called_aet = True
     entity.maximum_associations = _MOST_CONNECTIONS
     entity.acse_timeout = entity.dimse_timeout = entity.network_timeout = settings.timeout

@@ -158,11 +158,12 @@ def open_listening(config: WatchConfig, listen: Listen, work: WorkList) -> Itera
         FileError: What was received before is damaged.
     """
     destination = open_archive(config.archive, config.settings)
-    if listen.commitment and not isinstance(destination, DimseArchive):
+    title = destination.title if isinstance(destination, DimseArchive) and listen.commitment else None
+    if listen.commitment and title is None:
         raise UsageError("listen: only an archive that speaks DIMSE commits to keep answers", hint=_DIMSE_URL)
     senders = dict(_sender(text, config) for text in listen.senders)
     received = ReceivedStudies(config.work_folder / RECEIVED)
-    listener = Listener(received, senders, commits=config.keep)
+    listener = Listener(received, senders, title, commits=config.keep)
     with listening((listen.host, listen.port), config.settings, listener, tls=listen.tls):
         yield ListeningArchive(received, destination, listener, config, work)
 
