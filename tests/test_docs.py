@@ -62,6 +62,7 @@ def test_every_option_and_figure_of_evaluate_is_described() -> None:
         ("audit", "audit"),
         ("predict", "predict"),
         ("import-model", "import-model"),
+        ("publish", "publish"),
         ("serve", "serve"),
         ("suggest", "suggest"),
         ("measure", "measure"),

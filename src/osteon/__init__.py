@@ -42,6 +42,7 @@ from osteon.api import (  # noqa: E402
     make_plan,
     measure,
     predict,
+    publish,
     report,
     suggest,
     sweep,
@@ -76,6 +77,7 @@ if TYPE_CHECKING:
     from osteon.core.volume import Volume as Volume
     from osteon.dataset.dataset import Dataset as Dataset
     from osteon.evaluating.record import Evaluation as Evaluation
+    from osteon.exporting.publish import PublishReport as PublishReport
     from osteon.exporting.run import ExportReport as ExportReport
     from osteon.importing.run import ImportReport as ImportReport
     from osteon.labelling.progress import LabelProgress as LabelProgress
@@ -115,6 +117,7 @@ _MODULES = {
     "auditing.run": "Audit",
     "converting.convert": "ConvertedModel",
     "evaluating.record": "Evaluation",
+    "exporting.publish": "PublishReport",
     "exporting.run": "ExportReport",
     "importing.run": "ImportReport",
     "labelling.progress": "LabelProgress",
@@ -151,6 +154,7 @@ __all__ = [
     "make_plan",
     "measure",
     "predict",
+    "publish",
     "report",
     "suggest",
     "sweep",

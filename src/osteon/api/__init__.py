@@ -3,7 +3,7 @@
 from osteon.api.data import audit, audit_augmented, import_dataset, make_plan
 from osteon.api.labels import add_labels, label_progress, suggest
 from osteon.api.measures import measure
-from osteon.api.models import doctor, import_model, load_model, sweep, train
+from osteon.api.models import doctor, import_model, load_model, publish, sweep, train
 from osteon.api.results import compare, evaluate, export, predict, report
 from osteon.api.votes import fit_vote, vote
 
@@ -23,6 +23,7 @@ __all__ = [
     "make_plan",
     "measure",
     "predict",
+    "publish",
     "report",
     "suggest",
     "sweep",

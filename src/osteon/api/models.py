@@ -11,6 +11,7 @@ from osteon.api.paths import PathLike
 
 if TYPE_CHECKING:
     from osteon.converting.convert import ConvertedModel
+    from osteon.exporting.publish import PublishReport
     from osteon.machine.doctor import DoctorReport
     from osteon.plan.schema import Plan
     from osteon.planning.options import PlanKeywords, PlanOptions
@@ -125,7 +126,9 @@ def sweep(file: PathLike, *, dry: bool = False) -> SweepReport:
 
 
 def load_model(folder: PathLike, *, device: str = "cpu") -> Model:
-    """Load a trained model (a run, or its folder `model`); `.predict(scan)` segments a file or a Volume.
+    """Load a trained model: a run, its folder `model`, or `hf:ORGANISATION/NAME@COMMIT`, which is fetched once.
+
+    `.predict(scan)` segments a file or a Volume.
 
     Example:
         >>> model = osteon.load_model("run")
@@ -136,7 +139,7 @@ def load_model(folder: PathLike, *, device: str = "cpu") -> Model:
     from osteon.core.devices import resolve_device
     from osteon.predicting.model_folder import load_model
 
-    return load_model(Path(folder), device=resolve_device(device))
+    return load_model(os.fspath(folder), device=resolve_device(device))
 
 
 def import_model(
@@ -169,6 +172,39 @@ def import_model(
         raise UsageError(f"there are no models of {form}", hint=f"one of {', '.join(CONVERTERS)}")
     first = None if before is None else Path(before)
     return CONVERTERS[form](Path(folder), Path(model), ConvertOptions(folds, checkpoint, first, orientation, overwrite))
+
+
+def publish(
+    run: PathLike,
+    folder: PathLike,
+    *,
+    licence: str,
+    authors: Sequence[str],
+    title: str | None = None,
+    intended_use: str = "",
+    onnx: bool = True,
+) -> PublishReport:
+    """Make a folder of a model to give away, in which no patient's scan is named: see docs/publish.md.
+
+    Args:
+        run: A run, or its folder `model`.
+        folder: The folder to make; it must not exist.
+        licence: A name that Hugging Face has, such as `cc-by-4.0`, or the path of a file with its text.
+        authors: Family, Given of each.
+        title: Of the model; the folder's name when None.
+        intended_use: What it is for, in a sentence.
+        onnx: Whether the network goes along in ONNX.
+
+    Example:
+        >>> done = osteon.publish("run", "spine-model", licence="cc-by-4.0", authors=["Doe, Jo"], onnx=False)
+        >>> done.files[:3]
+        ['.zenodo.json', 'README.md', 'SHA256SUMS']
+    """
+    from osteon.exporting.publish import publish
+    from osteon.exporting.published_card import Publication
+
+    made = Path(folder)
+    return publish(Path(run), made, Publication(title or made.name, licence, authors, intended_use), onnx=onnx)
 
 
 def doctor(model: PathLike | None = None, dataset: PathLike | None = None) -> DoctorReport:

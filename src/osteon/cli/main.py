@@ -26,6 +26,7 @@ from osteon.cli import (
     measure,
     models,
     phantom,
+    publish,
     report,
     serve,
     suggest,
@@ -74,6 +75,7 @@ for command, name in (
     (export.export, "export"),
     (browser.app, "app"),
     (import_model.import_model, "import-model"),
+    (publish.publish, "publish"),
     (doctor.doctor, "doctor"),
 ):
     app.command(name)(with_quiet_option(with_cluster_option(command) if name in ON_CLUSTERS else command))
@@ -147,7 +149,8 @@ RESUME_HINTS = {
     "serve": "waiting jobs are done when it is started again",
     "app": "jobs continue without it",
     **dict.fromkeys(
-        ("evaluate", "compare", "report", "export", "phantom", "import-model", "doctor", "weights"), STARTS_ANEW
+        ("evaluate", "compare", "report", "export", "phantom", "import-model", "publish", "doctor", "weights"),
+        STARTS_ANEW,
     ),
 }
 """By command, for those that do not go on from where they were ended."""

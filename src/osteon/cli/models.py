@@ -198,7 +198,9 @@ def _parse_first_level(text: str | None) -> str | None:
 
 
 def predict(
-    model: Annotated[Path, typer.Argument(help="A model folder, or the run that made it.")],
+    model: Annotated[
+        Path, typer.Argument(help="A model folder, the run that made it, or hf:ORGANISATION/NAME@COMMIT.")
+    ],
     scans: Annotated[
         list[Path], typer.Argument(help="SCAN… OUT: files, folders of files, or a dataset; the last is the output.")
     ],

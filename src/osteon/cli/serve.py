@@ -18,7 +18,9 @@ from osteon.core.quantities import parse_bytes, parse_seconds
 
 
 def serve(
-    model: Annotated[Path, typer.Argument(help="A model folder, or the run that made it.")],
+    model: Annotated[
+        Path, typer.Argument(help="A model folder, the run that made it, or hf:ORGANISATION/NAME@COMMIT.")
+    ],
     folder: Annotated[Path, typer.Option(help="Where uploads and results are kept.")] = Path("osteon-jobs"),
     host: Annotated[
         str, typer.Option(help="The address to listen on; others than this machine's own need a token.")

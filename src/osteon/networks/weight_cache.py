@@ -1,6 +1,6 @@
 """Weights fetched once, at one commit, into a cache of huggingface_hub's; each file is pinned by its SHA-256.
 
-The one place that fetches anything.
+This and `predicting.hub_files`, which fetches models, are the only places that fetch anything.
 """
 
 from __future__ import annotations

@@ -17,10 +17,11 @@ from osteon.networks.weights import load_checked, save_tensors
 from osteon.plan.schema import FILE_NAME as PLAN
 from osteon.plan.schema import NnUNet, Plan, read_plan, write_plan
 from osteon.predicting.model import Model
+from osteon.predicting.model_names import FIRST, HUB, VALIDATION, WEIGHTS
 from osteon.predicting.postprocessing import FILE_NAME as POSTPROCESSING
 from osteon.predicting.postprocessing import NONE, read_postprocessing, write_postprocessing
 from osteon.predicting.quantised import quantised_file
-from osteon.predicting.records import FIRST, VALIDATION, WEIGHTS, read_validation
+from osteon.predicting.records import find_model_folder, read_validation
 from osteon.predicting.reference_statistics import FILE_NAME as REFERENCE
 from osteon.predicting.reference_statistics import read_reference, write_reference
 from osteon.predicting.training_cases import read_seen_scans
@@ -40,7 +41,7 @@ def save_model(folder: Path, model: Model, card: str) -> None:
 
 
 def load_model(folder: Path | str, *, device: str = "cpu") -> Model:
-    """Load a model folder. No file in it can run code.
+    """Load a model folder, or a run's, or one of the hub (`hf:ORGANISATION/NAME@COMMIT`). No file in it can run code.
 
     Raises:
         ModelError: The folder lacks a file, or the weights are damaged or not those of the plan.
@@ -48,7 +49,7 @@ def load_model(folder: Path | str, *, device: str = "cpu") -> Model:
         FileError: A record in it (validation.json, reference.json, postprocessing.yaml) is damaged, or splits.yaml of
             its run.
     """
-    folder = Path(folder)
+    folder = find_model_folder(folder) if str(folder).startswith(HUB) else Path(folder)
     inner = folder / "model"
     if not (folder / WEIGHTS).is_file() and (inner / WEIGHTS).is_file():
         folder = inner

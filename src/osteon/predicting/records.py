@@ -10,10 +10,9 @@ from pydantic import BaseModel
 from osteon.core.case_records import CaseRecords, has_records
 from osteon.core.errors import ModelError
 from osteon.core.records import read_record
+from osteon.predicting.model_names import FIRST as FIRST
+from osteon.predicting.model_names import HUB, VALIDATION, WEIGHTS
 
-WEIGHTS, VALIDATION = "weights.safetensors", "validation.json"
-FIRST = "first"
-"""In a model's folder that of the model which looks first (a cascade)."""
 RECORD = "predictions.json"
 """In a folder of predictions: all that is known of each, in one file."""
 VOTES = "votes.json"
@@ -107,7 +106,15 @@ def read_splits(run: Path) -> dict[str, list[str]]:
 
 
 def find_model_folder(given: Path | str) -> Path:
-    """A model's folder, given itself or the run that made it. Raises ModelError where there is none."""
+    """A model's folder, given itself, the run that made it, or `hf:ORGANISATION/NAME@COMMIT`, which is fetched.
+
+    Raises:
+        ModelError: There is none; and as `predicting.hub_files.fetch_model`.
+    """
+    if str(given).startswith(HUB):
+        from osteon.predicting.hub_files import fetch_model  # huggingface_hub, only where it is asked
+
+        return fetch_model(str(given))
     folder = Path(given)
     for place in (folder, folder / "model"):
         if (place / WEIGHTS).is_file():

@@ -34,7 +34,7 @@ def model_card(dataset: Dataset, model: Model) -> str:
         "",
         *_training(validation),
     ]
-    lines += ["", *_validation(validation), "", *_postprocessing(model)]
+    lines += ["", *describe_validation(validation), "", *describe_postprocessing(model)]
     return "\n".join(lines) + "\n"
 
 
@@ -82,7 +82,8 @@ def _training(validation: dict[str, Any]) -> list[str]:
     return ["## Training", "", f"- {line}", made_by, *begun]
 
 
-def _validation(validation: dict[str, Any]) -> list[str]:
+def describe_validation(validation: dict[str, Any]) -> list[str]:
+    """Lines of Markdown with the Dice of each structure; no case is named."""
     cases = validation["cases"]
     if not cases:
         return [
@@ -127,7 +128,8 @@ def _validation(validation: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _postprocessing(model: Model) -> list[str]:
+def describe_postprocessing(model: Model) -> list[str]:
+    """Lines of Markdown with the steps, and the licence of the weights that the training started from."""
     steps = model.postprocessing
     lines = ["## Post-processing", ""]
     for step, description in zip(steps.steps, steps.describe(pixels=model.plan.unit == "px"), strict=True):
