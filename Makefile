@@ -1,7 +1,8 @@
 # Everything runs in an environment of its own; `make` sets it up on the first call.
 PYTHON ?= python3
 VENV   ?= .venv
-BIN    := $(VENV)/bin
+BIN    := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
+RELEASE_STEPS ?= check dist
 export PYTHONDONTWRITEBYTECODE =  # empty is off: what is imported is compiled once, not by each of the tests' processes
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --maxprocesses 2 --dist loadfile --no-loadscope-reorder
 NETWORKS := engines networks export_models fused_norm small_maps unet model
@@ -10,7 +11,7 @@ QUICK := augmenting between_slices cache case_ids case_selection clock comparing
 	pipeline planner postprocess random_streams raster resample restore rle schedule scores series small \
 	small_maps sparse spread stl surfaces tiles unet values vote_fit vote_tables voting
 
-.PHONY: demo check fast setup lint types imports test kernels mutants clean
+.PHONY: demo check fast setup lint types imports test kernels mutants release clean
 
 demo: setup  ## the main job from beginning to end, on made-up fractures, on a CPU in minutes
 	$(BIN)/osteon demo demo
@@ -52,6 +53,9 @@ endif
 
 mutants: setup  ## break the code in 60 places, and name those that no near test notices; some 20 minutes
 	nice $(BIN)/python benchmarks/mutants.py
+
+release: setup  ## check everything, build, hash and sign with KEY; nothing is tagged or uploaded (docs/versions.md)
+	$(BIN)/python tools/release.py --key "$(KEY)" --steps $(RELEASE_STEPS)
 
 clean:  ## remove the environment and what the demo made
 	rm -rf $(VENV) demo
