@@ -29,7 +29,7 @@ from osteon.sweeping.trials import grid_values, plan_options_from
 from osteon.training.losses import LOSSES
 
 ROOT = Path(__file__).parents[1]
-DOCS = sorted([*ROOT.glob("docs/*.md"), ROOT / "CHANGELOG.md"])
+DOCS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("docs/decisions/*.md")])
 
 
 def text(name: str) -> str:

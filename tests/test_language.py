@@ -11,7 +11,12 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 SOURCES = ROOT / "src" / "osteon"
-PAGES = sorted([ROOT / "README.md", *(p for p in (ROOT / "docs").glob("*.md") if p.name != "api.md")])
+PAGES = sorted(
+    path
+    for pattern in ("*.md", "docs/*.md", "docs/decisions/*.md")
+    for path in ROOT.glob(pattern)
+    if path.name not in ("CHANGELOG.md", "api.md")
+)
 PLAIN_WORDS = {
     r"anew": "again, or new",
     r"likewise": "also, or the same",

@@ -56,6 +56,7 @@ def find_problems(root: Path, version: str, today: datetime.date) -> list[str]:
         problems.append(f"CHANGELOG.md: the first section is of {section}, {VERSION_FILE} says {version}")
     if not re.fullmatch(r"\d{4}-\d\d-\d\d", date) or date > today.isoformat():
         problems.append(f"CHANGELOG.md: {version} is dated “{date}”: write the day of the release, {today}")
+        date = today.isoformat()
     citation = yaml.safe_load((root / "CITATION.cff").read_text(encoding="utf-8"))
     for key, wanted in (("version", version), ("date-released", date)):
         if str(citation.get(key)) != wanted:
