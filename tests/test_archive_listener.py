@@ -38,6 +38,7 @@ from osteon.core.errors import (
     FileError,
     UsageError,
 )
+from runs import command
 from watching import ROOT, answered, untrained_model, write_study
 
 # pynetdicom leaves a socket open where a connection is refused
@@ -47,7 +48,17 @@ WHOLE = Counter({"SEG": 1, "SR": 1, "OT": 1})
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Orthanc]:
-    with orthanc(tmp_path_factory.mktemp("archive") / "orthanc") as archive:
+    """An archive that is full as long as a file lies beside it."""
+    folder = tmp_path_factory.mktemp("archive")
+    rule = folder / "full.lua"
+    rule.write_text(
+        "function ReceivedInstanceFilter(dicom, origin, info)\n"
+        f"  local file = io.open('{folder / 'full'}')\n"
+        "  if file then file:close() error('no room') end\n"
+        "  return true\n"
+        "end\n"
+    )
+    with orthanc(folder / "orthanc", {"LuaScripts": [str(rule)]}) as archive:
         yield archive
 
 
@@ -140,6 +151,27 @@ def test_an_archive_without_questions_has_what_it_took(
         archive.find_studies(Query())
         assert archive.received.studies() == []
         assert not list((tmp_path / "watch/received").iterdir())
+
+
+def test_an_archive_that_is_full_has_everything_later(
+    server: Orthanc, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    untrained_model(tmp_path / "model")
+    config = configured(tmp_path, server)
+    files = write_study(tmp_path / "a", 12, 6)
+    full = server.folder.parent / "full"
+    full.touch()
+    with opened(config):
+        sender(server).store(files)
+    assert command("archive", "push", server.dimse, files[0]) == 1
+    assert command("archive", "watch", tmp_path / "watch.yaml", "--once") == 1
+    said = " ".join(capsys.readouterr().err.split())
+    assert said.count("the archive is out of resources (status 0xA700)") == 2
+    assert f"{ROOT}.12" not in answered(server)
+    full.unlink()
+    for _ in range(2):
+        assert command("archive", "watch", tmp_path / "watch.yaml", "--once") == 0
+        assert answered(server)[f"{ROOT}.12"] == WHOLE
 
 
 def not_offered() -> list[str]:
