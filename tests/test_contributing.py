@@ -127,3 +127,8 @@ def test_decisions_have_one_form_and_are_listed_in_order() -> None:
         assert path.name.startswith(f"{int(number):04}-")
         assert text.startswith(f"# {number}. {title}\n")
         assert re.findall(r"^## (.*)$", text, re.MULTILINE) == ["Context", "Decision", "Consequences", "Measured"]
+
+
+def test_readme_leads_to_every_page() -> None:
+    linked = set(re.findall(r"\]\(docs/([\w-]+\.md)\)", (ROOT / "README.md").read_text(encoding="utf-8")))
+    assert {path.name for path in ROOT.glob("docs/*.md")} - linked == set()
