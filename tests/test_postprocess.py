@@ -159,8 +159,9 @@ def test_the_file_comes_back(tmp_path: Path) -> None:
 )
 def test_nonsense_is_refused_by_its_key(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "p.yaml").write_text(text)
-    with pytest.raises(PlanError, match=message):
+    with pytest.raises(PlanError, match=message) as refused:
         read_postprocessing(tmp_path / "p.yaml", PLAN.structures)
+    assert "newer version" in refused.value.hint
 
 
 def test_a_structure_of_another_model_is_refused(tmp_path: Path) -> None:

@@ -87,7 +87,8 @@ def read_postprocessing(path: Path, structures: Sequence[Structure]) -> Postproc
     try:
         postprocessing = Postprocessing.model_validate(read_yaml(path, "the post-processing") or {})
     except ValidationError as error:
-        raise PlanError(f"{path}: {describe_errors(error)}", hint="correct the keys named here") from None
+        hint = "correct the keys named here; where a newer version of osteon has written it, use that version"
+        raise PlanError(f"{path}: {describe_errors(error)}", hint=hint) from None
     names = [structure.name for structure in structures]
     for step in postprocessing.steps:
         for name in (step.structure, step.near):
