@@ -15,6 +15,8 @@ from osteon.plan.schema import read_plan
 EXAMPLE = Path(__file__).parents[1] / "examples/plugin"
 SOURCE = Path(__file__).parents[1] / "src"
 PROGRAM = """
+from pathlib import Path
+
 import osteon
 
 osteon.import_dataset("phantoms/source", "spine", modality="mr", workers=1)
@@ -29,6 +31,23 @@ few |= {"network.decoder_features": [8, 8, 8, 8, 8], "patch.size": [32, 32, 32]}
 osteon.make_plan("spine", encoder="plain", device="cpu", measure_cost=False, settings=few, workers=1)
 osteon.train("spine", "inflated", epochs=1, device="cpu", workers=1)
 print(type(osteon.load_model("inflated").network.encoder).__name__)
+
+import numpy as np
+from osteon.core.errors import FileError
+from osteon.formats import read_segmentation, read_volume
+
+box = np.zeros((70, 40, 30), "<i2")
+box[5:65, 5:35, 5:25] = 1
+Path("box.vox").write_bytes(b"70 40 30 1.0 1.0 1.0\\n" + box.tobytes("F"))
+(structure,) = read_segmentation(Path("box.vox"), None).structures
+print(np.array_equal(read_volume(Path("box.vox")).array[0], box), structure.value)
+Path("cut.vox").write_bytes(Path("box.vox").read_bytes()[:-1])
+try:
+    read_volume(Path("cut.vox"))
+except FileError as error:
+    print(error.message)
+figures = osteon.measure("box.vox", "measures", what=["elongation"], workers=1).figures
+print([f"{figure.value:.1f}" for figure in figures], figures[0].low < 2 < figures[0].high)
 """
 
 
@@ -44,7 +63,10 @@ def test_the_example_is_installed_and_used(tmp_path: Path) -> None:
         [sys.executable, "-c", PROGRAM], cwd=tmp_path, env=environment, capture_output=True, text=True
     )
     assert used.returncode == 0, used.stderr
-    assert used.stdout.splitlines() == ["Thin thin jaccard", "6", "2", "Plain"]
+    assert used.stdout.splitlines() == [
+        *("Thin thin jaccard", "6", "2", "Plain", "True 1"),
+        *("cut.vox: 167999 bytes of voxels, its first line says 168000", "['2.0'] True"),
+    ]
     assert len((next((tmp_path / "volumes").glob("*.txt"))).read_text().splitlines()) == 5
     export = ["export", "volumes-txt", "predictions", "again"]
     plan = [

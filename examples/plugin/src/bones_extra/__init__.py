@@ -1,1 +1,1 @@
-"""A network, an encoder, a loss and a form of export for osteon."""
+"""A network, an encoder, a loss, a measure, a reader and a form of export for osteon."""
