@@ -132,3 +132,11 @@ def test_decisions_have_one_form_and_are_listed_in_order() -> None:
 def test_readme_leads_to_every_page() -> None:
     linked = set(re.findall(r"\]\(docs/([\w-]+\.md)\)", (ROOT / "README.md").read_text(encoding="utf-8")))
     assert {path.name for path in ROOT.glob("docs/*.md")} - linked == set()
+
+
+def test_every_module_that_tests_share_is_described() -> None:
+    rows = re.findall(r"^\| (`.*?\.py`) \|", (ROOT / "docs/testing.md").read_text(encoding="utf-8"), re.MULTILINE)
+    described = [name for row in rows for name in re.findall(r"`(\w+\.py)`", row)]
+    assert sorted(described) == sorted(
+        {p.name for p in ROOT.glob("tests/*.py")} - {p.name for p in ROOT.glob("tests/test_*")}
+    )
