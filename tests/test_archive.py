@@ -272,3 +272,33 @@ def test_what_does_not_belong_to_a_series_is_refused(tags: Mapping[str, str], wo
     with pytest.raises(ArchiveError, match=words):
         inbox.take(image(np.zeros((2, 2), np.int16), **own | dict(tags)), Path.touch)
     assert [path.name for path in tmp_path.iterdir()] == [f"{STUDY}.1.1.dcm"]
+
+
+def test_what_is_fetched_loses_its_patients_on_the_way(
+    server: Orthanc, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    archive = opened("dicomweb", server, tmp_path)
+    study = "1.2.826.0.1.3680043.8.498.9.1"
+    archive.store(written(tmp_path / "x", study))
+    drawn = f"{study}.2"
+    archive.store(written(tmp_path / "y", study, SeriesInstanceUID=drawn, BurnedInAnnotation="YES"))
+    table, folder = tmp_path / "table.yaml", tmp_path / "given"
+    asked = ("archive", "pull", server.url, folder, "--query", f"study={study}", "--deidentify", table)
+    monkeypatch.setenv("OSTEON_ARCHIVE_USER", USER)
+    monkeypatch.setenv("OSTEON_ARCHIVE_PASSWORD", PASSWORD)
+    assert [command(*asked), command(*asked)] == [0, 0]
+    said = capsys.readouterr()
+    assert "2 series fetched" in said.out
+    assert "0 series fetched, 2 there already" in said.out
+    assert f"3 files left out (says that there is text in its pixels): {drawn}.1" in said.err
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    assert len(files) == 3
+    for path in files:
+        assert not any(secret in path.read_bytes() for secret in (b"secret-id", b"Doe", study.encode(), b"20260701"))
+    assert "secret-id" in table.read_text()
+    assert "secret-id" not in said.out + said.err
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+    archive.store(written(tmp_path / "z", study, 4))
+    assert command(*asked, "--text-in-pixels") == 0
+    assert len([path for path in folder.rglob("*") if path.is_file()]) == 7
+    assert command(*asked[:-1], folder / "table.yaml") == 2

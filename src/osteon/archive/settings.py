@@ -83,15 +83,18 @@ def read_credentials(settings: ArchiveSettings) -> Credentials:
     if settings.credentials is None:
         return Credentials(**{key: os.environ.get(name, "") for key, name in VARIABLES.items()})
     path = settings.credentials
-    try:
-        mode = path.stat().st_mode
-    except OSError as error:
-        raise FileError(
-            f"{path}: the credentials cannot be read ({error.strerror})", hint="give another --credentials"
-        ) from None
-    if os.name == "posix" and mode & (stat.S_IRWXG | stat.S_IRWXO):
-        raise UsageError(f"{path}: others may read the password", hint=f"chmod 600 {path}")
+    refuse_shared_file(path, "the password")
     data = read_yaml(path, "the credentials")
     if not isinstance(data, dict) or not data or not set(data) <= set(VARIABLES):
         raise UsageError(f"{path}: credentials are user and password, or token", hint="one on a line: user: NAME")
     return Credentials(**{key: str(value) for key, value in data.items()})
+
+
+def refuse_shared_file(path: Path, what: str) -> None:
+    """Raise UsageError where others may read a file that says `what`, FileError where it is not there."""
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
+        raise FileError(f"{path}: cannot be read ({error.strerror})", hint="name another file") from None
+    if os.name == "posix" and mode & (stat.S_IRWXG | stat.S_IRWXO):
+        raise UsageError(f"{path}: others may read {what}", hint=f"chmod 600 {path}")

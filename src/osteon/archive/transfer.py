@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from osteon.archive.archive import Archive, Query, SeriesEntry, StudyEntry, query_studies
+from osteon.archive.given_files import dicom_files
 from osteon.core.errors import ArchiveError, DiskFullError, FileError, OsteonError, UsageError
 from osteon.core.progress import progress_bar, status
 from osteon.core.text import pluralise
-from osteon.formats.dicom_files import looks_like_dicom
+
+if TYPE_CHECKING:
+    from osteon.archive.deidentifying import Deidentifier
 
 MOST_STUDIES = 1000
 """More are not fetched unasked."""
@@ -65,7 +68,9 @@ def parse_query(texts: Sequence[str]) -> Query:
     return Query(**values)
 
 
-def pull(archive: Archive, folder: Path, query: Query, *, many: bool = False) -> PullReport:
+def pull(
+    archive: Archive, folder: Path, query: Query, *, many: bool = False, deidentifier: Deidentifier | None = None
+) -> PullReport:
     """Fetch what a query finds: `folder/StudyInstanceUID/SeriesInstanceUID/SOPInstanceUID.dcm`.
 
     A series whose folder has as many files as the archive has instances is not fetched again. One that fails does not
@@ -76,6 +81,7 @@ def pull(archive: Archive, folder: Path, query: Query, *, many: bool = False) ->
         folder: Where to.
         query: Of studies and their series.
         many: Fetch more than MOST_STUDIES, too.
+        deidentifier: Of the same folder: what arrives there has no patient, and other UIDs.
 
     Raises:
         UsageError: More fit than that.
@@ -94,35 +100,50 @@ def pull(archive: Archive, folder: Path, query: Query, *, many: bool = False) ->
     with progress_bar("fetching studies", len(studies)) as advance:
         for study in studies:
             failed = len(report.failed)
-            _pull_study(archive, study, folder, query, report)
+            _pull_study(archive, study, query, report, deidentifier or _AsItIs(folder))
             advance(list(report.failed.values())[-1] if len(report.failed) > failed else None)
     return report
 
 
-def _pull_study(archive: Archive, study: StudyEntry, folder: Path, query: Query, report: PullReport) -> None:
+class _AsItIs:
+    """Series in folders called by their UIDs."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def place(self, study_uid: str, series_uid: str) -> Path:
+        return self.folder / study_uid / series_uid
+
+    def is_whole(self, series: SeriesEntry) -> bool:
+        """A folder is there when its series is whole; it may have grown in the archive since."""
+        place = self.place(series.study_uid, series.series_uid)
+        return place.is_dir() and series.instances in (None, sum(1 for _ in place.glob("*.dcm")))
+
+    def fetch(self, archive: Archive, series: SeriesEntry) -> None:
+        archive.fetch_series(series.study_uid, series.series_uid, self.place(series.study_uid, series.series_uid))
+
+
+def _pull_study(
+    archive: Archive, study: StudyEntry, query: Query, report: PullReport, target: _AsItIs | Deidentifier
+) -> None:
     try:
         found = [series for series in archive.find_series(study.study_uid) if query.fits(series)]
     except ArchiveError as error:
         report.failed[f"study {study.study_uid}"] = error
         return
     for series in found:
-        target = folder / study.study_uid / series.series_uid
-        if _is_whole(target, series):
-            report.present.append(target)
+        place = target.place(series.study_uid, series.series_uid)
+        if target.is_whole(series):
+            report.present.append(place)
             continue
         try:
-            archive.fetch_series(series.study_uid, series.series_uid, target)
+            target.fetch(archive, series)
         except DiskFullError:
             raise
         except (ArchiveError, FileError) as error:
             report.failed[f"study {study.study_uid}, series {series.series_uid}"] = error
         else:
-            report.fetched.append(target)
-
-
-def _is_whole(folder: Path, series: SeriesEntry) -> bool:
-    """A folder is there when its series is whole; it may have grown in the archive since."""
-    return folder.is_dir() and series.instances in (None, sum(1 for _ in folder.glob("*.dcm")))
+            report.fetched.append(place)
 
 
 def push(archive: Archive, paths: Sequence[Path]) -> PushReport:
@@ -134,9 +155,7 @@ def push(archive: Archive, paths: Sequence[Path]) -> PushReport:
         AccessError: This user is not let in.
     """
     report = PushReport()
-    files = list(_files(paths))
-    images = [path for path in files if looks_like_dicom(path)]
-    report.passed_over = sorted(set(files) - set(images))
+    images, report.passed_over = dicom_files(paths)
     with progress_bar("sending files", len(images)) as advance:
         for start in range(0, len(images), _BATCH):
             batch = images[start : start + _BATCH]
@@ -159,21 +178,6 @@ def _push_batch(archive: Archive, batch: Sequence[Path], report: PushReport) -> 
             _push_batch(archive, [path], report)
         return
     report.sent += batch
-
-
-def _files(paths: Sequence[Path]) -> Iterator[Path]:
-    for path in paths:
-        if path.is_dir():
-            yield from sorted(each for each in path.rglob("*") if each.is_file() and not _is_hidden(each, path))
-        elif path.is_file():
-            yield path
-        else:
-            raise FileError(f"{path}: is not there", hint="give DICOM files, or folders of them")
-
-
-def _is_hidden(path: Path, below: Path) -> bool:
-    """Also of a series that is being fetched."""
-    return any(part.startswith(".") for part in path.relative_to(below).parts)
 
 
 def _day(text: str, value: str) -> date:
