@@ -11,7 +11,7 @@ QUICK := augmenting between_slices cache case_ids case_selection clock comparing
 	pipeline planner postprocess random_streams raster resample restore rle schedule scores series small \
 	small_maps sparse spread stl surfaces tiles unet values vote_fit vote_tables voting
 
-.PHONY: demo check fast setup lint types imports test kernels mutants release clean
+.PHONY: demo check fast setup lint types imports test kernels mutants release docs tutorials clean
 
 demo: setup  ## the main job from beginning to end, on made-up fractures, on a CPU in minutes
 	$(BIN)/osteon demo demo
@@ -56,6 +56,17 @@ mutants: setup  ## break the code in 60 places, and name those that no near test
 
 release: setup  ## check everything, build, hash and sign with KEY; nothing is tagged or uploaded (docs/versions.md)
 	$(BIN)/python tools/release.py --key "$(KEY)" --steps $(RELEASE_STEPS)
+
+docs: $(VENV)/docs/.ready  ## the documentation's site in build/site; every link followed, no address of another host in it
+	$(VENV)/docs/bin/python tools/site.py
+
+$(VENV)/docs/.ready:
+	$(PYTHON) -m venv $(VENV)/docs
+	$(VENV)/docs/bin/python -m pip install --quiet --disable-pip-version-check --no-compile 'zensical==0.0.73'
+	touch $@
+
+tutorials: setup  ## run every block of the tutorials and how-tos, each page in a folder of its own
+	$(BIN)/python tools/run_docs.py docs/tutorials/*.md docs/howto/*.md
 
 clean:  ## remove the environment and what the demo made
 	rm -rf $(VENV) demo

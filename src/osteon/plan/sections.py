@@ -132,8 +132,8 @@ class Sampling(Section):
     """Around which structure a patch lies, among those that lie around one (`training.foreground_share`).
 
     Attributes:
-        weights: `case`: the next case, then one of its structures, each alike. `rare`: a structure first, the more
-            often the fewer cases (2D: slices) show it, then a case (2D: slice) that shows it, each alike. Or numbers
+        weights: `case`: the next case, then one of its structures, each as often. `rare`: a structure first, the more
+            often the fewer cases (2D: slices) show it, then a case (2D: slice) that shows it, each as often. Or numbers
             for structures: a structure first, as often as its number says (1 where none is given, 0 never), then as
             with `rare`.
     """
