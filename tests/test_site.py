@@ -90,6 +90,8 @@ def test_anchors_are_headings(page: str) -> None:
             "![a](app/data-light.png#only-light)![a](app/data-dark.png#only-dark)",
         ),
         ("![a](app/draw-light.png)", "docs/a.md", "a.md", "![a](app/draw-light.png)"),  # of one theme alone
+        ("```console\nosteon app\n```", "docs/a.md", "a.md", "```bash\nosteon app\n```"),
+        ("```console\n$ curl x\n```", "docs/a.md", "a.md", "```console\n$ curl x\n```"),
         ("| `a\\|b` | \\|P\\| |", "docs/a.md", "a.md", "| `a|b` | \\|P\\| |"),
     ],
 )

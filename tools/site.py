@@ -62,7 +62,7 @@ def rewrite(markdown: str, file: str, page: str) -> str:
     """Markdown of a file of the repository as the site's page has it.
 
     Links between files lead to pages; those to files that have none become text. Of two themes' pictures the reader's
-    is shown. A pipe in the code of a table is not escaped.
+    is shown. A pipe in the code of a table is not escaped. Commands without a prompt get a shell's colours.
     """
 
     def changed(link: re.Match[str]) -> str:
@@ -82,7 +82,8 @@ def rewrite(markdown: str, file: str, page: str) -> str:
         re.sub(r"`[^`]*`", lambda code: code[0].replace("\\|", "|"), line) if line.startswith("|") else line
         for line in markdown.splitlines()
     )
-    return LINK.sub(changed, "\n".join(lines)) + "\n"
+    text = re.sub(r"^( *)```console\n(?! *\$)", r"\1```bash\n", "\n".join(lines), flags=re.MULTILINE)
+    return LINK.sub(changed, text) + "\n"
 
 
 def lay_pages() -> None:
