@@ -283,6 +283,7 @@ def test_what_is_fetched_loses_its_patients_on_the_way(
     drawn = f"{study}.2"
     archive.store(written(tmp_path / "y", study, SeriesInstanceUID=drawn, BurnedInAnnotation="YES"))
     table, folder = tmp_path / "table.yaml", tmp_path / "given"
+    (tmp_path / ".table.yaml.incoming" / "series").mkdir(parents=True)  # of a command that was killed
     asked = ("archive", "pull", server.url, folder, "--query", f"study={study}", "--deidentify", table)
     monkeypatch.setenv("OSTEON_ARCHIVE_USER", USER)
     monkeypatch.setenv("OSTEON_ARCHIVE_PASSWORD", PASSWORD)
