@@ -13,11 +13,30 @@ import pytest
 
 from osteon.core.errors import OsteonError, UsageError
 from osteon.core.zip_files import UntrustedZip
+from osteon.serving.guard import ServerRules
 from osteon.web import uploads
 from osteon.web.address import ServerAddress, host_name
 from osteon.web.http_errors import RejectedError
 from osteon.web.job_store import JobStore
 from osteon.web.uploads import ByteCounter, write_body
+
+
+@pytest.mark.parametrize(
+    ("scheme", "origin", "rejected"),
+    [
+        ("http", "http://localhost:1", False),
+        ("http", "https://LOCALHOST:1", False),  # through a proxy that speaks TLS
+        ("wss", "https://localhost:1", False),
+        ("https", "http://localhost:1", True),
+        ("http", "http://localhost:2", True),
+        ("http", "ftp://localhost:1", True),
+        ("http", "http://[", True),
+    ],
+)
+def test_a_page_of_the_server_itself_may_send(scheme: str, origin: str, rejected: bool) -> None:
+    headers = [(b"host", b"localhost:1"), (b"origin", origin.encode())]
+    scope = {"type": "http", "method": "POST", "scheme": scheme, "path": "/jobs", "headers": headers}
+    assert (ServerRules().rejection(scope) is not None) == rejected
 
 
 def test_a_job_appears_when_it_is_complete_and_goes_as_a_whole(tmp_path: Path) -> None:

@@ -11,7 +11,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
-from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
@@ -48,7 +47,7 @@ class AccessRules(ABC):
         if self.local and host_name(host) not in LOOPBACK:
             return self.error(421, "osteon answers to localhost alone", "send the request to localhost")
         safe = scope["type"] == "http" and scope["method"] in self.SAFE_METHODS
-        if not safe and origin is not None and urlsplit(origin).netloc.lower() != host.lower():
+        if not safe and origin is not None and not _is_own(origin, host, scope["scheme"]):
             return self.error(403, "this request comes from another site", "send it from a program")
         return self.check_token(scope) if self.token else None
 
@@ -63,6 +62,15 @@ class AccessRules(ABC):
     @abstractmethod
     def response_headers(self, scope: Scope) -> Mapping[str, str]:
         """The headers of every answer; a nonce that they name is put into the request's state."""
+
+
+def _is_own(origin: str, host: str, scheme: str) -> bool:
+    """Whether an origin is that of the server's own pages.
+
+    A server that speaks TLS has no page without it; one that does not may have them through a proxy which does.
+    """
+    schemes = ("https",) if scheme in ("https", "wss") else ("http", "https")
+    return origin.lower() in {f"{own}://{host.lower()}" for own in schemes}
 
 
 class Guard:
