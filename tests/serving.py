@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,10 +20,13 @@ import uvicorn
 
 from osteon.core.files import write_json
 from osteon.serving.app import create_app
+from osteon.serving.dispatcher import Dispatcher, DispatcherGroup
 from osteon.serving.guard import ServerRules
 from osteon.serving.job_work import PredictionTask, TaskResult
 from osteon.serving.jobs import RESULT, RESULT_JSON, JobQueue
-from osteon.serving.predictor import Dispatcher, JobTimeoutError, PredictorProcess, ProcessDiedError
+from osteon.serving.monailabel.label_server import create_label_server
+from osteon.serving.monailabel.routes import monailabel_routes
+from osteon.serving.predictor import JobTimeoutError, PredictorProcess, ProcessDiedError
 from osteon.serving.worker import ServedModel
 from osteon.web.connections import server_options
 
@@ -84,8 +87,8 @@ def wait_until(met: Callable[[], object], within_s: float = 60) -> None:
 class FakePredictor(PredictorProcess):
     """Behaves as given, once `go` is set."""
 
-    def __init__(self, behave: Callable[[PredictionTask], TaskResult] | None = None) -> None:
-        super().__init__(ServedModel(Path("model")))
+    def __init__(self, behave: Callable[[PredictionTask], TaskResult] | None = None, name: str = "model") -> None:
+        super().__init__(ServedModel(Path(name), name=name))
         self.facts = {"structures": ["femur"]}
         self.go, self.starts, self.up = threading.Event(), 0, True
         self.tasks: list[PredictionTask] = []
@@ -126,6 +129,7 @@ class RunningServer:
     client: Client
     queue: JobQueue
     predictor: FakePredictor
+    dispatchers: DispatcherGroup
 
 
 @contextmanager
@@ -138,11 +142,18 @@ def serving(
     predictor: FakePredictor | None = None,
     keep_s: float = 100,
     limit_s: float = 30,
+    others: Sequence[FakePredictor] = (),
+    dataset: Path | None = None,
 ) -> Iterator[RunningServer]:
-    predictor, jobs = predictor or FakePredictor(), JobQueue(folder, queue)
-    dispatcher = Dispatcher(jobs, predictor, keep_s, limit_s)
+    predictors = [predictor or FakePredictor(), *others]
+    jobs = JobQueue(folder, queue, [one.model.name for one in predictors])
+    dispatchers = DispatcherGroup([Dispatcher(jobs, one, keep_s, limit_s) for one in predictors])
+    rules, protocol = rules or ServerRules(), None
+    if dataset is not None:
+        labelled = create_label_server(dispatchers, rules, max_upload, folder, dataset, "1h")
+        protocol = monailabel_routes(labelled)
     config = uvicorn.Config(
-        create_app(dispatcher, rules or ServerRules(), max_upload),
+        create_app(dispatchers, rules, max_upload, protocol=protocol),
         ws="none",
         lifespan="on",
         log_level="error",
@@ -154,11 +165,11 @@ def serving(
         thread.start()
         wait_until(lambda: server.started)
         try:
-            yield RunningServer(Client(listening.getsockname()[1]), jobs, predictor)
+            yield RunningServer(Client(listening.getsockname()[1]), jobs, predictors[0], dispatchers)
         finally:
             server.should_exit = True
             thread.join(20)
-            dispatcher.join(20)
+            dispatchers.join(20)
 
 
 @contextmanager
@@ -176,7 +187,7 @@ def serve_model(trained: Path, folder: Path, *options: object) -> Iterator[tuple
             env=os.environ | {"OSTEON_TOKEN": TOKEN, "OMP_NUM_THREADS": "1"},
         )
     try:
-        wait_until(lambda: process.poll() is not None or _listens(port), 120)
+        wait_until(lambda: process.poll() is not None or is_listening(port), 120)
         assert process.poll() is None, (folder.parent / "log").read_text()
         yield Client(port, {"Authorization": f"Bearer {TOKEN}"}), process
     finally:
@@ -189,6 +200,6 @@ def free_port() -> int:
         return int(free.getsockname()[1])
 
 
-def _listens(port: int) -> bool:
+def is_listening(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0

@@ -725,7 +725,7 @@ def test_a_model_for_clicks_is_told_from_one_that_segments(
     assert worker.clicks.model is worker.model
     predictor = FakePredictor()
     predictor.facts["interactive"] = True
-    monkeypatch.setattr("osteon.serving.predictor.start_predictor", lambda _: predictor)
+    monkeypatch.setattr("osteon.serving.predictor.PredictorProcess", lambda _: predictor)
     assert command("serve", clicks, "--folder", tmp_path / "jobs") == 2
     assert "answers clicks, and finds nothing by itself" in " ".join(capsys.readouterr().err.split())
     assert not predictor.alive

@@ -17,7 +17,7 @@ import pytest
 
 from osteon.core.files import write_error, write_json
 from osteon.exporting import registry
-from osteon.serving import app, job_ages
+from osteon.serving import descriptions, job_ages
 from osteon.serving import uploads as receiving
 from osteon.serving.click_tasks import CLICKS_JSON
 from osteon.serving.guard import ServerRules
@@ -69,7 +69,7 @@ def test_a_scan_goes_in_and_its_mask_comes_out(running: RunningServer) -> None:
     assert (fetched.status, fetched.body) == (200, b"a mask")
     assert not (task.folder / SCAN).exists()
     assert client.ask("GET", f"{address}/stl.zip").data["hint"] == "it has mask.nii.gz"
-    assert client.ask("GET", "/model").data == {"structures": ["femur"]}
+    assert client.ask("GET", "/model").data == {"name": "model", "structures": ["femur"]}
     assert client.ask("DELETE", address).status == 204
     assert client.ask("GET", address).status == 404
     assert not task.folder.exists()
@@ -109,7 +109,7 @@ def test_what_is_no_scan_is_refused_and_leaves_nothing(
         assert (refused.status, set(refused.data)) == (status, {"error", "hint"})
         assert message in refused.data["error"]
         assert refused.data["hint"]
-        wait_until(lambda: not running.queue.slots.held)
+        wait_until(lambda: not running.queue.of("").slots.held)
         assert list(running.queue.store.folder.iterdir()) == []
         health = running.client.ask("GET", "/health").data
         assert (health["status"], health["waiting"], health["receiving"], health["free"]) == ("ok", 0, 0, 4)
@@ -144,7 +144,7 @@ def test_forms_of_browsers_and_unknown_forms_of_export_are_refused(running: Runn
 
 
 def test_forms_are_those_of_a_single_scan() -> None:
-    assert {form.name for form in registry.FORMS if not form.of_dataset} - {"table"} == set(app.EXPORT_FORMS)
+    assert {form.name for form in registry.FORMS if not form.of_dataset} - {"table"} == set(descriptions.EXPORT_FORMS)
 
 
 # Sizes
@@ -172,7 +172,7 @@ def test_no_more_than_the_limit_is_read_where_nothing_is_announced(
         except OSError:  # the server closed the connection
             pass
     assert sent < 30 << 20
-    wait_until(lambda: not running.queue.slots.held)
+    wait_until(lambda: not running.queue.of("").slots.held)
     assert list(running.queue.store.folder.iterdir()) == []
 
 
@@ -194,15 +194,15 @@ def test_an_upload_that_breaks_off_or_falls_silent_frees_its_place(
     head = b"POST /jobs HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5000\r\n\r\n" + NIFTI
     with socket.create_connection(("localhost", running.client.port)) as connection:
         connection.sendall(head)
-        wait_until(lambda: running.queue.slots.held)
-    wait_until(lambda: not running.queue.slots.held)
+        wait_until(lambda: running.queue.of("").slots.held)
+    wait_until(lambda: not running.queue.of("").slots.held)
     monkeypatch.setattr(slow_bodies, "SILENCE_S", 0.1)
     monkeypatch.setattr("osteon.web.drain_request.MOST_S", 0.1)
     with socket.create_connection(("localhost", running.client.port)) as connection:
         connection.sendall(head)
         connection.settimeout(10)
         assert connection.recv(1 << 16).startswith(b"HTTP/1.1 408 ")
-    wait_until(lambda: not running.queue.slots.held)
+    wait_until(lambda: not running.queue.of("").slots.held)
     assert list(running.queue.store.folder.iterdir()) == []
 
 
@@ -260,7 +260,7 @@ def test_the_page_names_every_route_and_asks_no_other_host(running: RunningServe
     described = running.client.ask("GET", "/openapi.json").data
     assert all(path in text for path in described["paths"])
     jobs = {"/jobs", "/jobs/{job_id}", "/jobs/{job_id}/{file}"}
-    assert {*described["paths"]} == {*jobs, "/health", "/ready", "/metrics", "/model"}
+    assert {*described["paths"]} == {*jobs, "/health", "/ready", "/metrics", "/model", "/models"}
     assert "422" not in described["paths"]["/jobs/{job_id}"]["get"]["responses"]
     assert not any(word in text for word in ("<script", "src=", "@import", "https://", "<link"))
     assert "default-src 'none'" in shown.headers["content-security-policy"]
@@ -325,7 +325,7 @@ def test_a_full_disk_loses_no_job(running: RunningServer, monkeypatch: pytest.Mo
         write_json(path, data)
 
     monkeypatch.setattr("osteon.serving.jobs.write_json", write)
-    monkeypatch.setattr("osteon.serving.predictor.FIRST_PAUSE_S", 0.01)
+    monkeypatch.setattr("osteon.serving.dispatcher.FIRST_PAUSE_S", 0.01)
     running.predictor.go.set()
     assert running.client.wait_for(sent.data["id"])["state"] == "done"
     assert running.client.wait_for(waiting.data["id"])["state"] == "done"
@@ -356,7 +356,7 @@ def test_what_was_accepted_is_there_after_a_restart(tmp_path: Path) -> None:
     (store.store.folder / "damaged" / JOB).write_text("{")
     again = JobQueue(tmp_path, 8)
     assert [again.get(i).state for i in ids] == ["done", "queued", "queued"]
-    assert (list(again.waiting), again.damaged) == (ids[1:], 1)
+    assert (list(again.of("").waiting), again.damaged) == (ids[1:], 1)
     assert not (again.store.path(ids[0]) / SCAN).exists()
     assert not (again.store.folder / ".incoming-1").exists()
 
@@ -439,4 +439,4 @@ def test_answered_clicks_say_nothing_of_how_long_scans_take(tmp_path: Path) -> N
             job = queue.submit(folder, ())
         assert queue.start_next(1) is not None
         queue.complete(job.id)
-        assert (queue.mean_s is None) == clicked
+        assert (queue.of("").mean_s is None) == clicked

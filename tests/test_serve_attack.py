@@ -180,7 +180,7 @@ def test_a_body_that_trickles_is_given_up(running: RunningServer, monkeypatch: p
         answer = read_to_end(made)
     assert answer.startswith(b"HTTP/1.1 408 ")
     assert b"was too slow" in answer
-    wait_until(lambda: not running.queue.slots.held)
+    wait_until(lambda: not running.queue.of("").slots.held)
     assert list(running.queue.store.folder.iterdir()) == []
 
 
@@ -189,7 +189,7 @@ def test_a_slow_upload_gives_its_place_to_another(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr("osteon.web.drain_request.MOST_S", 0.2)
     with serving(tmp_path, queue=4) as running, ExitStack() as held:
         made = [held.enter_context(slow(running, UPLOAD + NIFTI, b"x")) for _ in range(2)]
-        wait_until(lambda: len(running.queue.slots.held) == 2)
+        wait_until(lambda: len(running.queue.of("").slots.held) == 2)
         full = running.client.send()
         assert (full.status, full.data["error"]) == (429, "too many uploads from this address are in progress")
         time.sleep(0.5)
@@ -198,7 +198,7 @@ def test_a_slow_upload_gives_its_place_to_another(tmp_path: Path, monkeypatch: p
         answer = read_to_end(answered[0])
         assert answer.startswith(b"HTTP/1.1 408 ")
         assert b"others were waiting" in answer
-        assert len(running.queue.slots.held) == 1, "no more than one gave way"
+        assert len(running.queue.of("").slots.held) == 1, "no more than one gave way"
 
 
 async def nothing() -> AsyncIterator[bytes]:

@@ -7,6 +7,7 @@ import io
 import os
 import signal
 import socket
+import subprocess
 import zipfile
 from pathlib import Path
 
@@ -28,8 +29,8 @@ from osteon.serving.click_tasks import ClickTask, write_click_task
 from osteon.serving.click_worker import ClickTools
 from osteon.serving.guard import find_token
 from osteon.serving.job_work import MASK, PredictionTask, Worker, run_task
-from osteon.serving.jobs import RESULT, SCAN
-from osteon.serving.predictor import JobTimeoutError, ProcessDiedError, start_predictor
+from osteon.serving.jobs import RESULT, SCAN, JobQueue
+from osteon.serving.predictor import JobTimeoutError, ProcessDiedError, start_predictors
 from osteon.serving.worker import ServedModel
 from runs import CPU, cohort, command, learning_plan
 from serving import TOKEN, serve_model, wait_until
@@ -54,6 +55,11 @@ def scan(path: Path, seed: int = 0) -> Path:
     return path
 
 
+def predicting_process(server: subprocess.Popen[str]) -> psutil.Process:
+    children = psutil.Process(server.pid).children(recursive=True)
+    return next(child for child in children if "resource_tracker" not in " ".join(child.cmdline()))
+
+
 def test_masks_are_the_models_own_and_outlive_a_kill(trained: Path, model: Model, tmp_path: Path) -> None:
     scans = [scan(tmp_path / f"Doe-Jane-{n}.nii.gz", n) for n in range(4)]
     truncated = scans[0].read_bytes()[:-40]
@@ -64,15 +70,14 @@ def test_masks_are_the_models_own_and_outlive_a_kill(trained: Path, model: Model
         bad = client.send(truncated).data["id"]
         assert client.wait_for(first)["state"] == "done"
         assert client.wait_for(bad)["state"] == "failed"
-        predictor = psutil.Process(process.pid).children(recursive=True)
-        held = next(child for child in predictor if "resource_tracker" not in " ".join(child.cmdline()))
+        held = predicting_process(process)
         held.send_signal(signal.SIGSTOP)  # so that what comes now is under way when all are killed
         later = [client.send(path.read_bytes()).data["id"] for path in scans[1:]]
         process.kill()
         process.wait()
         held.send_signal(signal.SIGCONT)
         wait_until(lambda: not held.is_running() or held.status() == psutil.STATUS_ZOMBIE)  # it goes with its server
-    with serve_model(trained, folder) as (client, _):
+    with serve_model(trained, folder) as (client, process):
         job = client.ask("GET", f"/jobs/{first}").data
         assert job["state"] == "done"
         assert job["result"]["files"] == ["mask.nii.gz", "stl.zip"]
@@ -92,15 +97,25 @@ def test_masks_are_the_models_own_and_outlive_a_kill(trained: Path, model: Model
             assert volume == int((expected.array == 3).sum())
         assert "truncated" in client.ask("GET", f"/jobs/{bad}").data["error"]
         assert str(tmp_path) not in client.ask("GET", f"/jobs/{bad}").data["error"]
+        held = predicting_process(process)
+        held.send_signal(signal.SIGSTOP)
+        last = client.send(scans[0].read_bytes()).data["id"]
+        wait_until(lambda: client.ask("GET", f"/jobs/{last}").data["state"] == "running")
+        for one in (held, process):  # as a service manager does it
+            one.send_signal(signal.SIGTERM)
+        wait_until(lambda: client.ask("GET", "/ready").status == 503)
+        held.send_signal(signal.SIGCONT)
+        assert process.wait(60) == 0
+    assert JobQueue(folder, 1).get(last).state == "done"
     log = (tmp_path / "log").read_text()
     assert log.count("listening") == 2
+    assert "stopped   0 jobs" in log
     assert not any(word in log for word in (TOKEN, "Doe", first, "Traceback"))
     assert not any("Doe" in path.name for path in folder.rglob("*"))
 
 
 def test_a_predictor_that_is_killed_says_how_and_starts_again(trained: Path, tmp_path: Path) -> None:
-    predictor = start_predictor(ServedModel(trained, device="cpu"))
-    try:
+    with start_predictors([ServedModel(trained, device="cpu")]) as (predictor,):
         assert predictor.alive
         assert predictor.facts["engine"] == "torch"
         assert predictor.pid is not None
@@ -117,8 +132,6 @@ def test_a_predictor_that_is_killed_says_how_and_starts_again(trained: Path, tmp
             predictor.run(PredictionTask(tmp_path, ()), 0.2)
         assert not predictor.alive
         assert not psutil.pid_exists(held)
-    finally:
-        predictor.kill()
     assert not predictor.alive
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from serving import Client, FakePredictor, serving
+from osteon.serving.guard import ServerRules
+from serving import TOKEN, Client, FakePredictor, serving
 
 BESIDE = Path(sys.executable).with_name("schemathesis")
 TOOL = str(BESIDE) if BESIDE.is_file() else shutil.which("schemathesis")
@@ -23,7 +24,7 @@ expected-statuses = ["2xx", "401", "404", "415", "429"]
 def check_schema(client: Client, folder: Path, config: str, *options: str) -> None:
     (folder / "schemathesis.toml").write_text(config)
     line = [TOOL, "--config-file", "schemathesis.toml", "run", f"http://localhost:{client.port}/openapi.json"]
-    line += ["--seed", "1", "--max-examples", "20", *options]
+    line += ["--seed", "1", "--max-examples", "20", "--header", f"Authorization: Bearer {TOKEN}", *options]
     done = subprocess.run(map(str, line), cwd=folder, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout[-6000:]
 
@@ -32,7 +33,8 @@ def check_schema(client: Client, folder: Path, config: str, *options: str) -> No
 def test_answers_are_those_of_the_description(tmp_path: Path) -> None:
     predictor = FakePredictor()
     predictor.go.set()
-    with serving(tmp_path, predictor=predictor) as running:
+    with serving(tmp_path, predictor=predictor, rules=ServerRules(TOKEN)) as running:
+        running.client.headers["Authorization"] = f"Bearer {TOKEN}"
         check_schema(running.client, tmp_path, TAKEN)
         job = running.client.wait_for(running.client.send().data["id"])
         known = f'[parameters]\njob_id = "{job["id"]}"\nfile = "mask.nii.gz"\n'

@@ -11,9 +11,10 @@ import pytest
 
 from certificates import make_certificate
 from osteon.core.errors import UsageError
+from osteon.serving.dispatcher import Dispatcher, DispatcherGroup
 from osteon.serving.guard import ServerRules
-from osteon.serving.jobs import RESULT, Job, JobQueue
-from osteon.serving.predictor import Dispatcher
+from osteon.serving.job_record import Job
+from osteon.serving.jobs import RESULT, JobQueue
 from osteon.serving.server import create_server, read_tls
 from osteon.web.address import ServerAddress
 from serving import TOKEN, FakePredictor, free_port, serving, wait_until
@@ -39,13 +40,15 @@ def test_a_server_is_ready_unless_its_process_is_stuck_or_gone(tmp_path: Path) -
         done = running.client.send().data["id"]
         assert running.client.wait_for(done)["state"] == "done"
         found = metrics(running.client.ask("GET", "/metrics").body)
-        assert found['osteon_serve_jobs{state="done"}'] == found['osteon_serve_jobs_ended_total{state="failed"}'] == 1
-        assert found["osteon_serve_job_seconds_count"] == 2
-        assert found["osteon_serve_job_seconds_sum"] > 0.7
-        assert found["osteon_serve_predictor_restarts_total"] == found["osteon_serve_ready"] == 1
+        assert found['osteon_serve_jobs{model="model",state="done"}'] == 1
+        assert found['osteon_serve_jobs_ended_total{model="model",state="failed"}'] == 1
+        assert found['osteon_serve_job_seconds_count{model="model"}'] == 2
+        assert found['osteon_serve_job_seconds_sum{model="model"}'] > 0.7
+        assert found['osteon_serve_predictor_restarts_total{model="model"}'] == 1
+        assert found['osteon_serve_ready{model="model"}'] == 1
         assert found["osteon_serve_memory_bytes"] > 10**6
         assert found["osteon_serve_kept_bytes"] > 0
-        assert found["osteon_serve_predictor_memory_bytes"] == 0  # the tests' own has no process
+        assert found['osteon_serve_predictor_memory_bytes{model="model"}'] == 0  # the tests' own has no process
         running.predictor.up = False
         assert running.client.ask("GET", "/ready").status == 503
         running.predictor.up = True
@@ -92,8 +95,8 @@ def certificate(tmp_path: Path) -> tuple[Path, Path]:
 
 def test_a_server_speaks_https(tmp_path: Path, certificate: tuple[Path, Path]) -> None:
     address = ServerAddress("127.0.0.1", free_port())
-    dispatcher = Dispatcher(JobQueue(tmp_path / "jobs", 4), FakePredictor(), 100, 30)
-    server = create_server(dispatcher, address, "", 10_000, tls=read_tls(*certificate))
+    dispatchers = DispatcherGroup([Dispatcher(JobQueue(tmp_path / "jobs", 4), FakePredictor(), 100, 30)])
+    server = create_server(dispatchers, address, "", 10_000, tls=read_tls(*certificate))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     wait_until(lambda: server.started)
@@ -106,7 +109,7 @@ def test_a_server_speaks_https(tmp_path: Path, certificate: tuple[Path, Path]) -
     finally:
         server.should_exit = True
         thread.join(20)
-        dispatcher.join(20)
+        dispatchers.join(20)
 
 
 def test_what_is_no_certificate_is_said(tmp_path: Path, certificate: tuple[Path, Path]) -> None:

@@ -15,11 +15,16 @@ from osteon.cli.output import out, warn
 from osteon.cli.shared_options import device_option
 from osteon.core.errors import UsageError
 from osteon.core.quantities import parse_bytes, parse_seconds
+from osteon.core.text import pluralise
 
 
 def serve(
-    model: Annotated[
-        Path, typer.Argument(help="A model folder, the run that made it, or hf:ORGANISATION/NAME@COMMIT.")
+    models: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="MODEL…",
+            help="Model folders, runs that made them, or hf:ORGANISATION/NAME@COMMIT; NAME=MODEL names one.",
+        ),
     ],
     folder: Annotated[Path, typer.Option(help="Where uploads and results are kept.")] = Path("osteon-jobs"),
     host: Annotated[
@@ -31,7 +36,7 @@ def serve(
     ] = None,
     tls_cert: Annotated[Path | None, typer.Option(help="TLS: the server's certificate (PEM).")] = None,
     tls_key: Annotated[Path | None, typer.Option(help="TLS: its private key (PEM).")] = None,
-    queue: Annotated[int, typer.Option(min=1, help="Limit for current uploads and waiting jobs together.")] = 32,
+    queue: Annotated[int, typer.Option(min=1, help="Limit for uploads and waiting jobs, of each model.")] = 32,
     max_upload: Annotated[str, typer.Option(help="The largest upload, as 2GB.")] = "2GB",
     keep: Annotated[
         str, typer.Option(help="How long jobs are kept when they are over, while the server runs: 7d, 12h.")
@@ -39,6 +44,9 @@ def serve(
     keep_size: Annotated[
         str | None, typer.Option(help="What they may take on the disk, as 50GB: beyond, the oldest go.")
     ] = None,
+    grace_period: Annotated[
+        str, typer.Option(help="How long predictions that run may go on when the server is asked to end.")
+    ] = "30s",
     job_limit: Annotated[str, typer.Option(help="How long a job may take: 30min, 90s; then it fails.")] = "30min",
     max_voxels: Annotated[int, typer.Option(min=1, help="Voxels of the largest scan that is taken.")] = 10**9,
     speed: Annotated[str, typer.Option(help="As osteon predict has it: fast, balanced, best.")] = "balanced",
@@ -46,7 +54,7 @@ def serve(
     engine: Annotated[str, typer.Option(help="What runs the network; auto: as `osteon doctor MODEL` measured.")] = (
         "torch"
     ),
-    memory: Annotated[str | None, typer.Option(help="Memory limit for a scan, such as 4GB.")] = None,
+    memory: Annotated[str | None, typer.Option(help="Memory limit for a scan, such as 4GB; of each model.")] = None,
     device: Annotated[str, device_option("What to predict on.")] = "auto",
     protocol: Annotated[
         ServeProtocol, typer.Option(help="monailabel: 3D Slicer's plug-in MONAI Label and its like are answered, too.")
@@ -59,7 +67,7 @@ def serve(
         str, typer.Option(help="For monailabel: how long a training takes that a viewer starts.")
     ] = "1h",
 ) -> None:
-    """Put a model behind HTTP: send a scan, ask how far it is, fetch the mask."""
+    """Put models behind HTTP: send a scan, ask how far it is, fetch the mask."""
     if any(find_spec(name) is None for name in ("fastapi", "uvicorn")):
         raise UsageError("the server is not installed", hint="pip install 'osteon[serve]'")
     if (protocol == "monailabel") != (dataset is not None) or (dataset is None and click_model is not None):
@@ -68,37 +76,50 @@ def serve(
             hint="osteon serve MODEL --protocol monailabel --dataset DATASET",
         )
     parse_seconds(train_budget)
+    from osteon.serving.dispatcher import Dispatcher, DispatcherGroup
     from osteon.serving.guard import find_token
+    from osteon.serving.job_record import FINISHED
     from osteon.serving.jobs import JobQueue
-    from osteon.serving.predictor import Dispatcher, start_predictor
+    from osteon.serving.model_names import name_models
+    from osteon.serving.predictor import start_predictors
     from osteon.serving.server import Labelling, create_server, hold_jobs_folder, read_tls
-    from osteon.serving.worker import ServedModel
+    from osteon.serving.worker import ServedModel, share_memory
     from osteon.web.address import ServerAddress
 
-    limit = None if memory is None else parse_bytes(memory)
-    served = ServedModel(model, speed, engine, postprocess, device, limit, max_voxels, click_model)
+    named = name_models(models)
+    limit = share_memory(len(named)) if memory is None else parse_bytes(memory)
+    served = [
+        ServedModel(path, speed, engine, postprocess, device, limit, max_voxels, None if number else click_model, name)
+        for number, (name, path) in enumerate(named.items())
+    ]
     address, tls = ServerAddress(host, port), read_tls(tls_cert, tls_key)
     most_bytes, keep_s, limit_s = parse_bytes(max_upload), parse_seconds(keep), parse_seconds(job_limit)
+    most_kept, grace_s = None if keep_size is None else parse_bytes(keep_size), parse_seconds(grace_period)
     with hold_jobs_folder(folder):
         address.check()
         token, made = find_token(token_file, os.environ.get("OSTEON_TOKEN", ""), folder, local=address.local)
-        jobs = JobQueue(folder, queue)
-        predictor = start_predictor(served)
-        if dataset is None and predictor.facts["interactive"]:
-            predictor.kill()
-            raise UsageError(
-                f"{model}: answers clicks, and finds nothing by itself",
-                hint="osteon serve MODEL --protocol monailabel --dataset DATASET",
-            )
-        most_kept = None if keep_size is None else parse_bytes(keep_size)
-        dispatcher = Dispatcher(jobs, predictor, keep_s, limit_s, most_kept)
-        labelling = None if dataset is None else Labelling(folder, dataset, train_budget)
-        server = create_server(dispatcher, address, token, most_bytes, labelling, tls)
-        _print_address(address.local or tls is not None, folder, token if made else "", jobs.damaged)
-        out.print(f"listening {escape(address.url(tls=tls is not None))}")
-        out.print("stop      Ctrl-C; waiting jobs are done when it is started again")
-        server.run()
-        dispatcher.stop()
+        jobs = JobQueue(folder, queue, list(named))
+        with start_predictors(served) as predictors:
+            for predictor in predictors if dataset is None else ():
+                if predictor.facts["interactive"]:
+                    raise UsageError(
+                        f"{predictor.model.folder}: answers clicks, and finds nothing by itself",
+                        hint="osteon serve MODEL --protocol monailabel --dataset DATASET",
+                    )
+            dispatchers = DispatcherGroup([Dispatcher(jobs, one, keep_s, limit_s, most_kept) for one in predictors])
+            labelling = None if dataset is None else Labelling(folder, dataset, train_budget)
+            server = create_server(dispatchers, address, token, most_bytes, labelling, tls, grace_s)
+            _print_address(address.local or tls is not None, folder, token if made else "", jobs.damaged)
+            if len(named) > 1:
+                out.print(f"models    {escape(', '.join(named))}")
+            if unserved := jobs.unserved():
+                warn(f"jobs wait for models that are not served: {escape(', '.join(unserved))}")
+            out.print(f"listening {escape(address.url(tls=tls is not None))}")
+            out.print("stop      Ctrl-C; waiting jobs are done when it is started again")
+            server.run()
+            dispatchers.stop()
+            waiting = sum(job.state not in FINISHED for job in jobs.jobs.values())
+            out.print(f"stopped   {pluralise(waiting, 'job')} to be done when it is started again")
 
 
 def _print_address(safe: bool, folder: Path, made: str, damaged: int) -> None:

@@ -5,15 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
 from anyio import to_thread
 from fastapi import APIRouter, FastAPI, Query, Request
-from fastapi import Path as FromPath
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, HTMLResponse
-from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
@@ -22,12 +21,14 @@ from starlette.routing import Match
 from osteon.core.errors import FileError, OsteonError
 from osteon.core.files import read_json
 from osteon.core.version import __version__
+from osteon.serving.descriptions import DESCRIPTION, File, Forms, Id, Model, Status, parse_forms, problems
+from osteon.serving.dispatcher import DispatcherGroup
 from osteon.serving.guard import ServerRules, error_response
-from osteon.serving.health import Health, check_health
-from osteon.serving.jobs import RESULT, RESULT_JSON, Job, State
+from osteon.serving.health import Health, ModelHealth, check_health, check_model
+from osteon.serving.job_record import Job, State
+from osteon.serving.jobs import RESULT, RESULT_JSON
 from osteon.serving.metrics import server_metrics
 from osteon.serving.page import api_page
-from osteon.serving.predictor import Dispatcher
 from osteon.serving.upload_slots import incoming_upload
 from osteon.serving.uploads import check_headers, receive
 from osteon.web.drain_request import DrainRequestMiddleware
@@ -36,49 +37,7 @@ from osteon.web.http_errors import RejectedError
 from osteon.web.prometheus import MEDIA_TYPE
 
 logger = logging.getLogger(__name__)
-EXPORT_FORMS = ("stl", "ply", "obj", "seg-nrrd", "itk-snap", "dicom-seg", "rtstruct", "rle-csv", "coco")
-"""Of `exporting.registry.FORMS` those that a single scan can be had in; a test compares."""
 _MEDIA_TYPES = {".gz": "application/gzip", ".nrrd": "application/octet-stream", ".zip": "application/zip"}
-DESCRIPTION = (
-    "Send a scan, ask how far it is, fetch the mask. Where the server asks for a token, every request but those for "
-    "this page, openapi.json, /health and /ready carries the header `Authorization: Bearer TOKEN`. Errors are JSON: "
-    "`error` says what is wrong, `hint` what to do about it."
-)
-
-
-class Problem(BaseModel):
-    """An error."""
-
-    error: str
-    hint: str
-
-
-class Status(Job):
-    """A job, and what came of it."""
-
-    ahead: int | None = Field(None, description="jobs that wait before it; null where it does not wait")
-    result: dict[str, Any] | None = Field(
-        None,
-        description="of a job that is done: confidence (the Dice to be expected of each structure; only the network's "
-        "own figure where not calibrated), review (why a person should look at it), seen (whether the model was "
-        "trained on this very scan), volumes (cm³, mm), files, not_made (forms that could not be, and why), and how "
-        "it was made",
-    )
-
-
-Id = Annotated[str, FromPath(description="as POST /jobs gave it", pattern="^[0-9a-f]{32}$")]
-File = Annotated[
-    str, FromPath(description="one of the result's `files`, such as mask.nii.gz", pattern="^[a-z.-]{1,40}$")
-]
-_FORM = f"({'|'.join(EXPORT_FORMS)})"
-Forms = Annotated[
-    str,
-    Query(
-        description=f"further forms of the result, separated by commas: {', '.join(EXPORT_FORMS)}",
-        max_length=200,
-        json_schema_extra={"pattern": f"^({_FORM}(,{_FORM})*)?$"},  # described only: `parse_forms` says which is none
-    ),
-]
 _SCAN = {
     "required": True,
     "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary", "minLength": 1}}},
@@ -87,31 +46,13 @@ _SCAN = {
 _TEXT = {"content": {"text/plain": {"schema": {"type": "string"}}}}
 
 
-def problems(*codes: int) -> dict[int | str, dict[str, Any]]:
-    """The errors that a route answers with, for its description."""
-    return {code: {"model": Problem, "description": PROBLEMS[code]} for code in codes}
-
-
-PROBLEMS = {
-    401: "The token is missing or wrong.",
-    403: "This server asks for no token, and so lists no jobs.",
-    404: "There is no such job, or no such file of it (yet).",
-    408: "It was too slow; or it was slow while the queue was full and others were waiting.",
-    413: "The upload, or what comes out of it, is larger than --max-upload allows; no more is read.",
-    415: "The upload is not a scan that osteon reads.",
-    422: "The request or the archive makes no sense.",
-    429: "The queue is full; the header Retry-After says when to try again.",
-    507: "The disk is nearly full.",
-}
-
-
 def create_app(
-    dispatcher: Dispatcher, rules: ServerRules, max_upload: int, *, protocol: APIRouter | None = None
+    dispatchers: DispatcherGroup, rules: ServerRules, max_upload: int, *, protocol: APIRouter | None = None
 ) -> Callable[..., Any]:
     """The ASGI application, with guard and routes.
 
     Args:
-        dispatcher: Hands jobs to the predicting process.
+        dispatchers: Hand jobs to the models' processes.
         rules: What is asked of a request.
         max_upload: Bytes of an upload.
         protocol: Routes that are served, too.
@@ -119,9 +60,9 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        dispatcher.start()
+        dispatchers.start()
         yield
-        dispatcher.stop()
+        dispatchers.stop()
 
     app = FastAPI(
         title="osteon serve",
@@ -131,7 +72,7 @@ def create_app(
         redoc_url=None,
         lifespan=lifespan,
     )
-    app.include_router(_routes(dispatcher, max_upload, listed=bool(rules.token)))
+    app.include_router(_routes(dispatchers, max_upload, listed=bool(rules.token)))
     if protocol is not None:
         app.include_router(protocol)
 
@@ -152,9 +93,16 @@ def create_app(
     return DrainRequestMiddleware(Guard(app, rules))
 
 
-def _routes(dispatcher: Dispatcher, max_upload: int, *, listed: bool) -> APIRouter:
+def _routes(dispatchers: DispatcherGroup, max_upload: int, *, listed: bool) -> APIRouter:
     router = APIRouter()
-    queue = dispatcher.queue
+    queue = dispatchers.queue
+
+    def describe(job: Job, result: dict[str, Any] | None = None) -> Status:
+        status = Status(**job.model_dump(), ahead=queue.ahead(job.id), result=result)
+        status = status.model_copy(update={"model": queue.model_of(job)})
+        if job.state == "queued" and status.model not in queue.models:
+            return status.model_copy(update={"hint": _NO_MODEL})
+        return status
 
     def read_result(job_id: str) -> dict[str, Any]:
         try:
@@ -167,10 +115,10 @@ def _routes(dispatcher: Dispatcher, max_upload: int, *, listed: bool) -> APIRout
     @router.post(
         "/jobs",
         status_code=202,
-        responses=problems(401, 408, 413, 415, 422, 429, 507),
+        responses=problems(401, 404, 408, 413, 415, 422, 429, 503, 507),
         openapi_extra={"requestBody": _SCAN},
     )
-    async def submit(request: Request, response: Response, forms: Forms = "") -> Status:
+    async def submit(request: Request, response: Response, forms: Forms = "", model: Model = "") -> Status:
         """Send a scan, as the body of the request: `curl -T FILE -X POST`.
 
         NIfTI, NRRD, MetaImage, a zip of one DICOM series, a DICOM file, or a picture. What it is, is seen in its first
@@ -178,15 +126,16 @@ def _routes(dispatcher: Dispatcher, max_upload: int, *, listed: bool) -> APIRout
         """
         export_forms = parse_forms(forms)
         length = check_headers(request.headers, max_upload)
-        async with incoming_upload(request, queue.incoming) as (folder, body):
+        async with incoming_upload(request, partial(queue.incoming, model=model)) as (folder, body):
             await receive(body, length, folder, max_upload)
-            job = await to_thread.run_sync(queue.submit, folder, export_forms)
+            job = await to_thread.run_sync(queue.submit, folder, export_forms, model)
         response.headers["Location"] = f"/jobs/{job.id}"
-        return Status(**job.model_dump(), ahead=queue.ahead(job.id))
+        return describe(job)
 
     @router.get("/jobs", responses=problems(401, 403, 422))
     def list_jobs(
         state: Annotated[State | None, Query(description="only jobs of this state")] = None,
+        model: Annotated[str, Query(description="only jobs of this model; empty: of all")] = "",
         limit: Annotated[int, Query(ge=1, le=1000, description="so many at most")] = 100,
     ) -> list[Status]:
         """The jobs, the newest first, without their results. Who has the token sees all of them."""
@@ -194,15 +143,15 @@ def _routes(dispatcher: Dispatcher, max_upload: int, *, listed: bool) -> APIRout
             raise RejectedError(403, "jobs are not listed without a token", hint="start osteon serve with --token-file")
         with queue.changed:
             own = [job for job in queue.jobs.values() if state in (None, job.state)]
+            own = [job for job in own if model in ("", queue.model_of(job))]
             own.sort(key=lambda job: job.submitted, reverse=True)
-            return [Status(**job.model_dump(), ahead=queue.ahead(job.id)) for job in own[:limit]]
+            return [describe(job) for job in own[:limit]]
 
     @router.get("/jobs/{job_id}", responses=problems(401, 404))
     def status(job_id: Id) -> Status:
         """Where a job stands, and what came of it."""
         job = queue.get(job_id)
-        result = read_result(job_id) if job.state == "done" else None
-        return Status(**job.model_dump(), ahead=queue.ahead(job_id), result=result)
+        return describe(job, read_result(job_id) if job.state == "done" else None)
 
     @router.get("/jobs/{job_id}/{file}", response_class=FileResponse, responses=problems(401, 404))
     def fetch(job_id: Id, file: File) -> FileResponse:
@@ -219,46 +168,49 @@ def _routes(dispatcher: Dispatcher, max_upload: int, *, listed: bool) -> APIRout
     @router.delete("/jobs/{job_id}", status_code=204, responses=problems(401, 404))
     def delete(job_id: Id) -> None:
         """Remove a job with everything that it has; one that runs is stopped."""
-        dispatcher.delete(job_id)
+        dispatchers.delete(job_id)
 
     @router.get("/health")
     def health() -> Health:
         """Whether the server works, and how much it has to do. It answers 200 whatever the status."""
-        return check_health(dispatcher)
+        return check_health(dispatchers)
 
-    @router.get("/ready", responses={503: {"model": Health, "description": "It would not be worked on now."}})
-    def ready(response: Response) -> Health:
-        """Whether a scan that is sent now will be worked on; 503 where the predicting process is not up, or stuck."""
-        health = check_health(dispatcher)
-        response.status_code = 200 if health.ready else 503
-        return health
+    not_ready = {"model": ModelHealth, "description": "It would not be worked on now."}
+
+    @router.get("/ready", responses={503: not_ready, **problems(404, 422)})
+    def ready(response: Response, model: Model = "") -> ModelHealth:
+        """Whether a scan that is sent now will be worked on; 503 where the model's process is not up, or stuck.
+
+        Without a name: whether any model would work on it.
+        """
+        state = check_model(dispatchers.find(model)) if model else check_health(dispatchers)
+        response.status_code = 200 if state.ready else 503
+        return ModelHealth(**state.model_dump(include=set(ModelHealth.model_fields)))
 
     @router.get("/metrics", response_class=Response, responses={200: _TEXT, **problems(401)})
     def metrics() -> Response:
-        """Jobs, queue, times and memory, in Prometheus' text form."""
-        return Response(server_metrics(dispatcher), media_type=MEDIA_TYPE)
+        """Jobs, queue, times and memory, by model, in Prometheus' text form."""
+        return Response(server_metrics(dispatchers), media_type=MEDIA_TYPE)
 
-    @router.get("/model", responses=problems(401))
-    def model() -> dict[str, Any]:
-        """What the model finds, and in what: structures, channels, validation, weights' hash."""
-        return dispatcher.predictor.facts
+    @router.get("/model", responses=problems(401, 404, 422))
+    def model(model: Model = "") -> dict[str, Any]:
+        """What a model finds, and in what: structures, channels, validation, weights' hash."""
+        return {"name": model or queue.default, **dispatchers.find(model).predictor.facts}
+
+    @router.get("/models", responses=problems(401))
+    def models() -> list[dict[str, Any]]:
+        """All models, the first being what requests mean that name none."""
+        return [{"name": name, **one.predictor.facts} for name, one in dispatchers.by_model.items()]
 
     return router
 
 
+_NO_MODEL = "this server does not have the model; the job waits for one that has"
 _NOT_YET = {
     "queued": "ask for it again when GET /jobs/ID says that it is done",
     "running": "ask for it again when GET /jobs/ID says that it is done",
     "failed": "GET /jobs/ID says why",
 }
-
-
-def parse_forms(text: str) -> tuple[str, ...]:
-    """The forms that a request names. Raises RejectedError (422) where one is unknown."""
-    forms = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
-    if unknown := [form for form in forms if form not in EXPORT_FORMS]:
-        raise RejectedError(422, f"forms: {unknown[0]} is none", hint=f"there are {', '.join(EXPORT_FORMS)}")
-    return forms
 
 
 async def _on_error(_: Request, error: OsteonError) -> Response:

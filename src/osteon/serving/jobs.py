@@ -13,58 +13,28 @@ from __future__ import annotations
 import shutil
 import threading
 import time
-from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from osteon.core.errors import OsteonError
 from osteon.core.files import read_json, write_json
 from osteon.core.folders import folder_size
+from osteon.core.text import shorten_list
 from osteon.serving.click_tasks import CLICKS_JSON
 from osteon.serving.job_ages import JobAges
-from osteon.serving.upload_slots import UploadSlot, UploadSlots
+from osteon.serving.job_record import FINISHED, Job
+from osteon.serving.model_queue import FIRST_WAIT_S, ModelQueue
+from osteon.serving.upload_slots import UploadSlot
 from osteon.web.http_errors import RejectedError
 from osteon.web.job_store import JobStore
 
 JOB, SCAN, RESULT, RESULT_JSON, CASE_JSON = "job.json", "scan", "result", "result.json", "case.json"
-State = Literal["queued", "running", "done", "failed"]
-FINISHED = ("done", "failed")
-FIRST_WAIT_S, LONGEST_WAIT_S = 5, 600
-"""What `Retry-After` says before any job was done, and at most."""
 FETCH_S = 600.0
 """A client has so many seconds to fetch a result, however much room results take."""
-RECENT_JOBS = 20
-"""From whose times `Retry-After` is guessed."""
-
-
-class Job(BaseModel):
-    """A scan to be segmented.
-
-    Attributes:
-        id: Opaque; who knows it may see and delete the job.
-        state: Where it stands.
-        submitted: When it was accepted: ISO 8601, UTC; likewise `started` and `finished`.
-        forms: Forms of export that were asked for.
-        crashes: How often the predicting process died over it.
-        error: Why it failed, and `hint`, the way out.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    id: str
-    state: State = "queued"
-    submitted: str
-    started: str | None = None
-    finished: str | None = None
-    forms: tuple[str, ...] = ()
-    crashes: int = 0
-    error: str = ""
-    hint: str = ""
 
 
 class JobQueue:
@@ -72,33 +42,28 @@ class JobQueue:
 
     Args:
         folder: Where they are kept.
-        size: Limit for current uploads and waiting jobs together.
+        size: Limit for current uploads and waiting jobs of a model together.
+        models: Their names; the first one's are the jobs that name none.
 
     Attributes:
         store: Of the jobs' folders.
-        slots: Of uploads coming in.
-        changed: Notified when a job comes; its lock is held by whoever changes a state.
+        models: What waits for each of them, by name.
+        default: The name of the first.
+        changed: Notified when a job comes, or has come to its end; its lock is held by whoever changes a state.
         jobs: All of them, by id.
-        waiting: Ids of those that wait, the next one first.
         damaged: Number of folders that are no jobs.
-        running: The id of the one that is worked on.
         ages: Of those that are over.
         sizes: Bytes on the disk of those that are over.
-        ended: How many ended since this server started, by state, and `worked_s`: the seconds that they took.
     """
 
-    def __init__(self, folder: Path, size: int) -> None:
-        self.store, self.slots = JobStore(folder / "jobs"), UploadSlots(size)
+    def __init__(self, folder: Path, size: int, models: Sequence[str] = ("model",)) -> None:
+        self.store, self.default = JobStore(folder / "jobs"), models[0]
+        self.models = {name: ModelQueue(size) for name in models}
         self.changed = threading.Condition(threading.RLock())
         self.jobs: dict[str, Job] = {}
-        self.waiting: deque[str] = deque()
         self.damaged = 0
-        self.running: str | None = None
         self.sizes: dict[str, int] = {}
-        self.ended: Counter[str] = Counter()
-        self.worked_s = 0.0
-        self._durations_s: deque[float] = deque(maxlen=RECENT_JOBS)
-        self._began = 0.0
+        self._opens: float | None = None
         self.ages = JobAges(folder)
         self._load()
 
@@ -120,35 +85,80 @@ class JobQueue:
                 self.ages.start(job.id)
                 self.sizes[job.id] = folder_size(path)
             self.jobs[job.id] = job
-        waiting = [job for job in self.jobs.values() if job.state == "queued"]
-        self.waiting.extend(job.id for job in sorted(waiting, key=lambda job: job.submitted))
+        waiting = [job for job in self.jobs.values() if job.state == "queued" and self.model_of(job) in self.models]
+        for job in sorted(waiting, key=lambda job: job.submitted):
+            self.models[self.model_of(job)].waiting.append(job.id)
+
+    def of(self, model: str) -> ModelQueue:
+        """What waits for a model, an empty name being the first one's. Raises RejectedError (404): there is none."""
+        if (model or self.default) not in self.models:
+            hint = f"GET /models names them: {shorten_list(list(self.models))}"
+            raise RejectedError(404, "there is no such model", hint=hint)
+        return self.models[model or self.default]
+
+    def model_of(self, job: Job) -> str:
+        """The name of the model that a job is, or will be, worked on by."""
+        return job.model or self.default
 
     @contextmanager
-    def incoming(self, slot: UploadSlot) -> Iterator[Path]:
+    def incoming(self, slot: UploadSlot, model: str = "") -> Iterator[Path]:
         """Hold a place of the queue while an upload comes in. Yields its folder; what is left of it is removed.
 
         Raises:
-            RejectedError: 429 where none is free.
+            RejectedError: 429 where none is free; 503 where the server is ending; 404 where there is no such model.
         """
+        queue = self.of(model)
         with self.changed:
-            self.slots.acquire(slot, len(self.waiting), self._wait_s())
+            self.check_open()
+            queue.slots.acquire(slot, len(queue.waiting), queue.retry_s)
         try:
             with self.store.incoming() as folder:
                 yield folder
         finally:
             with self.changed:
-                self.slots.release(slot)
+                queue.slots.release(slot)
 
-    def submit(self, incoming: Path, forms: tuple[str, ...]) -> Job:
+    def submit(self, incoming: Path, forms: tuple[str, ...], model: str = "") -> Job:
         """Make a job of an upload that is whole. When this returns, the job is on the disk."""
-        job = Job(id=self.store.new_id(), submitted=_now(), forms=forms)
+        queue, job = self.of(model), Job(id=self.store.new_id(), submitted=_now(), forms=forms, model=model)
         write_json(incoming / JOB, job.model_dump())
         with self.changed:
             self.store.add(incoming, job.id)
             self.jobs[job.id] = job
-            self.waiting.append(job.id)
+            queue.waiting.append(job.id)
             self.changed.notify_all()
         return job
+
+    @property
+    def closed(self) -> bool:
+        """Whether the server is ending: no job is taken, and none is begun."""
+        return self._opens is not None
+
+    def close(self, limit_s: float) -> None:
+        """Take no more jobs, and begin none: those that wait are the next server's.
+
+        Args:
+            limit_s: Seconds within which the server will have ended.
+        """
+        with self.changed:
+            self._opens = self._opens or time.monotonic() + limit_s
+            self.changed.notify_all()
+
+    def check_open(self) -> None:
+        """Raise RejectedError (503) where the server is ending."""
+        if self._opens is not None:
+            wait_s = max(FIRST_WAIT_S, round(self._opens - time.monotonic()))
+            raise RejectedError(
+                503,
+                "the server is ending, and takes no more jobs",
+                hint=f"try again in {wait_s} s, when it may have been started again",
+                headers={"Retry-After": str(wait_s)},
+            )
+
+    def wait_idle(self, limit_s: float) -> bool:
+        """Wait until no job runs; False where one still does after that time."""
+        with self.changed:
+            return self.changed.wait_for(lambda: all(queue.running is None for queue in self.models.values()), limit_s)
 
     def get(self, job_id: str) -> Job:
         """A job. Raises RejectedError (404) where there is none."""
@@ -161,37 +171,26 @@ class JobQueue:
                 )
             return self.jobs[job_id]
 
+    def unserved(self) -> list[str]:
+        """The names of models that jobs wait for, and that this server does not have."""
+        waiting = [job for job in self.jobs.values() if job.state == "queued"]
+        return sorted({self.model_of(job) for job in waiting} - set(self.models))
+
     def ahead(self, job_id: str) -> int | None:
         """How many jobs wait before it; None where it does not wait."""
         with self.changed:
-            return self.waiting.index(job_id) if job_id in self.waiting else None
+            lines = (queue.waiting for queue in self.models.values())
+            return next((line.index(job_id) for line in lines if job_id in line), None)
 
-    @property
-    def free(self) -> int:
-        """Places that neither an upload nor a job has."""
-        return max(0, self.slots.most - len(self.slots.held) - len(self.waiting))
-
-    @property
-    def busy_s(self) -> float | None:
-        """Seconds for which a job has been worked on, by a clock that nobody can set; None: there is none."""
-        return None if self.running is None else time.monotonic() - self._began
-
-    @property
-    def mean_s(self) -> float | None:
-        """What the last jobs took on average; None before the first."""
-        return sum(self._durations_s) / len(self._durations_s) if self._durations_s else None
-
-    def start_next(self, timeout_s: float) -> Job | None:
-        """The next job, from now on running; None where none came in that time."""
+    def start_next(self, timeout_s: float, model: str = "") -> Job | None:
+        """The next job of a model, from now on running; None where none came in that time, or the queue is closed."""
+        queue = self.of(model)
         with self.changed:
-            if not self.waiting:
-                self.changed.wait(timeout_s)
-            if not self.waiting:
+            self.changed.wait_for(lambda: queue.waiting or self.closed, timeout_s)
+            if not queue.waiting or self.closed:
                 return None
-            self._began = time.monotonic()
-            job = self._change(self.jobs[self.waiting[0]], state="running", started=_now())
-            self.waiting.popleft()  # not before it is written: the disk may be full
-            self.running = job.id
+            job = self._change(self.jobs[queue.waiting[0]], state="running", started=_now())
+            queue.begin(job.id)  # not before it is written: the disk may be full
             return job
 
     def complete(self, job_id: str) -> None:
@@ -206,16 +205,14 @@ class JobQueue:
         with self.changed:
             if job_id not in self.jobs:  # deleted meanwhile
                 return
-            self._change(self.jobs[job_id], finished=_now(), **changes)
-            took_s = time.monotonic() - self._began
-            self.ended[changes["state"]] += 1
-            self.worked_s += took_s
-            if not (self.store.path(job_id) / CLICKS_JSON).is_file():  # these say nothing of how long a scan takes
-                self._durations_s.append(took_s)
-            self.running = None
+            model = self.model_of(self.jobs[job_id])
+            self._change(self.jobs[job_id], finished=_now(), model=model, **changes)
+            clicked = (self.store.path(job_id) / CLICKS_JSON).is_file()  # these say nothing of how long a scan takes
+            self.models[model].end(changes["state"], typical=not clicked)
             self.ages.start(job_id)
             shutil.rmtree(self.store.path(job_id) / SCAN, ignore_errors=True)
             self.sizes[job_id] = folder_size(self.store.path(job_id))
+            self.changed.notify_all()
 
     def crash(self, job_id: str, most: int, reason: str) -> None:
         """The predicting process died over it: it is tried again, or given up after `most` times."""
@@ -228,8 +225,10 @@ class JobQueue:
                 self.fail(job_id, f"the predicting process died {most} times over this scan ({reason})", _CRASH_HINT)
                 return
             self._change(job, state="queued", started=None, crashes=job.crashes + 1)
-            self.running = None
-            self.waiting.appendleft(job_id)
+            queue = self.models[self.model_of(job)]
+            queue.running = None
+            queue.waiting.appendleft(job_id)
+            self.changed.notify_all()
 
     def remove(self, job_id: str) -> None:
         """Remove a job with all its files. One that runs must be stopped first, under the queue's lock.
@@ -239,10 +238,10 @@ class JobQueue:
         """
         with self.changed:
             del self.jobs[self.get(job_id).id]
-            self.running = None if self.running == job_id else self.running
             self.sizes.pop(job_id, None)
-            if job_id in self.waiting:
-                self.waiting.remove(job_id)
+            for queue in self.models.values():
+                queue.forget(job_id)
+            self.changed.notify_all()
         self.store.remove(job_id)
 
     def expire(self, keep_s: float, keep_bytes: int | None = None) -> int:
@@ -277,11 +276,6 @@ class JobQueue:
         write_json(self.store.path(job.id) / JOB, job.model_dump())
         self.jobs[job.id] = job
         return job
-
-    def _wait_s(self) -> int:
-        """Seconds until a place should be free: what a job took on average."""
-        took = FIRST_WAIT_S if self.mean_s is None else self.mean_s
-        return int(min(max(1, round(took)), LONGEST_WAIT_S))
 
 
 _CRASH_HINT = "the scan may need more memory than the server has: crop it, or ask who runs the server"

@@ -2,28 +2,18 @@
 
 from __future__ import annotations
 
-import logging
 import multiprocessing
 import signal
-import threading
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any
 
 from osteon.core.errors import ModelError, OsteonError
 from osteon.serving.job_work import PredictionTask, TaskResult
-from osteon.serving.jobs import Job, JobQueue
 from osteon.serving.worker import ServedModel, run_worker
 
-logger = logging.getLogger(__name__)
-MOST_CRASHES = 2
-"""A scan over which the process died so often is given up."""
-TICK_S = 30.0
-"""How often kept jobs are looked through."""
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 60.0
-"""Between attempts to start the process again."""
 START_S = 600.0
 """How long the process may take to load the model."""
 END_S = 10.0
@@ -126,115 +116,20 @@ class PredictorProcess:
         raise ProcessDiedError(signal.strsignal(-code) or f"signal {-code}" if code < 0 else f"exit code {code}")
 
 
-class Dispatcher(threading.Thread):
-    """The thread that takes job after job from the queue, and never stops over one.
-
-    Args:
-        queue: Of the jobs.
-        predictor: Started.
-        keep_s: Seconds for which jobs are kept when they are over.
-        limit_s: Seconds that a job may take.
-        keep_bytes: That jobs may take which are over; the oldest go first. None: any.
-
-    Attributes:
-        restarts: How often the predicting process was started again.
-    """
-
-    def __init__(
-        self,
-        queue: JobQueue,
-        predictor: PredictorProcess,
-        keep_s: float,
-        limit_s: float,
-        keep_bytes: int | None = None,
-    ) -> None:
-        super().__init__(name="dispatcher", daemon=True)
-        self.queue, self.predictor, self.keep_s, self.limit_s = queue, predictor, keep_s, limit_s
-        self.keep_bytes, self.restarts = keep_bytes, 0
-        self.stopping = threading.Event()
-
-    def run(self) -> None:
-        """Work until `stop`."""
-        while not self.stopping.is_set():
-            try:
-                self.queue.expire(self.keep_s, self.keep_bytes)
-                if self.predictor.alive or self._restart():
-                    job = self.queue.start_next(TICK_S)
-                    if job is not None:
-                        self._predict(job)
-            except (OsteonError, OSError) as error:
-                self._pause(error)
-
-    def delete(self, job_id: str) -> None:
-        """Remove a job; one that runs is stopped. Raises RejectedError (404) where there is none."""
-        with self.queue.changed:
-            if self.queue.get(job_id).state == "running":
-                self.predictor.kill()
-            self.queue.remove(job_id)
-
-    def stop(self) -> None:
-        """End thread and process; the job that runs is begun again by the next server."""
-        self.stopping.set()
-        self.predictor.kill()
-        with self.queue.changed:
-            self.queue.ages.save(now=True)
-            self.queue.changed.notify_all()
-
-    def _predict(self, job: Job) -> None:
-        try:
-            result = self.predictor.run(PredictionTask(self.queue.store.path(job.id), job.forms), self.limit_s)
-        except JobTimeoutError:
-            problem = f"the job took longer than {self.limit_s:.4g} s"
-            self._retry(lambda: self.queue.fail(job.id, problem, _TIMEOUT_HINT))
-            return
-        except ProcessDiedError as died:
-            reason = str(died)  # the name ends with the block
-            if not self.stopping.is_set():
-                self._retry(lambda: self.queue.crash(job.id, MOST_CRASHES, reason))
-            return
-        if result.error:
-            self._retry(lambda: self.queue.fail(job.id, result.error, result.hint))
-        else:
-            self._retry(lambda: self.queue.complete(job.id))
-
-    def _retry(self, write: Callable[[], None]) -> None:
-        """Write a state, as often as it takes: while the disk is full, no job is lost for that."""
-        while not self.stopping.is_set():
-            try:
-                return write()
-            except (OsteonError, OSError) as error:
-                self._pause(error)
-
-    def _pause(self, error: OsteonError | OSError) -> None:
-        problem = error.message if isinstance(error, OsteonError) else str(error.strerror or error)
-        logger.warning(f"{problem}; it is tried again")
-        self.stopping.wait(FIRST_PAUSE_S)
-
-    def _restart(self) -> bool:
-        pause = FIRST_PAUSE_S
-        while not self.stopping.is_set():
-            try:
-                self.predictor.start()
-            except (OsteonError, ProcessDiedError) as error:
-                logger.warning(f"the predicting process does not start: {error}")
-                self.stopping.wait(pause)
-                pause = min(2 * pause, LONGEST_PAUSE_S)
-            else:
-                self.restarts += 1
-                return True
-        return False
-
-
-_TIMEOUT_HINT = "crop the scan, or ask the server's administrator to raise --job-limit"
-
-
-def start_predictor(served: ServedModel) -> PredictorProcess:
-    """A predictor with its model loaded. Raises OsteonError where it cannot be."""
-    predictor = PredictorProcess(served)
+@contextmanager
+def start_predictors(models: Sequence[ServedModel]) -> Iterator[list[PredictorProcess]]:
+    """Predictors with their models loaded, which end with the block. Raises OsteonError where one cannot be."""
+    predictors = [PredictorProcess(served) for served in models]
     try:
-        predictor.start()
-    except ProcessDiedError as died:
-        raise ModelError(
-            f"{served.folder}: the process that loads the model died ({died})", hint="free some memory, and try again"
-        ) from None
-    return predictor
+        for predictor in predictors:
+            try:
+                predictor.start()
+            except ProcessDiedError as died:
+                raise ModelError(
+                    f"{predictor.model.folder}: the process that loads the model died ({died})",
+                    hint="free some memory, and try again",
+                ) from None
+        yield predictors
+    finally:
+        for predictor in predictors:
+            predictor.kill()

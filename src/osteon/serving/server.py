@@ -1,26 +1,64 @@
-"""The server of one model, and the folder that is its alone."""
+"""The server, how it ends, and the folder that is its alone."""
 
 from __future__ import annotations
 
+import os
 import ssl
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 
 import uvicorn
 
 from osteon.core.errors import UsageError
 from osteon.core.files import write_error
 from osteon.core.locks import lock_file
+from osteon.core.processes import REPEAT_S
 from osteon.serving.app import create_app
+from osteon.serving.dispatcher import DispatcherGroup
 from osteon.serving.guard import ServerRules
-from osteon.serving.predictor import Dispatcher
 from osteon.web.address import ServerAddress
 from osteon.web.connections import server_options
 
 SHUTDOWN_S = 5
-"""How long requests under way may take when the server is asked to end."""
+"""How long requests under way may take when the server ends."""
+GRACE_S = 30.0
+"""How long predictions that run may go on when it is asked to end."""
+
+
+class Server(uvicorn.Server):
+    """Asked to end (SIGTERM, Ctrl-C), it still answers, but takes no job, until no prediction runs; then it ends.
+
+    Asked again it ends at once.
+
+    Args:
+        config: Of uvicorn.
+        dispatchers: Hand jobs to the models' processes.
+        grace_s: Seconds for which predictions may go on.
+    """
+
+    def __init__(self, config: uvicorn.Config, dispatchers: DispatcherGroup, grace_s: float) -> None:
+        super().__init__(config)
+        self.dispatchers, self.grace_s = dispatchers, grace_s
+        self._asked: float | None = None
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 (uvicorn's)
+        """A signal has come. It is not handed on, so that the exit code is 0."""
+        now = time.monotonic()
+        if self._asked is not None:
+            if now - self._asked >= REPEAT_S:
+                os._exit(128 + sig)  # as if it were killed: what is written is whole, and its processes go with it
+            return
+        self._asked = now
+        threading.Thread(target=self._drain, daemon=True).start()
+
+    def _drain(self) -> None:
+        self.dispatchers.drain(self.grace_s)
+        self.should_exit = True
 
 
 @contextmanager
@@ -84,22 +122,24 @@ def read_tls(cert: Path | None, key: Path | None) -> Tls | None:
 
 
 def create_server(
-    dispatcher: Dispatcher,
+    dispatchers: DispatcherGroup,
     address: ServerAddress,
     token: str,
     max_upload: int,
     labelling: Labelling | None = None,
     tls: Tls | None = None,
-) -> uvicorn.Server:
-    """The server of a model, which does not listen yet.
+    grace_s: float = GRACE_S,
+) -> Server:
+    """The server, which does not listen yet.
 
     Args:
-        dispatcher: Hands jobs to the predicting process.
+        dispatchers: Hand jobs to the models' processes.
         address: Where it will listen.
         token: That requests need; empty where none is needed.
         max_upload: Bytes of an upload.
         labelling: Where MONAI Label's clients are answered, too.
         tls: Where it speaks HTTPS.
+        grace_s: Seconds for which predictions that run may go on when it is asked to end.
 
     Raises:
         FileError, DatasetError: The dataset cannot be read.
@@ -111,9 +151,9 @@ def create_server(
 
         rules.open_paths = MONAILABEL_OPEN_PATHS
         given = (labelling.folder, labelling.dataset, labelling.budget)
-        protocol = monailabel_routes(create_label_server(dispatcher, rules, max_upload, *given))
+        protocol = monailabel_routes(create_label_server(dispatchers, rules, max_upload, *given))
     config = uvicorn.Config(
-        create_app(dispatcher, rules, max_upload, protocol=protocol),
+        create_app(dispatchers, rules, max_upload, protocol=protocol),
         host=address.host,
         port=address.port,
         ws="none",
@@ -124,4 +164,4 @@ def create_server(
         ssl_keyfile=None if tls is None else tls.key,
         **server_options(),
     )
-    return uvicorn.Server(config)
+    return Server(config, dispatchers, grace_s)

@@ -9,6 +9,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from osteon.core.errors import OsteonError, UsageError
 from osteon.core.parallel import exit_with_parent
 from osteon.serving.job_work import MOST_VOXELS, PredictionTask, Worker, run_task
@@ -16,7 +18,7 @@ from osteon.serving.job_work import MOST_VOXELS, PredictionTask, Worker, run_tas
 
 @dataclass(frozen=True)
 class ServedModel:
-    """The model that is served, and how it predicts.
+    """A model that is served, and how it predicts.
 
     Attributes:
         folder: A model's, or the run that made it.
@@ -27,6 +29,7 @@ class ServedModel:
         memory: Bytes that a scan may take; None: most of what is free.
         most_voxels: That a scan may have, on its own grid or the model's.
         click_model: What answers clicks: a model's folder, or a run; None: `folder` itself where that does.
+        name: As clients call it.
     """
 
     folder: Path
@@ -37,12 +40,23 @@ class ServedModel:
     memory: int | None = None
     most_voxels: int = MOST_VOXELS
     click_model: Path | None = None
+    name: str = "model"
+
+
+FREE_SHARE = 0.8
+"""Of the machine's free memory, as `predicting.memory` has it."""
+
+
+def share_memory(models: int) -> int | None:
+    """Bytes that a scan may take where several models work at a time, each on its own; None: there is one model."""
+    return None if models == 1 else int(FREE_SHARE * psutil.virtual_memory().available / models)
 
 
 def run_worker(connection: Connection, served: ServedModel) -> None:
     """Load the model, send a description of it, then work on tasks until the server ends."""
     threading.Thread(target=exit_with_parent, daemon=True).start()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the server ends it
+    for number in (signal.SIGINT, signal.SIGTERM):  # a terminal or a service manager sends them to all its processes
+        signal.signal(number, signal.SIG_IGN)  # the server ends it
     try:
         worker = load_models(served)
     except OsteonError as error:

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from email.parser import BytesHeaderParser
+from functools import partial
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import Any
@@ -49,20 +50,23 @@ class Form:
 
 
 @asynccontextmanager
-async def incoming_form(request: Request, queue: JobQueue, limit: int) -> AsyncIterator[tuple[Path, Form]]:
+async def incoming_form(
+    request: Request, queue: JobQueue, limit: int, model: str = ""
+) -> AsyncIterator[tuple[Path, Form]]:
     """A form, and the folder in which its files lie, which is removed afterwards; it holds a place of the queue.
 
     Args:
         request: That brings it.
         queue: Of the server.
         limit: Bytes that it may have.
+        model: Whose queue it is.
 
     Raises:
-        RejectedError: 408, 413, 422, 429, 507.
+        RejectedError: 408, 413, 422, 429, 503, 507.
         FileError: It cannot be written.
     """
     length = announced_length(request.headers, limit)
-    async with incoming_upload(request, queue.incoming) as (folder, body):
+    async with incoming_upload(request, partial(queue.incoming, model=model)) as (folder, body):
         path = folder / "form"
         try:
             await write_body(body, path, count_bytes(limit), announced=length)

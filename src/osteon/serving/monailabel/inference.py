@@ -21,11 +21,12 @@ from osteon.core.labels import Structure
 from osteon.formats.io import read_structures
 from osteon.formats.registry import suffix_of
 from osteon.serving.click_tasks import ClickTask, write_click_task
-from osteon.serving.jobs import CASE_JSON, FINISHED, RESULT, RESULT_JSON, SCAN
+from osteon.serving.dispatcher import DispatcherGroup
+from osteon.serving.job_record import FINISHED
+from osteon.serving.jobs import CASE_JSON, RESULT, RESULT_JSON, SCAN
 from osteon.serving.monailabel.datastore import Datastore
 from osteon.serving.monailabel.forms import incoming_form
 from osteon.serving.monailabel.sessions import Sessions
-from osteon.serving.predictor import Dispatcher
 from osteon.serving.uploads import name_or_unpack
 from osteon.web.http_errors import RejectedError
 
@@ -40,13 +41,13 @@ class Inference:
     """What segments scans for viewers.
 
     Attributes:
-        dispatcher: Of the server: the queue, and the process that predicts.
+        dispatchers: Of the server: the queue, and the processes that predict.
         datastore: In which ids of images are.
         sessions: Those of the server.
         max_upload: Bytes of a request.
     """
 
-    dispatcher: Dispatcher
+    dispatchers: DispatcherGroup
     datastore: Datastore
     sessions: Sessions
     max_upload: int
@@ -58,6 +59,7 @@ class Inference:
         session_id: str,
         output: Output,
         read_clicks: Callable[[dict[str, Any]], ClickTask | None],
+        model: str,
     ) -> Response:
         """Segment a scan: the file of the form, else the session's, else the dataset's image. Nothing of it is kept.
 
@@ -67,13 +69,14 @@ class Inference:
             session_id: See `image`.
             output: What is answered with.
             read_clicks: Gives the points of the form's `params`, or None where it has none and needs none.
+            model: The name of the one whose process answers.
 
         Raises:
             RejectedError: 404, there is no such image or session; 422, there is none at all, or it cannot be
-                segmented; and as `incoming_form`.
+                segmented; 503, the server ends before it is; and as `incoming_form`.
         """
-        queue = self.dispatcher.queue
-        async with incoming_form(request, queue, self.max_upload) as (folder, form):
+        queue = self.dispatchers.queue
+        async with incoming_form(request, queue, self.max_upload, model) as (folder, form):
             sent, clicks = form.file("file"), await to_thread.run_sync(read_clicks, form.params)
             await to_thread.run_sync(self._place_scan, folder, sent and sent[0], image, session_id)
             for path, _ in (file for files in form.files.values() for file in files):
@@ -83,11 +86,13 @@ class Inference:
                 forms = ("seg-nrrd",)
             if clicks is not None:
                 write_click_task(folder, clicks)
-            job = await to_thread.run_sync(queue.submit, folder, forms)
+            job = await to_thread.run_sync(queue.submit, folder, forms, model)
         try:
             while (state := queue.get(job.id)).state not in FINISHED:
                 if await request.is_disconnected():
                     return Response(status_code=400)  # nobody is there to read it
+                if state.state == "queued":  # nobody could fetch it from the next server
+                    queue.check_open()
                 await anyio.sleep(POLL_S)
             if state.state == "failed":
                 raise RejectedError(422, state.error, hint=state.hint)
@@ -112,8 +117,8 @@ class Inference:
             raise RejectedError(422, "no image is named, and none is sent", hint="?image=ID, ?session_id=ID or a file")
 
     def _forget(self, job_id: str) -> None:
-        if job_id in self.dispatcher.queue.jobs:
-            self.dispatcher.delete(job_id)
+        if job_id in self.dispatchers.queue.jobs:
+            self.dispatchers.delete(job_id)
 
 
 def _make_answer(result: Path, forms: tuple[str, ...], output: Output) -> Response:

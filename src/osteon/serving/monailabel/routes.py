@@ -12,7 +12,7 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import FileResponse, JSONResponse
 from starlette.responses import Response
 
-from osteon.serving.app import Problem, problems
+from osteon.serving.descriptions import Problem, problems
 from osteon.serving.guard import OPEN_PATHS
 from osteon.serving.jobs import SCAN
 from osteon.serving.monailabel.datastore import FINAL
@@ -54,7 +54,7 @@ def _problems(*codes: int) -> dict[int | str, dict[str, Any]]:
 
 
 _NO_SUCH = "There is no such model, strategy, image, label or session, or no training runs."
-_RECEIVING = (408, 413, 415, 429, 507)
+_RECEIVING = (408, 413, 415, 429, 503, 507)
 
 
 def monailabel_routes(server: LabelServer) -> APIRouter:
@@ -109,7 +109,7 @@ _LOGIN = {
 
 
 def _add_models(router: APIRouter, server: LabelServer) -> None:
-    inference = Inference(server.dispatcher, server.datastore, server.sessions, server.max_upload)
+    inference = Inference(server.dispatchers, server.datastore, server.sessions, server.max_upload)
 
     @router.post("/activelearning/{strategy}", responses=_problems(404, 408, 413), openapi_extra={"requestBody": _JSON})
     async def next_sample(strategy: str, request: Request) -> dict[str, Any]:
@@ -147,8 +147,9 @@ def _add_models(router: APIRouter, server: LabelServer) -> None:
         and the file `image`; `image`, `json` and `dicom_seg` with one of these, or with a DICOM SEG of a scan that is
         DICOM.
         """
-        server.check_model(model)
-        return await inference.answer(request, image, session_id, output, partial(server.read_clicks, model))
+        dispatcher, _ = server.find_model(model)
+        clicks = partial(server.read_clicks, model)
+        return await inference.answer(request, image, session_id, output, clicks, dispatcher.model)
 
 
 def _add_datastore(router: APIRouter, server: LabelServer) -> None:
@@ -169,7 +170,7 @@ def _add_datastore(router: APIRouter, server: LabelServer) -> None:
     @router.put("/datastore/image", responses=_problems(404, 409, *_RECEIVING), openapi_extra=_form(file=True))
     async def add_image(request: Request, image: Image = "") -> dict[str, Any]:
         """Add a scan to the dataset, under an id that is not there yet."""
-        async with incoming_form(request, server.dispatcher.queue, server.max_upload) as (_, form):
+        async with incoming_form(request, server.dispatchers.queue, server.max_upload) as (_, form):
             path, name = _one_file(form, "file")
             image_id = image or PureWindowsPath(name).name.split(".")[0]
             author = client_name(form.params)
@@ -186,7 +187,7 @@ def _add_datastore(router: APIRouter, server: LabelServer) -> None:
         """
         if tag not in ("", FINAL):
             raise RejectedError(422, f"labels are kept under the tag {FINAL}", hint="leave out the tag")
-        async with incoming_form(request, server.dispatcher.queue, server.max_upload) as (_, form):
+        async with incoming_form(request, server.dispatchers.queue, server.max_upload) as (_, form):
             path, _name = _one_file(form, "label")
             params = form.params
             base = params.get("version")
@@ -228,7 +229,7 @@ def _add_sessions(router: APIRouter, server: LabelServer) -> None:
     @router.put("/session/", responses=_problems(*_RECEIVING), openapi_extra=_form(files=True))
     async def create(request: Request, expiry: int = 0) -> dict[str, Any]:
         """Send a scan that is to be segmented, and not kept: a file, a zip of one DICOM series, or its files."""
-        async with incoming_form(request, server.dispatcher.queue, server.max_upload) as (folder, form):
+        async with incoming_form(request, server.dispatchers.queue, server.max_upload) as (folder, form):
             await to_thread.run_sync(sessions.check_room)
             if not form.files.get("files"):
                 raise RejectedError(422, "the form has no file 'files'", hint="send the scan")
