@@ -147,7 +147,7 @@ class Server:
             time.sleep(0.5)
 
 
-def started(run: Path, folder: Path, queue: int, more: Sequence[str] = (), files: int = 0) -> Server:
+def started(run: Path | str, folder: Path, queue: int, more: Sequence[str] = (), files: int = 0) -> Server:
     """A server that answers; with `files` it may have no more open."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
