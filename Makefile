@@ -11,7 +11,9 @@ QUICK := augmenting between_slices cache case_ids case_selection clock comparing
 	pipeline planner postprocess random_streams raster resample restore rle schedule scores series small \
 	small_maps sparse spread stl surfaces tiles unet values vote_fit vote_tables voting
 
-.PHONY: demo check fast setup lint types imports test kernels mutants release docs tutorials clean
+DIST := $(VENV)/dist/$(notdir $(BIN))/python
+
+.PHONY: demo check fast setup lint types imports test kernels mutants release docs tutorials dist clean
 
 demo: setup  ## the main job from beginning to end, on made-up fractures, on a CPU in minutes
 	$(BIN)/osteon demo demo
@@ -67,6 +69,14 @@ $(VENV)/docs/.ready:
 
 tutorials: setup  ## run every block of the tutorials and how-tos, each page in a folder of its own
 	$(BIN)/python tools/run_docs.py docs/tutorials/*.md docs/howto/*.md
+
+dist: $(VENV)/dist/.ready  ## wheel and sdist, built and checked, with their hashes; nothing is uploaded
+	$(DIST) tools/build_dist.py dist
+
+$(VENV)/dist/.ready:  # what builds and checks, in an environment of its own: 77 MB
+	$(PYTHON) -m venv $(VENV)/dist
+	$(DIST) -m pip install --quiet --disable-pip-version-check 'build>=1.2' 'hatchling>=1.27' 'twine>=6.1'
+	touch $@
 
 clean:  ## remove the environment and what the demo made
 	rm -rf $(VENV) demo
