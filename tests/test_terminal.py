@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from osteon.cli.terminal import matplotlib_folder
 from osteon.core.files import read_json, read_yaml, write_json, write_yaml
 from osteon.core.labels import make_structures
 from osteon.evaluating.scores import Score
@@ -97,3 +98,29 @@ def test_with_little_memory_a_command_ends_in_a_sentence(limit_kb: int, command:
     else:
         assert b"the memory of a process is limited to 0." in ended.stderr
         assert ended.returncode == 0 or b"there is not enough memory to continue" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("there", "settings", "given"),
+    [
+        (True, {}, False),
+        (False, {}, True),
+        (False, {"MPLCONFIGDIR": "mine"}, False),
+        (False, {"XDG_CONFIG_HOME": "config", "XDG_CACHE_HOME": "cache"}, False),
+        (False, {"XDG_CACHE_HOME": "cache"}, True),
+    ],
+)
+def test_matplotlib_gets_a_folder_where_the_home_cannot_be_written_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, there: bool, settings: dict[str, str], given: bool
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(os, "access", lambda path, _: there or Path(path) != tmp_path)
+    for name in set(settings) - {"MPLCONFIGDIR"}:
+        settings[name] = str(tmp_path / settings[name])
+        Path(settings[name]).mkdir()
+    before = dict(settings)
+    with matplotlib_folder(settings):
+        folder = settings.get("MPLCONFIGDIR", "mine")
+        assert (folder != "mine" and Path(folder).is_dir()) == given
+    assert settings == before
+    assert not Path(folder).exists()

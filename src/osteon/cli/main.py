@@ -36,7 +36,7 @@ from osteon.cli import (
 )
 from osteon.cli.output import info
 from osteon.cli.shared_options import Quiet, with_cluster_option, with_quiet_option
-from osteon.cli.terminal import is_memory_error, restart_in_utf8, warn_memory_limit
+from osteon.cli.terminal import is_memory_error, matplotlib_folder, restart_in_utf8, warn_memory_limit
 from osteon.core.errors import OsteonError, summarise_error
 from osteon.core.files import write_error
 from osteon.core.garbage import skip_last_collection
@@ -100,6 +100,7 @@ def options(
 ) -> None:
     """Options before the command."""
     warn_memory_limit()
+    context.with_resource(matplotlib_folder())
     context.with_resource(print_messages())
     context.with_resource(show_progress(not quiet))
 

@@ -1,10 +1,14 @@
-"""What a command finds where it is begun: a terminal that is not of UTF-8, a limit on memory."""
+"""What a command finds where it starts: a terminal that is not of UTF-8, a limit on memory, a read-only home."""
 
 from __future__ import annotations
 
 import locale
 import os
 import sys
+from collections.abc import Iterator, MutableMapping
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from osteon.cli.output import warn
 from osteon.core.errors import is_out_of_memory
@@ -32,6 +36,30 @@ def restart_in_utf8() -> None:
     os.environ["PYTHONUTF8"] = "1"  # for the processes that are begun from here, too
     os.environ.setdefault("PYTHONIOENCODING", f"{getattr(sys.stdout, 'encoding', 'ascii')}:replace")
     os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])
+
+
+@contextmanager
+def matplotlib_folder(environment: MutableMapping[str, str] = os.environ) -> Iterator[None]:
+    """Give matplotlib a temporary folder inside the block where the home folder cannot be written to.
+
+    By itself it would warn, in each process, and look for the system's fonts in each of them again.
+    """
+    folders = environment.get("XDG_CONFIG_HOME") or "~/.config", environment.get("XDG_CACHE_HOME") or "~/.cache"
+    if "MPLCONFIGDIR" in environment or all(_can_write_below(Path(folder).expanduser()) for folder in folders):
+        yield
+        return
+    with TemporaryDirectory(prefix="osteon-matplotlib-", ignore_cleanup_errors=True) as folder:
+        environment["MPLCONFIGDIR"] = folder
+        try:
+            yield
+        finally:
+            environment.pop("MPLCONFIGDIR", None)
+
+
+def _can_write_below(folder: Path) -> bool:
+    """Whether a folder can be written to, or made where it is not there yet."""
+    there = next((path for path in (folder, *folder.parents) if path.exists()), folder)
+    return os.access(there, os.W_OK | os.X_OK)
 
 
 def can_ask() -> bool:
