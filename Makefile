@@ -12,8 +12,11 @@ QUICK := augmenting between_slices cache case_ids case_selection clock comparing
 	small_maps sparse spread stl surfaces tiles unet values vote_fit vote_tables voting
 
 DIST := $(VENV)/dist/$(notdir $(BIN))/python
+EXTRAS ?= app,fast
+WITH_EXTRAS = "$$(ls dist/osteon-*.whl)[$(EXTRAS)]"
+SYSTEM_PYTHON ?= $(PYTHON)
 
-.PHONY: demo check fast setup lint types imports test kernels mutants release docs tutorials dist clean
+.PHONY: demo check fast setup lint types imports test kernels mutants release docs tutorials dist wheels dist-check clean
 
 demo: setup  ## the main job from beginning to end, on made-up fractures, on a CPU in minutes
 	$(BIN)/osteon demo demo
@@ -70,8 +73,14 @@ $(VENV)/docs/.ready:
 tutorials: setup  ## run every block of the tutorials and how-tos, each page in a folder of its own
 	$(BIN)/python tools/run_docs.py docs/tutorials/*.md docs/howto/*.md
 
-dist: $(VENV)/dist/.ready  ## wheel and sdist, built and checked, with their hashes; nothing is uploaded
+dist: $(VENV)/dist/.ready  ## wheel and sdist, built and checked; nothing is uploaded
 	$(DIST) tools/build_dist.py dist
+
+wheels: dist  ## all wheels that the one of `make dist` needs, with EXTRAS, into dist/wheels
+	$(DIST) -m pip download --quiet --disable-pip-version-check --dest dist/wheels $(WITH_EXTRAS)
+
+dist-check: wheels  ## the wheel installed and used without a network, as another user, with a read-only home
+	$(DIST) tools/check_install.py dist/wheels --python $(SYSTEM_PYTHON) --extras '$(EXTRAS)'
 
 $(VENV)/dist/.ready:  # what builds and checks, in an environment of its own: 77 MB
 	$(PYTHON) -m venv $(VENV)/dist

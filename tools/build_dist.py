@@ -135,7 +135,7 @@ def build_and_check(place: Path) -> tuple[dict[str, Path], list[str]]:
 
 
 def main(arguments: Iterable[str] | None = None) -> int:
-    """Build, check, and put both into the folder with their hashes; nothing is put there where a check fails."""
+    """Build, check, and put both into the folder; nothing is put there where a check fails."""
     parser = argparse.ArgumentParser(description="Build wheel and sdist, and check both.")
     parser.add_argument("folder", type=Path)
     folder = parser.parse_args(None if arguments is None else list(arguments)).folder
@@ -149,12 +149,9 @@ def main(arguments: Iterable[str] | None = None) -> int:
         folder.mkdir(parents=True, exist_ok=True)
         for old in (*folder.glob("osteon-*.whl"), *folder.glob("osteon-*.tar.gz")):
             old.unlink()
-        lines = []
         for path in sorted(built.values()):
             shutil.copyfile(path, folder / path.name)
-            lines.append(f"{digest(path)}  {path.name}\n")
             sys.stdout.write(f"{path.name}  {path.stat().st_size / 1e6:.1f} MB, the same when built from the sdist\n")
-    (folder / "SHA256SUMS").write_text("".join(lines))
     return 0
 
 
