@@ -36,8 +36,8 @@ COMMANDS = {
         "osteon export stl demo/predictions demo/stl",
         "osteon phantom hand hand --cases 6 --size 64",
         "osteon import hand/source hands",
-        "osteon plan hands --network unetplusplus --encoder resnet18 --weights none",
-        "osteon train hands hand-run --epochs 1 --set training.epoch_iterations=2",
+        "osteon train hands hand-run --epochs 1 --folds 3 --network unetplusplus --encoder resnet18 --weights none"
+        " --set training.epoch_iterations=2",
     ),
     "fast": (
         "osteon export onnx demo/run demo/onnx",
