@@ -44,7 +44,7 @@ COMMANDS = {
         "osteon predict demo/run demo/scans/imagesTs demo/by-openvino --engine openvino",
         "osteon predict demo/run demo/scans/imagesTs demo/by-onnx --engine onnx",
     ),
-    "app": ("osteon app workspace --port 8123 --no-browser",),
+    "app": ("osteon app --workspace workspace --port 8123 --no-browser",),
 }
 """By extra, the job from beginning to end, what draws, what writes files of others, and networks of libraries."""
 ASK = """
