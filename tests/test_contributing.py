@@ -131,7 +131,7 @@ def test_decisions_have_one_form_and_are_listed_in_order() -> None:
 
 def test_readme_leads_to_every_page() -> None:
     linked = set(re.findall(r"\]\(docs/([\w-]+\.md)\)", (ROOT / "README.md").read_text(encoding="utf-8")))
-    assert {path.name for path in ROOT.glob("docs/*.md")} - linked == set()
+    assert {path.name for path in ROOT.glob("docs/*.md")} - linked == {"index.md"}  # the site's own first page
 
 
 def test_every_module_that_tests_share_is_described() -> None:
