@@ -72,6 +72,15 @@ ROWS: dict[str, tuple[int, list[int], dict[str, Any]]] = {
     "segresnet flat": (2, [16, 16, 1], {"name": "segresnet", "features": 8, "downsampling": [8, 8, 1]}),
     "swinunetr": (3, [64, 32, 32], {"name": "swinunetr", "features": 12, "downsampling": [32, 32, 32]}),
     "swinunetr flat": (2, [64, 32, 1], {"name": "swinunetr", "features": 12, "downsampling": [32, 32, 1]}),
+    "monai-bundle": (
+        3,
+        [8, 8, 8],
+        {
+            "target": "UNet",
+            "arguments": {"spatial_dims": 3, "channels": [4, 8], "strides": [2]},
+            "downsampling": [2, 2, 2],
+        },
+    ),
     "nnunet": (3, [8, 8, 8], nnunet("nnunet", 3)),
     "nnunet flat": (2, [8, 8, 1], nnunet("nnunet", 2)),
     "nnunet-residual": (3, [8, 8, 8], nnunet("nnunet-residual", 3)),

@@ -143,7 +143,7 @@ def load_model(folder: PathLike, *, device: str = "cpu") -> Model:
 
 
 def import_model(
-    form: Literal["nnunet"],
+    form: Literal["nnunet", "monai"],
     folder: PathLike,
     model: PathLike,
     *,
@@ -156,8 +156,9 @@ def import_model(
     """Turn another program's trained model into one of osteon's; nothing in its files is run.
 
     Args:
-        form: Whose it is: `nnunet`, version 2.
-        folder: TRAINER__PLANS__CONFIGURATION as nnU-Net wrote it, or a folder or a zip that holds a single one.
+        form: Whose it is: `nnunet`, version 2, or `monai`, a bundle.
+        folder: TRAINER__PLANS__CONFIGURATION as nnU-Net wrote it, or a folder or a zip that holds a single one; of a
+            bundle the folder with `configs` and `models`. The other options but `overwrite` are nnU-Net's.
         model: The model folder to make.
         folds: Those to average; None: every fold that is there.
         checkpoint: Of each fold; None: the final one, or else the best or the latest.

@@ -13,9 +13,10 @@ from osteon.core.text import pluralise
 
 
 def import_model(
-    form: Annotated[Literal["nnunet"], typer.Argument(help="The program that made the model.")],
+    form: Annotated[Literal["nnunet", "monai"], typer.Argument(help="The program that made the model.")],
     folder: Annotated[
-        Path, typer.Argument(help="TRAINER__PLANS__CONFIGURATION, as nnU-Net v2 wrote it, or a zip of it.")
+        Path,
+        typer.Argument(help="TRAINER__PLANS__CONFIGURATION of nnU-Net v2, or a zip of it; or a MONAI bundle."),
     ],
     model: Annotated[Path, typer.Argument(help="The model folder to make.")],
     folds: Annotated[str | None, typer.Option(help="0,1,2 or all; by default every fold there is.")] = None,
@@ -31,7 +32,7 @@ def import_model(
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing model.")] = False,
 ) -> None:
-    """Turn a trained nnU-Net model into one of osteon's; nothing in its files is run."""
+    """Turn a trained nnU-Net model or a MONAI bundle into one of osteon's; nothing in its files is run."""
     import osteon
 
     done = osteon.import_model(
@@ -50,8 +51,9 @@ def import_model(
         for note in part.notes:
             warn(f"{escape(note)}")
         plan, many = part.plan, "s" * (len(part.folds) != 1)
+        folds = f"; fold{many} {', '.join(part.folds)}" if part.folds else ""
         out.print(
             f"{name}: {plan.grid.dimensions}D {plan.network.description}; "
-            f"{pluralise(len(plan.structures), 'structure')}; fold{many} {', '.join(part.folds)}"
+            f"{pluralise(len(plan.structures), 'structure')}{folds}"
         )
     out.print(f"osteon predict {escape(str(done.model))} SCAN OUT")

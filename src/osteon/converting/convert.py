@@ -1,4 +1,4 @@
-"""A trained model of nnU-Net v2 as a model folder of osteon's."""
+"""A trained model of nnU-Net v2, or a bundle of MONAI's, as a model folder of osteon's."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from osteon.converting.bundle import read_bundle_model
 from osteon.converting.checkpoint import Checkpoint, read_checkpoint
 from osteon.converting.model_folder import DATASET, PLANS, ModelPackage, find_model, first_model_package
 from osteon.converting.plan import NnUNetModel, convert_plan
@@ -58,7 +59,7 @@ class ConvertedModel:
     Attributes:
         model: The model's folder.
         plan: Its plan.
-        folds: In order.
+        folds: In order; none of a bundle.
         notes: What was left out, and why.
         first: The first model of a cascade.
     """
@@ -202,7 +203,32 @@ def _write(source: _SourceModel, folder: Path) -> ConvertedModel:
     return ConvertedModel(folder, plan, list(source.checkpoints), source.notes)
 
 
-CONVERTERS = {"nnunet": convert_model}
+def convert_bundle(folder: Path, model: Path, options: ConvertOptions = DEFAULTS) -> ConvertedModel:
+    """Convert a bundle of MONAI's; nothing in its files is run.
+
+    Args:
+        folder: With configs/inference.json and models/model.pt.
+        model: The folder to make.
+        options: `overwrite`; the others are nnU-Net's.
+
+    Raises:
+        FileError: A file is missing or unreadable, holds more than tensors, or the disk is full.
+        ModelError: A transform, the network or an argument is not known here; the message names it.
+        UsageError: `model` is there already, or an option of nnU-Net's is given.
+    """
+    _check(model, options)
+    if options != ConvertOptions(overwrite=options.overwrite):
+        raise UsageError("a bundle has no folds, checkpoints or orientation to choose", hint="leave these options out")
+    source, card, notes = read_bundle_model(folder)
+    if options.overwrite:
+        (model / WEIGHTS).unlink(missing_ok=True)
+        shutil.rmtree(model / FIRST, ignore_errors=True)
+    model.mkdir(parents=True, exist_ok=True)
+    save_model(model, source, card)
+    return ConvertedModel(model, source.plan, [], notes)
+
+
+CONVERTERS = {"nnunet": convert_model, "monai": convert_bundle}
 """By the program that trained a model: a new one is one row."""
 
 

@@ -15,6 +15,7 @@ from osteon.core.plugins import with_plugins
 from osteon.networks.encoder_registry import find_plugin
 from osteon.networks.encoders import drop_classifier, load_encoder_weights, normalise_input, raise_norm_momentum
 from osteon.networks.inflated import build_encoder, inflate_network
+from osteon.networks.monai_bundle import BundleNetwork
 from osteon.networks.monai_networks import MonaiNetwork
 from osteon.networks.nnunet import NnUNetNetwork
 from osteon.networks.pretrained import build_slice_network
@@ -22,7 +23,7 @@ from osteon.networks.unet import UNet
 from osteon.plan.network_sections import AnyNetwork
 from osteon.plan.outputs import output_layout
 from osteon.plan.overlay import closest_names
-from osteon.plan.schema import Monai, Network, NnUNet, Plan, Pretrained
+from osteon.plan.schema import Monai, MonaiBundle, Network, NnUNet, Plan, Pretrained
 
 APACHE = "Apache-2.0"
 NO_WEIGHTS = "none: random start"
@@ -38,7 +39,7 @@ class NetworkEntry:
 
     Attributes:
         name: As a plan and `--network` name it.
-        family: The class of the plan's section: Network, Pretrained, Monai or NnUNet.
+        family: The class of the plan's section: Network, Pretrained, Monai, MonaiBundle or NnUNet.
         dimensions: In which it can be built.
         library: Whose code it is.
         code: Licence of the code.
@@ -49,7 +50,7 @@ class NetworkEntry:
     """
 
     name: str
-    family: type[Network | Pretrained | Monai | NnUNet]
+    family: type[AnyNetwork]
     dimensions: tuple[int, ...]
     library: str
     code: str
@@ -74,6 +75,7 @@ NETWORKS = (
     NetworkEntry("deeplabv3plus", Pretrained, (2,), "smp, timm", "MIT", ENCODER_WEIGHTS, "Chen et al., ECCV 2018"),
     NetworkEntry("segresnet", Monai, (2, 3), "MONAI", APACHE, NO_WEIGHTS, "Myronenko, BrainLes 2018"),
     NetworkEntry("swinunetr", Monai, (2, 3), "MONAI", APACHE, NO_WEIGHTS, "Hatamizadeh et al., BrainLes 2021"),
+    NetworkEntry("monai-bundle", MonaiBundle, (3,), "MONAI", APACHE, MODEL_WEIGHTS, "the bundle's own"),
     NetworkEntry("nnunet", NnUNet, (2, 3), "osteon", APACHE, MODEL_WEIGHTS, "Isensee et al., Nature Methods 2021"),
     NetworkEntry("nnunet-residual", NnUNet, (2, 3), "osteon", APACHE, MODEL_WEIGHTS, "Isensee et al., MICCAI 2024"),
 )
@@ -85,7 +87,7 @@ def input_channels(plan: Plan) -> int:
     return len(plan.channels) + before + (CLICK_CHANNELS if plan.clicks is not None else 0)
 
 
-def find_network(name: str, family: type[Network | Pretrained | Monai | NnUNet] | None = None) -> NetworkEntry:
+def find_network(name: str, family: type[AnyNetwork] | None = None) -> NetworkEntry:
     """The network of a name.
 
     Args:
@@ -130,6 +132,8 @@ def build_network(plan: Plan, *, fresh: bool = False) -> nn.Module:
         return UNet(section, dimensions, channels, output_channels(plan))
     if isinstance(section, Monai):
         return MonaiNetwork(section, dimensions, channels, output_channels(plan))
+    if isinstance(section, MonaiBundle):
+        return BundleNetwork(section, channels, output_channels(plan))
     if isinstance(section, NnUNet):
         return NnUNetNetwork(section, dimensions, channels, output_channels(plan))
     if dimensions == 3:

@@ -30,7 +30,13 @@ def save_tensors(path: Path, tensors: Mapping[str, torch.Tensor], *, metadata: d
     Raises:
         FileError: The disk is full, or the folder cannot be written.
     """
-    flat = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    flat: dict[str, torch.Tensor] = {}
+    places = set[int]()
+    for name, tensor in tensors.items():
+        own = tensor.detach().cpu().contiguous()
+        place = own.untyped_storage().data_ptr()
+        flat[name] = own.clone() if place in places else own  # one tensor under two names, as in MONAI's DynUNet
+        places.add(place)
     with atomic_write(path) as temporary:
         try:
             save_file(flat, temporary, metadata={**(metadata or {}), CHECKSUM: checksum(flat)})

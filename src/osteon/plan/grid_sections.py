@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import model_validator
 
+from osteon.plan.monai_section import MonaiPreparation
 from osteon.plan.sections import FiniteFloat, PositiveFloat, Section
 
 SplineOrder = Literal[0, 1, 2, 3, 4, 5]
@@ -45,14 +46,16 @@ class Grid(Section):
 
     Attributes:
         dimensions: 3 for volumes; 2 for slices across the last axis, or for radiographs.
-        axes: Which world axis (R, A, S) each array axis runs along, after the lossless turn. With `nnunet` also
-            backwards (L, P, I), or i, j, k: the file's own axes in this order, however they lie in the world.
+        axes: Which world axis (R, A, S) each array axis runs along, after the lossless turn. With `nnunet` or
+            `monai` also backwards (L, P, I), or i, j, k: the file's own axes in this order, however they lie in
+            the world.
         spacing_mm: Voxel edges along these axes (`px` for radiographs without spacing).
         resample_last: False keeps the last axis as it is (2D: slices are not mixed).
         drop_slices: 2D: slices of each scan that are never trained on: the first of them (None: from the beginning)
             and the one after the last (None: to the end). They count along the last axis, from the left (R), the
             back (A) or the feet (S); negative numbers count from the other end, as in Python.
         nnunet: A model of nnU-Net's, or one that began with such: scans are prepared and restored in its way.
+        monai: A bundle of MONAI's: the same in its way.
     """
 
     dimensions: Literal[2, 3]
@@ -61,16 +64,24 @@ class Grid(Section):
     resample_last: bool = True
     drop_slices: tuple[int | None, int | None] | None = None
     nnunet: NnUNetPreparation | None = None
+    monai: MonaiPreparation | None = None
 
     @model_validator(mode="after")
     def _axes_differ(self) -> Grid:
         if len({WORLD_AXIS_NUMBERS.get(letter, letter) for letter in self.axes}) != 3:
             raise ValueError(f"axes must name R, A and S once each, not {', '.join(self.axes)}")
-        if self.nnunet is None and not {"R", "A", "S"}.issuperset(self.axes):
+        if not self.imported and not {"R", "A", "S"}.issuperset(self.axes):
             raise ValueError(f"axes: {', '.join(self.axes)} is for models of nnU-Net; others have R, A and S")
+        if self.monai is not None and (self.nnunet is not None or self.dimensions == 2):
+            raise ValueError("monai: belongs to volumes, and not beside nnunet")
         if self.drop_slices is not None and (self.dimensions == 3 or self.resample_last):
             raise ValueError("drop_slices: only a 2D plan that keeps the last axis (resample_last: false) has slices")
         return self
+
+    @property
+    def imported(self) -> str:
+        """The section of the program whose way of preparing it is, `nnunet` or `monai`; empty for osteon's."""
+        return "nnunet" if self.nnunet is not None else "monai" if self.monai is not None else ""
 
     @property
     def left_right_axis(self) -> int | None:

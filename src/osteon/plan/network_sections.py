@@ -121,6 +121,27 @@ class Monai(Section):
         return f"{self.name} of MONAI, {self.features} features at the finest stage"
 
 
+class MonaiBundle(Section):
+    """A network of MONAI as a bundle describes it, so that its weights fit; it is not trained further.
+
+    Attributes:
+        name: `monai-bundle`.
+        target: MONAI's class, a row of `networks.monai_bundle.CLASSES`.
+        arguments: Of its constructor.
+        downsampling: Patch sizes are multiples of it.
+    """
+
+    name: Literal["monai-bundle"] = "monai-bundle"
+    target: str
+    arguments: dict[str, Any]
+    downsampling: Triple = (1, 1, 1)
+
+    @property
+    def description(self) -> str:
+        """The network in a line."""
+        return f"{self.target} of MONAI"
+
+
 class NnUNet(Section):
     """A U-Net as nnU-Net builds it, so that its weights fit: every stage may have its own kernel and depth.
 
@@ -198,7 +219,7 @@ SCRATCH = ("unet", "resunet")
 PRETRAINED = ("unet", "unetplusplus", "manet", "upernet", "segformer", "deeplabv3", "deeplabv3plus")
 MONAI = ("segresnet", "swinunetr")
 NNUNET = ("nnunet", "nnunet-residual")
-TAGS = ("scratch", "pretrained", "monai", "nnunet")
+TAGS = ("scratch", "pretrained", "monai", "bundle", "nnunet")
 
 
 def _family(data: Any) -> str:
@@ -208,6 +229,8 @@ def _family(data: Any) -> str:
         return data.get(key) if isinstance(data, dict) else getattr(data, key, None)
 
     name = value("name")
+    if value("target") is not None:
+        return "bundle"
     if name in NNUNET or value("depths") is not None:
         return "nnunet"
     if (name in PRETRAINED and name not in SCRATCH) or value("encoder") is not None:
@@ -219,6 +242,7 @@ AnyNetwork = Annotated[
     Annotated[Network, Tag("scratch")]
     | Annotated[Pretrained, Tag("pretrained")]
     | Annotated[Monai, Tag("monai")]
+    | Annotated[MonaiBundle, Tag("bundle")]
     | Annotated[NnUNet, Tag("nnunet")],
     Discriminator(_family),
 ]

@@ -17,7 +17,8 @@ from osteon.core.schema_versions import migrate
 from osteon.dataset.manifest import Channel, describe_errors, newer_version_hint
 from osteon.plan.augmentation_section import Augmentation
 from osteon.plan.grid_sections import Grid, Intensity, NnUNetPreparation
-from osteon.plan.network_sections import TAGS, AnyNetwork, Monai, Network, NnUNet, Pretrained
+from osteon.plan.monai_section import MonaiPreparation, MonaiStep
+from osteon.plan.network_sections import TAGS, AnyNetwork, Monai, MonaiBundle, Network, NnUNet, Pretrained
 from osteon.plan.sections import (
     CONFIG,
     Clicks,
@@ -37,6 +38,9 @@ __all__ = [
     "Grid",
     "Intensity",
     "Monai",
+    "MonaiBundle",
+    "MonaiPreparation",
+    "MonaiStep",
     "Network",
     "NnUNet",
     "NnUNetPreparation",
@@ -99,14 +103,14 @@ class Plan(BaseModel):
             raise ValueError("patch.size: one voxel is left at the coarsest stage; take a larger patch or fewer stages")
         if self.grid.dimensions == 2:
             self._check_flat()
-        if self.grid.nnunet is not None and (self.zoom is not None or self.sequence is not None):
-            raise ValueError("grid.nnunet: nnU-Net's models know no zoom and no series; take these sections out")
-        if self.clicks is not None and (
-            self.zoom is not None or self.sequence is not None or self.grid.nnunet is not None
-        ):
-            raise ValueError("interactive: a network that answers clicks knows no zoom, no series and no grid.nnunet")
-        if self.grid.nnunet is not None and any(structure.instances for structure in self.structures):
-            raise ValueError("grid.nnunet: nnU-Net's models part no pieces (`instances`); take this section out")
+        if (key := self.grid.imported) and (self.zoom is not None or self.sequence is not None):
+            raise ValueError(f"grid.{key}: such models know no zoom and no series; take these sections out")
+        if self.clicks is not None and (self.zoom is not None or self.sequence is not None or key):
+            raise ValueError(
+                "interactive: a network that answers clicks knows no zoom, no series and no grid.nnunet or grid.monai"
+            )
+        if key and any(structure.instances for structure in self.structures):
+            raise ValueError(f"grid.{key}: such models part no pieces (`instances`); take this section out")
         if self.grid.nnunet is None and any(intensity.inside for intensity in self.intensities):
             raise ValueError("intensities: `inside` belongs to nnU-Net's way of preparing (grid.nnunet)")
         return self
@@ -164,7 +168,7 @@ class Plan(BaseModel):
     @property
     def fixed_patch(self) -> bool:
         """Whether the network gets patches of the plan's size alone, in predicting as in training."""
-        return self.grid.nnunet is not None or (isinstance(self.network, Pretrained) and self.network.fixed_size)
+        return bool(self.grid.imported) or (isinstance(self.network, Pretrained) and self.network.fixed_size)
 
     @property
     def mirror_partners(self) -> list[int]:
@@ -178,7 +182,7 @@ class Plan(BaseModel):
         parts = self.model_dump(mode="json", include={"structures", "overlapping", "grid", "intensities", "channels"})
         for section in (parts["grid"], *parts["intensities"]):
             del section["why"]
-        for key in ("drop_slices", "nnunet"):  # keys that came later leave the others' hashes alone
+        for key in ("drop_slices", "nnunet", "monai"):  # keys that came later leave the others' hashes alone
             if parts["grid"][key] is None:
                 del parts["grid"][key]
         for intensity in parts["intensities"]:

@@ -34,6 +34,11 @@ def choose_network(
     """
     name = options.network or "unet"
     find_network(name)
+    if name == "monai-bundle":
+        raise UsageError(
+            f"{name} is not planned: it comes with a bundle of MONAI's (osteon import-model monai)",
+            hint="segresnet and swinunetr are networks of MONAI that can be trained",
+        )
     if name in NNUNET:
         raise UsageError(
             f"{name} is not planned: it comes with a model of nnU-Net's (osteon import-model nnunet)",

@@ -112,7 +112,10 @@ def _logits(network: nn.Module, batch: torch.Tensor, plan: Plan, speed: SpeedPre
     """Of `[batch, channel, i, j, k]`."""
     size = _pass_size(batch.shape[2:], plan)
     padded, inner = _pad(batch, size, plan)
-    starts = [tile_starts(n, s, speed.step) for n, s in zip(padded.shape[2:], size, strict=True)]
+    strategy = grid_strategy(plan)
+    starts = [
+        strategy.tile_starts(n, s) or tile_starts(n, s, speed.step) for n, s in zip(padded.shape[2:], size, strict=True)
+    ]
     if all(len(s) == 1 for s in starts):
         yield 0, 0, _mean_over_mirrors(network, padded, plan, mirror=speed.mirror)[(..., *inner)]
         return

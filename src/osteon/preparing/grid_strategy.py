@@ -1,6 +1,6 @@
 """How scans come onto a plan's grid, and a network's outputs back onto the scan's: what plans do differently.
 
-`strategies.grid_strategy` chooses between osteon's way, here, and nnU-Net's.
+`strategies.grid_strategy` chooses between osteon's way, here, nnU-Net's and that of MONAI's bundles.
 """
 
 from __future__ import annotations
@@ -87,6 +87,9 @@ class GridStrategy(ABC):
     def tile_weights(self, size: Sequence[int]) -> torch.Tensor:
         """`[i, j, k]` weights of a patch of `size`, with which overlapping patches are averaged."""
 
+    def tile_starts(self, length: int, size: int) -> list[int] | None:  # noqa: B027 (None)
+        """First voxels of patches of `size` along `length`; None: as the speed has it."""
+
     @abstractmethod
     def activate(self, logits: torch.Tensor) -> torch.Tensor:
         """What is kept, and interpolated, of logits `[batch, output, i, j, k]`; in place, to hold no second copy."""
@@ -116,7 +119,7 @@ class GridStrategy(ABC):
 class OsteonStrategy(GridStrategy):
     """Linear resampling with a filter against aliasing, then normalisation; probabilities are interpolated."""
 
-    padding = "replicate"
+    padding: ClassVar[Literal["replicate", "constant"]] = "replicate"
     skips_empty_patches = True
     threshold = 0.5
     has_client = True

@@ -160,6 +160,11 @@ def plan_hash(plan: Plan) -> str:
 
 def check_plan_names(plan: Plan) -> None:
     """Whether there are the network and the loss that a plan names. Raises PlanError with the key and what is near."""
+    if plan.grid.monai is not None:
+        raise PlanError(
+            "grid.monai: a bundle of MONAI's predicts, and is not trained further",
+            hint="train a model of your own with `osteon plan DATASET`",
+        )
     key = "network.name"
     try:
         find_network(plan.network.name, type(plan.network))
