@@ -48,6 +48,13 @@ def has_dicom_series(app: AppState, item: Item) -> bool:
     return source is not None and source.is_dir() and _holds_dicom(source, source.stat().st_mtime_ns)
 
 
+def series_options(app: AppState, item: Item) -> list[str]:
+    """Options of an export that refers to the scans' series: where they lie, of a dataset that was converted."""
+    found = find_dataset(app, item)
+    source = None if found is None else source_of(app, found[0])
+    return [] if source is None else ["--source", str(source)]
+
+
 def _is_dicom(path: Path) -> bool:
     try:
         return path.is_file() and looks_like_dicom(path)

@@ -54,7 +54,7 @@ def attached_paths(app: AppState, item: Item) -> list[Path]:
     root = app.workspace.root
     exports = [
         (root / volumes_table(item)).parent,
-        *(root / "exports" / f"{item.name}-{form}" for form in export_forms()),
+        *(root / "exports" / f"{item.name}-{form}" for form in (*export_forms(), "to-archive")),
     ]
     plans = [root / "plans" / f"{item.name}.yaml"]
     attached = {"results": exports, "runs": plans}.get(item.kind, [])

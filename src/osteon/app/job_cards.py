@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import textwrap
 import time
 from collections.abc import Callable, Sequence
 
@@ -16,6 +17,9 @@ from osteon.app.jobs import FINISHED, MODEL_COMMANDS, RESUMABLE_COMMANDS, Job, J
 from osteon.app.notes import show_notes
 from osteon.app.state import AppState
 from osteon.app.workspace import ItemKind
+
+LONGEST_COMMAND = 1000
+"""Letters of a command that are shown."""
 
 
 def watch_jobs(
@@ -88,7 +92,7 @@ def job_page(app: AppState, job: Job) -> str:
 
 
 def _show_log(app: AppState, job: Job, state: JobState) -> None:
-    caption(f"osteon {job.command} {' '.join(job.arguments)}")
+    caption(textwrap.shorten(f"osteon {job.command} {' '.join(job.arguments)}", LONGEST_COMMAND, placeholder=" …"))
     shown = long_text(app.jobs.log(job) or "nothing yet", "Log of the command")
     if state.phase == "running":
         ui.timer(2.0, lambda: shown.set_text(app.jobs.log(job) or "nothing yet"))

@@ -23,6 +23,7 @@ COMMAND_NAMES = {
     "export": "files to download",
     "suggest": "a choice of what to label next",
     "phantom": "made-up data",
+    "archive": "a transfer from or to an archive",
 }
 PHASE_LABELS = {
     "queued": ("waits", "osteon-faint"),

@@ -35,9 +35,12 @@ JobPhase = Literal["queued", "running", "done", "partly", "failed", "cancelled",
 FINISHED: tuple[JobPhase, ...] = ("done", "partly", "failed", "cancelled")
 MODEL_COMMANDS = ("train", "import-model")
 """Commands that make a model."""
-RESUMABLE_COMMANDS = ("train", "predict", "suggest")
+RESUMABLE_COMMANDS = ("train", "predict", "suggest", "archive")
 """Commands that go on where they were interrupted when they are given again."""
-LANES = {"train": "training", "sweep": "training", "predict": "segmenting", "suggest": "segmenting"}
+LANES = {
+    **{"train": "training", "sweep": "training", "predict": "segmenting", "suggest": "segmenting"},
+    "archive": "transferring",
+}
 """One job of each lane runs at a time, beside those of others: a segmentation waits for no training."""
 QUICK = "quick"
 """The lane of all other commands."""

@@ -55,6 +55,7 @@ def build_app(state: AppState, rules: AccessRules) -> None:
     from osteon.app.notifications import INTERVAL_S, JobEndWatcher
     from osteon.app.page_cleanup import CLEANUP_INTERVAL_S, PageCleanup
     from osteon.app.pages import (
+        archive,
         case,
         compare,
         data,
@@ -72,7 +73,7 @@ def build_app(state: AppState, rules: AccessRules) -> None:
     from osteon.app.routes import routes
     from osteon.app.updates import WATCH_EVERY_S, watch_labels
 
-    for page in (home, data, source, dataset, case, draw, train, segment, compare, runs, jobs, space, work):
+    for page in (home, data, archive, source, dataset, case, draw, train, segment, compare, runs, jobs, space, work):
         page.register(state)
     watcher, cleanup = JobEndWatcher(state.jobs), PageCleanup()
     app.router.routes[:0] = [*routes(state), cleanup.route]

@@ -5,12 +5,13 @@ from __future__ import annotations
 import hmac
 import re
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from osteon.app.archives import NamedArchive
 from osteon.app.drawing.presence import Presence
 from osteon.app.jobs import Job, Jobs
 from osteon.app.reader import ReaderProcess
@@ -70,6 +71,7 @@ class AppState:
         reader: The process that reads volumes.
         undo: The last action, where it can be undone.
         presence: Who has which case open.
+        archives: That may be asked and sent to, by name.
         jobs: Of the workspace.
         uploads: That are coming in.
         orders: Lists of cases as they were shown, by an id, so that pages go from case to case in their order.
@@ -80,6 +82,7 @@ class AppState:
     reader: ReaderProcess = field(default_factory=ReaderProcess)
     undo: Undo | None = None
     presence: Presence = field(default_factory=Presence)
+    archives: Mapping[str, NamedArchive] = field(default_factory=dict)
     jobs: Jobs = field(init=False)
     uploads: Uploads = field(init=False)
     orders: dict[str, tuple[str, ...]] = field(default_factory=dict)

@@ -42,6 +42,15 @@ PHRASES: tuple[tuple[str, str], ...] = (
         r"cases held out for the final test do not count",
         "cases kept for the final test do not count: tick them on the dataset's page and press “Train on them”",
     ),
+    (
+        r"correct the file of --credentials, or OSTEON_ARCHIVE_USER and OSTEON_ARCHIVE_PASSWORD",
+        "the user and the password that this machine has for it must be corrected",
+    ),
+    (
+        r"give --ca FILE with who signed it, and --cert and --key where it asks for them",
+        "the certificates that this machine has for it must be corrected",
+    ),
+    (r"or give the one that it knows with --aet", "or the one that it knows in this machine's settings"),
     (r"pass the true --modality", "import the data again with its true --modality"),
     (r"\bpass (?=--)", "choose "),
     (r"give both the same `subject`", "import the data again with --subject"),

@@ -20,7 +20,8 @@ class Query:
 
     Attributes:
         patient: PatientID.
-        study: StudyInstanceUID.
+        study: StudyInstanceUID; several with commas between.
+        series: SeriesInstanceUID; several with commas between.
         accession: AccessionNumber.
         modality: Of series: CT, MR, DX.
         body_part: BodyPartExamined of series, capitals or not.
@@ -28,10 +29,12 @@ class Query:
         study_description: StudyDescription, as the archive compares it.
         since: First StudyDate.
         until: Last StudyDate.
+        limit: Studies after which an archive is asked for no more; None: all that fit.
     """
 
     patient: str = ""
     study: str = ""
+    series: str = ""
     accession: str = ""
     modality: str = ""
     body_part: str = ""
@@ -39,6 +42,7 @@ class Query:
     study_description: str = ""
     since: date | None = None
     until: date | None = None
+    limit: int | None = None
 
     @property
     def dates(self) -> str:
@@ -49,8 +53,10 @@ class Query:
     def fits(self, series: SeriesEntry) -> bool:
         """Whether a series is asked for."""
         wanted = ((self.modality, series.modality), (self.body_part, series.body_part))
-        return all(not asked or asked.upper() == found.upper() for asked, found in wanted) and (
-            not self.description or fnmatchcase(series.description.lower(), self.description.lower())
+        return (
+            all(not asked or asked.upper() == found.upper() for asked, found in wanted)
+            and (not self.description or fnmatchcase(series.description.lower(), self.description.lower()))
+            and (not self.series or series.series_uid in split_uids(self.series))
         )
 
 
@@ -173,8 +179,17 @@ def open_archive(url: str, settings: ArchiveSettings | Mapping[str, Any] | None 
 
 def query_studies(archive: Archive, query: Query) -> list[StudyEntry]:
     """Studies that fit, each once, the oldest first; without the query's parts that series decide on."""
-    found = {study.study_uid: study for study in archive.find_studies(replace(query, body_part="", description=""))}
+    found = {
+        study.study_uid: study
+        for uid in split_uids(query.study) or [""]
+        for study in archive.find_studies(replace(query, study=uid, series="", body_part="", description=""))
+    }
     return sorted(found.values(), key=lambda study: (study.date, study.study_uid))
+
+
+def split_uids(text: str) -> list[str]:
+    """UIDs with commas between."""
+    return [uid for part in text.split(",") if (uid := part.strip())]
 
 
 _FORMS = "https://HOST/dicom-web for DICOMweb, dicom://AET@HOST:PORT for DIMSE"

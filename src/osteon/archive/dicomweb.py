@@ -79,7 +79,7 @@ class DicomWebArchive:
         """See Archive."""
         fields = ["StudyDescription", "ModalitiesInStudy", "NumberOfStudyRelatedInstances"]
         search = partial(self.client.search_for_studies, search_filters=study_keys(query), fields=fields)
-        return [read_study(entry) for entry in self._all(search, "StudyInstanceUID")]
+        return [read_study(entry) for entry in self._all(search, "StudyInstanceUID", query.limit)]
 
     def find_series(self, study_uid: str) -> list[SeriesEntry]:
         """See Archive."""
@@ -111,18 +111,21 @@ class DicomWebArchive:
                 answer = self.client.store_instances(list(entries.values()))
             _check_stored(answer, {str(entry.SOPInstanceUID): path for path, entry in entries.items()})
 
-    def _all(self, search: Callable[..., list[dict[str, dict[Any, Any]]]], uid: str) -> list[Dataset]:
+    def _all(
+        self, search: Callable[..., list[dict[str, dict[Any, Any]]]], uid: str, limit: int | None = None
+    ) -> list[Dataset]:
         """Every answer once, page by page: archives answer with as many as they like, and some know no pages."""
+        page_size = PAGE if limit is None else min(PAGE, limit)
         from pydicom.dataset import Dataset
 
         found: dict[str, Dataset] = {}
         with self._asking():
             while True:
-                page = [Dataset.from_json(row) for row in search(limit=PAGE, offset=len(found))]
+                page = [Dataset.from_json(row) for row in search(limit=page_size, offset=len(found))]
                 fresh = {str(entry[uid].value): entry for entry in page if str(entry[uid].value) not in found}
-                if not fresh:
-                    return list(found.values())
                 found |= fresh
+                if not fresh or (limit is not None and len(found) >= limit):
+                    return list(found.values())[:limit]
 
     @contextmanager
     def _asking(self, files: Sequence[Path] = ()) -> Iterator[None]:

@@ -61,7 +61,7 @@ class DimseArchive:
         """See Archive."""
         asked = ("PatientID", "StudyInstanceUID", "StudyDate", "StudyDescription", "ModalitiesInStudy")
         keys = dict.fromkeys((*asked, "NumberOfStudyRelatedInstances"), "") | study_keys(query)
-        return [read_study(entry) for entry in self._find("STUDY", keys)]
+        return [read_study(entry) for entry in self._find("STUDY", keys, query.limit)]
 
     def find_series(self, study_uid: str) -> list[SeriesEntry]:
         """See Archive."""
@@ -102,7 +102,7 @@ class DimseArchive:
                     ) from None
                 check_stored(path, answer)
 
-    def _find(self, level: str, keys: dict[str, str]) -> list[Dataset]:
+    def _find(self, level: str, keys: dict[str, str], limit: int | None = None) -> list[Dataset]:
         from pydicom.dataset import Dataset
 
         identifier = Dataset()
@@ -115,6 +115,9 @@ class DimseArchive:
                 number = read_status(status)
                 if number in _PENDING and entry is not None:
                     found.append(entry)
+                    if len(found) == limit:
+                        association.abort()  # it would send all the others before it heard of a release
+                        break
                 elif number != SUCCESS:
                     raise ArchiveError(
                         f"{self}: it cannot answer what was asked (status 0x{number:04X})", hint="its log says why"

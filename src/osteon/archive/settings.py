@@ -57,6 +57,11 @@ class ArchiveSettings(BaseModel):
                 f"settings of the archive: {describe_errors(error)}", hint=f"there are {', '.join(cls.model_fields)}"
             ) from None
 
+    def below(self, folder: Path) -> ArchiveSettings:
+        """The same, whose files' paths count from a folder."""
+        names = ("credentials", "ca", "cert", "key")
+        return self.model_copy(update={name: folder / file for name in names if (file := getattr(self, name))})
+
 
 @dataclass(frozen=True)
 class Credentials:

@@ -57,7 +57,7 @@ class PushReport:
 
 def parse_query(texts: Sequence[str]) -> Query:
     """A query from `KEY=VALUE`, whose keys are those of Query. Raises UsageError where one is unknown or no date."""
-    known = [one.name for one in fields(Query)]
+    known = [one.name for one in fields(Query) if one.name != "limit"]
     values: dict[str, Any] = {}
     for text in texts:
         key, equals, value = text.partition("=")

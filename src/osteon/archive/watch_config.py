@@ -189,8 +189,4 @@ def read_watch_config(path: Path) -> WatchConfig:
     here = path.resolve().parent
     rules = [rule.model_copy(update={"model": str(here / rule.model)}) for rule in config.rules]
     folder = str(here / (config.folder or path.stem))
-    files = {
-        name: here / file for name in ("credentials", "ca", "cert", "key") if (file := getattr(config.settings, name))
-    }
-    settings = config.settings.model_copy(update=files)
-    return config.model_copy(update={"rules": rules, "folder": folder, "settings": settings})
+    return config.model_copy(update={"rules": rules, "folder": folder, "settings": config.settings.below(here)})

@@ -29,11 +29,15 @@ def app(
         bool, typer.Option("--token", help="Ask for the token on this machine, too: others work on it.")
     ] = False,
     upload_limit: Annotated[str, typer.Option(help="Largest upload, after unpacking.")] = "20GB",
+    archives: Annotated[
+        Path | None, typer.Option(help="YAML file that names the archives (PACS) of the pages: docs/app.md.")
+    ] = None,
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Do not open a browser.")] = False,
 ) -> None:
     """Prepare data, train, segment, look and compare in a browser, on this machine."""
     if find_spec("nicegui") is None:
         raise UsageError("the browser app is not installed", hint="pip install 'osteon[app]'")
+    from osteon.app.archives import read_archives
     from osteon.app.server import access_rules, page_url, serve
     from osteon.app.state import AppState
     from osteon.app.views import NIIVUE_HINT, has_niivue, why_no_niivue
@@ -42,6 +46,7 @@ def app(
 
     address = ServerAddress(host, port)
     address.check()
+    known = {} if archives is None else read_archives(archives)
     opened = Workspace.open(workspace, tuple(data or ()))
     rules = access_rules(opened, address, ask_token=token)
     if not has_niivue():
@@ -52,4 +57,5 @@ def app(
     out.print(f"workspace {escape(str(opened.root))}")
     out.print(f"open      {escape(page_url(address, rules))}")
     out.print("stop      Ctrl-C; jobs continue without it")
-    serve(AppState(opened, parse_bytes(upload_limit)), address, rules, show=not no_browser and address.local)
+    state = AppState(opened, parse_bytes(upload_limit), archives=known)
+    serve(state, address, rules, show=not no_browser and address.local)

@@ -11,6 +11,7 @@ from rich.markup import escape
 from osteon.cli.archive_watch import watch
 from osteon.cli.output import info, out, report_failures, report_notes, shorten, warn
 from osteon.cli.shared_options import with_options, with_quiet_option
+from osteon.core.errors import FileError
 from osteon.core.text import pluralise, shorten_list
 
 if TYPE_CHECKING:
@@ -57,8 +58,8 @@ def pull(
     query: Annotated[
         list[str] | None,
         typer.Option(
-            help="KEY=VALUE, several times: patient, study, accession, modality, body_part, description (of the "
-            "series, with * and ?), study_description, since and until (2026-07-31). All studies when left out."
+            help="KEY=VALUE, several times: patient, study, series, accession, modality, body_part, description (of "
+            "the series, with * and ?), study_description, since and until (2026-07-31). All studies when left out."
         ),
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Fetch more than 1,000 studies, too.")] = False,
@@ -141,5 +142,7 @@ def push(
     if report.passed_over:
         names = shorten_list([path.name for path in report.passed_over])
         info(f"passed over, since they are not DICOM: {pluralise(len(report.passed_over), 'file')} ({names})")
+    if not report.sent and not report.failed:
+        raise FileError("there is nothing to send: no DICOM file is there", hint="give DICOM files, or folders of them")
     out.print(f"{pluralise(len(report.sent), 'file')} sent")
     report_failures(report.failed, "not taken")

@@ -7,11 +7,12 @@ from pathlib import Path
 
 from nicegui import ui
 
+from osteon.app.archive_commands import ARCHIVE
 from osteon.app.commands import source_name
 from osteon.app.elements import action, caption, card, empty_state, heading, list_card, page_frame
 from osteon.app.item_actions import item_buttons
 from osteon.app.job_cards import job_list, watch_jobs
-from osteon.app.jobs import Job, JobState
+from osteon.app.jobs import FINISHED, Job, JobState
 from osteon.app.state import AppState, open_dataset
 from osteon.app.upload_box import UploadBox
 from osteon.app.workspace import Item, read_about
@@ -35,6 +36,8 @@ def register(app: AppState) -> None:
                     "What it is will be recognised."
                 )
                 UploadBox(app, "Upload data", lambda item: ui.navigate.to(item.url))
+                if app.archives:
+                    action(f"Fetch from {' or '.join(app.archives)}", "/archive", icon="travel_explore")
             watch_jobs(
                 app,
                 lambda: _active_jobs(app),
@@ -47,8 +50,13 @@ def _active_jobs(app: AppState) -> list[Job]:
     return [
         job
         for job in app.jobs.all()
-        if job.command in ("phantom", "import") and app.jobs.state(job).phase not in ("done", "partly")
+        if (job.command in ("phantom", "import") or _fetches(job))
+        and app.jobs.state(job).phase not in ("done", "partly")
     ]
+
+
+def _fetches(job: Job) -> bool:
+    return job.command == ARCHIVE and "source" in job.about
 
 
 def _show_all(app: AppState, rows: Sequence[tuple[Job, JobState]]) -> None:
@@ -69,10 +77,14 @@ def source_path(item: Item) -> Path:
 
 def _show_sources(app: AppState) -> None:
     items = app.workspace.items("sources")
-    making = [job.about.get("source") for job in _active_jobs(app) if job.command == "phantom"]
+    active = _active_jobs(app)
+    making = [job.about.get("source") for job in active if job.command == "phantom"]
+    fetching = [job.about["source"] for job in active if _fetches(job) and app.jobs.state(job).phase not in FINISHED]
     imported = {source_name(read_about(item).get("source", "")): item.title for item in reversed(app.datasets())}
     if making:
         caption("What is being made up appears here when it is done: in less than a minute, usually.")
+    elif fetching:
+        caption("What is being fetched appears here when it is there.")
     elif not items and not app.workspace.data_folders:
         with empty_state(
             "Nothing has been uploaded yet", "Upload a zip, a folder or files above, or make up data on the first page."
@@ -80,7 +92,7 @@ def _show_sources(app: AppState) -> None:
             action("Make up data", "/")
     for item in items:
         files = sum(1 for _ in files_below(item.path, hidden=False))
-        if not files or item.name in making:
+        if not files or item.name in (*making, *fetching):
             continue
         dataset = imported.get(item.name)
         with list_card(item.title, pluralise(files, "file") + (f", imported as {dataset}" if dataset else "")):

@@ -8,8 +8,8 @@ from typing import Any
 
 from nicegui import ui
 
-from osteon.app.commands import source_of
-from osteon.app.downloads import DOWNLOADS, SERIES_FORMS, available_forms
+from osteon.app.archive_card import archive_card
+from osteon.app.downloads import DOWNLOADS, SERIES_FORMS, available_forms, series_options
 from osteon.app.elements import action, caption, card, note, refresh_on_change, table
 from osteon.app.job_cards import watch_jobs
 from osteon.app.notes import show_notes
@@ -79,7 +79,9 @@ class ResultPage:
         self._cases(list(cases), record)
         with ui.element("div").classes("osteon-cols"):
             self._volumes(record)
-            self._downloads()
+            with ui.column().classes("full-width no-wrap gap-4"):
+                self._downloads()
+                archive_card(self.app, self.item)
 
     def _cases(self, names: list[str], record: dict[str, Any]) -> None:
         scores = {row["case"]: row for row in score_rows(read_metrics(self.item))}
@@ -232,12 +234,8 @@ class ResultPage:
                 caption(f"{DOWNLOADS.get(job.about['form'], '')}: being made …")
 
     def _export(self, form: str) -> None:
-        options = ["--overwrite"]
-        found = find_dataset(self.app, self.item)
-        source = source_of(self.app, found[0]) if found is not None else None
-        if form in SERIES_FORMS and source is not None:  # what a dataset converted from DICOM refers to its series
-            options += ["--source", str(source)]
-        start_export(self.app, self.item, form, options=options)
+        more = series_options(self.app, self.item) if form in SERIES_FORMS else []
+        start_export(self.app, self.item, form, options=["--overwrite", *more])
 
 
 def _number(text: str | None, digits: int | None = None) -> float | None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from nicegui import ui
 
+from osteon.app.archive_card import archive_card
 from osteon.app.calibration_card import find_calibration, in_millimetres
 from osteon.app.corrections import corrections_of
 from osteon.app.elements import action, caption, card, note, notify_error, page_frame, refresh_on_change
@@ -64,6 +65,7 @@ class _CasePage:
             name_field()
             MeasuresCard(app, viewer, item, name, self.file, request.images if request else ())
             self.measured = MeasurementCard(viewer, item.path, name, lambda: self.calibration)
+        archive_card(app, item, name)
 
     async def _scene(self, full_resolution: bool) -> tuple[str, dict[str, Any]]:
         request = result_scene(self.app, self.item, self.name, full_resolution=full_resolution)

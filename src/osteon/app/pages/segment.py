@@ -7,6 +7,7 @@ from pathlib import Path
 
 from nicegui import ui
 
+from osteon.app.archive_commands import ARCHIVE
 from osteon.app.elements import (
     action,
     caption,
@@ -116,7 +117,8 @@ class _SegmentForm:
         datasets = sorted(self.app.datasets(), key=lambda item: item.name != trained_on)
         sources = {item.id: f"{item.title}: its held-out or unlabelled cases" for item in datasets}
         for item in self.app.workspace.items("sources"):
-            sources[item.id] = f"{item.title}: uploaded"
+            archive = read_about(item).get(ARCHIVE)
+            sources[item.id] = f"{item.title}: {f'from {archive}' if archive else 'uploaded'}"
         for source_id, path in self.app.workspace.data_sources().items():
             sources[source_id] = f"{path.name}: a folder of this machine"
         return sources

@@ -8,15 +8,17 @@ from pathlib import Path
 from nicegui import ui
 
 from osteon.app.commands import start_import, start_model_import
-from osteon.app.elements import action, caption, card, page_frame, show_error, table
+from osteon.app.elements import action, caption, card, page_frame, refresh_on_change, show_error, table
 from osteon.app.item_actions import item_header
+from osteon.app.job_cards import watch_jobs
+from osteon.app.jobs import FINISHED, Job
 from osteon.app.model_import import UploadedModel, copy_model
 from osteon.app.notes import show_notes
 from osteon.app.pages.data import source_path
 from osteon.app.pages.pairing import PairingForm
 from osteon.app.source_inspection import SourceReport, inspect_source
 from osteon.app.state import AppState
-from osteon.app.workspace import read_about
+from osteon.app.workspace import Item, read_about
 from osteon.core.errors import OsteonError, UsageError
 from osteon.core.text import pluralise
 from osteon.dataset.modality import MODALITIES
@@ -48,6 +50,8 @@ def register(app: AppState) -> None:
             name, path = found
             if item := app.workspace.find("sources", source_id):
                 item_header(app, item, "/data")
+                if _is_being_made(app, item):
+                    return
                 show_notes(app, read_about(item).get("notes", "").splitlines(), kind="note", title="Names of files")
             _SourcePage(app, item.title if item else name, path)
 
@@ -59,6 +63,19 @@ def find_source(app: AppState, source_id: str) -> tuple[str, Path] | None:
         return item.name, source_path(item)
     path = app.workspace.data_sources().get(source_id)
     return None if path is None else (path.name, path)
+
+
+def _is_being_made(app: AppState, item: Item) -> bool:
+    """Show the jobs that make a source; whether one goes on, which draws the page again when it ends."""
+
+    def unfinished() -> list[Job]:
+        return [job for job in app.jobs.about("source", item.name) if app.jobs.state(job).phase not in FINISHED]
+
+    watch_jobs(app, lambda: app.open_jobs("source", item.name))
+    if not unfinished():
+        return False
+    refresh_on_change(lambda: bool(unfinished()), ui.navigate.reload)
+    return True
 
 
 class _SourcePage:
