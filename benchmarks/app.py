@@ -180,12 +180,23 @@ def make_hand(work: Path, folder: Path) -> None:
 
 
 @contextmanager
-def server(root: Path) -> Iterator[tuple[str, Callable[[], float]]]:
+def server(root: Path, *options: str) -> Iterator[tuple[str, Callable[[], float]]]:
     """A server of its own, and the most memory (MB) that it has held so far."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "osteon.cli", "app", "--workspace", str(root), "--port", str(port), "--no-browser"]
+    command = [
+        sys.executable,
+        "-m",
+        "osteon.cli",
+        "app",
+        "--workspace",
+        str(root),
+        "--port",
+        str(port),
+        "--no-browser",
+        *options,
+    ]
     child = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=os.environ | {"OMP_NUM_THREADS": "1"})
     process, most = psutil.Process(child.pid), [0.0]
 

@@ -3,29 +3,47 @@
     python benchmarks/app_pictures.py --work .bench/app-pictures --to docs/app
 
 Made-up legs and hands are imported, trained on and segmented by the app's own jobs, once; then headless Chromium opens
-page after page: light at 1280 pixels, dark at 1920, which is kept smaller.
+page after page: light at 1280 pixels, dark at 1920, which is kept smaller. The archive is Debian's Orthanc with
+made-up patients; `--only archive` makes its picture without the trainings.
 """
 
 from __future__ import annotations
 
 import argparse
 import io
+import sys
+import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from app import CHROMIUM, FLAGS, server
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+from orthanc import PASSWORD, USER, orthanc
 from osteon.app.commands import start_import, start_training
 from osteon.app.external_results import import_result
 from osteon.app.jobs import FINISHED
 from osteon.app.result_commands import start_comparison, start_evaluation, start_export, start_prediction
 from osteon.app.state import AppState
 from osteon.app.workspace import ABOUT, Workspace
-from osteon.core.files import write_json
+from osteon.archive.archive import open_archive
+from osteon.core.files import write_json, write_text
 from osteon.phantoms.registry import make_request, write_phantoms
+from watching import write_study
 
+ARCHIVE = "archive"
+STUDIES = (
+    ("CT lumbar spine", "bone 1.0", "LSPINE"),
+    ("CT knee left", "bone 0.6", "KNEE"),
+    ("CT knee left", "soft tissue 3.0", "KNEE"),
+    ("CT wrist right", "bone 0.4", "WRIST"),
+    ("CT ankle", "bone 0.6", "ANKLE"),
+    ("CT lumbar spine", "bone 1.0", "LSPINE"),
+)
+"""Of the archive: descriptions of studies and series, and body parts."""
 KEPT_WIDTH = {"light": 1280, "dark": 1120}
 COLOURS = {"light": 160, "dark": 160}
 THEMES = {"light": (1280, 860), "dark": (1920, 1290)}
@@ -42,20 +60,44 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", help="names of pictures")
     options = parser.parse_args()
     app = AppState(Workspace.open(options.work.resolve()))
-    fill(app, options.budget)
     options.to.mkdir(parents=True, exist_ok=True)
-    with server(app.workspace.root) as (url, _), sync_playwright() as playwright:
+    wanted = set(options.only or ())
+    if not wanted or ARCHIVE in wanted:
+        with tempfile.TemporaryDirectory() as folder, orthanc(Path(folder) / "orthanc") as pacs:
+            take_all(app, {ARCHIVE: "/archive"}, options.to, "--archives", str(fill_archive(Path(folder), pacs.url)))
+    if wanted != {ARCHIVE}:
+        fill(app, options.budget)
+        pages = {name: path for name, path in addresses(app).items() if not wanted or name in wanted}
+        take_all(app, pages, options.to)
+    app.reader.close()
+
+
+def take_all(app: AppState, pages: Mapping[str, str], to: Path, *more: str) -> None:
+    """Pages by name, in both themes; `more` are options of the app."""
+    with server(app.workspace.root, *more) as (url, _), sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         for theme in THEMES:
             app.workspace.save_settings(theme=theme)
             page = browser.new_page()
             page.set_default_timeout(180_000)
-            for name, path in addresses(app).items():
-                if not options.only or name in options.only:
-                    take(page, url.rstrip("/") + path, options.to / f"{name}-{theme}.png", name, theme)
+            for name, path in pages.items():
+                take(page, url.rstrip("/") + path, to / f"{name}-{theme}.png", name, theme)
             page.close()
         browser.close()
-    app.reader.close()
+
+
+def fill_archive(folder: Path, url: str) -> Path:
+    """Studies of made-up patients for an archive, and the file that names it to the app."""
+    write_text(folder / "credentials.yaml", f"user: {USER}\npassword: {PASSWORD!r}\n")
+    (folder / "credentials.yaml").chmod(0o600)
+    path = folder / "archives.yaml"
+    write_text(path, f"Hospital: {{url: {url}, settings: {{credentials: credentials.yaml}}}}\n")
+    archive = open_archive(url, {"credentials": folder / "credentials.yaml"})
+    for number, (study, series, part) in enumerate(STUDIES, 1):
+        tags = {"StudyDescription": study, "SeriesDescription": series, "BodyPartExamined": part}
+        more = {"PatientID": f"made-up-{number:02}", "StudyDate": f"202611{number * 3:02}"}
+        archive.store(write_study(folder / "files", number, 4 + 3 * number % 7, **tags, **more))
+    return path
 
 
 def fill(app: AppState, budget: str) -> None:
@@ -148,6 +190,13 @@ def take(page: Page, url: str, target: Path, name: str, theme: str) -> None:
             page.get_by_role("option", name="Slices and 3D").click()
     if name == "import":
         page.get_by_text("Recognised: ").wait_for()
+    if name == ARCHIVE:
+        page.get_by_label("Modality").fill("CT")
+        page.get_by_label("From", exact=True).fill("2026-11-01")
+        page.get_by_role("button", name="Search", exact=True).click()
+        page.get_by_text("series of").wait_for()
+        for box in page.get_by_role("checkbox", name="Tick made-up").all()[:2]:
+            box.click()
     if name == "segment":
         page.get_by_text("3 scans").wait_for()
     page.wait_for_timeout(2500)

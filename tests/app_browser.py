@@ -51,6 +51,7 @@ class Server:
 
     root: Path
     port: int
+    options: tuple[str, ...] = ()
     child: subprocess.Popen[bytes] | None = None
 
     @property
@@ -58,7 +59,16 @@ class Server:
         return f"http://localhost:{self.port}"
 
     def start(self) -> None:
-        command = [sys.executable, "-m", "osteon.cli", "app", "--no-browser", "--workspace", str(self.root)]
+        command = [
+            sys.executable,
+            "-m",
+            "osteon.cli",
+            "app",
+            "--no-browser",
+            "--workspace",
+            str(self.root),
+            *self.options,
+        ]
         own = {name: value for name, value in os.environ.items() if not name.startswith(TESTING)}
         self.child = subprocess.Popen([*command, "--port", str(self.port)], stdout=subprocess.DEVNULL, env=own)
         wait(self.answers)
@@ -139,12 +149,12 @@ class Visitor:
 
 
 @contextmanager
-def open_visitor(root: Path) -> Iterator[Visitor]:
-    """A server on a workspace, and somebody at its pages."""
+def open_visitor(root: Path, *options: str) -> Iterator[Visitor]:
+    """A server on a workspace, with options of `osteon app`, and somebody at its pages."""
     path = chromium()
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        server = Server(root, probe.getsockname()[1])
+        server = Server(root, probe.getsockname()[1], options)
     try:
         server.start()
         with sync_playwright() as playwright:

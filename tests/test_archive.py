@@ -76,6 +76,7 @@ def test_studies_and_series_are_found_by_what_they_are(way: str, server: Orthanc
         )
     }
     assert list(found.values()) == [{STUDY, OTHER}, {OTHER}, {STUDY}, {OTHER}, set(), {STUDY, OTHER}]
+    assert len(archive.find_studies(Query(limit=1))) == 1
     [study] = archive.find_studies(Query(study=STUDY))
     assert (study.patient_id, study.date, study.modalities) == ("secret-id", "20260701", ("CT",))
     [series] = archive.find_series(STUDY)

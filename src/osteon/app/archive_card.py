@@ -6,7 +6,7 @@ import time
 
 from nicegui import ui
 
-from osteon.app.archive_commands import NOT_DICOM, last_sent, sending_jobs, start_sending
+from osteon.app.archive_commands import NOT_DICOM, last_sent, origin_archive, sending_jobs, start_sending
 from osteon.app.downloads import has_dicom_series
 from osteon.app.elements import action, caption, card, refresh_on_change
 from osteon.app.item_actions import open_dialog
@@ -59,6 +59,8 @@ class _ArchiveCard:
 
         what = "this case" if self.case is not None else pluralise(len(result_files(self.item)), "case")
         with open_dialog(f"Send {what} to {archive.name}?", "Send", confirmed, danger=False) as dialog:
+            if origin_archive(self.app, self.item) != archive.name:
+                ui.label(f"The scans were not fetched from {archive.name}: it may not have their study.")
             caption("What an archive has taken cannot be taken back from here.")
 
 

@@ -10,11 +10,12 @@ from collections.abc import Sequence
 from datetime import date
 
 from osteon.app.archives import NamedArchive
+from osteon.app.commands import source_name
 from osteon.app.downloads import has_dicom_series, series_options
 from osteon.app.jobs import FINISHED, Job
-from osteon.app.results import result_files
+from osteon.app.results import find_dataset, result_files
 from osteon.app.state import AppState
-from osteon.app.workspace import Item
+from osteon.app.workspace import Item, read_about
 from osteon.archive.archive import SeriesEntry
 from osteon.core.errors import UsageError
 from osteon.core.text import pluralise
@@ -80,6 +81,14 @@ def start_sending(app: AppState, archive: NamedArchive, result: Item, case: str 
         about=about,
         after=[export.id],
     )
+
+
+def origin_archive(app: AppState, result: Item) -> str:
+    """The name of the archive that a result's scans were fetched from; empty where they came otherwise."""
+    dataset = find_dataset(app, result)
+    imported = "" if dataset is None else source_name(read_about(dataset[0]).get("source", ""))
+    source = read_about(result).get("source", "") or imported
+    return read_about(app.workspace.item("sources", source)).get(ARCHIVE, "") if source else ""
 
 
 def sending_jobs(app: AppState, result: Item) -> list[Job]:
