@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import psutil
 import pytest
 
 from osteon.core.errors import UsageError
@@ -13,6 +14,7 @@ from osteon.serving.guard import ServerRules
 from osteon.serving.job_work import TaskResult
 from osteon.serving.jobs import JobQueue
 from osteon.serving.model_names import name_models
+from osteon.serving.worker import share_memory
 from runs import cohort
 from serving import TOKEN, FakePredictor, Reply, RunningServer, serving, wait_until
 from test_serve_watched import metrics
@@ -126,6 +128,13 @@ def test_viewers_find_all_models_and_hear_when_the_server_ends(tmp_path: Path) -
             assert not running.queue.of("leg").waiting
             models[0].go.set()
             assert first.result().data == {"error": "seen", "hint": "by it"}
+
+
+def test_models_share_the_memory_unless_there_is_one() -> None:
+    shared = share_memory(4)
+    assert share_memory(1) is None
+    assert shared is not None
+    assert 0 < 4 * shared < psutil.virtual_memory().total
 
 
 def test_models_are_named_by_their_folders_unless_named(tmp_path: Path) -> None:

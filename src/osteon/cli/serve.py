@@ -81,7 +81,7 @@ def serve(
     from osteon.serving.job_record import FINISHED
     from osteon.serving.jobs import JobQueue
     from osteon.serving.model_names import name_models
-    from osteon.serving.predictor import start_predictors
+    from osteon.serving.predictor import END_S, start_predictors
     from osteon.serving.server import Labelling, create_server, hold_jobs_folder, read_tls
     from osteon.serving.worker import ServedModel, share_memory
     from osteon.web.address import ServerAddress
@@ -118,6 +118,7 @@ def serve(
             out.print("stop      Ctrl-C; waiting jobs are done when it is started again")
             server.run()
             dispatchers.stop()
+            dispatchers.join(END_S)  # so that a process which is being started is there to be ended
             waiting = sum(job.state not in FINISHED for job in jobs.jobs.values())
             out.print(f"stopped   {pluralise(waiting, 'job')} to be done when it is started again")
 
