@@ -19,9 +19,6 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Console
-from rich.table import Table
-
 BLOCK = re.compile(r"^( *)```(console|python)\n\1(.*?)^ *```", re.DOTALL | re.MULTILINE)
 
 
@@ -87,11 +84,11 @@ def main() -> int:
             folder = (options.keep or Path(scratch)).resolve() / page.with_suffix("").as_posix().replace("/", "-")
             folder.mkdir(parents=True)
             runs.append(run_page(page, folder, options.budget))
-    table = Table("page", "blocks", "commands", "minutes", "MB", "failed")
+    lines = [f"{'page':<34} blocks commands minutes    MB"]
     for run in runs:
-        figures = (run.blocks, run.commands, f"{run.seconds / 60:.1f}", f"{run.size / 1e6:.0f}")
-        table.add_row(run.page, *map(str, figures), run.failed)
-    Console().print(table)
+        figures = f"{run.blocks:>6} {run.commands:>8} {run.seconds / 60:>7.1f} {run.size / 1e6:>5.0f}"
+        lines.append(f"{run.page:<34} {figures}  {run.failed}".rstrip())
+    sys.stdout.write("\n".join(["", *lines, ""]))
     return 1 if any(run.failed for run in runs) else 0
 
 
