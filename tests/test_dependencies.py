@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 from helpers import tiny_plan, two_boxes, write_dataset
 from osteon.core.geometry import Geometry
@@ -46,6 +47,22 @@ def requirements() -> dict[str, set[str]]:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     named = {"": project["dependencies"], **project["optional-dependencies"]}
     return {extra: {canonicalize_name(Requirement(line).name) for line in lines} for extra, lines in named.items()}
+
+
+def test_the_lowest_versions_that_are_required_are_those_that_were_tried() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    groups = {"": project["dependencies"], **project["optional-dependencies"]}
+    lowest = {
+        (canonicalize_name(one.name), Version(bound.version))
+        for extra, lines in groups.items()
+        for one in map(Requirement, lines)
+        for bound in one.specifier
+        if extra != "dev" and bound.operator == ">="
+    }
+    lines = (ROOT / "constraints/min.txt").read_text().splitlines()
+    tried = {(line.partition("==")[0], Version(line.partition("==")[2])) for line in lines if line[0] != "#"}
+    assert lowest == tried
+    assert len(lowest) == len(set().union(*(names for extra, names in requirements().items() if extra != "dev")))
 
 
 def imports_of() -> set[str]:
