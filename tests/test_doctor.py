@@ -127,6 +127,18 @@ def test_engines_are_measured_gated_and_chosen(
     assert json.loads((tmp_path / "out/predictions.json").read_text())["c0"]["engine"] == "torch"
 
 
+@pytest.mark.usefixtures("few")
+def test_speeds_are_shown_where_they_cannot_be_kept(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    report = osteon.doctor(run)
+    assert {speed.name for speed in report.speeds} == {"torch", "same", "coarse"}
+    assert report.speeds_path is None
+    assert "XDG_CACHE_HOME names another place" in caplog.text
+
+
 def test_without_a_measurement_torch_runs(run: Path) -> None:
     model = load_model(run)
     assert choose_engine(model, find_model_folder(run), "auto", 1000) is model

@@ -17,7 +17,7 @@ import psutil
 import torch
 
 from osteon.core.cpu_load import LoadMeter
-from osteon.core.errors import UsageError, summarise_error
+from osteon.core.errors import FileError, UsageError, summarise_error
 from osteon.core.labels import Segmentation
 from osteon.core.platform import cpu_count, cpu_quota, processor_flags
 from osteon.core.progress import status, track
@@ -64,7 +64,7 @@ class DoctorReport:
         checks: Of the machine and the installation.
         speeds: Of the engines with the model.
         gates: What engines of lower precision cost, by name.
-        speeds_path: Where the speeds are remembered.
+        speeds_path: Where the speeds are remembered; none where that cannot be written to.
     """
 
     checks: list[Check]
@@ -104,7 +104,16 @@ def examine_machine(model: Path | None = None, dataset: Path | None = None) -> D
     with status("measuring engines"):
         speeds = measure_engines(loaded)
     gates = read_gates(folder, loaded.sha256) if data is None else _run_gates(loaded, folder, data, ids, speeds)
-    return DoctorReport(checks, speeds, gates, write_speeds(loaded, speeds))
+    return DoctorReport(checks, speeds, gates, _keep_speeds(loaded, speeds))
+
+
+def _keep_speeds(model: Model, speeds: list[EngineSpeed]) -> Path | None:
+    """Write them into the user's cache; where that cannot be written to they are shown all the same."""
+    try:
+        return write_speeds(model, speeds)
+    except (FileError, OSError) as error:
+        logger.warning("`osteon predict` will not know these speeds (XDG_CACHE_HOME names another place): %s", error)
+        return None
 
 
 def _validation_ids(model: Model, dataset: Dataset) -> list[str]:
