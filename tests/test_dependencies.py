@@ -29,7 +29,13 @@ UNIMPORTED = {
     "pylibjpeg-openjpeg": "pydicom finds it",
     "onnx": "torch.onnx needs it",
 }
-WITH_OTHERS = {"anyio": "fastapi", "starlette": "fastapi", "h11": "uvicorn", "dask": "distributed"}
+WITH_OTHERS = {
+    "anyio": "fastapi",
+    "starlette": "fastapi",
+    "h11": "uvicorn",
+    "dask": "distributed",
+    "mlflow": "mlflow-skinny",
+}
 """Required by what is required, and a part of it: no release of the one goes without the other."""
 HEAVY = (
     *("torch", "lightning", "numpy", "scipy", "nibabel", "pydicom", "highdicom", "matplotlib", "pandas", "PIL", "cv2"),

@@ -54,6 +54,7 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run.")] = False,
     restart: Annotated[bool, typer.Option("--restart", help="Delete what RUN has done and start again.")] = False,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes for preparing.")] = None,
+    track: Annotated[str | None, typer.Option(help="mlflow:URI of a server that gets the figures, too.")] = None,
     cluster: Cluster = None,
     devices: Annotated[int, typer.Option(min=1, help="GPUs to train on at once, on each node.")] = 1,
     nodes: Annotated[int, typer.Option(min=1, help="Machines, where torchrun or srun has started osteon on all.")] = 1,
@@ -121,6 +122,7 @@ def train(
         precision=precision,
         deterministic=deterministic,
         workers=workers,
+        track=track,
         devices=devices,
         nodes=nodes,
     )

@@ -28,7 +28,9 @@ from osteon.runs.level_calibration import LevelView
 from osteon.runs.options import TrainOptions, check_options
 from osteon.runs.record import RUN, SPLITS, check_plan_fits, has_started, hold_run, record_options, recorded_splits
 from osteon.runs.splits import NO_CONTENTS, CaseContents, check_structures, make_run_folds, structures_on_grid
+from osteon.runs.tracked_run import log_result, run_parameters, track_run
 from osteon.training.checkpoint import TrainingState
+from osteon.training.tracking import RECORD
 
 logger = logging.getLogger(__name__)
 FOLD_NAME = "fold-{}"
@@ -65,13 +67,25 @@ def _train_folds(dataset: Dataset, plan: Plan, run: Path, options: TrainOptions,
     if restart:
         for part in (*folders, run / "model", run / PREDICTIONS, run / UNORDERED):
             shutil.rmtree(part, ignore_errors=True)
-        (run / SPLITS).unlink(missing_ok=True)
+        for file in (SPLITS, RECORD):
+            (run / file).unlink(missing_ok=True)
     done = (run / "model" / WEIGHTS).is_file()
     started = done or ((run / RUN).is_file() and any(has_started(folder) for folder in folders))
     record_options(run, plan, options, started=started)
     if done:
         logger.info(f"{run}: is trained already; --restart starts again")
         return read_report(run)
+    with track_run(run, plan.dataset, options.track, run_parameters(plan, options), options.track_parent) as tracker:
+        own = options if tracker is None else replace(options, track_parent=tracker.run_id)
+        report = _fit_folds(dataset, plan, run, own, folders, started=started)
+        log_result(tracker, report.validation)
+    return report
+
+
+def _fit_folds(
+    dataset: Dataset, plan: Plan, run: Path, options: TrainOptions, folders: list[Path], *, started: bool
+) -> TrainReport:
+    """Each fold, and the model of all of them."""
     folds, failed = _prepare_folds(dataset, plan, run, options, started=started)
     resumed = False
     for number, folder in enumerate(folders):

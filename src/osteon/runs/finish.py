@@ -205,7 +205,7 @@ def write_model(
             "iterations": state.iteration,
             "seconds": round(state.elapsed_s, 1),
             "ended": state.finished,
-            **{key: value for key, value in asdict(options).items() if key != "workers"},
+            **{key: value for key, value in asdict(options).items() if key not in ("workers", "track", "track_parent")},
         },
         "versions": {"osteon": __version__, "torch": str(torch.__version__), "plan": plan_hash(plan)},
         KEY: model.seen.to_dict(),

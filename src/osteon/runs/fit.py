@@ -30,11 +30,13 @@ from osteon.runs.options import DEFAULTS, TrainOptions, check_options
 from osteon.runs.rank_launcher import all_ranks
 from osteon.runs.record import RUN, SPLITS, check_plan_fits, hold_run, record_options, recorded_splits
 from osteon.runs.splits import CaseContents, check_structures, split_cases, structures_on_grid
+from osteon.runs.tracked_run import log_result, run_parameters, track_run
 from osteon.runs.update_files import BEFORE, HISTORY, NOT_TAKEN, UPDATE, finished_folder
 from osteon.training.callback import CHECKPOINT_EVERY_S
 from osteon.training.checkpoint import LAST, PREVIOUS, TrainingState, read_last_state
 from osteon.training.losses import describe_loss
 from osteon.training.sample_pictures import FOLDER as SAMPLES
+from osteon.training.tracking import RECORD, Tracker
 
 logger = logging.getLogger(__name__)
 
@@ -146,7 +148,7 @@ def _train(
     if restart:
         for folder in ("checkpoints", "model", NOT_TAKEN, "predictions", BEFORE, SAMPLES, UNORDERED, "tensorboard"):
             shutil.rmtree(run / folder, ignore_errors=True)
-        for file in (RUN, PLAN, SPLITS, TRANSFER, UPDATE, HISTORY, "metrics.csv"):
+        for file in (RUN, PLAN, SPLITS, TRANSFER, UPDATE, HISTORY, RECORD, "metrics.csv"):
             (run / file).unlink(missing_ok=True)
     done = finished_folder(run) is not None
     record_options(run, plan, options, started=done or (run / "checkpoints" / LAST).is_file())
@@ -158,6 +160,27 @@ def _train(
     if done:
         logger.info(f"{run}: is trained already; --restart starts again")
         return read_report(run)
+    with track_run(run, plan.dataset, options.track, run_parameters(plan, options), options.track_parent) as tracker:
+        report = _fit(dataset, plan, run, options, folds, splits, state, is_fold, checkpoint_every_s, update, tracker)
+        log_result(tracker, report.validation)
+    return report
+
+
+def _fit(
+    dataset: Dataset,
+    plan: Plan,
+    run: Path,
+    options: TrainOptions,
+    folds: Sequence[Collection[str]] | None,
+    splits: dict[str, list[str]] | None,
+    state: TrainingState,
+    is_fold: bool,
+    checkpoint_every_s: float,
+    update: UpdateTask | None,
+    tracker: Tracker | None,
+) -> TrainReport:
+    """What is left to do of a run that is not finished."""
+    resumed = state.iteration > 0
     device = resolve_device(options.device)
     keep_freed_memory()
     begins_with, initial_state = options.begins_with, None
@@ -185,7 +208,7 @@ def _train(
     task = FitTask(dataset.folder, run, plan, options, state, *ids, checkpoint_every_s, repeats)
     with all_ranks(task, device) as own:
         module = fit_network(
-            plan, run, options, state, training, validation, own, checkpoint_every_s, initial_state, repeats
+            plan, run, options, state, training, validation, own, checkpoint_every_s, initial_state, repeats, tracker
         )
     network = choose_weights(run, module, state)
     report = finish(

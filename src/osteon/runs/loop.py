@@ -30,6 +30,7 @@ from osteon.training.limits import TrainingLimits
 from osteon.training.module import TrainingModule
 from osteon.training.progress_display import TrainingDisplay
 from osteon.training.sampling import PatchSampler
+from osteon.training.tracking import Loggers, MetricsLogger
 
 logger = logging.getLogger(__name__)
 RECALIBRATION_BATCHES = 8
@@ -49,6 +50,7 @@ def fit_network(
     checkpoint_every_s: float,
     initial_state: dict[str, torch.Tensor] | None,
     repeats: Mapping[str, int] | None = None,
+    tracker: MetricsLogger | None = None,
 ) -> TrainingModule:
     """Train the network of a plan until its limits, or go on from the last checkpoint.
 
@@ -63,6 +65,7 @@ def fit_network(
         checkpoint_every_s: How much work may be lost at most when the process is killed.
         initial_state: Tensors of a model to begin with; None: a start of its own. Rank 0's count for all.
         repeats: Case id → how often it is drawn where others are drawn once.
+        tracker: Gets the figures of each epoch, beside TensorBoard.
 
     Raises:
         UsageError: Memory does not suffice.
@@ -81,7 +84,7 @@ def fit_network(
             validation,
             run,
             display,
-            tensorboard,
+            tensorboard if tracker is None else Loggers([tensorboard, tracker]),
             state,
             checkpoint_every_s=checkpoint_every_s,
             seed=options.seed,

@@ -8,6 +8,7 @@ from typing import Literal, TypedDict
 from osteon.core.errors import UsageError
 from osteon.dataset.folds import GroupBy
 from osteon.plan.schema import Plan, Precision
+from osteon.training.tracking import parse_track
 
 FOLDS = 5
 
@@ -33,6 +34,8 @@ class TrainOptions:
             stays in use unless the new one is as good (`runs.update`).
         devices: On each node; each has a process, and the plan's batch.
         nodes: Machines, on all of which a launcher has started this training.
+        track: `mlflow:URI`: a server that gets the figures of each epoch, beside metrics.csv and TensorBoard.
+        track_parent: The id of the run there that this one is a part of.
     """
 
     budget_s: float | None = None
@@ -49,6 +52,8 @@ class TrainOptions:
     update: str | None = None
     devices: int = 1
     nodes: int = 1
+    track: str | None = None
+    track_parent: str | None = None
 
     @property
     def begins_with(self) -> str | None:
@@ -56,7 +61,7 @@ class TrainOptions:
         return self.init if self.update is None else self.update
 
 
-PLACE = ("workers", "devices", "nodes")
+PLACE = ("workers", "devices", "nodes", "track", "track_parent")
 """The options that say where a run is trained: it goes on with others."""
 DEFAULTS = TrainOptions()
 
@@ -78,10 +83,14 @@ class RunKeywords(TypedDict, total=False):
     update: str | None
     devices: int
     nodes: int
+    track: str | None
+    track_parent: str | None
 
 
 def check_options(options: TrainOptions, plan: Plan) -> None:
     """Raises UsageError where options contradict each other or the plan, or mean nothing."""
+    if options.track is not None:
+        parse_track(options.track)
     if plan.training.patience_epochs is not None and options.fold is None:
         raise UsageError(
             "patience waits for a better validation Dice, and --fold none validates nothing",

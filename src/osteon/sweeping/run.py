@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -21,6 +21,7 @@ from osteon.dataset.dataset import Dataset
 from osteon.planning.fingerprint import measure_fingerprint
 from osteon.runs.options import check_options
 from osteon.runs.splits import CaseContents, check_structures, split_cases
+from osteon.runs.tracked_run import track_run
 from osteon.sweeping.median_stopping import CurvePoint
 from osteon.sweeping.run_trial import TrialOutcome, check_trial, read_outcome, run_trial
 from osteon.sweeping.search import check_optuna, extreme_values, propose
@@ -95,7 +96,15 @@ def run_sweep(file: Path, *, dry: bool = False) -> SweepReport:
 def _run_trials(folder: Path, sweep: Sweep, factory: TrialFactory, planned: int) -> SweepReport:
     tried = _check_record(folder, sweep)  # as it is now that no other sweep works in it
     write_yaml(folder / RECORD, _record_of(sweep) | {"tried": tried})
-    rows = _TrialRows(folder, sweep)
+    facts = {"keys": ", ".join(sweep.keys), "seeds": len(sweep.seeds), "budget_s": sweep.budget, "epochs": sweep.epochs}
+    with track_run(folder, factory.dataset.manifest.name, sweep.track, facts) as tracker:
+        return _run_tracked(folder, sweep, factory, planned, tried, None if tracker is None else tracker.run_id)
+
+
+def _run_tracked(
+    folder: Path, sweep: Sweep, factory: TrialFactory, planned: int, tried: list[dict[str, Any]], parent: str | None
+) -> SweepReport:
+    rows = _TrialRows(folder, sweep, parent)
     source = _grid_trials(factory, rows) if sweep.search is None else _search_trials(factory, rows, tried)
     trials = (trial for group in source for trial in group)
     if console.is_terminal and not is_quiet():
@@ -112,8 +121,8 @@ def _run_trials(folder: Path, sweep: Sweep, factory: TrialFactory, planned: int)
 class _TrialRows:
     """The trials so far, shown and written."""
 
-    def __init__(self, folder: Path, sweep: Sweep) -> None:
-        self.folder, self.sweep = folder, sweep
+    def __init__(self, folder: Path, sweep: Sweep, parent: str | None) -> None:
+        self.folder, self.sweep, self.parent = folder, sweep, parent
         self.by_name: dict[str, tuple[Trial, TrialOutcome]] = {}
         self.refused: dict[str, str] = {}
 
@@ -132,6 +141,7 @@ class _TrialRows:
                     sweep_table(self.all, self.sweep.keys, several_seeds=len(self.sweep.seeds) > 1), refresh=True
                 )
 
+        trial = replace(trial, options=replace(trial.options, track_parent=self.parent))
         outcome = run_trial(trial, Path(self.sweep.dataset), lambda: self._others(trial), self.sweep.stop, show)
         show(outcome)
         write_table(self.folder / TABLE, self.all, self.sweep.keys)

@@ -88,6 +88,7 @@ class Sweep(SweepSection):
         grid: Key → values, all with all; several grids are tried one after the other.
         search: Or a search.
         stop: When a bad trial is ended early; null: never.
+        track: `mlflow:URI`: a server on which the sweep is a run, and each trial one within it.
     """
 
     dataset: str
@@ -108,6 +109,7 @@ class Sweep(SweepSection):
     ] = None
     search: Search | None = None
     stop: StoppingRule | None = StoppingRule()
+    track: str | None = None
 
     @model_validator(mode="after")
     def _agrees(self) -> Sweep:
@@ -131,6 +133,7 @@ class Sweep(SweepSection):
             seed=seed,
             device=self.device,
             workers=self.workers,
+            track=self.track,
         )
 
     @property

@@ -28,13 +28,14 @@ from osteon.training.checkpoint import (
     unpack_optimiser,
 )
 from osteon.training.interruption import Interruption
-from osteon.training.lightning import Logger, lightning
+from osteon.training.lightning import lightning
 from osteon.training.limits import TrainingLimits
 from osteon.training.module import TrainingModule
 from osteon.training.progress_display import TrainingDisplay
 from osteon.training.sample_pictures import write_sample_picture
 from osteon.training.sampling import Batch
 from osteon.training.schedule import rate_factor
+from osteon.training.tracking import MetricsLogger
 from osteon.training.validation import mean_over_structures, validate
 from osteon.training.validation_schedule import ValidationSchedule
 
@@ -67,7 +68,7 @@ class TrainingCallback(lightning.Callback):
         validation: Sequence[CachedCase],
         run: Path,
         display: TrainingDisplay,
-        logger: Logger,
+        logger: MetricsLogger,
         state: TrainingState,
         *,
         clock: Callable[[], float] = ranks.clock,
