@@ -20,7 +20,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-EXTRAS = ("search", "serve", "fast", "app", "archive", "cluster")
+EXTRAS = ("search", "serve", "fast", "app", "archive", "cluster", "track")
 TRAINING = ("lightning", "tensorboard", "segmentation-models-pytorch", "timm", "huggingface-hub", "monai", "einops")
 """Required by osteon for training, and for networks that are not its own."""
 
