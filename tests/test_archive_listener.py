@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pydicom
@@ -22,7 +23,7 @@ from children import wait
 from orthanc import Orthanc, orthanc
 from osteon.archive import listening_archive
 from osteon.archive.archive import Query, open_archive
-from osteon.archive.commitment import make_report
+from osteon.archive.commitment import make_report, make_request
 from osteon.archive.dimse import DimseArchive
 from osteon.archive.listening_archive import ListeningArchive, open_listening
 from osteon.archive.received import ReceivedStudies
@@ -257,6 +258,18 @@ def test_commitment_is_only_given_where_scans_are_kept(
         with pytest.raises(OSError, match="500"):
             server.post("/modalities/osteon/storage-commitment", {"DicomInstances": asked})
     assert "nothing is kept for good" in caplog.text
+
+
+def test_a_report_that_nobody_takes_does_not_keep_a_watch_from_ending(server: Orthanc, tmp_path: Path) -> None:
+    threads = threading.active_count()
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        nobody = f"dicom://CT1@127.0.0.1:{probe.getsockname()[1]}"
+    with opened(configured(tmp_path, server, {"senders": [nobody]}, keep=True)) as archive:
+        asked = make_request(write_study(tmp_path / "a", 81, 1))
+        assoc = SimpleNamespace(requestor=SimpleNamespace(ae_title="CT1"))
+        event = SimpleNamespace(assoc=assoc, action_type=1, action_information=asked)
+        assert archive.listener.request(event) == (0, None)
+    wait(lambda: threading.active_count() <= threads)
 
 
 @pytest.mark.parametrize(

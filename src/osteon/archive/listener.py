@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import socket
 import ssl
-import time
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -49,6 +49,7 @@ class Listener:
     commits: bool
     reports: dict[str, Queue[Dataset]] = field(default_factory=dict)
     _reporting: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1))
+    _closed: threading.Event = field(default_factory=threading.Event)
 
     @contextmanager
     def report_on(self, transaction: str, seconds: float) -> Iterator[Callable[[], Dataset]]:
@@ -110,6 +111,7 @@ class Listener:
 
     def close(self) -> None:
         """Send no more reports."""
+        self._closed.set()
         self._reporting.shutdown(wait=False, cancel_futures=True)
 
     def _report(self, station: DimseArchive, report: Dataset) -> None:
@@ -117,10 +119,13 @@ class Listener:
             try:
                 return send_report(station, report)
             except ArchiveDownError:
-                time.sleep(_REPORT_PAUSE_S * 2**attempt)
+                if self._closed.wait(_REPORT_PAUSE_S * 2**attempt):
+                    return None
             except OsteonError as error:
                 return logger.warning(f"no report on storage commitment: {error.message}")
-        logger.warning(f"{station}: does not answer, so it has no report on storage commitment; it will ask again")
+        return logger.warning(
+            f"{station}: does not answer, so it has no report on storage commitment; it will ask again"
+        )
 
 
 def _title(event: Any) -> str:
