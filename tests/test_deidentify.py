@@ -25,7 +25,7 @@ from osteon.archive.deidentifying import DeidentifyReport, deidentify
 from osteon.archive.description_words import keep_known_words
 from osteon.archive.pseudonyms import open_table
 from osteon.core.errors import FileError, OsteonError, UsageError
-from osteon.formats import read_segmentation, read_volume
+from osteon.formats import read_volume
 from runs import command
 
 BORN, SEEN, AGAIN = "19610412", "20260701", "20260915"
@@ -125,19 +125,26 @@ def test_nothing_of_a_patient_is_left_in_any_byte_or_name(tmp_path: Path, capsys
 
 
 def test_pixels_and_places_stay_and_labels_find_their_images(shared_data: Path, tmp_path: Path) -> None:
-    source = shared_data / "sts-limb-mr-dicom/STS_025/MR_T1/dicom"
-    report = taken(source, tmp_path)
-    images = [path for path in report.written if pydicom.dcmread(path, specific_tags=["Modality"]).Modality == "MR"]
-    [contours] = set(report.written) - set(images)
-    before, after = read_volume(source), read_volume(images[0].parent)
-    assert np.array_equal(before.array, after.array)
-    assert np.array_equal(before.geometry.affine, after.geometry.affine)
+    source = shared_data / "sts-limb-mr-dicom/STS_025/MR_T1"
+    shown = pydicom.dcmread(source / "dicom/000000.dcm", specific_tags=["SOPInstanceUID"]).SOPInstanceUID
+    contours = pydicom.dcmread(source / "rtstruct/RS.dcm")  # of a CT that is not here: as if it were of the MR
+    for contour in contours.ROIContourSequence[0].ContourSequence:
+        contour.ContourImageSequence[0].ReferencedSOPInstanceUID = shown
+    (tmp_path / "contours").mkdir()
+    contours.save_as(tmp_path / "contours/RS.dcm")
+    report = taken([source / "dicom", tmp_path / "contours"], tmp_path)
     assert not report.failed
-    old = next(path for path in source.rglob("*") if path.is_file() and b"RTSTRUCT" in path.read_bytes()[:4000])
-    (a, b), names = [read_segmentation(path) for path in (old, contours)], [path.stem for path in images]
-    assert np.array_equal(a.array, b.array)
-    referred = {e.value for e in pydicom.dcmread(contours).iterall() if e.keyword == "ReferencedSOPInstanceUID"}
-    assert referred & set(names)
+    read = {path: pydicom.dcmread(path) for path in report.written}
+    images = [path for path, dataset in read.items() if dataset.Modality == "MR"]
+    before, after = read_volume(source / "dicom"), read_volume(images[0].parent)
+    assert np.array_equal(before.array, after.array)
+    assert np.array_equal(before.geometry.affine_ras, after.geometry.affine_ras)
+    [written] = (dataset for path, dataset in read.items() if path not in images)
+    new, old = (one.ROIContourSequence[0].ContourSequence for one in (written, contours))
+    assert [contour.ContourData for contour in new] == [contour.ContourData for contour in old]
+    [referred] = {contour.ContourImageSequence[0].ReferencedSOPInstanceUID for contour in new}
+    assert referred in {path.stem for path in images}
+    assert written.StudyInstanceUID == read[images[0]].StudyInstanceUID
 
 
 COMPRESSED = (
