@@ -339,6 +339,18 @@ def test_a_listener_that_makes_no_sense_says_so(
         pass
 
 
+@pytest.mark.parametrize("key", ["StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"])
+@pytest.mark.parametrize("uid", ["", "../../escaped", "1.2/3", "1." * 40])
+def test_what_is_no_uid_names_no_file(tmp_path: Path, key: str, uid: str) -> None:
+    uids = {"StudyInstanceUID": "1", "SeriesInstanceUID": "2", "SOPInstanceUID": "3"} | {key: uid}
+    header: Any = SimpleNamespace(get=uids.get)
+    received = ReceivedStudies(tmp_path / "got")
+    with pytest.raises(ArchiveError, match="which is no UID"):
+        received.take(header, b"")
+    assert not list((tmp_path / "got").iterdir())
+    assert not list(tmp_path.glob("escaped*"))
+
+
 def test_damaged_facts_name_the_way_out(tmp_path: Path) -> None:
     [file] = write_study(tmp_path / "a", 61, 1)
     ReceivedStudies(tmp_path / "got").take(pydicom.dcmread(file), file.read_bytes())

@@ -17,15 +17,10 @@ if TYPE_CHECKING:
 COMMITMENT = "1.2.840.10008.1.20.1"
 """Storage Commitment Push Model."""
 _INSTANCE = "1.2.840.10008.1.20.1.1"
-_REQUEST = 1
+REQUEST = 1
+"""Type of the action; and of the events:"""
 _ALL_KEPT, _SOME_NOT = 1, 2
-"""Types of actions and events."""
 _NO_SUCH_INSTANCE = 0x0112
-
-
-def is_request(action_type: int | None) -> bool:
-    """Whether an N-ACTION asks for commitment."""
-    return action_type == _REQUEST
 
 
 def make_request(files: Sequence[Path]) -> Dataset:
@@ -75,7 +70,7 @@ def send_request(archive: DimseArchive, request: Dataset) -> None:
         ArchiveError: It refuses the request.
     """
     with archive.associated([(COMMITMENT, None)]) as association:
-        answer, _ = association.send_n_action(request, _REQUEST, COMMITMENT, _INSTANCE)
+        answer, _ = association.send_n_action(request, REQUEST, COMMITMENT, _INSTANCE)
         _check(archive, answer, "storage commitment is refused")
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from osteon.archive.archive import Query, SeriesEntry, StudyEntry
 from osteon.archive.fetching import check_uid
+from osteon.formats.dicom_files import element_text
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -28,10 +29,10 @@ def study_keys(query: Query) -> dict[str, str]:
 def read_study(entry: Dataset) -> StudyEntry:
     """A study of an answer. Raises ArchiveError where its UID is none."""
     return StudyEntry(
-        check_uid(_text(entry, "StudyInstanceUID"), "a study"),
-        _text(entry, "PatientID"),
-        _text(entry, "StudyDate"),
-        _text(entry, "StudyDescription"),
+        check_uid(element_text(entry, "StudyInstanceUID"), "a study"),
+        element_text(entry, "PatientID"),
+        element_text(entry, "StudyDate"),
+        element_text(entry, "StudyDescription"),
         tuple(_texts(entry.get("ModalitiesInStudy"))),
         _count(entry, "NumberOfStudyRelatedInstances"),
     )
@@ -41,17 +42,12 @@ def read_series(study_uid: str, entry: Dataset) -> SeriesEntry:
     """A series of an answer. Raises ArchiveError where its UID is none."""
     return SeriesEntry(
         study_uid,
-        check_uid(_text(entry, "SeriesInstanceUID"), "a series"),
-        _text(entry, "Modality"),
-        _text(entry, "BodyPartExamined"),
-        _text(entry, "SeriesDescription"),
+        check_uid(element_text(entry, "SeriesInstanceUID"), "a series"),
+        element_text(entry, "Modality"),
+        element_text(entry, "BodyPartExamined"),
+        element_text(entry, "SeriesDescription"),
         _count(entry, "NumberOfSeriesRelatedInstances"),
     )
-
-
-def _text(entry: Dataset, key: str) -> str:
-    value = entry.get(key)
-    return "" if value is None else str(value).strip()
 
 
 def _texts(value: Any) -> Iterable[str]:
@@ -61,5 +57,5 @@ def _texts(value: Any) -> Iterable[str]:
 
 
 def _count(entry: Dataset, key: str) -> int | None:
-    text = _text(entry, key)
+    text = element_text(entry, key)
     return int(text) if text.isdecimal() else None

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from queue import Empty, Queue
 from typing import TYPE_CHECKING, Any
 
-from osteon.archive.commitment import COMMITMENT, is_request, make_report, send_report
+from osteon.archive.commitment import COMMITMENT, REQUEST, make_report, send_report
 from osteon.archive.dimse import DimseArchive
 from osteon.archive.dimse_messages import CANNOT_UNDERSTAND, OUT_OF_RESOURCES, SUCCESS, every_syntax
 from osteon.archive.received import ReceivedStudies
@@ -92,7 +92,7 @@ class Listener:
         """Answer N-ACTION, a request for storage commitment; the report follows on a connection of its own."""
         title = _title(event)
         station = self.senders.get(title)
-        if not is_request(event.action_type):
+        if event.action_type != REQUEST:
             return _NO_SUCH_ACTION, None
         if not self.commits or station is None:
             why = "senders has no address for it" if self.commits else "nothing is kept for good (keep)"
@@ -182,7 +182,7 @@ def listening(address: tuple[str, int], settings: ArchiveSettings, listener: Lis
         entity.shutdown()
 
 
-class _PatientContext(ssl.SSLContext):
+class _LazyHandshakeContext(ssl.SSLContext):
     """Of a server whose connections shake hands one by one: pynetdicom would do it before it hears the next."""
 
     timeout = 60.0
@@ -197,7 +197,7 @@ def _server_tls(settings: ArchiveSettings) -> ssl.SSLContext:
     if settings.cert is None:
         raise UsageError("listen: TLS needs a certificate", hint="give cert and key in settings")
     try:
-        context = _PatientContext(ssl.PROTOCOL_TLS_SERVER)
+        context = _LazyHandshakeContext(ssl.PROTOCOL_TLS_SERVER)
         context.timeout = settings.timeout
         context.load_cert_chain(settings.cert, settings.key)
         if settings.ca is not None:

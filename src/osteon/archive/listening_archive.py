@@ -39,6 +39,7 @@ class ListeningArchive:
         received: What was sent.
         destination: Where answers go.
         listener: Hears reports on storage commitment.
+        committing: The destination, where an answer is only taken when it has committed to keep it; else None.
         config: Of the watch.
         work: The work list.
     """
@@ -46,6 +47,7 @@ class ListeningArchive:
     received: ReceivedStudies
     destination: Archive
     listener: Listener
+    committing: DimseArchive | None
     config: WatchConfig
     work: WorkList
     _offered: dict[str, float] = field(default_factory=dict)
@@ -74,7 +76,7 @@ class ListeningArchive:
         """See Archive. A destination that cannot be asked, or must commit, has what was recorded here as taken."""
         if found := self.received.instances(study_uid, series_uid):
             return found
-        if not self._commitment:
+        if self.committing is None:
             try:
                 return self.destination.find_instances(study_uid, series_uid)
             except NotOfferedError:
@@ -99,10 +101,10 @@ class ListeningArchive:
             ArchiveError: It does not keep one.
         """
         self.destination.store(files)
-        if isinstance(self.destination, DimseArchive) and self._commitment:
+        if self.committing is not None:
             request = make_request(files)
             with self.listener.report_on(str(request.TransactionUID), self.config.settings.timeout) as wait:
-                send_request(self.destination, request)
+                send_request(self.committing, request)
                 failed = failed_instances(wait())
             if failed:
                 reasons = ", ".join(sorted({f"0x{reason:04X}" for reason in failed.values()}))
@@ -112,10 +114,6 @@ class ListeningArchive:
                 )
         headers = [read_dataset(path, pixels=False) for path in files]
         self._record([(str(header.SeriesInstanceUID), str(header.SOPInstanceUID)) for header in headers])
-
-    @property
-    def _commitment(self) -> bool:
-        return self.config.listen is not None and self.config.listen.commitment
 
     @property
     def _sent_file(self) -> Path:
@@ -133,15 +131,20 @@ class ListeningArchive:
 
     def _tidy(self) -> None:
         """Remove studies that are answered or skipped, and those that no rule has fitted for long."""
-        for study in self.received.quiet(self.config.settle):
-            item = self.work.get(study)
-            if item is not None and item.state in ("answered", "skipped"):
-                self.received.remove(study)
-        for study in self.received.quiet(_UNWANTED_S):
-            offered = self._offered.get(study)
-            if study not in self.work and offered is not None and time.monotonic() - offered > _UNWANTED_S:
-                count = pluralise(self.received.remove(study), "image")
-                logger.warning(f"study {study_name(study)}: no rule fits it; it was removed, {count}")
+        self.received.remove_quiet(self.config.settle, self._is_finished)
+        for study, count in self.received.remove_quiet(_UNWANTED_S, self._is_unwanted).items():
+            images = pluralise(count, "image")
+            logger.warning(f"study {study_name(study)}: no rule fits it; it was removed, {images}")
+        there = {entry.study_uid for entry in self.received.studies()}
+        self._offered = {study: since for study, since in self._offered.items() if study in there}
+
+    def _is_finished(self, study: str) -> bool:
+        item = self.work.get(study)
+        return item is not None and item.state in ("answered", "skipped")
+
+    def _is_unwanted(self, study: str) -> bool:
+        now = time.monotonic()
+        return study not in self.work and now - self._offered.get(study, now) > _UNWANTED_S
 
 
 @contextmanager
@@ -158,14 +161,14 @@ def open_listening(config: WatchConfig, listen: Listen, work: WorkList) -> Itera
         FileError: What was received before is damaged.
     """
     destination = open_archive(config.archive, config.settings)
-    title = destination.title if isinstance(destination, DimseArchive) and listen.commitment else None
-    if listen.commitment and title is None:
+    committing = destination if isinstance(destination, DimseArchive) and listen.commitment else None
+    if listen.commitment and committing is None:
         raise UsageError("listen: only an archive that speaks DIMSE commits to keep answers", hint=_DIMSE_URL)
     senders = dict(_sender(text, config) for text in listen.senders)
     received = ReceivedStudies(config.work_folder / RECEIVED)
-    listener = Listener(received, senders, title, commits=config.keep)
+    listener = Listener(received, senders, None if committing is None else committing.title, commits=config.keep)
     with listening((listen.host, listen.port), config.settings, listener, tls=listen.tls):
-        yield ListeningArchive(received, destination, listener, config, work)
+        yield ListeningArchive(received, destination, listener, committing, config, work)
 
 
 def _sender(text: str, config: WatchConfig) -> tuple[str, DimseArchive | None]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +18,7 @@ from osteon.archive.fetching import check_uid
 from osteon.core.errors import ArchiveError
 from osteon.core.files import atomic_write, remove_stale, write_json
 from osteon.core.records import read_record
+from osteon.formats.dicom_files import element_text
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -81,11 +82,11 @@ class ReceivedStudies:
         series = check_uid(str(header.get("SeriesInstanceUID", "")), "a series")
         instance = check_uid(str(header.get("SOPInstanceUID", "")), "an instance")
         facts = _Facts(
-            patient=_text(header, "PatientID"),
-            date=_text(header, "StudyDate"),
-            modality=_text(header, "Modality"),
-            body_part=_text(header, "BodyPartExamined"),
-            description=_text(header, "SeriesDescription"),
+            patient=element_text(header, "PatientID"),
+            date=element_text(header, "StudyDate"),
+            modality=element_text(header, "Modality"),
+            body_part=element_text(header, "BodyPartExamined"),
+            description=element_text(header, "SeriesDescription"),
         )
         with self._lock:
             known = self._studies.get(study, {})
@@ -139,20 +140,26 @@ class ReceivedStudies:
         with self._lock:
             return any(instance in one.instances for series in self._studies.values() for one in series.values())
 
-    def quiet(self, seconds: float) -> Iterator[str]:
-        """Studies to which nothing has come for so long; where a clock was set back, from then on."""
-        now = time.time()
-        with self._lock:
-            last = {uid: max(one.changed_at for one in series.values()) for uid, series in self._studies.items()}
-        return (uid for uid, at in last.items() if not now - seconds < at <= now)
+    def remove_quiet(self, seconds: float, finished: Callable[[str], bool]) -> dict[str, int]:
+        """Remove studies that are finished and to which nothing has come for so long; all others stay whole.
 
-    def remove(self, study: str) -> int:
-        """Remove a study from the disk; how many instances it had."""
+        Args:
+            seconds: Of quiet; where a clock was set back, from then on.
+            finished: Whether a StudyInstanceUID is done with.
+
+        Returns:
+            StudyInstanceUID → how many instances it had.
+        """
+        removed, now = {}, time.time()
         with self._lock:
-            series = self._studies.pop(study, {})
-            with suppress(OSError):
-                shutil.rmtree(self.folder / study)
-            return sum(len(one.instances) for one in series.values())
+            for study, series in list(self._studies.items()):
+                last = max(one.changed_at for one in series.values())
+                if not now - seconds < last <= now and finished(study):
+                    del self._studies[study]
+                    removed[study] = sum(len(one.instances) for one in series.values())
+                    with suppress(OSError):
+                        shutil.rmtree(self.folder / study)
+        return removed
 
     def _entry(self, study: str, series: list[_Series]) -> StudyEntry:
         return StudyEntry(
@@ -162,8 +169,3 @@ class ReceivedStudies:
             modalities=tuple(sorted({one.facts.modality for one in series})),
             instances=sum(len(one.instances) for one in series),
         )
-
-
-def _text(header: Dataset, key: str) -> str:
-    value = header.get(key)
-    return "" if value is None else str(value).strip()
