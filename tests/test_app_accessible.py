@@ -6,7 +6,6 @@ at here, too.
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import shutil
 import time
@@ -27,6 +26,7 @@ from osteon.app.jobs import Job, JobPhase, Jobs, JobState
 from osteon.app.state import AppState
 from osteon.app.workspace import Workspace
 from osteon.core.files import write_json
+from scripts import load_script
 from test_app_measures import measured_in
 from test_app_pages import dataset_in, model_in, result_in
 from test_app_pieces import LEVELS, fractures
@@ -48,11 +48,7 @@ WIDE, SMALL, ENLARGED = 1280, 900, 1280 * 2 // 3
 def axe() -> str:
     """axe-core's code; it was fetched with the installation, or is now."""
     pytest.importorskip("hatchling", reason="hatchling, which knows where axe-core comes from, is not installed here")
-    spec = importlib.util.spec_from_file_location("hatch_build", ROOT / "hatch_build.py")
-    assert spec is not None
-    assert spec.loader is not None
-    build = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(build)
+    build = load_script("hatch_build.py")
     if reason := build.why_not(build.AXE, ROOT):
         pytest.skip(reason)
     return (ROOT / build.AXE.folder / "index.js").read_text(encoding="utf-8")

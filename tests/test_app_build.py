@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import importlib.util
 import io
 import subprocess
 import tarfile
@@ -14,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from scripts import load_script
+
 pytest.importorskip("hatchling", reason="hatchling, which builds the package, is not installed here")
 
 ROOT = Path(__file__).parents[1]
@@ -22,12 +23,7 @@ CODE = b"export const Niivue = 1;"
 
 @pytest.fixture
 def build() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("hatch_build", ROOT / "hatch_build.py")
-    assert spec is not None
-    assert spec.loader is not None
-    made = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(made)
-    return made
+    return load_script("hatch_build.py")
 
 
 def tarball(name: str, code: bytes = CODE) -> bytes:

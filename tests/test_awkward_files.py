@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from pathlib import Path
 from types import ModuleType
 
 import pytest
 
 from osteon.formats import io
+from scripts import load_script
 
 
 @pytest.fixture(scope="module")
 def awkward() -> ModuleType:
-    path = Path(__file__).parents[1] / "benchmarks" / "awkward_files.py"
-    spec = importlib.util.spec_from_file_location("awkward_files", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["awkward_files"] = module  # its dataclasses ask for it
-    spec.loader.exec_module(module)
-    return module
+    return load_script("benchmarks/awkward_files.py")
 
 
 @pytest.mark.filterwarnings("ignore")

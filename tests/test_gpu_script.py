@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import subprocess
 import sys
@@ -13,17 +12,14 @@ from typing import NoReturn
 
 import pytest
 
+from scripts import load_script
+
 ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture
 def script(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    spec = importlib.util.spec_from_file_location("gpu_script", ROOT / "benchmarks/gpu.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, "gpu_script", module)
-    spec.loader.exec_module(module)
+    module = load_script("benchmarks/gpu.py")
     monkeypatch.setattr(module, "LEAST_S", 0.0)
     return module
 

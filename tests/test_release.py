@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import hashlib
-import importlib.util
 import os
 import shutil
 import subprocess
@@ -13,6 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from scripts import load_script
 
 ROOT = Path(__file__).parents[1]
 TODAY = datetime.date(2026, 12, 24)
@@ -30,11 +31,7 @@ FILES = {
     "CITATION.cff": "version: 1.2.3\ndate-released: 2026-12-24\n",
 }
 
-spec = importlib.util.spec_from_file_location("release", ROOT / "tools/release.py")
-assert spec is not None
-assert spec.loader is not None
-tool = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(tool)
+tool = load_script("tools/release.py")
 
 
 def git(repository: Path, *arguments: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import io
 import tarfile
 import zipfile
@@ -10,6 +9,8 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+
+from scripts import load_script
 
 pytest.importorskip("hatchling", reason="hatchling, which builds the package, is not installed here")
 
@@ -20,12 +21,7 @@ if not (ROOT / "src/osteon/app/static/niivue/index.js").is_file():
 
 @pytest.fixture(scope="module")
 def dist() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("build_dist", ROOT / "tools/build_dist.py")
-    assert spec is not None
-    assert spec.loader is not None
-    made = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(made)
-    return made
+    return load_script("tools/build_dist.py")
 
 
 @pytest.fixture(scope="module")
