@@ -31,7 +31,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 from orthanc import PASSWORD, USER, Orthanc, orthanc
 from osteon.archive.archive import open_archive
 from osteon.core.errors import ArchiveError
-from watching import answered, start_watch, untrained_model, write_study
+from watching import answered, quick_config, start_watch, untrained_model, write_study
 
 WHOLE = Counter({"SEG": 1, "SR": 1, "OT": 1})
 SLICES = 6
@@ -57,17 +57,8 @@ def run(folder: Path, studies: int, kills: list[tuple[float, str]], draw: random
     credentials.write_text(yaml.safe_dump({"user": USER, "password": PASSWORD}))
     credentials.chmod(0o600)
     with orthanc(folder / "orthanc") as archive:
-        data = {
-            "archive": archive.url if route == "dicomweb" else archive.dimse,
-            "settings": {"credentials": credentials.name, "timeout": 10},
-            "rules": [{"model": str(untrained_model(folder / "model")), "modality": "CT", "slices": {"min": SLICES}}],
-            "measures": ["volume"],
-            "days": None,
-            "interval": "1s",
-            "settle": "1s",
-            "pause": "1s",
-            "device": "cpu",
-        }
+        url = archive.url if route == "dicomweb" else archive.dimse
+        data = quick_config(url, untrained_model(folder / "model"), 10, SLICES)
         sender = open_archive(archive.url, {"credentials": credentials})
         if route == "listen":
             data["listen"] = {"host": "127.0.0.1", "port": archive.listener, "senders": ["CT1"], "commitment": True}

@@ -13,6 +13,20 @@ SERIES = "1.2.826.0.1.3680043.8.498.1"
 AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 
 
+def ct_slice(k: int) -> dict[str, object]:
+    """Tags of the slice k of an axial CT with slices of 1.5 mm."""
+    return {
+        "ImagePositionPatient": [0.0, 0.0, 1.5 * k],
+        "ImageOrientationPatient": list(AXIAL),
+        "InstanceNumber": k + 1,
+        "SliceThickness": 1.5,
+        "RescaleSlope": 1,
+        "RescaleIntercept": 0,
+        "KVP": 120,
+        "AcquisitionNumber": 1,
+    }
+
+
 def image(pixels: npt.NDArray[np.integer], **tags: object) -> Dataset:
     """An image `[row, column]` or `[frame, row, column]`; `tags` are set over what a CT slice has (None removes)."""
     dataset = Dataset()

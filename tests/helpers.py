@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from torch import nn
 
@@ -203,3 +204,12 @@ class Pointwise(nn.Module):
     def forward(self, image: torch.Tensor) -> list[torch.Tensor]:
         self.shapes.append(tuple(image.shape))
         return [torch.einsum("oc,bcijk->boijk", self.weight, image)]
+
+
+def use_hub(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ask this server for models and weights, as HF_ENDPOINT has a process do that starts."""
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "ENDPOINT", address)
+    template = address + "/{repo_id}/resolve/{revision}/{filename}"
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)

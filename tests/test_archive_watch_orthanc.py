@@ -15,7 +15,7 @@ from children import wait
 from orthanc import PASSWORD, USER, orthanc
 from osteon.archive.archive import open_archive
 from osteon.archive.settings import ArchiveSettings
-from watching import ROOT, answered, start_watch, untrained_model, write_study
+from watching import ROOT, answered, quick_config, start_watch, untrained_model, write_study
 
 STUDIES = 4
 WHOLE = Counter({"SEG": 1, "SR": 1, "OT": 1})
@@ -28,19 +28,8 @@ def test_every_study_is_answered_once_though_watch_and_archive_are_killed(tmp_pa
     credentials.chmod(0o600)
     log = tmp_path / "log"
     with orthanc(tmp_path / "orthanc") as archive:
-        data = {
-            "archive": archive.url,
-            "settings": {"credentials": "credentials.yaml", "timeout": 5},
-            "rules": [{"model": str(model), "modality": "CT", "slices": {"min": 4}}],
-            "measures": ["volume"],
-            "days": None,
-            "interval": "1s",
-            "settle": "1s",
-            "pause": "1s",
-            "device": "cpu",
-        }
         config = tmp_path / "watch.yaml"
-        config.write_text(yaml.safe_dump(data))
+        config.write_text(yaml.safe_dump(quick_config(archive.url, model, 5, 4)))
         sender = open_archive(archive.url, ArchiveSettings(credentials=credentials))
 
         def states() -> Counter[str]:

@@ -18,6 +18,7 @@ import yaml
 from huggingface_hub import constants
 from safetensors.torch import save, save_file
 
+from helpers import use_hub
 from osteon.core.errors import FileError, ModelError, OsteonError, UsageError
 from osteon.core.torchvision_ops import patch_torchvision_ops
 from osteon.networks.encoder_sources import published, source_of
@@ -248,11 +249,7 @@ class Hub:
 def hub(resnet18: Tensors, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     made = Hub(resnet18)
     with made.serve() as server:
-        address = f"http://127.0.0.1:{server.server_port}"
-        monkeypatch.setattr(constants, "ENDPOINT", address)
-        monkeypatch.setattr(
-            constants, "HUGGINGFACE_CO_URL_TEMPLATE", address + "/{repo_id}/resolve/{revision}/{filename}"
-        )
+        use_hub(f"http://127.0.0.1:{server.server_port}", monkeypatch)
         Thread(target=server.serve_forever, daemon=True).start()
         yield made
         server.shutdown()

@@ -13,7 +13,7 @@ import pydicom
 import pytest
 
 import osteon
-from dicom_writing import AXIAL, SERIES, image, save
+from dicom_writing import SERIES, ct_slice, image, save
 from osteon.core.errors import UsageError
 from osteon.core.labels import Segmentation, make_structures
 from osteon.formats import write_segmentation
@@ -30,17 +30,7 @@ STRUCTURES = ("femur_left", "tumour", "Ключица")
 def scan(folder: Path) -> None:
     for k in range(SHAPE[2]):
         pixels = np.random.default_rng(k).integers(0, 900, SHAPE[1::-1]).astype(np.int16)
-        tags = {
-            "ImagePositionPatient": [0.0, 0.0, 1.5 * k],
-            "ImageOrientationPatient": list(AXIAL),
-            "InstanceNumber": k + 1,
-            "SliceThickness": 1.5,
-            "RescaleSlope": 1,
-            "RescaleIntercept": 0,
-            "KVP": 120,
-            "AcquisitionNumber": 1,
-        }
-        save(image(pixels, **tags), folder / f"im{k}")
+        save(image(pixels, **ct_slice(k)), folder / f"im{k}")
 
 
 @pytest.fixture(scope="module")

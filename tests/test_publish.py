@@ -21,7 +21,7 @@ import yaml
 from huggingface_hub import constants
 
 import osteon
-from helpers import two_boxes, write_dataset
+from helpers import two_boxes, use_hub, write_dataset
 from osteon.core.errors import ModelError, OsteonError, UsageError
 from osteon.core.geometry import Geometry
 from osteon.core.volume import Volume
@@ -208,19 +208,12 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "weights"
 
 
-def use_endpoint(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As HF_ENDPOINT does when a process starts."""
-    monkeypatch.setattr(constants, "ENDPOINT", address)
-    template = address + "/{repo_id}/resolve/{revision}/{filename}"
-    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
-
-
 @pytest.fixture
 def hub(published: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     assert not cache.exists()
     made = Hub(published)
     with made.serve() as server:
-        use_endpoint(f"http://127.0.0.1:{server.server_port}", monkeypatch)
+        use_hub(f"http://127.0.0.1:{server.server_port}", monkeypatch)
         Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         yield made
         server.shutdown()
@@ -238,7 +231,7 @@ def test_a_model_of_the_hub_predicts_and_is_fetched_once(
     assert not [name for name in hub.asked if name.endswith((".onnx", ".py", ".md"))]
     folder = find_model_folder(MODEL)
     assert folder == cache / "models/org--boxes" / COMMIT
-    use_endpoint("http://127.0.0.1:9", monkeypatch)  # nobody listens there
+    use_hub("http://127.0.0.1:9", monkeypatch)  # nobody listens there
     assert command("predict", MODEL, scan, tmp_path / "again", "--device", "cpu") == 0
     data = bytearray((folder / "weights.safetensors").read_bytes())
     data[-1] ^= 1
@@ -318,7 +311,7 @@ def test_only_a_commit_names_a_model(hub: Hub, address: str, hint: str) -> None:
 def test_a_missing_commit_and_a_silent_server_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ModelError, match="cannot be fetched"):
         load_model(f"hf:org/boxes@{'f' * 40}")
-    use_endpoint("http://127.0.0.1:9", monkeypatch)
+    use_hub("http://127.0.0.1:9", monkeypatch)
     with pytest.raises(ModelError) as error:
         load_model(MODEL)
     assert "on a machine with a network" in error.value.hint

@@ -16,7 +16,7 @@ import numpy as np
 import pydicom
 import torch
 
-from dicom_writing import AXIAL, image, save
+from dicom_writing import ct_slice, image, save
 from helpers import tiny_plan
 from osteon.archive.archive import Query, SeriesEntry, StudyEntry
 from osteon.networks.registry import build_network
@@ -53,18 +53,25 @@ def write_study(
             "PatientID": f"secret-{number}",
             "PatientName": f"Doe^Jane{number}",
             "StudyDate": "20260101",
-            "ImagePositionPatient": [0.0, 0.0, 1.5 * k],
-            "ImageOrientationPatient": list(AXIAL),
-            "InstanceNumber": k + 1,
-            "SliceThickness": 1.5,
-            "RescaleSlope": 1,
-            "RescaleIntercept": 0,
-            "KVP": 120,
-            "AcquisitionNumber": 1,
             "SeriesDescription": "Spine",
-        }
+        } | ct_slice(k)
         files.append(save(image(pixels * (not empty), **known | tags), folder / f"{number}-{k}.dcm"))
     return files
+
+
+def quick_config(archive: str, model: Path, timeout_s: float, slices: int) -> dict[str, Any]:
+    """A watch's configuration that waits for seconds where others wait for minutes; beside its credentials.yaml."""
+    return {
+        "archive": archive,
+        "settings": {"credentials": "credentials.yaml", "timeout": timeout_s},
+        "rules": [{"model": str(model), "modality": "CT", "slices": {"min": slices}}],
+        "measures": ["volume"],
+        "days": None,
+        "interval": "1s",
+        "settle": "1s",
+        "pause": "1s",
+        "device": "cpu",
+    }
 
 
 def start_watch(config: Path, log: Path, user: str, password: str) -> subprocess.Popen[bytes]:
